@@ -1,0 +1,26 @@
+"""Decode AudioWAV/*.wav once into wav_pkl/*.pkl, which the training reads instead (no decoding every epoch).
+
+Run it again after an interruption: files that are whole are kept.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from bss.datasets import cremad
+from bss.errors import BssError
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", type=Path, default=Path(__file__).parent, help="default: this folder")
+    parser.add_argument("--workers", type=int, default=cremad.default_workers(), help="processes; 0: only this one")
+    parser.add_argument("--sample-rate", type=int, default=22050, help="Hz, as in the released code")
+    args = parser.parse_args()
+    try:
+        failures = cremad.write_wav_pkl(args.data_root, sample_rate=args.sample_rate, workers=args.workers)
+    except BssError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped; run it again to go on where it stopped", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(1 if failures else 0)

@@ -1,0 +1,137 @@
+"""The command line of every training script: the same flags, the same errors, the same run folder."""
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from bss.errors import BssError, RecipeError
+from bss.recipe import Recipe, describe, override
+
+
+class Task(Protocol):
+    """What a script hands over: a module of :mod:`bss.tasks`."""
+
+    def sample_recipe(self, recipe: Recipe) -> Recipe:
+        """The recipe with the numbers that suit the generated data."""
+
+    def write_sample(self, root: Path) -> None:
+        """Write the generated data set to ``root``, unless it is there already."""
+
+
+@contextlib.contextmanager
+def session(
+    description: str,
+    script: str,
+    task: Task,
+    recipe: Recipe,
+    official: Recipe,
+    argv: list[str] | None = None,
+) -> Iterator[tuple]:
+    """Parse the flags, hand out ``(recipe, run)``, and end in a readable way whatever happens inside.
+
+    Args:
+        description: the script's docstring.
+        script: the script's ``__file__``: ``CREMAD/train-CL.py`` reads data from its own folder and writes to
+            ``runs/cremad-CL-seed42``.
+        task: writes sample data.
+        recipe: the default numbers.
+        official: the numbers of ``--official``.
+        argv: the flags; None = those of the process.
+    """
+    folder = Path(script).resolve().parent
+    stem, method = folder.name.lower(), Path(script).stem.partition("-")[2]
+    parser = _parser(description, recipe, default_root=folder)
+    flags = parser.parse_args(argv)
+    try:
+        yield _assembled(flags, task, official if flags.official else recipe, folder, f"{stem}-{method}")
+    except KeyboardInterrupt:
+        print("\ninterrupted; what is in the run folder stays there", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BssError as error:
+        print(f"error: {_without_worker_traceback(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _parser(description: str, recipe: Recipe, *, default_root: Path) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog="recipe fields and their defaults (change any with --set):\n" + describe(recipe, width=100),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--data-root", type=Path, metavar="DIR", help=f"the data set's folder (default: {default_root.name}/)")
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="the run folder (default: runs/<data set>-<sampler>-seed<seed>)",
+    )
+    add("--sample", action="store_true", help="write a small generated data set and train on it, now")
+    add("--official", action="store_true", help="the numbers and habits of the authors' released code")
+    add("--seed", type=int, metavar="N", help=f"default {recipe.seed}")
+    add("--epochs", type=int, metavar="N", help=f"default {recipe.epochs}")
+    add("--batch-size", type=int, metavar="N", help=f"default {recipe.batch_size}")
+    add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, ...")
+    add("--workers", type=int, metavar="N", help="processes that load data (default: one per core, at most 8)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="override a recipe field, again and again; nested fields with dots: --set schedule.grow_epochs=20",
+    )
+    return parser
+
+
+def _assembled(flags: argparse.Namespace, task: Task, recipe: Recipe, folder: Path, name: str) -> tuple[Recipe, "Run"]:  # noqa: F821
+    from bss.engine import Run  # torch is imported after the flags have been checked
+
+    if flags.sample and flags.data_root:
+        raise RecipeError("--sample makes its own data under the run folder's parent: give it or --data-root, not both")
+    if flags.sample:
+        recipe = task.sample_recipe(recipe)
+    given = {field: getattr(flags, field) for field in ("seed", "epochs", "batch_size")}
+    recipe = dataclasses.replace(recipe, **{field: value for field, value in given.items() if value is not None})
+    recipe = override(recipe, flags.set)
+    variant = "-official" * flags.official + "-sample" * flags.sample
+    out = flags.out or Path("runs") / f"{name}{variant}-seed{recipe.seed}"
+    root = flags.data_root or folder
+    if flags.sample:
+        root = out.parent / "sample-data" / name.partition("-")[0]
+        task.write_sample(root)
+    return recipe, Run(out=out, data_root=root, device=_device(flags.device), workers=_workers(flags.workers))
+
+
+def _device(name: str):
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise RecipeError(f"--device {name!r} is not a device: auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RecipeError(f"--device {name}: PyTorch sees {torch.cuda.device_count()} GPUs here; pass --device cpu")
+    return device
+
+
+def _workers(number: int | None) -> int:
+    if number is None:
+        return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    if number < 0:
+        raise RecipeError(f"--workers must be >= 0, got {number}")
+    return number
+
+
+def _without_worker_traceback(error: BssError) -> str:
+    """The message alone: a loader's worker process sends its traceback along as text."""
+    text = str(error)
+    marker = f"{type(error).__module__}.{type(error).__qualname__}: "
+    return text.rpartition(marker)[2].strip() if text.startswith("Caught ") else text

@@ -1,0 +1,133 @@
+"""What a data set looks like to the engine, and the two wrappers that carry a sample's index along with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bss.errors import DataError
+from bss.seeding import mixed_seed, seeded
+
+INDEX_KEY = "bss_index"
+"""The key under which :class:`IndexedDataset` adds the sample's index to a dict sample."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The parts of one data set, as a task hands them to :func:`bss.engine.fit`.
+
+    Every part returns dict samples: one tensor per modality and ``"label"`` (an int).
+
+    Attributes:
+        train: the training samples through the random training transform.
+        score: the same samples, in the same order, through the test transform; what a scoring pass looks at.
+        val: validation samples that choose the epoch, or None (``val_fraction=0``).
+        test: test samples.
+        labels_N: class of every training sample, (N,) int64.
+        names: name of every training sample, in the same order.
+        classes: class names; a label is a position in this tuple.
+        modalities: modality names, in the order in which reports list them.
+        dropped: names left out because ``missing="drop"`` was asked for, by split.
+    """
+
+    train: Dataset
+    score: Dataset
+    val: Dataset | None
+    test: Dataset
+    labels_N: Tensor
+    names: Sequence[str]
+    classes: tuple[str, ...]
+    modalities: tuple[str, ...]
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+
+
+class IndexedDataset(Dataset):
+    """Adds the sample's index to what ``dataset`` returns, so that scores can be attributed to samples.
+
+    A dict sample gets the key ``"bss_index"`` (the dict is copied); any other sample becomes ``(index, sample)``. The
+    index travels with the batch: it stays right under shuffling, several workers and ``in_order=False``. Nothing here
+    changes after construction, so persistent workers and spawn are safe.
+
+    Args:
+        dataset: any map-style data set; its ``__getitems__`` is used where it has one.
+    """
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return _with_index(index, self.dataset[index])
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        fetch = getattr(self.dataset, "__getitems__", None)
+        samples = fetch(indices) if fetch else [self.dataset[index] for index in indices]
+        return [_with_index(index, sample) for index, sample in zip(indices, samples, strict=True)]
+
+
+def _with_index(index: int, sample: Any) -> Any:
+    return {**sample, INDEX_KEY: index} if isinstance(sample, dict) else (index, sample)
+
+
+class SeededViews(Dataset):
+    """Makes each random view a pure function of (seed, epoch, index).
+
+    It is indexed by ``(epoch, index)`` pairs. A crop then does not depend on the number of workers, on the order of
+    the samples or on what else draws random numbers, and a resumed run needs no worker state.
+
+    Args:
+        dataset: map-style data set whose random transform draws from torch's default CPU generator.
+        seed: non-negative.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int):
+        self.dataset = dataset
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        epoch, index = key
+        with seeded("view", self.seed, epoch, index):
+            return self.dataset[index]
+
+
+def stratified_split(
+    labels: Sequence[int], fraction: float, *, seed: int, classes: Sequence[str]
+) -> tuple[list[int], list[int]]:
+    """Split indices into (rest, part), with ``fraction`` of every class in the part; both in ascending order.
+
+    Args:
+        labels: class id of every sample.
+        fraction: in (0, 1).
+        seed: non-negative.
+        classes: class names, for the error.
+
+    Raises:
+        DataError: a class with fewer than two samples, or a part or rest too small to hold every class.
+    """
+    from sklearn.model_selection import train_test_split
+
+    counts = np.bincount(labels, minlength=len(classes))
+    alone = [classes[c] for c in np.flatnonzero(counts == 1)]
+    if alone:
+        raise DataError(f"class {alone[0]} has a single training sample, which cannot be split: --set val_fraction=0")
+    try:
+        rest, part = train_test_split(
+            np.arange(len(labels)),
+            test_size=fraction,
+            stratify=labels,
+            random_state=mixed_seed("validation", seed) % 2**32,
+        )
+    except ValueError as error:
+        raise DataError(
+            f"{len(labels)} training samples of {np.count_nonzero(counts)} classes cannot give a validation "
+            f"share of {fraction:g}: change --set val_fraction=, or 0 for none"
+        ) from error
+    return sorted(rest.tolist()), sorted(part.tolist())

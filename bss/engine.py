@@ -1,0 +1,623 @@
+"""The only loops of the project: training, evaluation and the scoring pass.
+
+``fit`` knows no data set and no sampler: it is handed the splits, the network and the sampler's class, and reads every
+number from the recipe.
+"""
+
+import contextlib
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
+
+from bss.data import INDEX_KEY, IndexedDataset, SeededViews, Splits
+from bss.errors import DataError, TrainingError
+from bss.metrics import Metrics, classification_metrics, head_logits, rank_correlation
+from bss.models import Logits
+from bss.recipe import Recipe, ScoringMode, describe
+from bss.runlog import RunFolder
+from bss.samplers import OrderSampler
+from bss.scores import ScoreTable
+from bss.scoring import Space, loss_of, similarity_of
+from bss.seeding import generator, mixed_seed
+
+CALIBRATION_BATCHES = 8
+"""Batches from which ``mode="calibrated"`` estimates the BatchNorm statistics."""
+
+Forward = Callable[[nn.Module, Any], tuple[Logits, Tensor]]
+"""Maps (model, batch) to (logits of all heads, target)."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and on what a run happens; nothing in it changes a result on the same kind of device.
+
+    Attributes:
+        out: the run folder.
+        data_root: the data set's folder.
+        device: where the network lives.
+        workers: processes that load data; 0 = in this one.
+    """
+
+    out: Path
+    data_root: Path
+    device: torch.device
+    workers: int = 0
+
+
+def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recipe: Recipe, run: Run) -> dict[str, Any]:
+    """Train, choose the epoch, measure the test set, and leave everything in the run folder.
+
+    Args:
+        model: maps a batch to :class:`bss.models.Logits`.
+        data: the splits; labels are class ids.
+        sampler_class: one of :mod:`bss.samplers`, built from ``recipe.schedule``.
+        recipe: every number.
+        run: folder, device and workers.
+
+    Returns:
+        The content of ``summary.json``: ``{"test": {"chosen": metrics, "last": metrics}, "chosen_epoch": int}``, and
+        with ``val_fraction=0`` also ``"oracle"``: the best TEST epoch, which is no honest result.
+
+    Raises:
+        DataError: too few samples or classes to train on, or a file that cannot be read.
+        RunFolderError: the folder holds a run already.
+        TrainingError: the loss is not finite any more.
+    """
+    _check_size(data, recipe)
+    device = run.device
+    folder = RunFolder(run.out, overwrite=recipe.overwrite)
+    folder.write_config(
+        {
+            "recipe": asdict(recipe),
+            "sampler": sampler_class.__name__,
+            "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
+            "workers": run.workers,
+            "data_root": str(run.data_root),
+            "samples": {"train": len(data.train), "val": len(data.val or ()), "test": len(data.test)},
+            "dropped": data.dropped,
+        }
+    )
+    _say(f"{describe(recipe)}\n{_sizes(data)}\nrun folder: {folder.path}")
+
+    model = model.to(device)
+    optimizer = _optimizer(model, recipe)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, recipe.lr_step, recipe.lr_gamma)
+    table = ScoreTable(
+        len(data.train),
+        momentum=recipe.schedule.history,
+        fused_weight=recipe.fused_weight,
+        unimodal_weight=recipe.unimodal_weight,
+    ).to(device)
+    sampler = _sampler(sampler_class, data, table, recipe)
+    watched, watched_name = (data.val, "val") if data.val is not None else (data.test, "test")
+    train_loader = _loader(
+        SeededViews(IndexedDataset(data.train), recipe.seed),
+        recipe,
+        run,
+        sampler=_Keys(sampler),
+        drop_last=recipe.tail == "last",
+    )
+    score_loader = _score_loader(data, recipe, run)
+    watched_loader = _loader(watched, recipe, run)
+    if data.val is not None:
+        _check_readable(data.test, recipe, run)
+
+    best: dict[str, Any] | None = None
+    order_log = _OrderLog()
+    with contextlib.ExitStack() as stack:
+        stack.callback(folder.pack_scores, list(data.names), data.labels_N)
+        for epoch in range(recipe.epochs):
+            began = time.perf_counter()
+            with _epoch_randomness(recipe.seed, epoch, device):
+                scored = sampler_class.uses_scores and recipe.schedule.needs_pass(epoch)
+                if scored:
+                    score_loader.sampler.epoch = epoch
+                    score_dataset(
+                        model,
+                        score_loader,
+                        table,
+                        mode=recipe.schedule.mode,
+                        space=recipe.schedule.space,
+                        progress=f"scoring before epoch {epoch + 1}",
+                    )
+                sampler.set_epoch(epoch)
+                online = recipe.schedule.rescore == "online"
+                order = order_log.describe(sampler, table, folder, rescored=scored or online)
+                trained = train_one_epoch(
+                    model,
+                    train_loader,
+                    optimizer,
+                    fused_weight=recipe.fused_weight,
+                    unimodal_weight=recipe.unimodal_weight,
+                    table=table if online else None,
+                    space=recipe.schedule.space,
+                    progress=f"epoch {epoch + 1}/{recipe.epochs}",
+                )
+            table.synchronize()
+            if not math.isfinite(trained.loss):
+                raise TrainingError(
+                    f"the training loss of epoch {epoch + 1} is {trained.loss}: lower the learning rate "
+                    f"(--set lr={recipe.lr / 10:g}); the epochs before it are in {folder.path}"
+                )
+            measured = evaluate(model, watched_loader, prediction=recipe.prediction)
+            row = {
+                "epoch": epoch,
+                "samples": trained.samples,
+                "steps": trained.steps,
+                "train_loss": trained.loss,
+                "lr": scheduler.get_last_lr()[0],
+                "seconds": round(time.perf_counter() - began, 3),
+                watched_name: measured,
+                "order": order,
+            }
+            scheduler.step()
+            state = {
+                "epoch": epoch,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "scheduler": scheduler.state_dict(),
+                "table": table.state_dict(),
+                "recipe": asdict(recipe),
+                watched_name: measured,
+            }
+            folder.save_checkpoint("last.pt", state)
+            if best is None or measured["accuracy"]["all"] > best[watched_name]["accuracy"]["all"]:
+                best = row
+                folder.save_checkpoint("best.pt", state)
+            folder.append_metrics(row)
+            _say(_epoch_line(row, recipe, measured, watched_name))
+
+    test_loader = _loader(data.test, recipe, run) if data.val is not None else watched_loader
+    summary = _final_test(model, test_loader, best, row, folder, recipe, honest=data.val is not None)
+    folder.finish(summary)
+    _say(_closing_lines(summary))
+    return summary
+
+
+class Trained(NamedTuple):
+    """What :func:`train_one_epoch` saw: mean loss over samples, number of samples, number of optimiser steps."""
+
+    loss: float
+    samples: int
+    steps: int
+
+
+def train_one_epoch(
+    model: nn.Module,
+    loader: Iterable[Mapping[str, Tensor]],
+    optimizer: torch.optim.Optimizer,
+    *,
+    fused_weight: float = 1.0,
+    unimodal_weight: float = 1.0,
+    table: ScoreTable | None = None,
+    space: Space = "probability",
+    progress: str | None = None,
+) -> Trained:
+    """One pass of optimiser steps over the loader, with the loss ``w_f CE(fused) + w_u sum_m CE(unimodal_m)``.
+
+    Args:
+        model: maps a batch to Logits.
+        loader: yields dict batches with ``"label"`` and, for a table, ``"bss_index"``.
+        optimizer: of the model's parameters.
+        fused_weight: w_f.
+        unimodal_weight: w_u.
+        table: filled from the logits of this very forward (online scoring); the caller closes the epoch.
+        space: of the similarity that goes into the table.
+        progress: label of the progress bar; None = no bar.
+    """
+    device = _device_of(model)
+    model.train()
+    total, samples, steps = torch.zeros((), device=device, dtype=torch.float64), 0, 0
+    with _Bar(loader, progress) as bar:
+        for batch in bar:
+            batch = _to_device(batch, device)
+            logits, target = _forward(model, batch)
+            unimodal = list(logits.unimodal.values())
+            losses = loss_of(logits.fused, unimodal, target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
+            optimizer.zero_grad(set_to_none=True)
+            losses.mean().backward()
+            optimizer.step()
+            with torch.no_grad():
+                if table is not None:
+                    table.update(batch[INDEX_KEY], similarity=similarity_of(unimodal, space=space), loss=losses)
+                total += losses.sum()
+            samples += len(target)
+            steps += 1
+            bar.show(total, samples)
+    return Trained(loss=total.item() / max(samples, 1), samples=samples, steps=steps)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, loader: Iterable[Mapping[str, Tensor]], *, prediction: str = "all") -> Metrics:
+    """Accuracy, macro F1 and mAP of all heads, of the fused head and of each modality's head, in eval mode.
+
+    Args:
+        model: maps a batch to Logits; its training flags are left as found.
+        loader: yields dict batches with ``"label"``; every sample once.
+        prediction: which heads the prediction sums, see :func:`bss.metrics.head_logits`.
+    """
+    device = _device_of(model)
+    heads: dict[str, list[Tensor]] = {}
+    targets: list[Tensor] = []
+    with _flags_kept(model):
+        model.eval()
+        for batch in loader:
+            logits, target = _forward(model, _to_device(batch, device))
+            for name, values in head_logits(logits, prediction).items():
+                heads.setdefault(name, []).append(values.float().cpu())
+            targets.append(target.cpu())
+    return classification_metrics({name: torch.cat(parts) for name, parts in heads.items()}, torch.cat(targets))
+
+
+@torch.no_grad()  # not inference_mode: a module that caches a tensor in forward could not be trained afterwards
+def score_dataset(
+    model: nn.Module,
+    loader: Iterable[Any],
+    table: ScoreTable,
+    *,
+    mode: ScoringMode = "calibrated",
+    space: Space = "probability",
+    forward: Forward | None = None,
+    progress: str | None = None,
+) -> None:
+    """Score every sample of the loader with the network as it is, and close the table's epoch.
+
+    No gradients. Training flags and random states are left as found, and BatchNorm's buffers too, except in
+    ``"train"`` mode.
+
+    Args:
+        model: returns :class:`bss.models.Logits`, or anything that ``forward`` makes into it.
+        loader: yields dict batches with ``"bss_index"`` (and ``"label"``), or ``(index, batch)`` pairs; see
+            :class:`bss.IndexedDataset`. For ``"calibrated"`` and ``"batch"`` its batches should be a shuffled sample of
+            the data, the same one every time (``shuffle=True`` with a ``generator`` of its own).
+        table: filled and closed (:meth:`ScoreTable.synchronize`).
+        mode: ``"calibrated"``: BatchNorm statistics are re-estimated on the first 8 batches, then everything is scored
+            in eval mode, so that a score does not depend on its batch-mates. ``"batch"``: BatchNorm uses each batch's
+            own statistics, everything else is in eval mode. ``"eval"``: eval mode with the running statistics, useless
+            in the first epochs of a network with BatchNorm. ``"train"``: training mode, dropout on, running statistics
+            move, as the released code does.
+        space: of the similarity.
+        forward: maps (model, batch) to (logits, target); default ``model(batch), batch["label"]``.
+        progress: label of a progress bar; None = no bar.
+
+    Raises:
+        ValueError: an unknown mode.
+    """
+    if mode not in ScoringMode.__args__:
+        raise ValueError(f"mode must be one of {', '.join(map(repr, ScoringMode.__args__))}, got {mode!r}")
+    model = getattr(model, "module", model)  # under DDP: the wrapper would demand equal step counts on all ranks
+    device = _device_of(model)
+    forward = forward or _forward
+
+    def score(batch: Any) -> None:
+        index, batch = (batch[INDEX_KEY], batch) if isinstance(batch, Mapping) else batch
+        logits, target = forward(model, _to_device(batch, device))
+        unimodal = list(logits.unimodal.values())
+        losses = loss_of(
+            logits.fused,
+            unimodal,
+            target.to(device),
+            fused_weight=table.fused_weight,
+            unimodal_weight=table.unimodal_weight,
+        )
+        table.update(index, similarity=similarity_of(unimodal, space=space), loss=losses)
+
+    with _flags_kept(model), _random_state_kept(device), _Bar(loader, progress) as bar:
+        batches = iter(bar)
+        if mode == "train":
+            model.train()
+            for batch in batches:
+                score(batch)
+        else:
+            model.eval()
+            norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+            with _buffers_kept(norms):
+                if mode == "calibrated" and norms:
+                    head = list(itertools.islice(batches, CALIBRATION_BATCHES))
+                    _calibrate(model, norms, head, forward, device)
+                    batches = itertools.chain(head, batches)
+                elif mode == "batch":
+                    for norm in norms:
+                        norm.train()
+                for batch in batches:
+                    score(batch)
+    table.synchronize()
+
+
+def _calibrate(
+    model: nn.Module, norms: list[_BatchNorm], batches: list[Any], forward: Forward, device: torch.device
+) -> None:
+    """Replace BatchNorm's running statistics by the plain average over some batches, and return to eval mode."""
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative average instead of an exponential one
+        norm.train()
+    for batch in batches:
+        forward(model, _to_device(batch if isinstance(batch, Mapping) else batch[1], device))
+    for norm in norms:
+        norm.eval()
+
+
+# ---- what a run is made of -----------------------------------------------------------------------------------------
+
+
+class _Keys(Sampler):
+    """Turns indices into the (epoch, index) keys of :class:`bss.data.SeededViews`, in the order of a sampler."""
+
+    def __init__(self, sampler: OrderSampler):
+        self.sampler = sampler
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.sampler.epoch, index) for index in self.sampler)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+
+class _FixedKeys(Sampler):
+    """The same order in every scoring pass, as (epoch, index) keys; ``epoch`` is set from outside."""
+
+    def __init__(self, order: list[int]):
+        self.order = order
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, index) for index in self.order)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
+def _loader(dataset: Dataset, recipe: Recipe, run: Run, **options: Any) -> DataLoader:
+    return DataLoader(
+        dataset,
+        batch_size=recipe.batch_size,
+        num_workers=run.workers,
+        persistent_workers=run.workers > 0,
+        pin_memory=run.device.type == "cuda",
+        # Without a generator of its own a loader draws its base seed from the global one.
+        generator=torch.Generator().manual_seed(mixed_seed("loader", recipe.seed)),
+        **options,
+    )
+
+
+def _sampler(sampler_class: type[OrderSampler], data: Splits, table: ScoreTable, recipe: Recipe) -> OrderSampler:
+    scores = {"table": table} if sampler_class.uses_scores else {}
+    return sampler_class(
+        len(data.train),
+        seed=recipe.seed,
+        min_size=recipe.batch_size,
+        drop_last=recipe.tail == "draw",
+        batch_size=recipe.batch_size,
+        **scores,
+        **recipe.schedule.sampler_options(data.labels_N),
+    )
+
+
+def _score_loader(data: Splits, recipe: Recipe, run: Run) -> DataLoader:
+    """A pass sees the samples in one fixed order: shuffled where BatchNorm's batches matter, else that of the list.
+
+    The list is often sorted by class or actor, which would make a batch's statistics those of one class.
+    """
+    order = list(range(len(data.score)))
+    if recipe.schedule.mode in ("calibrated", "batch"):
+        order = torch.randperm(len(order), generator=generator("scoring", recipe.seed)).tolist()
+    view = data.train if recipe.schedule.view == "train" else data.score
+    # Streams of their own: the scoring pass must not look at the very crops that the epoch trains on.
+    views = SeededViews(IndexedDataset(view), mixed_seed("scoring", recipe.seed))
+    return _loader(views, recipe, run, sampler=_FixedKeys(order))
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def _check_size(data: Splits, recipe: Recipe) -> None:
+    if len(data.train) < recipe.batch_size:
+        raise DataError(
+            f"{len(data.train)} training samples do not fill one batch of {recipe.batch_size}: "
+            f"pass --batch-size {max(len(data.train), 1)} or less"
+        )
+    present = [data.classes[label] for label in data.labels_N.unique().tolist()]
+    if len(present) < 2:
+        raise DataError(f"the training samples all have the class {present[0]}: two classes or more are needed")
+    if len(data.test) == 0:
+        raise DataError("the test list has no samples")
+
+
+def _check_readable(dataset: Dataset, recipe: Recipe, run: Run) -> None:
+    """Read every test sample once before training: they are measured last, and a broken file would show only then."""
+    with _Bar(_loader(dataset, recipe, run), "checking the test files") as bar:
+        for _ in bar:
+            pass
+
+
+class _OrderLog:
+    """Compares each epoch's order and difficulty with the last ones, and keeps the scores behind them."""
+
+    def __init__(self):
+        self.position: Tensor | None = None
+        self.difficulty: Tensor | None = None
+
+    def describe(
+        self, sampler: OrderSampler, table: ScoreTable, folder: RunFolder, *, rescored: bool
+    ) -> dict[str, Any]:
+        """What ``metrics.jsonl`` says of the order; all correlations are Spearman's, None where undefined.
+
+        ``order_to_last``: positions of the samples that both this and the last epoch see. ``difficulty_to_last``:
+        difficulty of all samples, against the last scores. ``order_to_difficulty``: position in this epoch against
+        difficulty; positive = balanced samples come earlier. ``age``: mean epochs since the samples were scored.
+        """
+        order = sampler.global_order()
+        position = torch.full((sampler.size,), -1)
+        position[order] = torch.arange(len(order))
+        row: dict[str, Any] = {"order_to_last": None, "difficulty_to_last": None, "order_to_difficulty": None}
+        if self.position is not None:
+            both = (position >= 0) & (self.position >= 0)
+            row["order_to_last"] = rank_correlation(position[both], self.position[both])
+        self.position = position
+        if sampler.uses_scores and not table.is_empty:
+            difficulty = table.difficulty(normalize=sampler.normalize).cpu()
+            row["order_to_difficulty"] = rank_correlation(torch.arange(len(order)), difficulty[order])
+            if rescored and self.difficulty is not None:
+                row["difficulty_to_last"] = rank_correlation(difficulty, self.difficulty)
+            if rescored:
+                folder.append_scores(sampler.epoch, table, difficulty)
+                self.difficulty = difficulty
+            row["age"] = float(table.age.float().mean())
+        return row
+
+
+def _final_test(
+    model: nn.Module,
+    loader: DataLoader,
+    best: dict[str, Any],
+    last: dict[str, Any],
+    folder: RunFolder,
+    recipe: Recipe,
+    *,
+    honest: bool,
+) -> dict[str, Any]:
+    """Measure the test set; leaves the model with the chosen epoch's weights."""
+    if not honest:
+        oracle = {"epoch": best["epoch"], **best["test"]}
+        return {
+            "test": {"chosen": last["test"], "last": last["test"]},
+            "chosen_epoch": last["epoch"],
+            "oracle": oracle,
+        }
+    measured = evaluate(model, loader, prediction=recipe.prediction)
+    chosen = measured
+    if best["epoch"] != last["epoch"]:
+        model.load_state_dict(folder.load_checkpoint("best.pt")["model"])
+        chosen = evaluate(model, loader, prediction=recipe.prediction)
+    return {"test": {"chosen": chosen, "last": measured}, "chosen_epoch": best["epoch"]}
+
+
+# ---- small things --------------------------------------------------------------------------------------------------
+
+
+def _forward(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Logits, Tensor]:
+    return model(batch), batch["label"]
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _to_device(batch: Any, device: torch.device) -> Any:
+    """Move the tensors of a dict, tuple or list."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {name: _to_device(value, device) for name, value in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(_to_device(value, device) for value in batch)
+    return batch
+
+
+@contextlib.contextmanager
+def _flags_kept(model: nn.Module) -> Iterator[None]:
+    """Restore every module's training flag; parts of a network may be frozen in eval mode on purpose."""
+    flags = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+@contextlib.contextmanager
+def _buffers_kept(norms: list[_BatchNorm]) -> Iterator[None]:
+    """Restore BatchNorm's running statistics, counters and momentum."""
+    kept = [(norm, norm.momentum, {k: v.clone() for k, v in norm.named_buffers()}) for norm in norms]
+    try:
+        yield
+    finally:
+        for norm, momentum, buffers in kept:
+            norm.momentum = momentum
+            for name, buffer in norm.named_buffers():
+                buffer.copy_(buffers[name])
+
+
+@contextlib.contextmanager
+def _random_state_kept(device: torch.device) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+@contextlib.contextmanager
+def _epoch_randomness(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """What a network draws in an epoch (dropout) is a function of seed and epoch; the global states come back."""
+    deterministic = torch.backends.cudnn.flags(benchmark=False, deterministic=True)
+    with _random_state_kept(device), deterministic:
+        torch.default_generator.manual_seed(mixed_seed("network", seed, epoch))
+        if device.type == "cuda":
+            torch.cuda.manual_seed(mixed_seed("network", seed, epoch))
+        yield
+
+
+class _Bar(tqdm):
+    """A progress bar on a terminal, nothing elsewhere (the epoch's line is printed in any case)."""
+
+    def __init__(self, loader: Iterable[Any], label: str | None):
+        super().__init__(loader, desc=label, disable=None if label else True, leave=False, unit="batch")
+        self.began = self.shown = time.monotonic()
+
+    def show(self, total_loss: Tensor, samples: int) -> None:
+        """Mean loss and samples per second, at most once a second: reading the loss waits for the device."""
+        now = time.monotonic()
+        if not self.disable and now - self.shown > 1:
+            self.shown = now
+            rate = samples / (now - self.began)
+            self.set_postfix_str(f"loss {total_loss.item() / samples:.3f}, {rate:.0f} samples/s", refresh=False)
+
+
+def _say(text: str) -> None:
+    tqdm.write(text)
+
+
+def _sizes(data: Splits) -> str:
+    val = f"{len(data.val)} validation, " if data.val is not None else ""
+    text = f"{len(data.train)} training, {val}{len(data.test)} test samples, {len(data.classes)} classes"
+    dropped = sum(map(len, data.dropped.values()))
+    return text + (f"; {dropped} clips without files dropped (listed in config.json)" if dropped else "")
+
+
+def _percentages(metrics: Metrics) -> str:
+    return "  ".join(f"{head} {100 * value:.1f}" for head, value in metrics["accuracy"].items())
+
+
+def _epoch_line(row: dict[str, Any], recipe: Recipe, measured: Metrics, name: str) -> str:
+    return (
+        f"epoch {row['epoch'] + 1}/{recipe.epochs}  {row['samples']} samples  loss {row['train_loss']:.3f}  "
+        f"{name} accuracy %: {_percentages(measured)}  ({row['seconds']:.1f} s)"
+    )
+
+
+def _closing_lines(summary: dict[str, Any]) -> str:
+    lines = []
+    if "oracle" in summary:
+        lines.append(
+            f"best on test (oracle), epoch {summary['oracle']['epoch'] + 1}: {_percentages(summary['oracle'])}"
+        )
+    else:
+        lines.append(
+            f"test accuracy %, epoch {summary['chosen_epoch'] + 1} (chosen on validation): "
+            f"{_percentages(summary['test']['chosen'])}"
+        )
+    lines.append(f"test accuracy %, last epoch: {_percentages(summary['test']['last'])}")
+    return "\n".join(lines)

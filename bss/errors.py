@@ -1,0 +1,29 @@
+"""Errors that a user can mend: the message says what was found, where, and the way out.
+
+The command line prints these in one or two lines, without a traceback; everything else is a bug and keeps its
+traceback. They also are ``ValueError`` / ``FileNotFoundError``, so code that embeds the library can catch those.
+"""
+
+
+class BssError(Exception):
+    """Base of every error that is the input's fault, not the program's."""
+
+
+class RecipeError(BssError, ValueError):
+    """A recipe field, a flag or a combination of them that cannot be run."""
+
+
+class RunFolderError(BssError, ValueError):
+    """A run folder that cannot be used as asked."""
+
+
+class TrainingError(BssError, ValueError):
+    """A training that cannot go on, for example because its loss is not finite."""
+
+
+class DataError(BssError, ValueError):
+    """A file or a row of a data set that cannot be used."""
+
+
+class DataNotFoundError(BssError, FileNotFoundError):
+    """A data set, or a part of it, that is not where it was looked for."""

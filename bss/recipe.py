@@ -1,0 +1,316 @@
+"""Recipes: every number of a run, in one frozen dataclass, printed at the start and saved in the run folder.
+
+A new number becomes a field here (or of a task's own recipe), never a flag. ``--set field=value`` overrides any field
+of any recipe.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from torch import Tensor
+
+from bss import pacing
+from bss.errors import RecipeError
+from bss.scoring import Normalize, Order, Space
+
+Rescore = Literal["once", "pass", "online"] | int
+ScoringMode = Literal["calibrated", "batch", "eval", "train"]
+PacingName = Literal["root", "linear", "geometric", "logarithmic", "exponential", "step"]
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How scores are made and how many samples an epoch sees; what all samplers have in common.
+
+    Attributes:
+        pacing: shape of the growth, see :mod:`bss.pacing`.
+        start: fraction of the training set that growth starts from; 1.0 = the whole set in every epoch.
+        grow_epochs: epochs until the whole set is seen.
+        power: of root pacing; 2 is the method.
+        warmup_epochs: uniform epochs over the whole set before the schedule begins (and before CL's one scoring).
+        order: ``"imbalanced_first"`` reverses it (the anti-curriculum).
+        rescore: ``"once"``: one scoring pass after the warm-up; ``"pass"``: one before every epoch; a number k: one
+            every k epochs; ``"online"``: from the logits of the training forward, without any pass.
+        mode: how a pass runs the network, see :func:`bss.score_dataset`.
+        view: a pass looks at training samples through the ``"test"`` or the ``"train"`` transform.
+        space: similarity of ``"probability"`` or ``"logit"`` vectors.
+        normalize: ``"minmax"`` or ``"rank"`` scaling of both scores.
+        history: weight of a sample's past score; 0 = newest only, none = cumulative mean, see
+            :class:`bss.ScoreTable`.
+    """
+
+    pacing: PacingName = "root"
+    start: float = 0.1
+    grow_epochs: int = 40
+    power: float = 2.0
+    warmup_epochs: int = 0
+    order: Order = "balanced_first"
+    rescore: Rescore = "once"
+    mode: ScoringMode = "calibrated"
+    view: Literal["test", "train"] = "test"
+    space: Space = "probability"
+    normalize: Normalize = "minmax"
+    history: float | None = 0.0
+
+    def __post_init__(self):
+        _require(0 < self.start <= 1, "schedule.start", self.start, "a fraction in (0, 1]")
+        _require(self.grow_epochs >= 0, "schedule.grow_epochs", self.grow_epochs, ">= 0")
+        _require(self.power > 0, "schedule.power", self.power, "> 0")
+        _require(self.warmup_epochs >= 0, "schedule.warmup_epochs", self.warmup_epochs, ">= 0")
+        _require(
+            isinstance(self.rescore, str) or self.rescore >= 1,
+            "schedule.rescore",
+            self.rescore,
+            "1 or more epochs",
+        )
+        _require(
+            self.history is None or 0 <= self.history < 1,
+            "schedule.history",
+            self.history,
+            "in [0, 1), or none",
+        )
+
+    def pace(self, epoch: int) -> float:
+        """Fraction of the training set in the given epoch (0-based, counted from the end of the warm-up)."""
+        function = getattr(pacing, f"{self.pacing}_pacing")
+        options = {"power": self.power} if self.pacing == "root" else {}
+        return function(epoch, start=self.start, grow_epochs=self.grow_epochs, **options)
+
+    def needs_pass(self, epoch: int) -> bool:
+        """Whether a scoring pass comes before the given epoch (0-based)."""
+        scheduled = epoch - self.warmup_epochs
+        if scheduled < 0 or self.rescore == "online":
+            return False
+        if self.rescore == "once":
+            return scheduled == 0
+        return self.rescore == "pass" or scheduled % self.rescore == 0
+
+    def sampler_options(self, labels_N: Tensor) -> dict[str, Any]:
+        """Keyword arguments for the sampler that this schedule belongs to."""
+        return {
+            "pacing": self.pace,
+            "warmup_epochs": self.warmup_epochs,
+            "order": self.order,
+            "normalize": self.normalize,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurriculumSchedule(Schedule):
+    """CL, the heuristic sampler, and random pacing.
+
+    Attributes:
+        class_balanced: every subset keeps the class mix of the training set.
+    """
+
+    class_balanced: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.rescore == "online" and self.warmup_epochs == 0:
+            raise RecipeError(
+                "schedule.rescore=online has no scores for a curriculum's first epoch: "
+                "set schedule.warmup_epochs to 1 or more"
+            )
+
+    def sampler_options(self, labels_N: Tensor) -> dict[str, Any]:
+        """See :meth:`Schedule.sampler_options`."""
+        return {**super().sampler_options(labels_N), "labels": labels_N if self.class_balanced else None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfPacedSchedule(Schedule):
+    """SPL, the learning-based sampler.
+
+    Attributes:
+        floor: added to every weight, so that the most imbalanced sample stays drawable.
+        temperature: exponent 1/temperature on the weights; 1 is the method, below 1 follows the difficulty more
+            strictly.
+    """
+
+    start: float = 1.0
+    rescore: Rescore = "pass"
+    floor: float = 1e-2
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        _require(self.floor >= 0, "schedule.floor", self.floor, ">= 0")
+        _require(self.temperature > 0, "schedule.temperature", self.temperature, "> 0")
+
+    def sampler_options(self, labels_N: Tensor) -> dict[str, Any]:
+        """See :meth:`Schedule.sampler_options`."""
+        return {**super().sampler_options(labels_N), "floor": self.floor, "temperature": self.temperature}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every number of a run. A task's own recipe adds the fields of its data and encoders.
+
+    Attributes:
+        epochs: how often the sampler makes an order.
+        batch_size: samples per optimiser step.
+        seed: of the initial weights, the orders, the augmentation and the validation split; >= 0.
+        optimizer: ``"sgd"`` or ``"adam"``.
+        lr: initial learning rate.
+        momentum: of SGD.
+        weight_decay: L2 penalty, added to the gradient (also for Adam, as released).
+        lr_step: epochs after which the learning rate is multiplied by ``lr_gamma``, again and again.
+        lr_gamma: that factor.
+        fused_weight: weight of the fused head in the loss.
+        unimodal_weight: weight of each unimodal head in the loss.
+        prediction: what ``"all"`` in the metrics sums: the logits of ``"all"`` heads, or of the ``"unimodal"`` ones.
+        tail: samples beyond the last whole batch of an epoch are left out; which ones is a random ``"draw"``, or always
+            the ``"last"`` of the order (as released, where SPL's last are the most imbalanced).
+        val_fraction: share of the training list that chooses the epoch (stratified, seeded). 0 measures the test set
+            after every epoch instead, and reports its best epoch as an oracle.
+        missing: clips without their files are an ``"error"``, or are left out and listed (``"drop"``).
+        overwrite: replace a run that is already in the run folder.
+        schedule: the order.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    schedule: Schedule
+    seed: int = 42
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    lr_step: int = 70
+    lr_gamma: float = 0.1
+    fused_weight: float = 1.0
+    unimodal_weight: float = 1.0
+    prediction: Literal["all", "unimodal"] = "all"
+    tail: Literal["draw", "last"] = "draw"
+    val_fraction: float = 0.1
+    missing: Literal["error", "drop"] = "error"
+    overwrite: bool = False
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "lr_step"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        for name in ("seed", "momentum", "weight_decay", "lr_gamma", "fused_weight", "unimodal_weight"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+        _require(self.lr > 0, "lr", self.lr, "> 0")
+        _require(0 <= self.val_fraction < 1, "val_fraction", self.val_fraction, "in [0, 1)")
+
+
+def override(recipe: R, assignments: list[str]) -> R:
+    """The recipe with ``field=value`` texts applied; nested fields with dots.
+
+    A nested field whose name is unique may be given without its path: ``rescore=2`` is ``schedule.rescore=2``.
+
+    Raises:
+        RecipeError: an unknown field (lists the known ones), or a value of the wrong type or range.
+    """
+    nested: dict[str, Any] = {}
+    known = flatten(recipe)
+    for assignment in assignments:
+        name, separator, text = (part.strip() for part in assignment.partition("="))
+        if not separator:
+            raise RecipeError(f"--set needs field=value, got {assignment!r}")
+        paths = [name] if name in known else [path for path in known if path.rpartition(".")[2] == name]
+        if len(paths) != 1:
+            raise RecipeError(f"unknown recipe field {name!r}; the fields are:\n  {', '.join(known)}")
+        owner, path = recipe, paths[0].split(".")
+        target = nested
+        for part in path[:-1]:
+            owner, target = getattr(owner, part), target.setdefault(part, {})
+        target[path[-1]] = _parsed(paths[0], text, typing.get_type_hints(type(owner))[path[-1]])
+    return _replaced(recipe, nested)
+
+
+def flatten(recipe: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted field name -> value, nested dataclasses opened."""
+    flat: dict[str, Any] = {}
+    for member in dataclasses.fields(recipe):
+        value = getattr(recipe, member.name)
+        if dataclasses.is_dataclass(value):
+            flat.update(flatten(value, f"{prefix}{member.name}."))
+        else:
+            flat[prefix + member.name] = value
+    return flat
+
+
+def describe(recipe: Any, width: int = 108) -> str:
+    """All fields with their values, as ``--set`` takes them, wrapped to lines."""
+    lines = [""]
+    for name, value in flatten(recipe).items():
+        entry = f"{name}={_written(value)}"
+        if lines[-1] and len(lines[-1]) + 2 + len(entry) > width:
+            lines.append("")
+        lines[-1] += ("  " if lines[-1] else "") + entry
+    return "\n".join(lines)
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _replaced(owner: Any, changes: dict[str, Any]) -> Any:
+    inner = {
+        name: _replaced(getattr(owner, name), value) if isinstance(value, dict) else value
+        for name, value in changes.items()
+    }
+    return dataclasses.replace(owner, **inner)
+
+
+def _parsed(name: str, text: str, hint: Any) -> Any:
+    options = _alternatives(hint)
+    for option in options:
+        value = _read(text, option)
+        if value is not _NO:
+            return value
+    allowed = ", ".join(_type_name(option) for option in options)
+    raise RecipeError(f"{name} cannot be {text!r}; allowed: {allowed}")
+
+
+_NO = object()
+
+
+def _alternatives(hint: Any) -> list[Any]:
+    """The types and literal values that a hint admits, literal values first."""
+    if typing.get_origin(hint) is Literal:
+        return list(typing.get_args(hint))
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        found = [option for part in typing.get_args(hint) for option in _alternatives(part)]
+        return sorted(found, key=lambda option: isinstance(option, type))
+    return [hint]
+
+
+def _read(text: str, option: Any) -> Any:
+    """The value of ``text`` as ``option`` (a type or one literal value), or _NO."""
+    if option is type(None):
+        return None if text.lower() in ("none", "null") else _NO
+    if option is bool:
+        return {"true": True, "false": False}.get(text.lower(), _NO)
+    if option in (int, float):
+        try:
+            value = option(text)
+        except ValueError:
+            return _NO
+        return value if math.isfinite(value) else _NO
+    if option is str:
+        return text
+    return option if text == option else _NO
+
+
+def _type_name(option: Any) -> str:
+    if option is type(None):
+        return "none"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return names.get(option, str(option)) if isinstance(option, type) else str(option)
+
+
+def _require(holds: bool, name: str, value: Any, rule: str) -> None:
+    if not holds:
+        raise RecipeError(f"{name} must be {rule}, got {_written(value)}")

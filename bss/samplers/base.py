@@ -1,0 +1,318 @@
+"""What all samplers share: one frozen order per epoch, cut evenly over ranks, resumable."""
+
+import abc
+import math
+import warnings
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils.data.distributed import DistributedSampler
+
+from bss.pacing import Pacing
+from bss.scores import ScoreTable
+from bss.scoring import Normalize
+from bss.seeding import generator
+
+
+class OrderSampler(DistributedSampler, abc.ABC):
+    """Yields sample indices in an order that is fixed when the epoch begins.
+
+    ``set_epoch(e)`` freezes the order of epoch e; it is a function of the scores at that moment, the epoch and the seed
+    alone: never of the world size, the workers, a global random state or how often it is iterated. Rank r of W gets
+    ``order[r::W]``, so that step k over all ranks is one window of the order.
+
+    It is a ``DistributedSampler``, so frameworks hand it through instead of wrapping it in a shuffling one; the world
+    is looked up when it is needed. For a framework that shards batches itself (Accelerate, the HF Trainer) pass
+    ``num_replicas=1, rank=0``.
+
+    A subclass implements :meth:`_scored_order`.
+
+    Attributes:
+        uses_scores: whether this kind of sampler reads a table or difficulty at all.
+
+    Args:
+        num_samples: N, the length of the training set.
+        table: the scores to order by, read by every ``set_epoch``. Or:
+        difficulty: (N,) fixed difficulty in [0, 2], as from :func:`bss.difficulty`.
+        normalize: how ``table`` scales its scores, see :func:`bss.difficulty`.
+        pacing: 0-based epoch -> fraction of the set, see :mod:`bss.pacing`; None = all of it in every epoch.
+        min_size: an epoch has at least this many samples (or all N, if that is less), whatever the pacing says.
+        warmup_epochs: the first epochs see all samples in uniformly random order; the pacing starts after them.
+        seed: non-negative.
+        num_replicas: W, number of ranks; None = the process group's, or 1 without one.
+        rank: None = the process group's, or 0 without one.
+        drop_last: make every rank's share a whole number of batches of ``batch_size``, by leaving out a few samples
+            drawn at random: the end of the order, which is no random sample of it, is not always what is lost. False
+            repeats the first samples of the order where ranks would otherwise differ in length.
+        batch_size: per rank, with ``drop_last``.
+
+    Raises:
+        ValueError: arguments that contradict each other or ``num_samples``.
+    """
+
+    uses_scores = True
+
+    def __init__(
+        self,
+        num_samples: int,
+        *,
+        table: ScoreTable | None = None,
+        difficulty: Tensor | None = None,
+        normalize: Normalize = "minmax",
+        pacing: Pacing | None = None,
+        min_size: int = 1,
+        warmup_epochs: int = 0,
+        seed: int = 0,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        drop_last: bool = False,
+        batch_size: int = 1,
+    ):
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be >= 1, got {num_samples}")
+        if table is not None and difficulty is not None:
+            raise ValueError("give table= or difficulty=, not both")
+        if table is not None and table.num_samples != num_samples:
+            raise ValueError(f"the table has {table.num_samples} rows, the sampler {num_samples} samples")
+        if difficulty is not None and difficulty.shape != (num_samples,):
+            raise ValueError(f"difficulty must be ({num_samples},), got {tuple(difficulty.shape)}")
+        for name, value, least in (
+            ("min_size", min_size, 1),
+            ("warmup_epochs", warmup_epochs, 0),
+            ("seed", seed, 0),
+            ("batch_size", batch_size, 1),
+            ("num_replicas", 1 if num_replicas is None else num_replicas, 1),
+            ("rank", 0 if rank is None else rank, 0),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be >= {least}, got {value}")
+        if num_replicas is not None and (rank or 0) >= num_replicas:
+            raise ValueError(f"rank must be below num_replicas={num_replicas}, got {rank}")
+        self.size = num_samples
+        self.table = table
+        self.difficulty = difficulty
+        self.normalize = normalize
+        self.pacing = pacing
+        self.min_size = min_size
+        self.warmup_epochs = warmup_epochs
+        self.seed = seed
+        self.drop_last = drop_last
+        self.batch_size = batch_size
+        self.epoch = 0
+        self._num_replicas = num_replicas
+        self._rank = rank
+        self._order: Tensor | None = None
+        self._epoch_was_set = False
+        self._start = 0  # global position at which the iterators of this epoch begin; above 0 after a resume
+        self._position = 0  # global position of the newest iterator
+        self._passes = 0
+        if drop_last and num_samples < self._unit:
+            raise ValueError(
+                f"{num_samples} samples do not fill one batch of {batch_size} on each of {self.num_replicas} ranks; "
+                "lower the batch size or pass drop_last=False"
+            )
+
+    # ---- the epoch ---------------------------------------------------------------------------------------------
+
+    def set_epoch(self, epoch: int) -> None:
+        """Freeze the order of this epoch from the scores as they are now; the same epoch again does nothing.
+
+        Raises:
+            ValueError: a negative epoch, or a table whose last epoch is still open.
+        """
+        if epoch < 0:
+            raise ValueError(f"epoch must be >= 0, got {epoch}")
+        if self._epoch_was_set and epoch == self.epoch and self._order is not None:
+            return
+        self._freeze(epoch)
+        self._epoch_was_set = True
+
+    def refresh(self) -> None:
+        """Freeze the current epoch's order again, from the scores as they are now."""
+        self._freeze(self.epoch)
+
+    def global_order(self) -> Tensor:
+        """Sample indices of the current epoch over all ranks, before padding or dropping: (size_at(epoch),) int64."""
+        if self._order is None:
+            self._freeze(self.epoch)
+        return self._order
+
+    def size_at(self, epoch: int) -> int:
+        """How many samples the given epoch sees, over all ranks: floor(N * pacing), at least ``min_size``."""
+        if epoch < self.warmup_epochs or self.pacing is None:
+            return self.size
+        least = max(self.min_size, self._unit if self.drop_last else 1)
+        return min(self.size, max(least, math.floor(self.size * self.pacing(epoch - self.warmup_epochs))))
+
+    def steps_at(self, epoch: int, batch_size: int, drop_last: bool = False) -> int:
+        """Number of batches that one rank gets in the given epoch from a loader with these settings."""
+        share = self._share(self.size_at(epoch))
+        return share // batch_size if drop_last else math.ceil(share / batch_size)
+
+    def total_steps(self, epochs: int, batch_size: int, drop_last: bool = False) -> int:
+        """Number of batches of epochs 0 .. epochs - 1 together, for learning-rate schedules that need it up front."""
+        return sum(self.steps_at(epoch, batch_size, drop_last) for epoch in range(epochs))
+
+    # ---- this rank's share -------------------------------------------------------------------------------------
+
+    @property
+    def num_replicas(self) -> int:
+        """W, the number of ranks."""
+        if self._num_replicas is not None:
+            return self._num_replicas
+        return dist.get_world_size() if _in_process_group() else 1
+
+    @property
+    def rank(self) -> int:
+        """This process's rank in 0 .. W - 1."""
+        if self._rank is not None:
+            return self._rank
+        return dist.get_rank() if _in_process_group() and self._num_replicas is None else 0
+
+    @property
+    def num_samples(self) -> int:
+        """How many indices this rank yields in the current epoch (the name is ``DistributedSampler``'s)."""
+        return self._share(self.size_at(self.epoch))
+
+    @property
+    def total_size(self) -> int:
+        """How many indices all ranks together yield in the current epoch, padding included."""
+        return self.num_samples * self.num_replicas
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        if self._passes and not self._start:
+            warnings.warn(
+                f"a second pass over epoch {self.epoch} sees the same order again: call sampler.set_epoch(epoch) "
+                "before every epoch",
+                stacklevel=2,
+            )
+        return _OrderIterator(self)
+
+    # ---- resume ------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict:
+        """The frozen order and the position in it; tensors are references, so this costs nothing per step.
+
+        The position counts what the newest iterator has handed out over all ranks. A plain ``DataLoader`` prefetches,
+        so there pass the number of samples that were trained on to :meth:`load_state_dict` instead.
+        """
+        return {
+            "version": 1,
+            "sampler": type(self).__name__,
+            "size": self.size,
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "order": self.global_order(),
+            "position": self._position,
+        }
+
+    def load_state_dict(self, state: dict, *, position: int | None = None) -> None:
+        """Continue in the middle of an epoch.
+
+        An explicit :meth:`set_epoch` wins: if it named another epoch than the saved one, before or after this call,
+        the saved order and position are not used.
+
+        Args:
+            state: from :meth:`state_dict`; of any world size.
+            position: samples of this epoch that were trained on, over all ranks; None = the saved position.
+
+        Raises:
+            ValueError: the state is another sampler's, of another size or of another seed (named).
+        """
+        own = {"version": 1, "sampler": type(self).__name__, "size": self.size, "seed": self.seed}
+        for name, value in own.items():
+            if state.get(name) != value:
+                raise ValueError(
+                    f"the saved sampler has {name}={state.get(name)!r}, this one {value!r}; "
+                    "a sampler can only continue from its own kind"
+                )
+        if self._epoch_was_set and self.epoch != state["epoch"]:
+            return
+        self.epoch = state["epoch"]
+        self._order = state["order"]
+        self._epoch_was_set = True  # so that the caller's set_epoch(this epoch) keeps the order and the position
+        self._start = self._position = state["position"] if position is None else position
+        self._passes = 0
+
+    # ---- inside ------------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _scored_order(self, epoch: int, count: int) -> Tensor:
+        """Indices of ``count`` samples in the order of this epoch, (count,) int64; after the warm-up only."""
+
+    def _current_difficulty(self) -> Tensor:
+        """(N,) on the CPU."""
+        if self.difficulty is not None:
+            return self.difficulty.cpu()
+        if self.table is not None:
+            return self.table.difficulty(normalize=self.normalize).cpu()
+        raise ValueError(f"{type(self).__name__} needs scores: pass table= or difficulty=")
+
+    def _freeze(self, epoch: int) -> None:
+        if epoch < self.warmup_epochs:
+            order = torch.randperm(self.size, generator=generator("warm-up", self.seed, epoch))
+        else:
+            order = self._scored_order(epoch, self.size_at(epoch))
+        self.epoch, self._order = epoch, order
+        self._start = self._position = self._passes = 0
+
+    @property
+    def _unit(self) -> int:
+        """With ``drop_last``, the size of an epoch over all ranks is a multiple of this."""
+        return self.num_replicas * self.batch_size
+
+    def _share(self, size: int) -> int:
+        if self.drop_last:
+            return size // self._unit * self.batch_size
+        return math.ceil(size / self.num_replicas)
+
+    def _even_order(self) -> Tensor:
+        """The order with a few samples dropped or repeated, so that all ranks get the same number."""
+        order, ranks = self.global_order(), self.num_replicas
+        if self.drop_last:
+            excess = len(order) % self._unit
+            draw = torch.randperm(len(order), generator=generator("tail", self.seed, self.epoch))
+            keep = torch.ones(len(order), dtype=torch.bool)
+            keep[draw[:excess]] = False
+            return order[keep]
+        padded = math.ceil(len(order) / ranks) * ranks
+        return order.repeat(math.ceil(padded / len(order)))[:padded]
+
+
+class _OrderIterator:
+    """One pass over a rank's share; knows its position, so a stateful loader can save and restore it."""
+
+    def __init__(self, sampler: OrderSampler):
+        order = sampler._even_order()
+        self._sampler = sampler
+        self._ranks = sampler.num_replicas
+        self._taken = sampler._start // self._ranks
+        self._epoch = sampler.epoch
+        self._indices = order[sampler.rank :: self._ranks].numpy()
+        sampler._position = self._taken * self._ranks
+
+    def __iter__(self) -> "_OrderIterator":
+        return self
+
+    def __next__(self) -> int:
+        sampler = self._sampler
+        current = sampler.epoch == self._epoch
+        if self._taken >= len(self._indices):
+            if current:
+                sampler._start = 0
+                sampler._passes += 1
+            raise StopIteration
+        index = int(self._indices[self._taken])
+        self._taken += 1
+        if current:
+            sampler._position = self._taken * self._ranks
+        return index
+
+
+def _in_process_group() -> bool:
+    return dist.is_available() and dist.is_initialized()

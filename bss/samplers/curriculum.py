@@ -1,0 +1,56 @@
+"""CL: the heuristic sampler, which grows a subset from balanced to imbalanced samples."""
+
+import torch
+from torch import Tensor
+
+from bss.pacing import Pacing, root_pacing
+from bss.samplers.base import OrderSampler
+from bss.scoring import Order, curriculum_order
+from bss.seeding import generator
+
+
+class CurriculumSampler(OrderSampler):
+    """CL: epoch e sees the first floor(N * pacing(e)) samples of the difficulty order, shuffled.
+
+    The order follows the scores at each ``set_epoch``. Scored once, before the first epoch, it is the method's; a table
+    that keeps being updated makes it a re-scored curriculum.
+
+    Source: released KS/train-CL.py:217-233. All arguments beside these are :class:`OrderSampler`'s.
+
+    Args:
+        num_samples: N.
+        pacing: fraction of the set by epoch; the default is the method's, ``root_pacing`` from 0.1 over 40 epochs.
+        order: ``"balanced_first"``, or ``"imbalanced_first"`` for the anti-curriculum.
+        labels: (N,) class ids. When given, every subset keeps the class mix; without them the first subsets can hold
+            almost one class only, since an untrained network scores classes rather than samples.
+        shuffle: whether the subset is shuffled (the method) or visited in difficulty order.
+        **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        *,
+        pacing: Pacing = root_pacing,
+        order: Order = "balanced_first",
+        labels: Tensor | None = None,
+        shuffle: bool = True,
+        **options,
+    ):
+        super().__init__(num_samples, pacing=pacing, **options)
+        if labels is not None and labels.shape != (num_samples,):
+            raise ValueError(f"labels must be ({num_samples},), got {tuple(labels.shape)}")
+        self.order = order
+        self.labels = labels
+        self.shuffle = shuffle
+
+    def _scored_order(self, epoch: int, count: int) -> Tensor:
+        if self.table is not None and self.table.is_empty and not self.table.is_open:
+            raise ValueError(
+                "the ScoreTable is still empty, so a curriculum would follow the file order: call bss.score_dataset "
+                "before set_epoch, or pass warmup_epochs=1 and update the table while training"
+            )
+        subset = curriculum_order(self._current_difficulty(), order=self.order, labels=self.labels)[:count]
+        if not self.shuffle:
+            return subset
+        return subset[torch.randperm(count, generator=generator("shuffle", self.seed, epoch))]

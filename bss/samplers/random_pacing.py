@@ -1,0 +1,29 @@
+"""Random pacing: the control that every curriculum needs."""
+
+import torch
+
+from bss.pacing import Pacing
+from bss.samplers.curriculum import CurriculumSampler
+from bss.seeding import generator
+
+
+class RandomPacingSampler(CurriculumSampler):
+    """A curriculum by chance: subsets of the same sizes, growing in the same nested way, with random members.
+
+    What CL gains over this is due to WHICH samples come first; what this gains over a uniform order is due to seeing
+    few samples first.
+
+    Args:
+        num_samples: N.
+        pacing: fraction of the set by epoch.
+        seed: non-negative; draws the members as well.
+        **options: as for :class:`CurriculumSampler`, apart from the scores, which this one does not need.
+    """
+
+    uses_scores = False
+
+    def __init__(self, num_samples: int, *, pacing: Pacing, seed: int = 0, **options):
+        if options.get("table") is not None or options.get("difficulty") is not None:
+            raise ValueError("RandomPacingSampler draws its members at random: it takes no table= or difficulty=")
+        chance = torch.rand(num_samples, dtype=torch.float64, generator=generator("members", seed))
+        super().__init__(num_samples, pacing=pacing, difficulty=chance, seed=seed, **options)

@@ -1,0 +1,47 @@
+"""SPL: the learning-based sampler, which draws a weighted order of all samples every epoch."""
+
+from torch import Tensor
+
+from bss.samplers.base import OrderSampler
+from bss.scoring import Order, order_weights, race_order
+
+
+class SelfPacedSampler(OrderSampler):
+    """SPL: every epoch visits all samples once, balanced ones probably earlier.
+
+    The order is drawn without replacement with probability proportional to ``(2 - d + floor) ** (1 / temperature)``. It
+    is a weighted permutation, not a resampling. As long as the table is empty all weights are equal, so online scoring
+    simply starts from a uniform order.
+
+    Source: released KS/train-SPL.py:165-174, 222-225. All arguments beside these are :class:`OrderSampler`'s.
+
+    Args:
+        num_samples: N.
+        floor: >= 0, keeps the most imbalanced sample drawable; the released NVGesture uses 0.
+        temperature: > 0. 1 is the method; below 1 the order follows the difficulty more strictly, above 1 less.
+        order: ``"balanced_first"``, or ``"imbalanced_first"`` as the released Twitter/train-SPL.py:157.
+        **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed. With a ``pacing`` only the
+            first floor(N * pacing) samples of the draw are visited.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        *,
+        floor: float = 1e-2,
+        temperature: float = 1.0,
+        order: Order = "balanced_first",
+        **options,
+    ):
+        super().__init__(num_samples, **options)
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature must be a number > 0, got {temperature}")
+        if not 0 <= floor < float("inf"):
+            raise ValueError(f"floor must be a number >= 0, got {floor}")
+        self.floor = floor
+        self.temperature = temperature
+        self.order = order
+
+    def _scored_order(self, epoch: int, count: int) -> Tensor:
+        weights = order_weights(self._current_difficulty(), floor=self.floor, order=self.order)
+        return race_order(weights.double().log() / self.temperature, seed=self.seed, epoch=epoch, k=count)

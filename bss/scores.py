@@ -1,0 +1,264 @@
+"""The score table: one row per training sample, filled from logits, read by the samplers."""
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from bss.scoring import Normalize, Unimodal, difficulty, loss_of, similarity_of
+
+NEVER = -1
+"""``ScoreTable.age`` of a sample that has not been scored yet."""
+
+
+class ScoreTable:
+    """Similarity and loss of every training sample, with or without history.
+
+    Call :meth:`update` with the logits of each batch (a scoring pass or the training forward itself), then
+    :meth:`synchronize` once at the end of the epoch. Only then do :attr:`similarity`, :attr:`loss` and :attr:`age`
+    change, so an order that is drawn from them is the same for all workers and ranks. Several updates of one sample
+    within an epoch (the padding of a distributed sampler) count as their mean.
+
+    The table lives on the device of the first logits that it sees. An update costs four scatter-adds and never waits
+    for that device.
+
+    Args:
+        num_samples: N, the length of the training set.
+        momentum: the weight of the past. 0.0 keeps only the newest score (the released code), m blends
+            ``m * old + (1 - m) * new``, None is the cumulative mean over all epochs (the paper's figure). As in
+            BatchNorm None means cumulative; unlike there a number weighs the old value, not the new one.
+        fused_weight: weight of the fused head in the loss, as in training.
+        unimodal_weight: weight of each unimodal head in the loss, as in training.
+
+    Attributes:
+        similarity: (N,) float32 in [0, 1], NaN where never scored.
+        loss: (N,) float32, >= 0, NaN where never scored.
+        age: (N,) int32, closed epochs since the sample was last scored (0 = in the newest one), -1 = never.
+
+    Raises:
+        ValueError: ``num_samples`` below 1, or a momentum outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        *,
+        momentum: float | None = 0.0,
+        fused_weight: float = 1.0,
+        unimodal_weight: float = 1.0,
+    ):
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be >= 1, got {num_samples}")
+        if momentum is not None and not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be None or lie in [0, 1), got {momentum}")
+        self.num_samples = num_samples
+        self.momentum = momentum
+        self.fused_weight = fused_weight
+        self.unimodal_weight = unimodal_weight
+        self.similarity = torch.full((num_samples,), torch.nan)
+        self.loss = torch.full((num_samples,), torch.nan)
+        self.age = torch.full((num_samples,), NEVER, dtype=torch.int32)
+        self._rounds = torch.zeros(num_samples, dtype=torch.int32)  # closed epochs that scored the sample
+        # Rows of the open epoch: sum of similarities, sum of losses, how many finite scores, how many others. In
+        # float64 the sums are exact enough not to depend on the order in which scatter-adds or ranks arrive.
+        self._open = torch.zeros(4, num_samples, dtype=torch.float64)
+        self._touched = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the table lives."""
+        return self.similarity.device
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no epoch with scores has been closed yet."""
+        return not bool((self.age != NEVER).any())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there were updates since the last :meth:`synchronize`."""
+        return self._touched
+
+    def to(self, device: torch.device | str) -> "ScoreTable":
+        """Move the table; returns itself."""
+        for name in ("similarity", "loss", "age", "_rounds", "_open"):
+            setattr(self, name, getattr(self, name).to(device))
+        return self
+
+    @torch.no_grad()
+    def update(
+        self,
+        index: Tensor | Sequence[int],
+        *,
+        unimodal: Unimodal | None = None,
+        fused: Tensor | None = None,
+        target: Tensor | None = None,
+        similarity: Tensor | None = None,
+        loss: Tensor | None = None,
+    ) -> None:
+        """Add one batch of B samples, as logits or as ready-made scores.
+
+        Nothing here has a gradient, draws a random number or waits for the device. Samples whose score is not finite
+        are counted, keep their older score, and are named by :meth:`synchronize`.
+
+        Args:
+            index: (B,) integers, each sample's position in the training set.
+            unimodal: modality name -> logits (B, C), or a sequence of them; with ``fused`` and ``target``.
+            fused: fused logits, (B, C).
+            target: class ids, (B,) integers.
+            similarity: (B,), instead of logits; with ``loss``.
+            loss: (B,), instead of logits; with ``similarity``.
+
+        Raises:
+            ValueError: neither or both forms, shapes that differ, an index that is not an integer or (checked on the
+                CPU only, since elsewhere it would wait for the device) lies outside [0, N).
+        """
+        logits_given = [x is not None for x in (unimodal, fused, target)]
+        scores_given = [x is not None for x in (similarity, loss)]
+        if all(logits_given) and not any(scores_given):
+            logits = list(unimodal.values() if hasattr(unimodal, "values") else unimodal)
+            shapes = {tuple(z.shape) for z in (fused, *logits)}
+            if len(logits) < 2 or len(shapes) > 1 or fused.ndim != 2 or target.shape != fused.shape[:1]:
+                raise ValueError(
+                    "two or more unimodal logits (B, C), fused logits (B, C) and a target (B,) are needed, got "
+                    f"{[tuple(z.shape) for z in logits]}, {tuple(fused.shape)}, {tuple(target.shape)}"
+                )
+            similarity = similarity_of([z.detach() for z in logits])
+            loss = loss_of(
+                fused.detach(),
+                [z.detach() for z in logits],
+                target,
+                fused_weight=self.fused_weight,
+                unimodal_weight=self.unimodal_weight,
+            )
+        elif not (all(scores_given) and not any(logits_given)):
+            raise ValueError("give either unimodal=, fused= and target=, or similarity= and loss=")
+        index = self._checked_index(index, len(similarity))
+        if similarity.shape != index.shape or loss.shape != index.shape:
+            raise ValueError(
+                f"index {tuple(index.shape)}, similarity {tuple(similarity.shape)} and loss {tuple(loss.shape)} "
+                "must have the same length"
+            )
+        if not self._touched and self.device != similarity.device:
+            self.to(similarity.device)
+        rows = torch.stack((similarity.detach(), loss.detach())).to(self.device, torch.float64)
+        finite = rows.isfinite().all(dim=0)
+        rows = torch.cat((rows.where(finite, 0.0), torch.stack((finite, ~finite)).double()))
+        self._open.index_add_(1, index.to(self.device, non_blocking=True), rows)
+        self._touched = True
+
+    def synchronize(self) -> None:
+        """Close the epoch: blend the new scores into the table. Under DDP the one collective of an epoch.
+
+        All ranks must call it together. Samples without a finite score keep their older one; the others are named in
+        a warning. Without an update since the last call, on any rank, only a collective takes place.
+        """
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            dist.all_reduce(self._open)
+            self._touched = True
+        if not self._touched:
+            return
+        count, rejected = self._open[2], self._open[3]
+        seen = count > 0
+        bad = ((rejected > 0) & ~seen).nonzero().squeeze(1).tolist()
+        if bad:
+            shown = ", ".join(map(str, bad[:5])) + (" ..." if len(bad) > 5 else "")
+            warnings.warn(
+                f"{len(bad)} samples had no finite score this epoch and keep their older one (indices {shown})",
+                stacklevel=2,
+            )
+        if bad or seen.any():
+            past = self._weight_of_the_past()
+            for name, total in (("similarity", self._open[0]), ("loss", self._open[1])):
+                old = getattr(self, name)
+                setattr(self, name, torch.where(seen, _blend(old, total / count, past), old))
+            self._rounds += seen
+            self.age = torch.where(seen, 0, self.age + (self.age != NEVER)).to(torch.int32)
+        self._open.zero_()
+        self._touched = False
+
+    def difficulty(self, *, normalize: Normalize = "minmax") -> Tensor:
+        """Difficulty of every sample, (N,) float32 in [0, 2] on the table's device; small = balanced.
+
+        Scaled over the samples that have a score; those without one get the median, so that they neither lead nor
+        trail. An empty table gives zeros: every sample alike.
+
+        Raises:
+            ValueError: the epoch is still open (:meth:`synchronize` was not called).
+        """
+        if self._touched:
+            raise ValueError(
+                "the ScoreTable has updates that are not closed yet: call table.synchronize() at the end of the epoch"
+            )
+        seen = self.age != NEVER
+        values = torch.zeros_like(self.loss)
+        if seen.any():
+            known = difficulty(self.similarity[seen], self.loss[seen], normalize=normalize)
+            values[seen] = known
+            values[~seen] = known.median()
+        return values
+
+    def state_dict(self) -> dict:
+        """Everything, the open epoch included; tensors are references, not copies."""
+        return {
+            "version": 1,
+            "num_samples": self.num_samples,
+            "momentum": self.momentum,
+            "fused_weight": self.fused_weight,
+            "unimodal_weight": self.unimodal_weight,
+            "similarity": self.similarity,
+            "loss": self.loss,
+            "age": self.age,
+            "rounds": self._rounds,
+            "open": self._open,
+            "touched": self._touched,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue from :meth:`state_dict`.
+
+        Raises:
+            ValueError: the state belongs to a table of another size, momentum or loss weights (named).
+        """
+        for name in ("version", "num_samples", "momentum", "fused_weight", "unimodal_weight"):
+            own = 1 if name == "version" else getattr(self, name)
+            if state.get(name) != own:
+                raise ValueError(
+                    f"the saved ScoreTable has {name}={state.get(name)!r}, this one {own!r}; "
+                    "a table can only continue from its own kind"
+                )
+        for name in ("similarity", "loss", "age"):
+            setattr(self, name, state[name].clone().to(self.device))
+        self._rounds = state["rounds"].clone().to(self.device)
+        self._open = state["open"].clone().to(self.device)
+        self._touched = state["touched"]
+
+    def _weight_of_the_past(self) -> Tensor:
+        """(N,) float64: what share of a blended score the old value keeps; 0 for a sample's first score."""
+        if self.momentum is None:
+            return self._rounds / (self._rounds + 1.0).double()
+        return torch.where(self._rounds > 0, self.momentum, 0.0).double()
+
+    def _checked_index(self, index: Tensor | Sequence[int], length: int) -> Tensor:
+        index = torch.as_tensor(index)
+        if index.is_floating_point() or index.dtype == torch.bool or index.is_complex():
+            raise ValueError(
+                f"index must be integers, got {index.dtype}: a float tensor cannot hold large indices exactly"
+            )
+        if index.shape != (length,):
+            raise ValueError(f"index must have one entry per sample, got {tuple(index.shape)} for {length}")
+        if index.device.type == "cpu" and length:
+            low, high = (int(x) for x in index.aminmax())
+            if low < 0 or high >= self.num_samples:
+                raise ValueError(
+                    f"index must lie in 0..{self.num_samples - 1}, got {low if low < 0 else high}: "
+                    "was the table made for another data set?"
+                )
+        return index.long()
+
+
+def _blend(old: Tensor, new: Tensor, past: Tensor) -> Tensor:
+    """``past * old + (1 - past) * new`` in float64, float32 out; an old NaN of weight 0 does not spread."""
+    return (past * old.double().where(past > 0, 0.0) + (1 - past) * new).float()

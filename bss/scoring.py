@@ -1,0 +1,317 @@
+"""The method's formulas as pure functions: torch in, torch out, no state, inputs checked.
+
+Notation: N samples, C classes, modalities m = 1..M with M >= 2, unimodal logits ``z^m``, fused logits ``z^f``.
+
+    similarity  s_i = mean over pairs m < n of cos(softmax z^m_i, softmax z^n_i)      in [0, 1]
+    loss        l_i = w_f CE(z^f_i, y_i) + w_u sum_m CE(z^m_i, y_i)                   >= 0
+    difficulty  d_i = (1 - scaled s_i) + scaled l_i                                   in [0, 2]; small = balanced
+
+Everything is computed in float32 or better, whatever comes in: in bfloat16 only 9 of 256 similarities of a fresh
+network stay distinct.
+
+Source: Guan, Jiang, Yang, "Balance-aware Sequence Sampling Makes Multimodal Learning Better", IJCAI 2025; released
+code at 495b94e, KS/train-CL.py:134-177 and KS/train-SPL.py:145-175. Where a recipe of the released code differs, the
+argument that selects it says so.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bss.seeding import generator
+
+Unimodal = Mapping[str, Tensor] | Sequence[Tensor]
+"""Unimodal logits: modality name -> (N, C), or just the tensors."""
+
+Space = Literal["probability", "logit"]
+Normalize = Literal["minmax", "rank"]
+Order = Literal["balanced_first", "imbalanced_first"]
+
+
+def prediction_similarity(unimodal: Unimodal, *, space: Space = "probability") -> Tensor:
+    """How alike the modalities' predictions are, per sample.
+
+    ``s_i`` = mean over all pairs m < n of the cosine between the two modalities' predictions.
+
+    Args:
+        unimodal: modality name -> logits (N, C), or a sequence of them; two modalities or more.
+        space: ``"probability"`` compares softmax outputs (the method); ``"logit"`` compares raw logits, as the
+            released NVGesture/train-CL.py:142-148 does.
+
+    Returns:
+        (N,). In [0, 1] for probabilities (they are non-negative), in [-1, 1] for logits. 1 = the same prediction.
+
+    Raises:
+        ValueError: fewer than two modalities, shapes that differ, or non-finite logits (their rows are named).
+    """
+    _check_choice("space", space, Space)
+    logits = _checked_logits(unimodal)
+    return similarity_of(list(logits.values()), space=space)
+
+
+def sample_loss(
+    fused: Tensor,
+    unimodal: Unimodal,
+    target: Tensor,
+    *,
+    fused_weight: float = 1.0,
+    unimodal_weight: float = 1.0,
+) -> Tensor:
+    """The training loss of every sample: ``w_f CE(z^f, y) + w_u sum_m CE(z^m, y)``.
+
+    Args:
+        fused: logits of the fused head, (N, C).
+        unimodal: modality name -> logits (N, C), or a sequence of them.
+        target: class ids, (N,) integers in [0, C).
+        fused_weight: w_f; 0.1 for CREMA-D, 1 elsewhere (released CREMA-D/train-CL.py:169).
+        unimodal_weight: w_u; 0.9 for CREMA-D, 1 elsewhere.
+
+    Returns:
+        (N,), >= 0, in nats.
+
+    Raises:
+        ValueError: shapes, lengths or class ids that do not fit, or non-finite logits (their rows are named).
+    """
+    logits = _checked_logits({"fused": fused, **_named(unimodal)}, minimum=2)
+    target = _checked_target(target, logits["fused"].shape)
+    fused = logits.pop("fused")
+    return loss_of(fused, list(logits.values()), target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
+
+
+def min_max(values: Tensor) -> Tensor:
+    """Rescale (N,) linearly to [0, 1]; all-equal values give zeros, so that a constant term drops out.
+
+    The released code divides by zero there (KS/train-CL.py:134-138). No epsilon is added to the denominator: it would
+    blow up rounding noise where the values are nearly constant.
+
+    Raises:
+        ValueError: not a vector, empty, or non-finite entries (named).
+    """
+    values = _checked_vector("values", values)
+    low, high = values.aminmax()
+    spread = high - low
+    if spread <= 0:
+        return torch.zeros_like(values)
+    if not torch.isfinite(spread):  # the extremes lie further apart than the type's largest number
+        return min_max(values / 2)
+    return ((values - low) / spread).clamp(0, 1)
+
+
+def rank_fraction(values: Tensor) -> Tensor:
+    """The share of the other samples that are strictly smaller: (N,) -> [0, 1]; all-equal values give zeros.
+
+    Unlike :func:`min_max` it does not let one outlier squeeze all others together.
+
+    Raises:
+        ValueError: not a vector, empty, or non-finite entries (named).
+    """
+    values = _checked_vector("values", values)
+    smaller = torch.searchsorted(values.sort().values, values)  # leftmost position = number of smaller values
+    return smaller.to(values.dtype) / max(len(values) - 1, 1)
+
+
+def difficulty(similarity: Tensor, loss: Tensor, *, normalize: Normalize = "minmax") -> Tensor:
+    """How imbalanced every sample is: ``d_i = (1 - scaled s_i) + scaled l_i``; small = balanced.
+
+    Args:
+        similarity: (N,), from :func:`prediction_similarity`.
+        loss: (N,), from :func:`sample_loss`.
+        normalize: ``"minmax"`` (the method, :func:`min_max`) or ``"rank"`` (:func:`rank_fraction`), over all N.
+
+    Returns:
+        (N,) in [0, 2].
+
+    Raises:
+        ValueError: lengths that differ, or non-finite entries (named).
+    """
+    _check_choice("normalize", normalize, Normalize)
+    if similarity.shape != loss.shape:
+        raise ValueError(f"similarity {tuple(similarity.shape)} and loss {tuple(loss.shape)} must have the same length")
+    scale = min_max if normalize == "minmax" else rank_fraction
+    similarity, loss = _checked_vector("similarity", similarity), _checked_vector("loss", loss)
+    return (1 - scale(similarity)) + scale(loss)
+
+
+def order_weights(difficulty: Tensor, *, floor: float = 1e-2, order: Order = "balanced_first") -> Tensor:
+    """Weights of the weighted order (SPL): ``w_i = 2 - d_i + floor``.
+
+    Equal to the released ``1 - (l - s) + 1e-2`` (KS/train-SPL.py:165-174), since d = 1 + l - s.
+
+    Args:
+        difficulty: (N,) in [0, 2].
+        floor: >= 0; keeps the most imbalanced sample drawable. The released NVGesture SPL uses 0.
+        order: ``"imbalanced_first"`` gives ``d_i + floor``, the flipped sign of the released Twitter/train-SPL.py:157.
+
+    Returns:
+        (N,) in [floor, 2 + floor].
+
+    Raises:
+        ValueError: a difficulty outside [0, 2] (named), a negative floor.
+    """
+    _check_choice("order", order, Order)
+    if not 0 <= floor < float("inf"):
+        raise ValueError(f"floor must be a number >= 0, got {floor}")
+    difficulty = _checked_vector("difficulty", difficulty)
+    _refuse("difficulty", (difficulty < 0) | (difficulty > 2), difficulty, "must lie in [0, 2]")
+    return (2 - difficulty if order == "balanced_first" else difficulty) + floor
+
+
+def curriculum_order(difficulty: Tensor, *, order: Order = "balanced_first", labels: Tensor | None = None) -> Tensor:
+    """Sample indices sorted by difficulty (CL), ties in index order.
+
+    Args:
+        difficulty: (N,).
+        order: ``"balanced_first"`` is ascending; ``"imbalanced_first"`` descending (the anti-curriculum).
+        labels: (N,) integers. When given, every prefix of the order keeps the class mix: each class is sorted by
+            itself, and the sample at quantile q of its class comes before all samples at higher quantiles.
+
+    Returns:
+        (N,) int64, a permutation.
+
+    Raises:
+        ValueError: non-finite difficulty (named), or labels of another length.
+    """
+    _check_choice("order", order, Order)
+    difficulty = _checked_vector("difficulty", difficulty)
+    ranking = torch.argsort(difficulty, stable=True, descending=order == "imbalanced_first")
+    if labels is None:
+        return ranking
+    if labels.shape != difficulty.shape or labels.is_floating_point():
+        raise ValueError(f"labels must be {len(difficulty)} integers, got {tuple(labels.shape)} {labels.dtype}")
+    labels_ranked = labels.to(ranking.device)[ranking]
+    quantile = torch.empty(len(ranking), dtype=torch.float64, device=ranking.device)
+    for label in labels_ranked.unique():
+        members = (labels_ranked == label).nonzero().squeeze(1)
+        quantile[members] = (torch.arange(len(members), device=ranking.device).double() + 0.5) / len(members)
+    return ranking[torch.argsort(quantile, stable=True)]
+
+
+def weighted_order(weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
+    """Draw k of N samples without replacement, each next one with probability proportional to its weight.
+
+    This is the Plackett-Luce law of ``torch.multinomial(weights, k, replacement=False)``, which the released
+    KS/train-SPL.py:174 calls, for any N (multinomial stops at 2**24) and as a pure function of its arguments. Sample i
+    gets an exponential clock with rate w_i, and samples come in the order in which their clocks ring.
+
+    Args:
+        weights: (N,), finite, >= 0. Samples of weight 0 come last, in random order.
+        seed: non-negative.
+        epoch: non-negative; (seed 0, epoch 1) and (seed 1, epoch 0) are unrelated.
+        k: number of samples, 1..N; None = all N.
+
+    Returns:
+        (k,) int64 on the CPU, no repeats.
+
+    Raises:
+        ValueError: negative or non-finite weights (named), k out of range.
+    """
+    weights = _checked_vector("weights", weights)
+    _refuse("weights", weights < 0, weights, "must be >= 0")
+    return race_order(weights.double().log(), seed=seed, epoch=epoch, k=k)
+
+
+def race_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
+    """:func:`weighted_order` for logarithms of weights, which may be too small or large to exponentiate.
+
+    ``-inf`` is weight 0. Logarithms let a temperature divide them without overflow.
+    """
+    count = len(log_weights)
+    k = count if k is None else k
+    if not 1 <= k <= count:
+        raise ValueError(f"k must lie in 1..{count} (the number of weights), got {k}")
+    log_weights = log_weights.double().cpu()
+    # rand, not exponential_: the latter may take a vendor's code path, so machines could differ. u is in [0, 1), hence
+    # the clock -log1p(-u) is in [0, 36.8] and only u = 0 (probability 2**-53) gives -inf, which harmlessly rings first.
+    u = torch.rand(count, dtype=torch.float64, generator=generator("order", seed, epoch))
+    clock = torch.log(-torch.log1p(-u)) - log_weights
+    never = clock.isposinf()
+    order = torch.argsort(clock, stable=True)
+    if never.any():
+        tail = never.nonzero().squeeze(1)
+        order[count - len(tail) :] = tail[torch.argsort(u[tail], stable=True)]
+    return order[:k]
+
+
+def similarity_of(logits: Sequence[Tensor], *, space: Space = "probability") -> Tensor:
+    """:func:`prediction_similarity` without the checks, which would wait for the device; for training loops."""
+    logits = [z.float() if z.dtype != torch.float64 else z for z in logits]
+    vectors = [z.softmax(dim=-1) for z in logits] if space == "probability" else logits
+    units = [functional.normalize(v, dim=-1) for v in vectors]
+    pairs = [(a * b).sum(dim=-1) for a, b in itertools.combinations(units, 2)]
+    mean = torch.stack(pairs).mean(dim=0)
+    return mean.clamp(0 if space == "probability" else -1, 1)  # rounding can exceed the bound by 1e-7
+
+
+def loss_of(
+    fused: Tensor,
+    unimodal: Sequence[Tensor],
+    target: Tensor,
+    *,
+    fused_weight: float,
+    unimodal_weight: float,
+) -> Tensor:
+    """:func:`sample_loss` without the checks, which would wait for the device; for training loops."""
+
+    def entropy(logits: Tensor) -> Tensor:
+        precise = logits if logits.dtype == torch.float64 else logits.float()
+        return functional.cross_entropy(precise, target, reduction="none")
+
+    return fused_weight * entropy(fused) + unimodal_weight * sum(entropy(z) for z in unimodal)
+
+
+def _named(unimodal: Unimodal) -> dict[str, Tensor]:
+    if isinstance(unimodal, Mapping):
+        return dict(unimodal)
+    return {f"unimodal[{i}]": logits for i, logits in enumerate(unimodal)}
+
+
+def _checked_logits(unimodal: Unimodal, minimum: int = 2) -> dict[str, Tensor]:
+    logits = _named(unimodal)
+    if len(logits) < minimum:
+        raise ValueError(f"at least two modalities are needed, got {list(logits) or 'none'}")
+    first = next(iter(logits.values()))
+    for name, z in logits.items():
+        if z.ndim != 2 or 0 in z.shape:
+            raise ValueError(f"logits of {name!r} must be (samples, classes), got shape {tuple(z.shape)}")
+        if z.shape != first.shape:
+            raise ValueError(
+                f"logits of {name!r} have shape {tuple(z.shape)}, the others {tuple(first.shape)}: "
+                "all heads must have the same samples and classes"
+            )
+        _refuse(f"logits of {name!r}", ~z.isfinite().all(dim=1), None, "must be finite")
+    return logits
+
+
+def _checked_target(target: Tensor, shape: torch.Size) -> Tensor:
+    if target.shape != shape[:1] or target.is_floating_point() or target.dtype == torch.bool:
+        raise ValueError(f"target must be {shape[0]} integers, got {tuple(target.shape)} {target.dtype}")
+    _refuse("target", (target < 0) | (target >= shape[1]), target, f"must lie in 0..{shape[1] - 1}")
+    return target.long()
+
+
+def _checked_vector(name: str, values: Tensor) -> Tensor:
+    """(N,) in float32 or float64; ValueError otherwise."""
+    if values.ndim != 1 or len(values) == 0:
+        raise ValueError(f"{name} must be a non-empty vector (N,), got shape {tuple(values.shape)}")
+    _refuse(name, ~values.isfinite(), values, "must be finite")
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _refuse(name: str, wrong: Tensor, values: Tensor | None, rule: str) -> None:
+    """Raise ValueError that names the offending indices (the first five of them), if there are any."""
+    if not wrong.any():
+        return
+    indices = wrong.nonzero().squeeze(1).tolist()
+    shown = ", ".join(f"{i} ({values[i].item():g})" if values is not None else str(i) for i in indices[:5])
+    more = f" and {len(indices) - 5} more" if len(indices) > 5 else ""
+    raise ValueError(f"{name} {rule}; offending indices: {shown}{more}")
+
+
+def _check_choice(name: str, value: str, allowed: object) -> None:
+    choices = allowed.__args__  # of a typing.Literal
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")

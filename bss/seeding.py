@@ -1,0 +1,39 @@
+"""Randomness as a pure function of whole numbers, so that an order or a crop never depends on who drew before.
+
+``SeedSequence`` mixes its entropy words, so (seed 0, epoch 1) and (seed 1, epoch 0) are unrelated streams; the sum
+``seed + epoch`` that samplers commonly use makes them the same one.
+"""
+
+import contextlib
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+
+def mixed_seed(purpose: str, *entropy: int) -> int:
+    """A 63-bit seed for one purpose (``"order"``, ``"crop"`` ...) and any number of non-negative integers."""
+    words = [zlib.crc32(purpose.encode()), *(int(word) for word in entropy)]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
+
+
+def generator(purpose: str, *entropy: int) -> torch.Generator:
+    """A CPU generator of its own, seeded by :func:`mixed_seed`."""
+    return torch.Generator().manual_seed(mixed_seed(purpose, *entropy))
+
+
+@contextlib.contextmanager
+def seeded(purpose: str, *entropy: int) -> Iterator[None]:
+    """Seed torch's default CPU generator inside the block, and leave it as it was found.
+
+    For code that can only draw from the default generator: torchvision's transforms and layer initialisation. The
+    CUDA generators are not touched (``torch.manual_seed`` would reseed them).
+    """
+    default = torch.default_generator
+    state = default.get_state()
+    default.manual_seed(mixed_seed(purpose, *entropy))
+    try:
+        yield
+    finally:
+        default.set_state(state)

@@ -1,0 +1,1 @@
+"""From files to tensors: ``audio`` (waveforms, spectrograms) and ``image`` (frames, their two views)."""

@@ -1,0 +1,33 @@
+"""Install the ``bss`` library; the pins that were tested together are in requirements.txt."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="bss",
+    version="0.1.0",
+    description="Balance-aware sequence sampling for multimodal learning",
+    license="MIT",
+    packages=find_packages(include=["bss", "bss.*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        # torchaudio ends at 2.11 and refuses a torch built for another CUDA minor: the three move together.
+        "torch>=2.6,<2.12",
+        "torchvision>=0.21,<0.27",
+        "torchaudio>=2.6,<2.12",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "scikit-learn>=1.3",
+        "soundfile>=0.12",
+        "soxr>=0.3.7",
+        "pillow>=10.0",
+        "tqdm>=4.65",
+    ],
+    extras_require={
+        "dev": [
+            "pytest>=8.0",
+            "hypothesis>=6.100",
+            "librosa==0.11.0",  # what the spectrogram and the resampling are compared with
+            "ruff==0.17.6",  # another release formats differently
+        ]
+    },
+)

@@ -1,0 +1,434 @@
+"""The loops: one training epoch, evaluation, the scoring pass, and whole runs on a tiny problem."""
+
+import json
+import math
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+import bss
+from bss import engine
+from bss.data import IndexedDataset
+from bss.engine import Run, evaluate, fit, score_dataset, train_one_epoch
+from bss.errors import DataError, RunFolderError, TrainingError
+from bss.samplers import CurriculumSampler, RandomPacingSampler, SelfPacedSampler
+from tests import tiny
+
+CPU = torch.device("cpu")
+
+
+def run_in(path, **options):
+    return Run(out=path, data_root=path, device=CPU, **options)
+
+
+def loader_of(dataset, batch_size=8, order=None, **options):
+    return DataLoader(IndexedDataset(dataset), batch_size, sampler=order, **options)
+
+
+def scored(model, dataset, mode, **options):
+    table = bss.ScoreTable(len(dataset))
+    score_dataset(model, loader_of(dataset, **options), table, mode=mode)
+    return table
+
+
+def read_metrics(path):
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+# ---- the training epoch --------------------------------------------------------------------------------------------
+
+
+def test_the_training_loss_is_the_mean_over_samples_of_the_weighted_sum_of_cross_entropies():
+    network = tiny.model()
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)  # all logits 0, so every cross entropy is ln 3
+    frozen = torch.optim.SGD(network.parameters(), lr=0.0)
+    loader = loader_of(tiny.features(20))
+    result = train_one_epoch(network, loader, frozen, fused_weight=0.1, unimodal_weight=0.9)
+    # 0.1 ln 3 + 0.9 (ln 3 + ln 3) = 1.9 ln 3; 20 samples in batches of 8, 8, 4
+    assert result.loss == pytest.approx(1.9 * math.log(3))
+    assert (result.samples, result.steps) == (20, 3)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_online_scores_equal_a_scoring_pass_bit_for_bit_when_nothing_moves(batch_size, workers):
+    network, data = tiny.model().double(), tiny.features(20)
+    data.audio, data.visual = data.audio.double(), data.visual.double()
+    frozen = torch.optim.SGD(network.parameters(), lr=0.0)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(batch_size)).tolist()
+    online = bss.ScoreTable(20)
+    train_one_epoch(network, loader_of(data, batch_size, order, num_workers=workers), frozen, table=online)
+    online.synchronize()
+    by_pass = scored(network, data, "eval", batch_size=5)
+    assert torch.equal(online.similarity, by_pass.similarity)
+    assert torch.equal(online.loss, by_pass.loss)
+
+
+def test_filling_the_table_online_does_not_change_the_training():
+    weights = []
+    for table in (None, bss.ScoreTable(24)):
+        network = tiny.model(norm=True)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+        for _ in range(2):
+            train_one_epoch(network, loader_of(tiny.features(24)), optimizer, table=table)
+        weights.append(network.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_training_learns_the_tiny_problem():
+    network, data = tiny.model(), tiny.features(60)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    losses = [train_one_epoch(network, loader_of(data), optimizer).loss for _ in range(10)]
+    assert losses[-1] < losses[0] / 2
+
+
+# ---- evaluation ----------------------------------------------------------------------------------------------------
+
+
+def test_evaluation_counts_every_sample_once_and_leaves_the_flags_alone():
+    network, data = tiny.model(norm=True), tiny.features(20)
+    network.train()
+    network.encoders["audio"].eval()
+    flags = [module.training for module in network.modules()]
+    metrics = evaluate(network, DataLoader(data, batch_size=7))
+    assert [module.training for module in network.modules()] == flags
+    for values in metrics["accuracy"].values():
+        assert (20 * values) == pytest.approx(round(20 * values))  # multiples of 1/20
+    assert list(metrics["accuracy"]) == ["all", "fused", "audio", "visual"]
+
+
+def test_evaluation_does_not_depend_on_the_batch_size():
+    network, data = tiny.model(norm=True), tiny.features(20)
+    small, large = (evaluate(network, DataLoader(data, batch_size=size)) for size in (3, 20))
+    assert small == large
+
+
+# ---- the scoring pass ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["calibrated", "batch", "eval"])
+def test_a_scoring_pass_leaves_network_and_random_states_as_found(mode):
+    network = tiny.model(norm=True, dropout=0.5)
+    network.train()
+    network.encoders["visual"].eval()  # frozen on purpose
+    flags = [module.training for module in network.modules()]
+    momenta = [module.momentum for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    random_states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    scored(network, tiny.features(20), mode)
+    assert [module.training for module in network.modules()] == flags
+    assert [module.momentum for module in network.modules() if isinstance(module, nn.BatchNorm1d)] == momenta
+    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random_states[0])
+    assert (np.random.get_state()[1] == random_states[1]).all()
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_train_mode_moves_the_running_statistics_as_the_released_code_does():
+    network = tiny.model(norm=True)
+    before = network.encoders["audio"][1].running_mean.clone()
+    random_state = torch.get_rng_state()
+    scored(network, tiny.features(20), "train")
+    assert not torch.equal(network.encoders["audio"][1].running_mean, before)
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_a_calibrated_score_does_not_depend_on_its_batch_mates_and_a_batch_score_does():
+    network, data = tiny.model(norm=True), tiny.features(96)
+    head = list(range(64))  # the 8 batches of 8 from which the statistics come
+    reversed_tail = head + list(range(95, 63, -2)) + list(range(94, 63, -2))
+    difference = {}
+    for mode in ("calibrated", "batch"):
+        a, b = (scored(network, data, mode, order=order) for order in (list(range(96)), reversed_tail))
+        difference[mode] = (a.loss - b.loss).abs().max().item()
+    assert difference["calibrated"] < 1e-6
+    assert difference["batch"] > 1e-2
+
+
+def test_calibrated_scores_ignore_stale_running_statistics_and_eval_scores_do_not():
+    network, data = tiny.model(norm=True), tiny.features(40)
+    clean = {mode: scored(network, data, mode).loss for mode in ("calibrated", "eval")}
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.running_mean.fill_(100.0)
+    assert torch.equal(scored(network, data, "calibrated").loss, clean["calibrated"])
+    assert not torch.allclose(scored(network, data, "eval").loss, clean["eval"])
+
+
+def test_calibration_uses_the_plain_average_of_the_first_batches():
+    network, data = tiny.model(norm=True), tiny.features(24)
+    network.eval()
+    with torch.no_grad():
+        inputs = network.encoders["audio"][0](data.audio)
+    means = torch.stack([inputs[i : i + 8].mean(0) for i in (0, 8, 16)])
+    seen = []
+    norm = network.encoders["audio"][1]
+    norm.register_forward_hook(lambda module, *_: seen.append((module.training, module.running_mean.clone())))
+    scored(network, data, "calibrated")
+    training, running_mean = seen[-1]
+    assert not training
+    assert torch.allclose(running_mean, means.mean(0), atol=1e-6)
+
+
+def test_a_pass_scores_models_and_batches_of_any_shape_through_forward():
+    inputs, target = torch.randn(12, 6), torch.arange(12) % 3
+    network = nn.Linear(6, 9)
+
+    def forward(model, batch):
+        x, y = batch
+        audio, visual, fused = model(x).chunk(3, dim=1)
+        return bss.models.Logits(fused, {"audio": audio, "visual": visual}), y
+
+    data = bss.IndexedDataset(torch.utils.data.TensorDataset(inputs, target))
+    table = bss.ScoreTable(12)
+    score_dataset(network, DataLoader(data, 5, shuffle=True), table, forward=forward)
+    audio, visual, fused = network(inputs).detach().chunk(3, dim=1)
+    assert torch.allclose(table.similarity, bss.prediction_similarity([audio, visual]))
+    assert torch.allclose(table.loss, bss.sample_loss(fused, [audio, visual], target), atol=1e-6)
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="'calibrated', 'batch', 'eval', 'train'"):
+        scored(tiny.model(), tiny.features(8), "exact")
+
+
+# ---- whole runs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_folder_is_complete_and_documented(tmp_path):
+    summary = fit(tiny.model(), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best.pt", "config.json", "done", "last.pt", "metrics.jsonl", "scores.npz", "summary.json",
+    ]  # fmt: skip
+    rows = read_metrics(tmp_path)
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    for row in rows:
+        assert set(row) == {"epoch", "samples", "steps", "train_loss", "lr", "seconds", "val", "order"}
+        assert set(row["val"]) == {"accuracy", "macro_f1", "map"}
+        assert set(row["val"]["accuracy"]) == {"all", "fused", "audio", "visual"}
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["recipe"]["schedule"]["floor"] == 0.01
+    assert config["sampler"] == "SelfPacedSampler"
+    assert config["versions"]["torch"].startswith("2.")
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+
+
+def test_the_chosen_epoch_is_the_best_on_validation_and_the_test_set_is_measured_with_its_weights(tmp_path):
+    data = tiny.splits()
+    network = tiny.model()
+    recipe = replace(tiny.SPL, epochs=6, lr=0.3)
+    summary = fit(network, data, SelfPacedSampler, recipe, run_in(tmp_path))
+    accuracies = [row["val"]["accuracy"]["all"] for row in read_metrics(tmp_path)]
+    assert summary["chosen_epoch"] == int(np.argmax(accuracies))
+    assert "oracle" not in summary
+    best, last = (torch.load(tmp_path / name, weights_only=True) for name in ("best.pt", "last.pt"))
+    assert (best["epoch"], last["epoch"]) == (summary["chosen_epoch"], 5)
+    for name, state in (("chosen", best), ("last", last)):
+        copy = tiny.model(seed=1)
+        copy.load_state_dict(state["model"])
+        assert evaluate(copy, DataLoader(data.test, batch_size=4)) == summary["test"][name]
+    assert evaluate(network, DataLoader(data.test, batch_size=4)) == summary["test"]["chosen"]
+
+
+def test_without_validation_the_best_test_epoch_is_called_an_oracle_and_the_last_is_the_result(tmp_path, capsys):
+    recipe = replace(tiny.SPL, epochs=6, lr=0.3, val_fraction=0.0)
+    summary = fit(tiny.model(), tiny.splits(val=0), SelfPacedSampler, recipe, run_in(tmp_path))
+    rows = read_metrics(tmp_path)
+    best = max(row["test"]["accuracy"]["all"] for row in rows)
+    assert summary["oracle"]["accuracy"]["all"] == best
+    assert summary["test"]["chosen"] == summary["test"]["last"] == rows[-1]["test"]
+    assert "best on test (oracle)" in capsys.readouterr().out
+
+
+def test_curriculum_sizes_follow_the_pacing_and_are_whole_batches(tmp_path):
+    recipe = replace(tiny.CL, epochs=5)
+    fit(tiny.model(), tiny.splits(train=100), CurriculumSampler, recipe, run_in(tmp_path))
+    # root pacing from 0.3 over T = 3: sqrt(0.91 t / 3 + 0.09) = 0.627, 0.835, 1 -> 62, 83, 100, 100, 100 samples
+    assert [row["samples"] for row in read_metrics(tmp_path)] == [56, 80, 96, 96, 96]
+
+
+def visited_by(monkeypatch, tmp_path, recipe, **sizes):
+    """Per epoch, the sample indices that the training loop was given, and the whole order."""
+    epochs = []
+    original = engine.train_one_epoch
+
+    def spy(model, loader, optimizer, **options):
+        batches = list(loader)
+        order = loader.sampler.sampler.global_order().tolist()
+        epochs.append(([index for batch in batches for index in batch["bss_index"].tolist()], order))
+        return original(model, batches, optimizer, **options)
+
+    monkeypatch.setattr(engine, "train_one_epoch", spy)
+    fit(tiny.model(), tiny.splits(**sizes), SelfPacedSampler, recipe, run_in(tmp_path))
+    return epochs
+
+
+def test_the_released_tail_loses_the_end_of_the_order(tmp_path, monkeypatch):
+    epochs = visited_by(monkeypatch, tmp_path, replace(tiny.SPL, tail="last"), train=60)
+    assert all(indices == order[:56] for indices, order in epochs)  # 60 = 7 * 8 + 4
+
+
+def test_the_drawn_tail_loses_as_many_samples_from_anywhere(tmp_path, monkeypatch):
+    epochs = visited_by(monkeypatch, tmp_path, replace(tiny.SPL, tail="draw"), train=60)
+    for indices, order in epochs:
+        assert len(indices) == 56
+        assert indices == [index for index in order if index in set(indices)]  # the order itself is kept
+    assert any(indices != order[:56] for indices, order in epochs)
+
+
+def test_spl_visits_every_sample_once_an_epoch_in_another_order(tmp_path, monkeypatch):
+    epochs = visited_by(monkeypatch, tmp_path, tiny.SPL, train=64)
+    assert all(sorted(indices) == list(range(64)) for indices, _ in epochs)
+    assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "scored_epochs"),
+    [({"rescore": "pass"}, [0, 1, 2, 3]), ({"rescore": 2}, [0, 2]), ({"rescore": "once"}, [0]),
+     ({"rescore": "once", "warmup_epochs": 2}, [2]), ({"rescore": "online"}, [1, 2, 3]),
+     ({"rescore": "online", "warmup_epochs": 2}, [1, 2, 3])],
+)  # fmt: skip
+def test_scores_are_kept_for_every_epoch_that_was_scored(tmp_path, schedule, scored_epochs):
+    recipe = replace(tiny.SPL, epochs=4, schedule=replace(tiny.SPL.schedule, **schedule))
+    fit(tiny.model(), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path))
+    with np.load(tmp_path / "scores.npz") as scores:
+        assert scores["epoch"].tolist() == scored_epochs
+        assert (
+            scores["similarity"].shape == scores["loss"].shape == scores["difficulty"].shape == (len(scored_epochs), 60)
+        )
+        assert scores["name"].tolist() == [f"clip{i}" for i in range(60)]
+        assert ((scores["difficulty"] >= 0) & (scores["difficulty"] <= 2)).all()
+
+
+def test_online_scoring_makes_no_pass(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "score_dataset", lambda *_, **__: pytest.fail("a scoring pass ran"))
+    recipe = replace(tiny.SPL, schedule=replace(tiny.SPL.schedule, rescore="online"))
+    fit(tiny.model(), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path))
+    order = [row["order"] for row in read_metrics(tmp_path)]
+    assert order[0]["order_to_difficulty"] is None  # no scores before the first epoch
+    assert order[2]["order_to_difficulty"] > 0  # balanced first
+    assert order[2]["difficulty_to_last"] is not None
+
+
+def test_a_run_is_the_same_for_any_number_of_workers_and_repeats_exactly(tmp_path):
+    results = []
+    for name, workers in (("a", 0), ("b", 0), ("c", 2)):
+        network = tiny.model(norm=True, dropout=0.3)
+        fit(network, tiny.splits(noise=0.5), CurriculumSampler, tiny.CL, run_in(tmp_path / name, workers=workers))
+        rows = read_metrics(tmp_path / name)
+        for row in rows:
+            del row["seconds"]
+        results.append((rows, network.state_dict()))
+    for rows, state in results[1:]:
+        assert rows == results[0][0]
+        assert all(torch.equal(value, results[0][1][key]) for key, value in state.items())
+
+
+def test_a_run_does_not_touch_the_global_random_states(tmp_path):
+    network = tiny.model(dropout=0.3)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    fit(network, tiny.splits(noise=0.5), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
+
+
+def test_random_pacing_runs_with_the_sizes_of_cl_and_without_scoring(tmp_path, monkeypatch):
+    fit(tiny.model(), tiny.splits(), CurriculumSampler, tiny.CL, run_in(tmp_path / "cl"))
+    monkeypatch.setattr(engine, "score_dataset", lambda *_, **__: pytest.fail("a scoring pass ran"))
+    fit(tiny.model(), tiny.splits(), RandomPacingSampler, tiny.CL, run_in(tmp_path / "random"))
+    sizes = [[row["samples"] for row in read_metrics(tmp_path / name)] for name in ("cl", "random")]
+    assert sizes[0] == sizes[1]
+
+
+def test_class_balanced_subsets_keep_the_class_mix(tmp_path):
+    sizes = {}
+
+    class Spy(CurriculumSampler):
+        def set_epoch(self, epoch):
+            super().set_epoch(epoch)
+            sizes[epoch] = torch.bincount(self.labels[self.global_order()]).tolist()
+
+    recipe = replace(tiny.CL, schedule=replace(tiny.CL.schedule, class_balanced=True))
+    fit(tiny.model(), tiny.splits(train=90), Spy, recipe, run_in(tmp_path))
+    assert all(max(counts) - min(counts) <= 1 for counts in sizes.values())
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_came_before(tmp_path, monkeypatch):
+    original = engine.train_one_epoch
+    calls = []
+
+    def spy(*args, **options):
+        calls.append(1)
+        result = original(*args, **options)
+        return result._replace(loss=math.nan) if len(calls) == 2 else result
+
+    monkeypatch.setattr(engine, "train_one_epoch", spy)
+    with pytest.raises(TrainingError, match=r"epoch 2 is nan: lower the learning rate"):
+        fit(tiny.model(), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+    assert len(read_metrics(tmp_path)) == 1
+    assert (tmp_path / "last.pt").exists() and not (tmp_path / "done").exists()
+
+
+def test_an_interrupted_run_keeps_its_epochs_and_scores(tmp_path, monkeypatch):
+    original = engine.train_one_epoch
+    calls = []
+
+    def spy(*args, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*args, **options)
+
+    monkeypatch.setattr(engine, "train_one_epoch", spy)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny.model(), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+    assert len(read_metrics(tmp_path)) == 2
+    with np.load(tmp_path / "scores.npz") as scores:
+        assert scores["epoch"].tolist() == [0, 1, 2]
+
+
+def test_a_second_run_in_the_same_folder_is_refused_unless_asked_for(tmp_path):
+    fit(tiny.model(), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+    with pytest.raises(RunFolderError, match="finished run .3 epochs.: pass another --out, or --set overwrite=true"):
+        fit(tiny.model(), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+    recipe = replace(tiny.SPL, epochs=1, overwrite=True)
+    fit(tiny.model(), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path))
+    assert len(read_metrics(tmp_path)) == 1
+
+
+def test_fewer_samples_than_a_batch_are_refused_with_the_way_out(tmp_path):
+    with pytest.raises(DataError, match="6 training samples do not fill one batch of 8: pass --batch-size 6 or less"):
+        fit(tiny.model(), tiny.splits(train=6), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_class_is_refused(tmp_path):
+    data = replace(tiny.splits(), labels_N=torch.ones(60, dtype=torch.int64))
+    with pytest.raises(DataError, match="all have the class middle"):
+        fit(tiny.model(), data, SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+
+
+def test_a_broken_test_file_is_found_before_training(tmp_path):
+    class Broken(tiny.Features):
+        def __getitem__(self, index):
+            raise DataError("clip7.wav: truncated")
+
+    data = tiny.splits()
+    data = replace(data, test=Broken(**vars(data.test)))
+    with pytest.raises(DataError, match=r"clip7\.wav"):
+        fit(tiny.model(), data, SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_whole_run_raises_no_warning(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(tiny.model(norm=True), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+        fit(tiny.model(norm=True), tiny.splits(), CurriculumSampler, tiny.CL, run_in(tmp_path / "cl"))
+    assert (tmp_path / "cl" / "done").exists()

@@ -1,0 +1,321 @@
+import json
+import math
+import os
+import platform
+
+import numpy as np
+import pytest
+import torch
+
+from bss.errors import RunFolderError
+from bss.runlog import FILES, RunFolder
+from bss.scores import ScoreTable
+
+NAMES = ["1001_DFA_ANG_XX", "two words", "c"]
+LABELS = torch.tensor([2, 0, 1])
+
+
+def scored(similarity, loss):
+    table = ScoreTable(len(similarity))
+    table.update(range(len(similarity)), similarity=torch.tensor(similarity), loss=torch.tensor(loss))
+    table.synchronize()
+    return table
+
+
+def unfinished_run(path):
+    """A run of two epochs that was interrupted in its third."""
+    folder = RunFolder(path)
+    folder.write_config({"recipe": {"lr": 0.1}})
+    for epoch in range(2):
+        folder.save_checkpoint("last.pt", {"epoch": epoch})
+        folder.save_checkpoint("best.pt", {"epoch": epoch})
+        folder.append_metrics({"epoch": epoch})
+    folder.append_scores(0, scored([0.5, 0.5, 0.5], [1.0, 2.0, 3.0]), torch.zeros(3))
+    return folder
+
+
+def finished_run(path):
+    folder = unfinished_run(path)
+    folder.pack_scores(NAMES, LABELS)
+    folder.finish({"test": {}})
+    return folder
+
+
+def contents(path):
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+# ---- whose folder it is --------------------------------------------------------------------------------------------
+
+
+def test_the_folder_and_its_parents_are_made(tmp_path):
+    assert RunFolder(tmp_path / "runs" / "cremad" / "seed0").path.is_dir()
+
+
+@pytest.mark.parametrize(("run", "state"), [(finished_run, "a finished run"), (unfinished_run, "an unfinished run")])
+def test_a_folder_with_a_run_is_refused_with_the_ways_out(tmp_path, run, state):
+    run(tmp_path)
+    with pytest.raises(RunFolderError) as error:
+        RunFolder(tmp_path)
+    said = str(error.value)
+    assert f"{tmp_path} holds {state} (2 epochs)" in said and "--out" in said and "--set overwrite=true" in said
+
+
+@pytest.mark.parametrize("run", [finished_run, unfinished_run])
+def test_a_refused_folder_is_left_as_it_was(tmp_path, run):
+    run(tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(RunFolderError):
+        RunFolder(tmp_path)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("run", [finished_run, unfinished_run])
+def test_overwrite_starts_with_no_file_of_the_older_run(tmp_path, run):
+    run(tmp_path)
+    RunFolder(tmp_path, overwrite=True)
+    assert contents(tmp_path) == {}
+
+
+def test_overwrite_leaves_foreign_files_and_folders_alone(tmp_path):
+    finished_run(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "old.pt").write_bytes(b"mine too")
+    (tmp_path / "plots").mkdir()
+    RunFolder(tmp_path, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "old.pt", "plots"]
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_with_foreign_files_alone_is_taken(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    RunFolder(tmp_path).append_metrics({"epoch": 0})
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_that_stopped_before_its_first_epoch_ended_can_be_started_again(tmp_path):
+    RunFolder(tmp_path).write_config({"recipe": {"lr": 0.1}})
+    RunFolder(tmp_path)
+    assert contents(tmp_path) == {}
+
+
+def test_an_overwritten_run_does_not_count_as_finished(tmp_path):
+    finished_run(tmp_path)
+    RunFolder(tmp_path, overwrite=True).append_metrics({"epoch": 0})
+    with pytest.raises(RunFolderError, match=r"an unfinished run \(1 epochs\)"):
+        RunFolder(tmp_path)
+
+
+@pytest.mark.parametrize("inner", ["", "below"])
+def test_a_path_that_cannot_be_a_folder_is_refused_with_the_way_out(tmp_path, inner):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunFolderError, match=r"cannot make the run folder .*--out"):
+        RunFolder(tmp_path / "file" / inner)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_finished_run_consists_of_the_listed_files_alone(tmp_path):
+    finished_run(tmp_path)
+    assert set(contents(tmp_path)) == set(FILES) - {"scores.raw"}
+
+
+# ---- metrics, config, summary --------------------------------------------------------------------------------------
+
+
+def test_every_line_of_metrics_is_on_disk_at_once(tmp_path):
+    folder = RunFolder(tmp_path)
+    for epoch in range(3):
+        folder.append_metrics({"epoch": epoch, "train_loss": 0.5 * epoch, "order": {"age": None}})
+        lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+        assert json.loads(lines[-1]) == {"epoch": epoch, "train_loss": 0.5 * epoch, "order": {"age": None}}
+        assert len(lines) == epoch + 1
+
+
+def test_a_line_of_metrics_outlives_a_process_that_dies(tmp_path):
+    folder = RunFolder(tmp_path)
+    child = os.fork()
+    if child == 0:
+        try:
+            folder.append_metrics({"epoch": 0})
+        finally:
+            os._exit(9)  # nothing is flushed or closed on the way out
+    os.waitpid(child, 0)
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"epoch": 0}
+
+
+def test_config_holds_what_it_was_given_and_the_versions(tmp_path):
+    RunFolder(tmp_path).write_config({"recipe": {"lr": 0.1}, "sampler": "SelfPacedSampler"})
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["recipe"], config["sampler"]) == ({"lr": 0.1}, "SelfPacedSampler")
+    versions = config["versions"]
+    assert versions["python"] == platform.python_version() and versions["numpy"] == np.__version__
+    assert versions["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    assert {"bss", "torchvision", "torchaudio", "librosa", "scikit-learn"} < set(versions)
+
+
+def test_config_holds_command_commit_and_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/somewhere/CREMAD/train-CL.py", "--sample", "--seed", "3"])
+    RunFolder(tmp_path).write_config({})
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["command"] == ["train-CL.py", "--sample", "--seed", "3"]
+    assert config["machine"]["cores"] == os.cpu_count() and "commit" in config
+
+
+def test_finish_saves_the_summary_and_marks_the_run(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.finish({"chosen_epoch": 3})
+    assert json.loads((tmp_path / "summary.json").read_text()) == {"chosen_epoch": 3}
+    assert (tmp_path / "done").exists()
+
+
+def test_a_run_is_not_marked_as_finished_before_its_summary_is_there(tmp_path):
+    folder = RunFolder(tmp_path)
+    with pytest.raises(TypeError):
+        folder.finish({"chosen_epoch": object()})
+    assert not (tmp_path / "done").exists() and not (tmp_path / "summary.json").exists()
+
+
+# ---- scores --------------------------------------------------------------------------------------------------------
+
+
+def test_the_scores_of_several_epochs_become_one_row_each(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.append_scores(0, scored([0.0, 0.5, 1.0], [3.0, 2.0, 1.0]), torch.tensor([2.0, 1.0, 0.0]))
+    folder.append_scores(4, scored([0.25, 0.5, 0.75], [1.0, 1.5, 4.0]), torch.tensor([1.0, 0.5, 1.25]))
+    folder.pack_scores(NAMES, LABELS)
+    with np.load(tmp_path / "scores.npz") as scores:
+        assert scores["similarity"].tolist() == [[0.0, 0.5, 1.0], [0.25, 0.5, 0.75]]
+        assert scores["loss"].tolist() == [[3.0, 2.0, 1.0], [1.0, 1.5, 4.0]]
+        assert scores["difficulty"].tolist() == [[2.0, 1.0, 0.0], [1.0, 0.5, 1.25]]
+        assert scores["epoch"].tolist() == [0, 4]
+        assert scores["name"].tolist() == NAMES and scores["label"].tolist() == [2, 0, 1]
+
+
+def test_the_scores_are_stored_as_float32(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.append_scores(0, scored([0.1, 0.2, 0.3], [1.0, 2.0, 3.0]), torch.zeros(3, dtype=torch.float64))
+    folder.pack_scores(NAMES, LABELS)
+    with np.load(tmp_path / "scores.npz") as scores:
+        kinds = [scores[name].dtype for name in ("similarity", "loss", "difficulty")]
+    assert kinds == [np.float32] * 3
+
+
+def test_a_run_without_scores_has_arrays_without_rows(tmp_path):
+    RunFolder(tmp_path).pack_scores(NAMES, LABELS)
+    with np.load(tmp_path / "scores.npz") as scores:
+        shapes = {name: scores[name].shape for name in scores}
+    assert shapes == {
+        "similarity": (0, 3),
+        "loss": (0, 3),
+        "difficulty": (0, 3),
+        "epoch": (0,),
+        "name": (3,),
+        "label": (3,),
+    }
+
+
+def test_a_sample_that_was_never_scored_is_kept_as_nan(tmp_path):
+    table = ScoreTable(3)
+    table.update([0, 2], similarity=torch.tensor([0.5, 1.0]), loss=torch.tensor([1.0, 2.0]))
+    table.synchronize()
+    folder = RunFolder(tmp_path)
+    folder.append_scores(0, table, table.difficulty())
+    folder.pack_scores(NAMES, LABELS)
+    with np.load(tmp_path / "scores.npz") as scores:
+        assert np.isnan(scores["similarity"]).tolist() == [[False, True, False]]
+
+
+def test_scores_kept_so_far_are_on_disk_before_they_are_packed(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.append_scores(0, scored([0.0, 0.5, 1.0], [3.0, 2.0, 1.0]), torch.zeros(3))
+    rows = np.fromfile(tmp_path / "scores.raw", np.float32).reshape(3, 3)
+    assert rows.tolist() == [[0.0, 0.5, 1.0], [3.0, 2.0, 1.0], [0.0, 0.0, 0.0]]
+
+
+# ---- checkpoints ---------------------------------------------------------------------------------------------------
+
+
+def training_state():
+    model = torch.nn.Linear(2, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 70, 0.1)
+    table = scored([0.5, 0.5, 0.5], [1.0, 2.0, 3.0])
+    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "table": table}
+    return {"epoch": 3, "val": {"accuracy": {"all": 0.5}}, **{k: v.state_dict() for k, v in parts.items()}}
+
+
+def test_a_checkpoint_of_everything_in_training_loads_with_weights_only(tmp_path):
+    state = training_state()
+    RunFolder(tmp_path).save_checkpoint("last.pt", state)
+    loaded = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert loaded["epoch"] == 3 and loaded["val"] == {"accuracy": {"all": 0.5}}
+    assert torch.equal(loaded["model"]["weight"], state["model"]["weight"])
+    assert torch.equal(
+        loaded["optimizer"]["state"][0]["momentum_buffer"], state["optimizer"]["state"][0]["momentum_buffer"]
+    )
+    assert loaded["table"]["loss"].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_load_checkpoint_gives_what_was_saved_last(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.save_checkpoint("last.pt", {"epoch": 0, "weight": torch.tensor([1.0])})
+    folder.save_checkpoint("last.pt", {"epoch": 1, "weight": torch.tensor([2.0])})
+    loaded = folder.load_checkpoint("last.pt")
+    assert loaded["epoch"] == 1 and loaded["weight"].tolist() == [2.0]
+
+
+def half_a_file(state, path, **options):
+    with open(path, "wb") as file:
+        file.write(b"PK\x03\x04 half of a checkpoint")
+    raise OSError(28, "No space left on device")
+
+
+def no_rename(source, target):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("where", "crash", "error"),
+    [("bss.runlog.torch.save", half_a_file, OSError), ("bss.runlog.os.replace", no_rename, KeyboardInterrupt)],
+    ids=["while writing", "before the rename"],
+)
+def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before_whole(tmp_path, monkeypatch, where, crash, error):
+    folder = RunFolder(tmp_path)
+    folder.save_checkpoint("last.pt", {"epoch": 0})
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(where, crash)
+        folder.save_checkpoint("last.pt", {"epoch": 1})
+    assert folder.load_checkpoint("last.pt") == {"epoch": 0}
+    folder.save_checkpoint("last.pt", {"epoch": 2})
+    assert folder.load_checkpoint("last.pt") == {"epoch": 2}
+
+
+def test_a_crash_while_scores_are_packed_keeps_the_scores(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    folder.append_scores(0, scored([0.0, 0.5, 1.0], [3.0, 2.0, 1.0]), torch.zeros(3))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("bss.runlog.os.replace", no_rename)
+        folder.pack_scores(NAMES, LABELS)
+    assert (tmp_path / "scores.raw").exists() and not (tmp_path / "scores.npz").exists()
+    folder.pack_scores(NAMES, LABELS)
+    with np.load(tmp_path / "scores.npz") as scores:
+        assert scores["loss"].tolist() == [[3.0, 2.0, 1.0]]
+
+
+def test_a_crash_while_the_config_is_written_leaves_no_half_config(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("bss.runlog.os.replace", no_rename)
+        folder.write_config({"recipe": {"lr": math.pi}})
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_overwrite_after_a_crash_leaves_no_half_written_file_behind(tmp_path, monkeypatch):
+    folder = unfinished_run(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr("bss.runlog.torch.save", half_a_file)
+        folder.save_checkpoint("last.pt", {"epoch": 2})
+    RunFolder(tmp_path, overwrite=True)
+    assert contents(tmp_path) == {}

@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import bss
-from bss.engine import train_one_epoch
+from bss.loops import ScoringMode, train_one_epoch
 from bss.metrics import rank_correlation
-from bss.recipe import ScoringMode, override
+from bss.recipe import override
 from bss.seeding import generator
 from bss.tasks import cremad as task
 
@@ -37,7 +37,8 @@ def main():
     model = task.build_model(recipe)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
-    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, momentum=recipe.momentum)
+    weights = {"fused_weight": recipe.fused_weight, "unimodal_weight": recipe.unimodal_weight}
 
     def loader(dataset, seed):
         return DataLoader(
@@ -45,7 +46,7 @@ def main():
         )
 
     def scored(mode, seed):
-        table = bss.ScoreTable(len(data.train), fused_weight=recipe.fused_weight, unimodal_weight=recipe.unimodal_weight)
+        table = bss.ScoreTable(len(data.train), **weights)
         state = {name: value.clone() for name, value in model.state_dict().items()}
         began = time.perf_counter()
         bss.score_dataset(model, loader(data.score, seed), table, mode=mode, progress=f"{mode}")
@@ -66,14 +67,7 @@ def main():
                 f"| {'yes' if first.similarity.std() < 1e-6 else 'no'} | {min(a, b) / base:.2f}x |"
             )
         if epoch < flags.epochs:
-            train_one_epoch(
-                model,
-                loader(data.train, 100 + epoch),
-                optimizer,
-                fused_weight=recipe.fused_weight,
-                unimodal_weight=recipe.unimodal_weight,
-                progress=f"epoch {epoch + 1}",
-            )
+            train_one_epoch(model, loader(data.train, 100 + epoch), optimizer, **weights, progress=f"epoch {epoch + 1}")
 
 
 def _number(value):

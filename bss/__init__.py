@@ -12,7 +12,7 @@ for epoch in range(epochs):
 """
 
 from bss.data import IndexedDataset
-from bss.engine import score_dataset
+from bss.loops import score_dataset
 from bss.pacing import (
     exponential_pacing,
     geometric_pacing,

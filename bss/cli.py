@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
+from bss.engine import Run
 from bss.errors import BssError, RecipeError
 from bss.recipe import Recipe, describe, override
 
@@ -31,7 +34,7 @@ def session(
     recipe: Recipe,
     official: Recipe,
     argv: list[str] | None = None,
-) -> Iterator[tuple]:
+) -> Iterator[tuple[Recipe, Run]]:
     """Parse the flags, hand out ``(recipe, run)``, and end in a readable way whatever happens inside.
 
     Args:
@@ -89,9 +92,7 @@ def _parser(description: str, recipe: Recipe, *, default_root: Path) -> argparse
     return parser
 
 
-def _assembled(flags: argparse.Namespace, task: Task, recipe: Recipe, folder: Path, name: str) -> tuple[Recipe, "Run"]:  # noqa: F821
-    from bss.engine import Run  # torch is imported after the flags have been checked
-
+def _assembled(flags: argparse.Namespace, task: Task, recipe: Recipe, folder: Path, name: str) -> tuple[Recipe, Run]:
     if flags.sample and flags.data_root:
         raise RecipeError("--sample makes its own data under the run folder's parent: give it or --data-root, not both")
     if flags.sample:
@@ -108,9 +109,7 @@ def _assembled(flags: argparse.Namespace, task: Task, recipe: Recipe, folder: Pa
     return recipe, Run(out=out, data_root=root, device=_device(flags.device), workers=_workers(flags.workers))
 
 
-def _device(name: str):
-    import torch
-
+def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -101,7 +101,7 @@ class SeededViews(Dataset):
 def stratified_split(
     labels: Sequence[int], fraction: float, *, seed: int, classes: Sequence[str]
 ) -> tuple[list[int], list[int]]:
-    """Split indices into (rest, part), with ``fraction`` of every class in the part; both in ascending order.
+    """Split indices into (rest, part), with ``fraction`` of every class in the part, rounded; both in ascending order.
 
     Args:
         labels: class id of every sample.
@@ -110,7 +110,7 @@ def stratified_split(
         classes: class names, for the error.
 
     Raises:
-        DataError: a class with fewer than two samples, or a part or rest too small to hold every class.
+        DataError: a class with a single sample, or a part or rest with fewer samples than there are classes.
     """
     from sklearn.model_selection import train_test_split
 

@@ -1,40 +1,31 @@
-"""The only loops of the project: training, evaluation and the scoring pass.
+"""A run from start to end: ``fit`` trains, chooses the epoch, measures the test set and leaves a run folder.
 
-``fit`` knows no data set and no sampler: it is handed the splits, the network and the sampler's class, and reads every
-number from the recipe.
+It knows no data set and no sampler: it is handed the splits, the network and the sampler's class, and reads every
+number from the recipe. The loops themselves are in :mod:`bss.loops`.
 """
 
 import contextlib
-import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from bss.data import INDEX_KEY, IndexedDataset, SeededViews, Splits
+from bss.data import IndexedDataset, SeededViews, Splits
 from bss.errors import DataError, TrainingError
-from bss.metrics import Metrics, classification_metrics, head_logits, rank_correlation
-from bss.models import Logits
-from bss.recipe import Recipe, ScoringMode, describe
+from bss.loops import ProgressBar, evaluate, random_state_kept, score_dataset, train_one_epoch
+from bss.metrics import Metrics, rank_correlation
+from bss.recipe import Recipe, describe
 from bss.runlog import RunFolder
 from bss.samplers import OrderSampler
 from bss.scores import ScoreTable
-from bss.scoring import Space, loss_of, similarity_of
 from bss.seeding import generator, mixed_seed
-
-CALIBRATION_BATCHES = 8
-"""Batches from which ``mode="calibrated"`` estimates the BatchNorm statistics."""
-
-Forward = Callable[[nn.Module, Any], tuple[Logits, Tensor]]
-"""Maps (model, batch) to (logits of all heads, target)."""
 
 
 @dataclass(frozen=True)
@@ -184,170 +175,6 @@ def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recip
     return summary
 
 
-class Trained(NamedTuple):
-    """What :func:`train_one_epoch` saw: mean loss over samples, number of samples, number of optimiser steps."""
-
-    loss: float
-    samples: int
-    steps: int
-
-
-def train_one_epoch(
-    model: nn.Module,
-    loader: Iterable[Mapping[str, Tensor]],
-    optimizer: torch.optim.Optimizer,
-    *,
-    fused_weight: float = 1.0,
-    unimodal_weight: float = 1.0,
-    table: ScoreTable | None = None,
-    space: Space = "probability",
-    progress: str | None = None,
-) -> Trained:
-    """One pass of optimiser steps over the loader, with the loss ``w_f CE(fused) + w_u sum_m CE(unimodal_m)``.
-
-    Args:
-        model: maps a batch to Logits.
-        loader: yields dict batches with ``"label"`` and, for a table, ``"bss_index"``.
-        optimizer: of the model's parameters.
-        fused_weight: w_f.
-        unimodal_weight: w_u.
-        table: filled from the logits of this very forward (online scoring); the caller closes the epoch.
-        space: of the similarity that goes into the table.
-        progress: label of the progress bar; None = no bar.
-    """
-    device = _device_of(model)
-    model.train()
-    total, samples, steps = torch.zeros((), device=device, dtype=torch.float64), 0, 0
-    with _Bar(loader, progress) as bar:
-        for batch in bar:
-            batch = _to_device(batch, device)
-            logits, target = _forward(model, batch)
-            unimodal = list(logits.unimodal.values())
-            losses = loss_of(logits.fused, unimodal, target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
-            optimizer.zero_grad(set_to_none=True)
-            losses.mean().backward()
-            optimizer.step()
-            with torch.no_grad():
-                if table is not None:
-                    table.update(batch[INDEX_KEY], similarity=similarity_of(unimodal, space=space), loss=losses)
-                total += losses.sum()
-            samples += len(target)
-            steps += 1
-            bar.show(total, samples)
-    return Trained(loss=total.item() / max(samples, 1), samples=samples, steps=steps)
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, loader: Iterable[Mapping[str, Tensor]], *, prediction: str = "all") -> Metrics:
-    """Accuracy, macro F1 and mAP of all heads, of the fused head and of each modality's head, in eval mode.
-
-    Args:
-        model: maps a batch to Logits; its training flags are left as found.
-        loader: yields dict batches with ``"label"``; every sample once.
-        prediction: which heads the prediction sums, see :func:`bss.metrics.head_logits`.
-    """
-    device = _device_of(model)
-    heads: dict[str, list[Tensor]] = {}
-    targets: list[Tensor] = []
-    with _flags_kept(model):
-        model.eval()
-        for batch in loader:
-            logits, target = _forward(model, _to_device(batch, device))
-            for name, values in head_logits(logits, prediction).items():
-                heads.setdefault(name, []).append(values.float().cpu())
-            targets.append(target.cpu())
-    return classification_metrics({name: torch.cat(parts) for name, parts in heads.items()}, torch.cat(targets))
-
-
-@torch.no_grad()  # not inference_mode: a module that caches a tensor in forward could not be trained afterwards
-def score_dataset(
-    model: nn.Module,
-    loader: Iterable[Any],
-    table: ScoreTable,
-    *,
-    mode: ScoringMode = "calibrated",
-    space: Space = "probability",
-    forward: Forward | None = None,
-    progress: str | None = None,
-) -> None:
-    """Score every sample of the loader with the network as it is, and close the table's epoch.
-
-    No gradients. Training flags and random states are left as found, and BatchNorm's buffers too, except in
-    ``"train"`` mode.
-
-    Args:
-        model: returns :class:`bss.models.Logits`, or anything that ``forward`` makes into it.
-        loader: yields dict batches with ``"bss_index"`` (and ``"label"``), or ``(index, batch)`` pairs; see
-            :class:`bss.IndexedDataset`. For ``"calibrated"`` and ``"batch"`` its batches should be a shuffled sample of
-            the data, the same one every time (``shuffle=True`` with a ``generator`` of its own).
-        table: filled and closed (:meth:`ScoreTable.synchronize`).
-        mode: ``"calibrated"``: BatchNorm statistics are re-estimated on the first 8 batches, then everything is scored
-            in eval mode, so that a score does not depend on its batch-mates. ``"batch"``: BatchNorm uses each batch's
-            own statistics, everything else is in eval mode. ``"eval"``: eval mode with the running statistics, useless
-            in the first epochs of a network with BatchNorm. ``"train"``: training mode, dropout on, running statistics
-            move, as the released code does.
-        space: of the similarity.
-        forward: maps (model, batch) to (logits, target); default ``model(batch), batch["label"]``.
-        progress: label of a progress bar; None = no bar.
-
-    Raises:
-        ValueError: an unknown mode.
-    """
-    if mode not in ScoringMode.__args__:
-        raise ValueError(f"mode must be one of {', '.join(map(repr, ScoringMode.__args__))}, got {mode!r}")
-    model = getattr(model, "module", model)  # under DDP: the wrapper would demand equal step counts on all ranks
-    device = _device_of(model)
-    forward = forward or _forward
-
-    def score(batch: Any) -> None:
-        index, batch = (batch[INDEX_KEY], batch) if isinstance(batch, Mapping) else batch
-        logits, target = forward(model, _to_device(batch, device))
-        unimodal = list(logits.unimodal.values())
-        losses = loss_of(
-            logits.fused,
-            unimodal,
-            target.to(device),
-            fused_weight=table.fused_weight,
-            unimodal_weight=table.unimodal_weight,
-        )
-        table.update(index, similarity=similarity_of(unimodal, space=space), loss=losses)
-
-    with _flags_kept(model), _random_state_kept(device), _Bar(loader, progress) as bar:
-        batches = iter(bar)
-        if mode == "train":
-            model.train()
-            for batch in batches:
-                score(batch)
-        else:
-            model.eval()
-            norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-            with _buffers_kept(norms):
-                if mode == "calibrated" and norms:
-                    head = list(itertools.islice(batches, CALIBRATION_BATCHES))
-                    _calibrate(model, norms, head, forward, device)
-                    batches = itertools.chain(head, batches)
-                elif mode == "batch":
-                    for norm in norms:
-                        norm.train()
-                for batch in batches:
-                    score(batch)
-    table.synchronize()
-
-
-def _calibrate(
-    model: nn.Module, norms: list[_BatchNorm], batches: list[Any], forward: Forward, device: torch.device
-) -> None:
-    """Replace BatchNorm's running statistics by the plain average over some batches, and return to eval mode."""
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative average instead of an exponential one
-        norm.train()
-    for batch in batches:
-        forward(model, _to_device(batch if isinstance(batch, Mapping) else batch[1], device))
-    for norm in norms:
-        norm.eval()
-
-
 # ---- what a run is made of -----------------------------------------------------------------------------------------
 
 
@@ -440,7 +267,7 @@ def _check_size(data: Splits, recipe: Recipe) -> None:
 
 def _check_readable(dataset: Dataset, recipe: Recipe, run: Run) -> None:
     """Read every test sample once before training: they are measured last, and a broken file would show only then."""
-    with _Bar(_loader(dataset, recipe, run), "checking the test files") as bar:
+    with ProgressBar(_loader(dataset, recipe, run), "checking the test files") as bar:
         for _ in bar:
             pass
 
@@ -510,80 +337,15 @@ def _final_test(
 # ---- small things --------------------------------------------------------------------------------------------------
 
 
-def _forward(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Logits, Tensor]:
-    return model(batch), batch["label"]
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
-
-
-def _to_device(batch: Any, device: torch.device) -> Any:
-    """Move the tensors of a dict, tuple or list."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {name: _to_device(value, device) for name, value in batch.items()}
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(_to_device(value, device) for value in batch)
-    return batch
-
-
-@contextlib.contextmanager
-def _flags_kept(model: nn.Module) -> Iterator[None]:
-    """Restore every module's training flag; parts of a network may be frozen in eval mode on purpose."""
-    flags = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, training in flags:
-            module.training = training
-
-
-@contextlib.contextmanager
-def _buffers_kept(norms: list[_BatchNorm]) -> Iterator[None]:
-    """Restore BatchNorm's running statistics, counters and momentum."""
-    kept = [(norm, norm.momentum, {k: v.clone() for k, v in norm.named_buffers()}) for norm in norms]
-    try:
-        yield
-    finally:
-        for norm, momentum, buffers in kept:
-            norm.momentum = momentum
-            for name, buffer in norm.named_buffers():
-                buffer.copy_(buffers[name])
-
-
-@contextlib.contextmanager
-def _random_state_kept(device: torch.device) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
-
-
 @contextlib.contextmanager
 def _epoch_randomness(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     """What a network draws in an epoch (dropout) is a function of seed and epoch; the global states come back."""
     deterministic = torch.backends.cudnn.flags(benchmark=False, deterministic=True)
-    with _random_state_kept(device), deterministic:
+    with random_state_kept(device), deterministic:
         torch.default_generator.manual_seed(mixed_seed("network", seed, epoch))
         if device.type == "cuda":
             torch.cuda.manual_seed(mixed_seed("network", seed, epoch))
         yield
-
-
-class _Bar(tqdm):
-    """A progress bar on a terminal, nothing elsewhere (the epoch's line is printed in any case)."""
-
-    def __init__(self, loader: Iterable[Any], label: str | None):
-        super().__init__(loader, desc=label, disable=None if label else True, leave=False, unit="batch")
-        self.began = self.shown = time.monotonic()
-
-    def show(self, total_loss: Tensor, samples: int) -> None:
-        """Mean loss and samples per second, at most once a second: reading the loss waits for the device."""
-        now = time.monotonic()
-        if not self.disable and now - self.shown > 1:
-            self.shown = now
-            rate = samples / (now - self.began)
-            self.set_postfix_str(f"loss {total_loss.item() / samples:.3f}, {rate:.0f} samples/s", refresh=False)
 
 
 def _say(text: str) -> None:

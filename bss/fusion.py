@@ -6,6 +6,7 @@ form is extended to more modalities is said at each class.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -186,16 +187,18 @@ class _CrossAttention(nn.Module):
         return self.norm(self.linear(attended_BTD) + query_BTD)
 
 
-FUSIONS = (
-    ConcatFusion,
-    SumFusion,
-    FiLMFusion,
-    GatedFusion,
-    CrossAttentionFusion,
-    DeepFusion,
-    AdapterFusion,
-)
-"""Every fusion head; the contract tests run over this tuple."""
+FUSIONS = {
+    "concat": ConcatFusion,
+    "sum": SumFusion,
+    "film": FiLMFusion,
+    "gated": GatedFusion,
+    "cross-attention": CrossAttentionFusion,
+    "deep": DeepFusion,
+    "adapter": AdapterFusion,
+}
+"""Every fusion head by the name that a recipe gives it; the contract tests run over all of them."""
+
+FusionName = Literal["concat", "sum", "film", "gated", "cross-attention", "deep", "adapter"]
 
 
 def _checked_names(feature_dims: Mapping[str, int]) -> list[str]:

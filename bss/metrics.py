@@ -55,9 +55,11 @@ def classification_metrics(heads: Mapping[str, Tensor], target: Tensor) -> Metri
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float | None:
-    """Spearman's rank correlation of two (N,) vectors in [-1, 1]; None where one is constant or N < 2."""
+    """Spearman's rank correlation of two (N,) vectors, in [-1, 1]; None if one is constant or not finite, or N < 2."""
     from scipy.stats import spearmanr
 
-    if len(a) < 2 or bool((a == a[0]).all()) or bool((b == b[0]).all()):
+    if len(a) < 2 or not bool((a.isfinite() & b.isfinite()).all()):
+        return None
+    if bool((a == a[0]).all()) or bool((b == b[0]).all()):
         return None
     return float(spearmanr(a.cpu().numpy(), b.cpu().numpy()).statistic)

@@ -36,7 +36,8 @@ class LateFusion(nn.Module):
         feature_dims: modality name -> D_m.
 
     Raises:
-        ValueError: fewer than two modalities, or names that differ between ``encoders`` and ``feature_dims``.
+        ValueError: fewer than two modalities, names that differ between ``encoders`` and ``feature_dims``, or a
+            modality called ``"all"`` or ``"fused"``, which are the names of other heads in the metrics.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class LateFusion(nn.Module):
                 f"two modalities or more, with the same names, are needed: encoders {list(encoders)}, "
                 f"feature_dims {list(feature_dims)}"
             )
+        if reserved := {"all", "fused"} & set(encoders):
+            raise ValueError(f"a modality cannot be called {reserved.pop()!r}: that is another head in the metrics")
         self.encoders = nn.ModuleDict(encoders)
         self.heads = nn.ModuleDict({name: nn.Linear(feature_dims[name], num_classes) for name in encoders})
         self.fusion = fusion
@@ -72,7 +75,10 @@ class LateFusion(nn.Module):
 
 
 def initialize(model: nn.Module, seed: int) -> nn.Module:
-    """Draw all weights anew, as a function of the seed alone; returns the model.
+    """Draw the weights of all linear, convolution and BatchNorm layers anew, as a function of the seed alone.
+
+    Returns the model. Other layers (attention) keep the weights that they were made with, so build the network inside
+    :func:`bss.seeding.seeded`.
 
     Linear: Xavier normal, bias 0. Conv2d: Kaiming normal, fan out, ReLU. BatchNorm2d: weight 1, bias 0.
     Source: ``weight_init`` of the released utils/utils.py, applied to KS, CREMA-D and NVGesture.
@@ -85,6 +91,8 @@ def initialize(model: nn.Module, seed: int) -> nn.Module:
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from bss import pacing
 from bss.errors import RecipeError
+from bss.loops import ScoringMode
 from bss.scoring import Normalize, Order, Space
 
 Rescore = Literal["once", "pass", "online"] | int
-ScoringMode = Literal["calibrated", "batch", "eval", "train"]
 PacingName = Literal["root", "linear", "geometric", "logarithmic", "exponential", "step"]
 
 R = TypeVar("R")
@@ -217,7 +217,9 @@ def override(recipe: R, assignments: list[str]) -> R:
         if not separator:
             raise RecipeError(f"--set needs field=value, got {assignment!r}")
         paths = [name] if name in known else [path for path in known if path.rpartition(".")[2] == name]
-        if len(paths) != 1:
+        if len(paths) > 1:
+            raise RecipeError(f"the recipe field {name!r} is not unique: write {' or '.join(paths)}")
+        if not paths:
             raise RecipeError(f"unknown recipe field {name!r}; the fields are:\n  {', '.join(known)}")
         owner, path = recipe, paths[0].split(".")
         target = nested
@@ -296,9 +298,9 @@ def _read(text: str, option: Any) -> Any:
     if option in (int, float):
         try:
             value = option(text)
-        except ValueError:
+            return value if math.isfinite(value) else _NO
+        except (ValueError, OverflowError):  # not a number, or a whole number beyond the range of floats
             return _NO
-        return value if math.isfinite(value) else _NO
     if option is str:
         return text
     return option if text == option else _NO

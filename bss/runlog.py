@@ -15,17 +15,9 @@ import torch
 from bss.errors import RunFolderError
 from bss.scores import ScoreTable
 
-FILES = (
-    "config.json",
-    "metrics.jsonl",
-    "summary.json",
-    "scores.npz",
-    "scores.raw",
-    "best.pt",
-    "last.pt",
-    "done",
-)
-"""Every file that a run writes; nothing else in the folder is ever touched."""
+_NAMES = ("config.json", "metrics.jsonl", "summary.json", "scores.npz", "scores.raw", "best.pt", "last.pt", "done")
+FILES = (*_NAMES, *(f"{name}.tmp" for name in _NAMES))
+"""Every file that a run writes, the half-written ones of a crash included; nothing else in the folder is touched."""
 
 
 class RunFolder:
@@ -51,8 +43,9 @@ class RunFolder:
                 f"cannot make the run folder {self.path}: {error.strerror}; pass another --out"
             ) from error
         epochs = self._epochs_on_disk()
-        if (epochs or (self.path / "done").exists()) and not overwrite:
-            state = "a finished run" if (self.path / "done").exists() else "an unfinished run"
+        finished, begun = (self.path / "done").exists(), epochs or (self.path / "last.pt").exists()
+        if (finished or begun) and not overwrite:
+            state = "a finished run" if finished else "an unfinished run"
             raise RunFolderError(
                 f"{self.path} holds {state} ({epochs} epochs): pass another --out, or --set overwrite=true"
             )
@@ -87,16 +80,17 @@ class RunFolder:
         raw = self.path / "scores.raw"
         shape = (len(self._scored_epochs), 3, len(names))
         rows = np.memmap(raw, np.float32, "r", shape=shape) if self._scored_epochs else np.zeros(shape, np.float32)
-        temporary = self.path / "scores.tmp.npz"
-        np.savez(
-            temporary,
-            similarity=rows[:, 0],
-            loss=rows[:, 1],
-            difficulty=rows[:, 2],
-            epoch=np.array(self._scored_epochs, np.int64),
-            name=np.array(names, dtype=np.str_),
-            label=labels.cpu().numpy(),
-        )
+        temporary = self.path / "scores.npz.tmp"
+        with open(temporary, "wb") as file:
+            np.savez(
+                file,
+                similarity=rows[:, 0],
+                loss=rows[:, 1],
+                difficulty=rows[:, 2],
+                epoch=np.array(self._scored_epochs, np.int64),
+                name=np.array(names, dtype=np.str_),
+                label=labels.cpu().numpy(),
+            )
         os.replace(temporary, self.path / "scores.npz")
         raw.unlink(missing_ok=True)
 

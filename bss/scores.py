@@ -201,7 +201,7 @@ class ScoreTable:
         return values
 
     def state_dict(self) -> dict:
-        """Everything, the open epoch included; tensors are references, not copies."""
+        """Everything, this rank's open epoch included; tensors are references, not copies."""
         return {
             "version": 1,
             "num_samples": self.num_samples,

@@ -14,6 +14,7 @@ code at 495b94e, KS/train-CL.py:134-177 and KS/train-SPL.py:145-175. Where a rec
 argument that selects it says so.
 """
 
+import heapq
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -48,9 +49,10 @@ def prediction_similarity(unimodal: Unimodal, *, space: Space = "probability") -
     Raises:
         ValueError: fewer than two modalities, shapes that differ, or non-finite logits (their rows are named).
     """
-    _check_choice("space", space, Space)
-    logits = _checked_logits(unimodal)
-    return similarity_of(list(logits.values()), space=space)
+    check_choice("space", space, Space)
+    heads = _named(unimodal)
+    _check_logits(list(heads.items()))
+    return similarity_of(list(heads.values()), space=space)
 
 
 def sample_loss(
@@ -76,10 +78,10 @@ def sample_loss(
     Raises:
         ValueError: shapes, lengths or class ids that do not fit, or non-finite logits (their rows are named).
     """
-    logits = _checked_logits({"fused": fused, **_named(unimodal)}, minimum=2)
-    target = _checked_target(target, logits["fused"].shape)
-    fused = logits.pop("fused")
-    return loss_of(fused, list(logits.values()), target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
+    heads = _named(unimodal)
+    _check_logits([("fused", fused), *heads.items()])
+    target = _checked_target(target, fused.shape)
+    return loss_of(fused, list(heads.values()), target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
 
 
 def min_max(values: Tensor) -> Tensor:
@@ -110,7 +112,7 @@ def rank_fraction(values: Tensor) -> Tensor:
         ValueError: not a vector, empty, or non-finite entries (named).
     """
     values = _checked_vector("values", values)
-    smaller = torch.searchsorted(values.sort().values, values)  # leftmost position = number of smaller values
+    smaller = torch.searchsorted(values.sort().values, values.contiguous())  # leftmost position
     return smaller.to(values.dtype) / max(len(values) - 1, 1)
 
 
@@ -128,7 +130,7 @@ def difficulty(similarity: Tensor, loss: Tensor, *, normalize: Normalize = "minm
     Raises:
         ValueError: lengths that differ, or non-finite entries (named).
     """
-    _check_choice("normalize", normalize, Normalize)
+    check_choice("normalize", normalize, Normalize)
     if similarity.shape != loss.shape:
         raise ValueError(f"similarity {tuple(similarity.shape)} and loss {tuple(loss.shape)} must have the same length")
     scale = min_max if normalize == "minmax" else rank_fraction
@@ -152,7 +154,7 @@ def order_weights(difficulty: Tensor, *, floor: float = 1e-2, order: Order = "ba
     Raises:
         ValueError: a difficulty outside [0, 2] (named), a negative floor.
     """
-    _check_choice("order", order, Order)
+    check_choice("order", order, Order)
     if not 0 <= floor < float("inf"):
         raise ValueError(f"floor must be a number >= 0, got {floor}")
     difficulty = _checked_vector("difficulty", difficulty)
@@ -167,7 +169,7 @@ def curriculum_order(difficulty: Tensor, *, order: Order = "balanced_first", lab
         difficulty: (N,).
         order: ``"balanced_first"`` is ascending; ``"imbalanced_first"`` descending (the anti-curriculum).
         labels: (N,) integers. When given, every prefix of the order keeps the class mix: each class is sorted by
-            itself, and the sample at quantile q of its class comes before all samples at higher quantiles.
+            itself, and a prefix of k samples holds k times the class's share of the whole, within one sample.
 
     Returns:
         (N,) int64, a permutation.
@@ -175,19 +177,16 @@ def curriculum_order(difficulty: Tensor, *, order: Order = "balanced_first", lab
     Raises:
         ValueError: non-finite difficulty (named), or labels of another length.
     """
-    _check_choice("order", order, Order)
+    check_choice("order", order, Order)
     difficulty = _checked_vector("difficulty", difficulty)
     ranking = torch.argsort(difficulty, stable=True, descending=order == "imbalanced_first")
     if labels is None:
         return ranking
     if labels.shape != difficulty.shape or labels.is_floating_point():
         raise ValueError(f"labels must be {len(difficulty)} integers, got {tuple(labels.shape)} {labels.dtype}")
-    labels_ranked = labels.to(ranking.device)[ranking]
-    quantile = torch.empty(len(ranking), dtype=torch.float64, device=ranking.device)
-    for label in labels_ranked.unique():
-        members = (labels_ranked == label).nonzero().squeeze(1)
-        quantile[members] = (torch.arange(len(members), device=ranking.device).double() + 0.5) / len(members)
-    return ranking[torch.argsort(quantile, stable=True)]
+    _, members, sizes = labels.to(ranking.device)[ranking].unique(return_inverse=True, return_counts=True)
+    by_class = ranking[torch.argsort(members, stable=True)]
+    return by_class[torch.tensor(_proportional_order(sizes.tolist()), device=ranking.device)]
 
 
 def weighted_order(weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
@@ -236,6 +235,35 @@ def race_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = No
     return order[:k]
 
 
+def _proportional_order(sizes: list[int]) -> list[int]:
+    """Interleave classes so that every prefix holds each of them in proportion, within one sample.
+
+    Positions are filled one by one. The j-th sample (from 0) of a class of n among N may come from position
+    ceil(j N / n) - 1 on and must come before ceil((j + 1) N / n); of the samples that may come, the one that must come
+    first is taken (earliest due date; Steiner and Yeomans 1993 show that this always works out).
+
+    Args:
+        sizes: number of samples of every class.
+
+    Returns:
+        Indices into the list of all samples sorted by class.
+    """
+    total = sum(sizes)
+    starts = [0, *itertools.accumulate(sizes)]
+    taken, order = [0] * len(sizes), []
+    waiting, ready = [(0, c) for c in range(len(sizes))], []  # heaps of (first position, class), (due position, class)
+    for position in range(total):
+        while waiting and waiting[0][0] <= position:
+            _, c = heapq.heappop(waiting)
+            heapq.heappush(ready, ((taken[c] + 1) * total // sizes[c], c))
+        _, c = heapq.heappop(ready)
+        order.append(starts[c] + taken[c])
+        taken[c] += 1
+        if taken[c] < sizes[c]:
+            heapq.heappush(waiting, (-(-taken[c] * total // sizes[c]) - 1, c))
+    return order
+
+
 def similarity_of(logits: Sequence[Tensor], *, space: Space = "probability") -> Tensor:
     """:func:`prediction_similarity` without the checks, which would wait for the device; for training loops."""
     logits = [z.float() if z.dtype != torch.float64 else z for z in logits]
@@ -269,12 +297,11 @@ def _named(unimodal: Unimodal) -> dict[str, Tensor]:
     return {f"unimodal[{i}]": logits for i, logits in enumerate(unimodal)}
 
 
-def _checked_logits(unimodal: Unimodal, minimum: int = 2) -> dict[str, Tensor]:
-    logits = _named(unimodal)
-    if len(logits) < minimum:
-        raise ValueError(f"at least two modalities are needed, got {list(logits) or 'none'}")
-    first = next(iter(logits.values()))
-    for name, z in logits.items():
+def _check_logits(heads: list[tuple[str, Tensor]]) -> None:
+    if len(heads) < 2:
+        raise ValueError(f"at least two modalities are needed, got {[name for name, _ in heads] or 'none'}")
+    first = heads[0][1]
+    for name, z in heads:
         if z.ndim != 2 or 0 in z.shape:
             raise ValueError(f"logits of {name!r} must be (samples, classes), got shape {tuple(z.shape)}")
         if z.shape != first.shape:
@@ -283,7 +310,6 @@ def _checked_logits(unimodal: Unimodal, minimum: int = 2) -> dict[str, Tensor]:
                 "all heads must have the same samples and classes"
             )
         _refuse(f"logits of {name!r}", ~z.isfinite().all(dim=1), None, "must be finite")
-    return logits
 
 
 def _checked_target(target: Tensor, shape: torch.Size) -> Tensor:
@@ -311,7 +337,8 @@ def _refuse(name: str, wrong: Tensor, values: Tensor | None, rule: str) -> None:
     raise ValueError(f"{name} {rule}; offending indices: {shown}{more}")
 
 
-def _check_choice(name: str, value: str, allowed: object) -> None:
+def check_choice(name: str, value: str, allowed: object) -> None:
+    """Raise ValueError unless ``value`` is one of the values of the ``Literal`` type ``allowed``."""
     choices = allowed.__args__  # of a typing.Literal
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")

@@ -395,7 +395,7 @@ def test_an_interrupted_run_keeps_its_epochs_and_scores(tmp_path, monkeypatch):
 
 def test_a_second_run_in_the_same_folder_is_refused_unless_asked_for(tmp_path):
     fit(tiny.model(), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
-    with pytest.raises(RunFolderError, match="finished run .3 epochs.: pass another --out, or --set overwrite=true"):
+    with pytest.raises(RunFolderError, match=r"finished run \(3 epochs\): pass another --out, or --set overwrite=true"):
         fit(tiny.model(), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
     recipe = replace(tiny.SPL, epochs=1, overwrite=True)
     fit(tiny.model(), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path))

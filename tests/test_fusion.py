@@ -19,7 +19,7 @@ NAMES = ("audio", "visual", "text")
 MODALITIES = (2, 3)
 D, C, B = 8, 5, 4
 
-every_fusion = pytest.mark.parametrize("fusion", FUSIONS)
+every_fusion = pytest.mark.parametrize("fusion", FUSIONS.values())
 two_or_three = pytest.mark.parametrize("modalities", MODALITIES)
 
 

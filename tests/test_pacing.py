@@ -79,7 +79,7 @@ def test_a_pacing_never_falls_and_stays_between_start_and_one(pacing, start):
 @every_pacing
 @pytest.mark.parametrize("start", STARTS)
 def test_a_pacing_is_exactly_one_when_growth_is_over(pacing, start):
-    # The bare root formula is not: T = 5, b = 0.3 gives 0.9999999999999999.
+    # The bare formula is not: sqrt((1 - b^2) / T * t + b^2) at b = 0.3, t = T = 5 is 0.9999999999999999.
     for grow_epochs in range(61):
         end = max(grow_epochs - 1, 0)
         assert [pacing(epoch, start=start, grow_epochs=grow_epochs) for epoch in (end, end + 1, end + 50)] == [1.0] * 3

@@ -531,7 +531,7 @@ def test_the_summed_rows_of_several_ranks_give_the_table_of_one_process(world, m
 
 
 def run_rank(rank: int, folder: str) -> None:
-    """One of two processes. In the first epoch rank 1 has no update; in the second both have a padded shard."""
+    """One of two processes. In the first epoch rank 1 has no update, in the second each has a shard."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
     table = bss.ScoreTable(7, momentum=0.5)
@@ -544,7 +544,6 @@ def run_rank(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_two_real_processes_give_the_table_of_one(tmp_path):
     torch.multiprocessing.spawn(run_rank, args=(str(tmp_path),), nprocs=2)
     expected = single_process(0.5)

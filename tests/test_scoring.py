@@ -391,7 +391,7 @@ def test_with_labels_every_prefix_keeps_the_mix_of_unequal_classes(sizes, seed):
 
 
 def test_with_labels_one_large_class_is_not_crowded_out_by_many_small_ones():
-    # Nine samples of class 0 and nine classes of one: half of every prefix should be class 0, give or take one.
+    # Nine samples of class 0, nine classes of one: half of every prefix should be class 0, give or take one.
     labels = torch.tensor([0] * 9 + list(range(1, 10)))
     order = bss.curriculum_order(torch.linspace(0, 2, 18), labels=labels)
     assert worst_excess(labels, order) <= 1 + 1e-9
@@ -452,7 +452,7 @@ def test_samples_of_weight_zero_come_last():
 
 
 def test_samples_of_weight_zero_are_in_random_order_among_themselves():
-    # Each of the six is their first in 1/6 of 1200 epochs: 200, standard deviation 12.9; five of those are 65.
+    # Each of the six is their first in 1/6 of 1200 epochs: 200, standard deviation 12.9; five are 65.
     weights = torch.tensor([1.0, 0, 0, 0, 0, 0, 0])
     first = torch.stack([bss.weighted_order(weights, seed=0, epoch=epoch)[1] for epoch in range(1200)])
     assert ((first.bincount(minlength=7)[1:] - 200).abs() < 65).all()

@@ -108,11 +108,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
         self._start = 0  # global position at which the iterators of this epoch begin; above 0 after a resume
         self._position = 0  # global position of the newest iterator
         self._passes = 0
-        if drop_last and num_samples < self._unit:
-            raise ValueError(
-                f"{num_samples} samples do not fill one batch of {batch_size} on each of {self.num_replicas} ranks; "
-                "lower the batch size or pass drop_last=False"
-            )
+        self._check_world()
 
     # ---- the epoch ---------------------------------------------------------------------------------------------
 
@@ -169,7 +165,9 @@ class OrderSampler(DistributedSampler, abc.ABC):
         """This process's rank in 0 .. W - 1."""
         if self._rank is not None:
             return self._rank
-        return dist.get_rank() if _in_process_group() and self._num_replicas is None else 0
+        if _in_process_group() and self._num_replicas in (None, dist.get_world_size()):
+            return dist.get_rank()
+        return 0
 
     @property
     def num_samples(self) -> int:
@@ -185,6 +183,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
         return self.num_samples
 
     def __iter__(self) -> Iterator[int]:
+        self._check_world()
         if self._passes and not self._start:
             warnings.warn(
                 f"a second pass over epoch {self.epoch} sees the same order again: call sampler.set_epoch(epoch) "
@@ -218,7 +217,8 @@ class OrderSampler(DistributedSampler, abc.ABC):
         the saved order and position are not used.
 
         Args:
-            state: from :meth:`state_dict`; of any world size.
+            state: from :meth:`state_dict`; of any world size (with ``drop_last`` another world leaves out other
+                samples, so there a few are repeated or lost).
             position: samples of this epoch that were trained on, over all ranks; None = the saved position.
 
         Raises:
@@ -231,12 +231,15 @@ class OrderSampler(DistributedSampler, abc.ABC):
                     f"the saved sampler has {name}={state.get(name)!r}, this one {value!r}; "
                     "a sampler can only continue from its own kind"
                 )
+        position = state["position"] if position is None else position
+        if position < 0:
+            raise ValueError(f"position must be >= 0, got {position}")
         if self._epoch_was_set and self.epoch != state["epoch"]:
             return
         self.epoch = state["epoch"]
         self._order = state["order"]
         self._epoch_was_set = True  # so that the caller's set_epoch(this epoch) keeps the order and the position
-        self._start = self._position = state["position"] if position is None else position
+        self._start = self._position = position
         self._passes = 0
 
     # ---- inside ------------------------------------------------------------------------------------------------
@@ -260,6 +263,16 @@ class OrderSampler(DistributedSampler, abc.ABC):
             order = self._scored_order(epoch, self.size_at(epoch))
         self.epoch, self._order = epoch, order
         self._start = self._position = self._passes = 0
+
+    def _check_world(self) -> None:
+        """The world may only be known when the epoch begins, so this is asked then as well."""
+        if self.rank >= self.num_replicas:
+            raise ValueError(f"rank {self.rank} lies outside the world of {self.num_replicas}")
+        if self.drop_last and self.size < self._unit:
+            raise ValueError(
+                f"{self.size} samples do not fill one batch of {self.batch_size} on each of {self.num_replicas} ranks; "
+                "lower the batch size or pass drop_last=False"
+            )
 
     @property
     def _unit(self) -> int:

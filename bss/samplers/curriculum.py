@@ -5,7 +5,7 @@ from torch import Tensor
 
 from bss.pacing import Pacing, root_pacing
 from bss.samplers.base import OrderSampler
-from bss.scoring import Order, curriculum_order
+from bss.scoring import Order, check_choice, curriculum_order
 from bss.seeding import generator
 
 
@@ -40,6 +40,7 @@ class CurriculumSampler(OrderSampler):
         super().__init__(num_samples, pacing=pacing, **options)
         if labels is not None and labels.shape != (num_samples,):
             raise ValueError(f"labels must be ({num_samples},), got {tuple(labels.shape)}")
+        check_choice("order", order, Order)
         self.order = order
         self.labels = labels
         self.shuffle = shuffle

@@ -25,5 +25,5 @@ class RandomPacingSampler(CurriculumSampler):
     def __init__(self, num_samples: int, *, pacing: Pacing, seed: int = 0, **options):
         if options.get("table") is not None or options.get("difficulty") is not None:
             raise ValueError("RandomPacingSampler draws its members at random: it takes no table= or difficulty=")
-        chance = torch.rand(num_samples, dtype=torch.float64, generator=generator("members", seed))
-        super().__init__(num_samples, pacing=pacing, difficulty=chance, seed=seed, **options)
+        super().__init__(num_samples, pacing=pacing, seed=seed, **options)
+        self.difficulty = torch.rand(num_samples, dtype=torch.float64, generator=generator("members", seed))

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from bss.samplers.base import OrderSampler
-from bss.scoring import Order, order_weights, race_order
+from bss.scoring import Order, check_choice, order_weights, race_order
 
 
 class SelfPacedSampler(OrderSampler):
@@ -40,6 +40,7 @@ class SelfPacedSampler(OrderSampler):
             raise ValueError(f"floor must be a number >= 0, got {floor}")
         self.floor = floor
         self.temperature = temperature
+        check_choice("order", order, Order)
         self.order = order
 
     def _scored_order(self, epoch: int, count: int) -> Tensor:

@@ -12,7 +12,7 @@ from bss.data import Splits, stratified_split
 from bss.datasets import cremad
 from bss.encoders import resnet18
 from bss.errors import RecipeError
-from bss.fusion import FUSIONS
+from bss.fusion import FUSIONS, FusionName
 from bss.models import LateFusion, initialize
 from bss.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
 from bss.seeding import seeded
@@ -20,9 +20,6 @@ from bss.transforms.audio import LogSpectrogram
 from bss.transforms.image import test_transform, train_transform
 
 MODALITIES = ("audio", "visual")
-
-FusionName = Literal["concat", "sum", "film", "gated", "cross-attention", "deep", "adapter"]
-_FUSIONS = dict(zip(FusionName.__args__, FUSIONS, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +129,7 @@ def build_model(recipe: CremadRecipe) -> LateFusion:
         spectrogram = LogSpectrogram(n_fft=recipe.n_fft, hop_length=recipe.hop_length)
         model = LateFusion(
             {"audio": nn.Sequential(OrderedDict(spectrogram=spectrogram, resnet=audio)), "visual": visual},
-            _FUSIONS[recipe.fusion](feature_dims, len(cremad.CLASSES)),
+            FUSIONS[recipe.fusion](feature_dims, len(cremad.CLASSES)),
             len(cremad.CLASSES),
             feature_dims=feature_dims,
         )
@@ -145,7 +142,6 @@ def sample_recipe(recipe: CremadRecipe) -> CremadRecipe:
         recipe,
         epochs=10,
         batch_size=16,
-        lr=0.02,
         seconds=1.0,
         image_size=64,
         width=16,

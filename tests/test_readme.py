@@ -1,0 +1,48 @@
+"""The README says what is true: its code runs, its commands and links exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("[A-Z]*/README.md"))]
+TEXT = (ROOT / "README.md").read_text()
+
+
+def test_the_quickstart_runs_as_it_stands(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_two_set_up_commands_are_the_ones_that_ci_takes():
+    commands = [line for line in TEXT.splitlines() if line.startswith("pip install ")]
+    assert len(commands) == 2
+    assert commands[0].endswith("python CREMAD/train-CL.py --sample")
+    assert commands[1].endswith("python -m pytest")
+    assert "^pip install " in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_scripts_of_a_page_exist(page):
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", prose) if not link.startswith("http")]
+    scripts = re.findall(r"^(?:.*&& )?python (\S+\.py)", page.read_text(), flags=re.MULTILINE)
+    for name in links:
+        assert (page.parent / name).exists(), name
+    for name in scripts:
+        assert any((folder / name).exists() for folder in (page.parent, ROOT / "CREMAD")), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_recipe_fields_that_a_page_sets_exist(page):
+    from bss.recipe import override
+    from bss.tasks import cremad
+
+    fields = re.findall(r"--set (\S+=[\w.]+)", page.read_text())
+    assert fields
+    for field in fields:
+        assert override(cremad.SPL, [field]) != cremad.SPL or field.endswith("=1.0")

@@ -29,7 +29,6 @@ class Splits:
         labels_N: class of every training sample, (N,) int64.
         names: name of every training sample, in the same order.
         classes: class names; a label is a position in this tuple.
-        modalities: modality names, in the order in which reports list them.
         dropped: names left out because ``missing="drop"`` was asked for, by split.
     """
 
@@ -40,7 +39,6 @@ class Splits:
     labels_N: Tensor
     names: Sequence[str]
     classes: tuple[str, ...]
-    modalities: tuple[str, ...]
     dropped: dict[str, list[str]] = field(default_factory=dict)
 
 

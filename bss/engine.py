@@ -65,65 +65,39 @@ def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recip
         TrainingError: the loss is not finite any more.
     """
     _check_size(data, recipe)
-    device = run.device
+    honest = data.val is not None
+    watched, watched_name = (data.val, "val") if honest else (data.test, "test")
+    table = _table(data, recipe)
+    sampler = _sampler(sampler_class, data, table, recipe)
     folder = RunFolder(run.out, overwrite=recipe.overwrite)
-    folder.write_config(
-        {
-            "recipe": asdict(recipe),
-            "sampler": sampler_class.__name__,
-            "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
-            "workers": run.workers,
-            "data_root": str(run.data_root),
-            "samples": {"train": len(data.train), "val": len(data.val or ()), "test": len(data.test)},
-            "dropped": data.dropped,
-        }
-    )
-    _say(f"{describe(recipe)}\n{_sizes(data)}\nrun folder: {folder.path}")
+    folder.write_config(_config(data, sampler_class, recipe, run))
+    _say(f"{describe(recipe)}\n{_sizes(data)}\n{_plan(sampler, recipe)}\nrun folder: {folder.path}")
 
-    model = model.to(device)
+    model, table = model.to(run.device), table.to(run.device)
     optimizer = _optimizer(model, recipe)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, recipe.lr_step, recipe.lr_gamma)
-    table = ScoreTable(
-        len(data.train),
-        momentum=recipe.schedule.history,
-        fused_weight=recipe.fused_weight,
-        unimodal_weight=recipe.unimodal_weight,
-    ).to(device)
-    sampler = _sampler(sampler_class, data, table, recipe)
-    watched, watched_name = (data.val, "val") if data.val is not None else (data.test, "test")
-    train_loader = _loader(
-        SeededViews(IndexedDataset(data.train), recipe.seed),
-        recipe,
-        run,
-        sampler=_Keys(sampler),
-        drop_last=recipe.tail == "last",
-    )
+    train_loader = _train_loader(data, sampler, recipe, run)
     score_loader = _score_loader(data, recipe, run)
     watched_loader = _loader(watched, recipe, run)
-    if data.val is not None:
+    if honest:
         _check_readable(data.test, recipe, run)
 
+    schedule = recipe.schedule
+    online = schedule.rescore == "online"
     best: dict[str, Any] | None = None
     order_log = _OrderLog()
     with contextlib.ExitStack() as stack:
         stack.callback(folder.pack_scores, list(data.names), data.labels_N)
         for epoch in range(recipe.epochs):
             began = time.perf_counter()
-            with _epoch_randomness(recipe.seed, epoch, device):
-                scored = sampler_class.uses_scores and recipe.schedule.needs_pass(epoch)
-                if scored:
+            with _epoch_randomness(recipe.seed, epoch, run.device):
+                due = sampler.uses_scores and schedule.needs_pass(epoch)
+                if due:
                     score_loader.sampler.epoch = epoch
-                    score_dataset(
-                        model,
-                        score_loader,
-                        table,
-                        mode=recipe.schedule.mode,
-                        space=recipe.schedule.space,
-                        progress=f"scoring before epoch {epoch + 1}",
-                    )
+                    label = f"scoring before epoch {epoch + 1}"
+                    score_dataset(model, score_loader, table, mode=schedule.mode, space=schedule.space, progress=label)
                 sampler.set_epoch(epoch)
-                online = recipe.schedule.rescore == "online"
-                order = order_log.describe(sampler, table, folder, rescored=scored or online)
+                order = order_log.describe(sampler, table, folder, rescored=due or online)
                 trained = train_one_epoch(
                     model,
                     train_loader,
@@ -131,7 +105,7 @@ def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recip
                     fused_weight=recipe.fused_weight,
                     unimodal_weight=recipe.unimodal_weight,
                     table=table if online else None,
-                    space=recipe.schedule.space,
+                    space=schedule.space,
                     progress=f"epoch {epoch + 1}/{recipe.epochs}",
                 )
             table.synchronize()
@@ -168,8 +142,8 @@ def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recip
             folder.append_metrics(row)
             _say(_epoch_line(row, recipe, measured, watched_name))
 
-    test_loader = _loader(data.test, recipe, run) if data.val is not None else watched_loader
-    summary = _final_test(model, test_loader, best, row, folder, recipe, honest=data.val is not None)
+    test_loader = _loader(data.test, recipe, run, once=True) if honest else watched_loader
+    summary = _final_test(model, test_loader, best, row, folder, recipe, honest=honest)
     folder.finish(summary)
     _say(_closing_lines(summary))
     return summary
@@ -205,16 +179,32 @@ class _FixedKeys(Sampler):
         return len(self.order)
 
 
-def _loader(dataset: Dataset, recipe: Recipe, run: Run, **options: Any) -> DataLoader:
+def _loader(dataset: Dataset, recipe: Recipe, run: Run, *, once: bool = False, **options: Any) -> DataLoader:
+    """A loader with the run's settings; ``once`` lets its workers end after the first pass."""
     return DataLoader(
         dataset,
         batch_size=recipe.batch_size,
         num_workers=run.workers,
-        persistent_workers=run.workers > 0,
+        persistent_workers=run.workers > 0 and not once,
         pin_memory=run.device.type == "cuda",
         # Without a generator of its own a loader draws its base seed from the global one.
         generator=torch.Generator().manual_seed(mixed_seed("loader", recipe.seed)),
         **options,
+    )
+
+
+def _train_loader(data: Splits, sampler: OrderSampler, recipe: Recipe, run: Run) -> DataLoader:
+    views = SeededViews(IndexedDataset(data.train), recipe.seed)
+    # With tail="draw" the sampler itself leaves out what does not fill a batch.
+    return _loader(views, recipe, run, sampler=_Keys(sampler), drop_last=recipe.tail == "last")
+
+
+def _table(data: Splits, recipe: Recipe) -> ScoreTable:
+    return ScoreTable(
+        len(data.train),
+        momentum=recipe.schedule.history,
+        fused_weight=recipe.fused_weight,
+        unimodal_weight=recipe.unimodal_weight,
     )
 
 
@@ -242,7 +232,7 @@ def _score_loader(data: Splits, recipe: Recipe, run: Run) -> DataLoader:
     view = data.train if recipe.schedule.view == "train" else data.score
     # Streams of their own: the scoring pass must not look at the very crops that the epoch trains on.
     views = SeededViews(IndexedDataset(view), mixed_seed("scoring", recipe.seed))
-    return _loader(views, recipe, run, sampler=_FixedKeys(order))
+    return _loader(views, recipe, run, sampler=_FixedKeys(order), once=recipe.schedule.rescore == "once")
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -267,7 +257,7 @@ def _check_size(data: Splits, recipe: Recipe) -> None:
 
 def _check_readable(dataset: Dataset, recipe: Recipe, run: Run) -> None:
     """Read every test sample once before training: they are measured last, and a broken file would show only then."""
-    with ProgressBar(_loader(dataset, recipe, run), "checking the test files") as bar:
+    with ProgressBar(_loader(dataset, recipe, run, once=True), "checking the test files") as bar:
         for _ in bar:
             pass
 
@@ -340,12 +330,17 @@ def _final_test(
 @contextlib.contextmanager
 def _epoch_randomness(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     """What a network draws in an epoch (dropout) is a function of seed and epoch; the global states come back."""
-    deterministic = torch.backends.cudnn.flags(benchmark=False, deterministic=True)
-    with random_state_kept(device), deterministic:
+    cudnn = torch.backends.cudnn
+    flags = cudnn.benchmark, cudnn.deterministic
+    with random_state_kept(device):
         torch.default_generator.manual_seed(mixed_seed("network", seed, epoch))
         if device.type == "cuda":
             torch.cuda.manual_seed(mixed_seed("network", seed, epoch))
-        yield
+        cudnn.benchmark, cudnn.deterministic = False, True
+        try:
+            yield
+        finally:
+            cudnn.benchmark, cudnn.deterministic = flags
 
 
 def _say(text: str) -> None:
@@ -357,6 +352,32 @@ def _sizes(data: Splits) -> str:
     text = f"{len(data.train)} training, {val}{len(data.test)} test samples, {len(data.classes)} classes"
     dropped = sum(map(len, data.dropped.values()))
     return text + (f"; {dropped} clips without files dropped (listed in config.json)" if dropped else "")
+
+
+def _config(data: Splits, sampler_class: type[OrderSampler], recipe: Recipe, run: Run) -> dict[str, Any]:
+    return {
+        "recipe": asdict(recipe),
+        "sampler": sampler_class.__name__,
+        "device": str(run.device) if run.device.type == "cpu" else torch.cuda.get_device_name(run.device),
+        "workers": run.workers,
+        "data_root": str(run.data_root),
+        "samples": {"train": len(data.train), "val": len(data.val or ()), "test": len(data.test)},
+        "dropped": data.dropped,
+    }
+
+
+def _plan(sampler: OrderSampler, recipe: Recipe) -> str:
+    """How many samples the epochs will see; shows at once whether a pacing is in effect."""
+    sizes = [sampler.size_at(epoch) for epoch in range(recipe.epochs)]
+    partial = [epoch for epoch, size in enumerate(sizes) if size < sampler.size]
+    if not partial:
+        plan = f"all {sampler.size} samples in every epoch"
+    else:
+        plan = f"{sizes[partial[0]]} of {sampler.size} samples in epoch {partial[0] + 1}, "
+        grown = partial[-1] + 1 < recipe.epochs
+        plan += f"all from epoch {partial[-1] + 2} on" if grown else f"{sizes[-1]} in epoch {recipe.epochs}"
+    steps = sampler.total_steps(recipe.epochs, recipe.batch_size, drop_last=recipe.tail == "last")
+    return f"{type(sampler).__name__}: {plan}; {steps} steps of {recipe.batch_size} in all"
 
 
 def _percentages(metrics: Metrics) -> str:

@@ -139,9 +139,10 @@ def score_dataset(
         table: filled and closed (:meth:`ScoreTable.synchronize`).
         mode: ``"calibrated"``: BatchNorm statistics are re-estimated on the first 8 batches, then everything is scored
             in eval mode, so that a score does not depend on its batch-mates. ``"batch"``: BatchNorm uses each batch's
-            own statistics, everything else is in eval mode. ``"eval"``: eval mode with the running statistics, useless
-            in the first epochs of a network with BatchNorm. ``"train"``: training mode, dropout on, running statistics
-            move, as the released code does.
+            own statistics, everything else is in eval mode. In both, layers that are frozen (in eval mode while the
+            network is in training mode) keep their statistics. ``"eval"``: eval mode with the running statistics,
+            useless in the first epochs of a network with BatchNorm. ``"train"``: training mode, dropout on, running
+            statistics move, as the released code does.
         space: of the similarity.
         forward: maps (model, batch) to (logits, target); default ``model(batch), batch["label"]``.
         progress: label of a progress bar; None = no bar.
@@ -150,12 +151,13 @@ def score_dataset(
         ValueError: an unknown mode.
     """
     check_choice("mode", mode, ScoringMode)
-    model = getattr(model, "module", model)  # under DDP: the wrapper would demand equal step counts on all ranks
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        model = model.module  # the DDP wrapper would demand equal step counts on all ranks
     device = _device_of(model)
     forward = forward or _forward
 
     def score(batch: Any) -> None:
-        index, batch = (batch[INDEX_KEY], batch) if isinstance(batch, Mapping) else batch
+        index, batch = _index_and_batch(batch)
         logits, target = forward(model, _to_device(batch, device))
         unimodal = list(logits.unimodal.values())
         losses = loss_of(
@@ -174,8 +176,8 @@ def score_dataset(
             for batch in batches:
                 score(batch)
         else:
+            norms = _trained_norms(model)
             model.eval()
-            norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
             with _buffers_kept(norms):
                 if mode == "calibrated" and norms:
                     head = list(itertools.islice(batches, CALIBRATION_BATCHES))
@@ -193,14 +195,26 @@ def _calibrate(
     model: nn.Module, norms: list[_BatchNorm], batches: list[Any], forward: Forward, device: torch.device
 ) -> None:
     """Replace BatchNorm's running statistics by the plain average over some batches, and return to eval mode."""
+    sizes = [len(_index_and_batch(batch)[0]) for batch in batches]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average instead of an exponential one
         norm.train()
-    for batch in batches:
-        forward(model, _to_device(batch if isinstance(batch, Mapping) else batch[1], device))
+    for batch, size in zip(batches, sizes, strict=True):
+        if size == max(sizes):  # a last batch of a few samples, or of one, has no statistics worth averaging
+            forward(model, _to_device(_index_and_batch(batch)[1], device))
     for norm in norms:
         norm.eval()
+
+
+def _trained_norms(model: nn.Module) -> list[_BatchNorm]:
+    """BatchNorm layers whose statistics follow the data: not those that a network in training keeps in eval mode."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    return [norm for norm in norms if norm.training or not model.training]
+
+
+def _index_and_batch(batch: Any) -> tuple[Tensor, Any]:
+    return (batch[INDEX_KEY], batch) if isinstance(batch, Mapping) else batch
 
 
 # ---- small things --------------------------------------------------------------------------------------------------

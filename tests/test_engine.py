@@ -176,6 +176,21 @@ def test_calibration_uses_the_plain_average_of_the_first_batches():
     assert torch.allclose(running_mean, means.mean(0), atol=1e-6)
 
 
+@pytest.mark.parametrize("mode", ["calibrated", "batch"])
+def test_a_frozen_batchnorm_is_scored_with_its_own_statistics(mode):
+    network, data = tiny.model(norm=True), tiny.features(40)
+    network.train()
+    for encoder in network.encoders.values():
+        encoder[1].eval()  # frozen, as in a pretrained encoder
+    assert torch.equal(scored(network, data, mode).loss, scored(network, data, "eval").loss)
+
+
+def test_a_last_batch_of_one_sample_does_not_enter_the_calibration():
+    network, data = tiny.model(norm=True), tiny.features(17)  # batches of 8, 8 and 1: BatchNorm1d refuses a single row
+    table = scored(network, data, "calibrated")
+    assert table.loss.isfinite().all()
+
+
 def test_a_pass_scores_models_and_batches_of_any_shape_through_forward():
     inputs, target = torch.randn(12, 6), torch.arange(12) % 3
     network = nn.Linear(6, 9)

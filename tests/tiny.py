@@ -61,7 +61,6 @@ def splits(*, train=60, val=24, test=30, noise=0.0):
         labels_N=plain.label,
         names=[f"clip{i}" for i in range(train)],
         classes=CLASSES,
-        modalities=("audio", "visual"),
     )
 
 

@@ -19,8 +19,6 @@ from bss.seeding import seeded
 from bss.transforms.audio import LogSpectrogram
 from bss.transforms.image import test_transform, train_transform
 
-MODALITIES = ("audio", "visual")
-
 
 @dataclass(frozen=True, kw_only=True)
 class CremadRecipe(Recipe):
@@ -115,7 +113,6 @@ def build_data(recipe: CremadRecipe, root: Path) -> Splits:
         labels_N=torch.tensor([clip.label for clip in train_clips]),
         names=[clip.name for clip in train_clips],
         classes=cremad.CLASSES,
-        modalities=MODALITIES,
         dropped={"train": dropped, "test": test_dropped},
     )
 

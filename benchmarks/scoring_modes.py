@@ -4,8 +4,9 @@
 
 Trains CREMA-D's network in uniform order, and before every epoch scores the training set twice in each mode, with
 differently shuffled batches. Printed per epoch and mode: the rank correlation of the difficulty between the two passes
-(1 = a sample's score does not depend on its batch-mates), the rank correlation with the training-mode pass, the mean
-loss, and the seconds of a pass as a ratio to the eval-mode pass.
+(1 = a sample's score does not depend on its batch-mates), the rank correlations with the training-mode and with the
+calibrated pass, the mean loss, and the seconds of a pass as a ratio to the eval-mode pass. The row "online" holds the
+scores that the training forward of the epoch before left in the table.
 """
 
 import argparse
@@ -54,23 +55,31 @@ def main():
         model.load_state_dict(state)  # "train" moves the buffers
         return table, seconds
 
-    print("| epochs trained | mode | pass against pass | against train mode | mean loss | constant similarity | time |")
+    online = bss.ScoreTable(len(data.train), **weights)
+    print("| epochs trained | scores | pass against pass | to train mode | to calibrated | mean loss | time |")
     print("|---|---|---|---|---|---|---|")
     for epoch in range(flags.epochs + 1):
         passes = {mode: [scored(mode, seed) for seed in (1, 2)] for mode in ScoringMode.__args__}
-        reference = passes["train"][0][0].difficulty()
+        difficulty = {mode: [table.difficulty() for table, _ in pair] for mode, pair in passes.items()}
         base = min(seconds for _, seconds in passes["eval"])
-        for mode, ((first, a), (second, b)) in passes.items():
-            tqdm.write(
-                f"| {epoch} | {mode} | {_number(rank_correlation(first.difficulty(), second.difficulty()))} "
-                f"| {_number(rank_correlation(first.difficulty(), reference))} | {first.loss.mean():.2f} "
-                f"| {'yes' if first.similarity.std() < 1e-6 else 'no'} | {min(a, b) / base:.2f}x |"
-            )
+
+        def row(name, values, loss, between="-", time="-", epoch=epoch, difficulty=difficulty):
+            to_others = " | ".join(_spearman(values, difficulty[mode][0]) for mode in ("train", "calibrated"))
+            tqdm.write(f"| {epoch} | {name} | {between} | {to_others} | {loss.mean():.2f} | {time} |")
+
+        for mode, ((first, a), (_, b)) in passes.items():
+            between = _spearman(*difficulty[mode])
+            row(mode, difficulty[mode][0], first.loss, between, f"{min(a, b) / base:.2f}x")
+        if epoch:
+            row("online", online.difficulty(), online.loss)
         if epoch < flags.epochs:
-            train_one_epoch(model, loader(data.train, 100 + epoch), optimizer, **weights, progress=f"epoch {epoch + 1}")
+            batches = loader(data.train, 100 + epoch)
+            train_one_epoch(model, batches, optimizer, **weights, table=online, progress=f"epoch {epoch + 1}")
+            online.synchronize()
 
 
-def _number(value):
+def _spearman(a, b):
+    value = rank_correlation(a, b)
     return "undefined" if value is None else f"{value:.3f}"
 
 

@@ -13,6 +13,7 @@ for epoch in range(epochs):
 
 from bss.data import IndexedDataset
 from bss.loops import score_dataset
+from bss.models import Logits
 from bss.pacing import (
     exponential_pacing,
     geometric_pacing,
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CurriculumSampler",
     "IndexedDataset",
+    "Logits",
     "RandomPacingSampler",
     "ScoreTable",
     "SelfPacedSampler",

@@ -4,7 +4,9 @@ import argparse
 import contextlib
 import dataclasses
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +15,7 @@ import torch
 
 from bss.engine import Run
 from bss.errors import BssError, RecipeError
-from bss.recipe import Recipe, describe, override
+from bss.recipe import Recipe, explain, override
 
 
 class Task(Protocol):
@@ -50,20 +52,39 @@ def session(
     stem, method = folder.name.lower(), Path(script).stem.partition("-")[2]
     parser = _parser(description, recipe, default_root=folder)
     flags = parser.parse_args(argv)
+    run: Run | None = None
     try:
-        yield _assembled(flags, task, official if flags.official else recipe, folder, f"{stem}-{method}")
+        recipe, run = _assembled(flags, task, official if flags.official else recipe, folder, f"{stem}-{method}")
+        yield recipe, run
     except KeyboardInterrupt:
-        print("\ninterrupted; what is in the run folder stays there", file=sys.stderr)
+        kept = f"; the finished epochs are in {run.out}" if run and (run.out / "metrics.jsonl").exists() else ""
+        print(f"\ninterrupted{kept}", file=sys.stderr)
         raise SystemExit(130) from None
     except BssError as error:
         print(f"error: {_without_worker_traceback(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        print(
+            f"error: a process that loads data died ({str(error).partition(chr(10))[0]}).\n"
+            "Most often memory ran out: pass fewer --workers, or --workers 0",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
+
+
+def _fields(recipe: Recipe) -> str:
+    lines = []
+    for assignment, meaning in explain(recipe):
+        lines += textwrap.wrap(meaning, 100, initial_indent=f"  {assignment:28} ", subsequent_indent=" " * 31)
+    return "\n".join(lines)
 
 
 def _parser(description: str, recipe: Recipe, *, default_root: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description,
-        epilog="recipe fields and their defaults (change any with --set):\n" + describe(recipe, width=100),
+        epilog="recipe fields, as --set takes them:\n\n" + _fields(recipe),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -87,7 +108,7 @@ def _parser(description: str, recipe: Recipe, *, default_root: Path) -> argparse
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="override a recipe field, again and again; nested fields with dots: --set schedule.grow_epochs=20",
+        help="override a recipe field, again and again: --set schedule.grow_epochs=20; stronger than any other flag",
     )
     return parser
 
@@ -112,10 +133,9 @@ def _assembled(flags: argparse.Namespace, task: Task, recipe: Recipe, folder: Pa
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise RecipeError(f"--device {name!r} is not a device: auto, cpu, cuda or cuda:N") from None
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise RecipeError(f"--device {name!r} is not a device: auto, cpu, cuda or cuda:N")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RecipeError(f"--device {name}: PyTorch sees {torch.cuda.device_count()} GPUs here; pass --device cpu")
     return device

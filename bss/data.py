@@ -80,19 +80,21 @@ class SeededViews(Dataset):
 
     Args:
         dataset: map-style data set whose random transform draws from torch's default CPU generator.
-        seed: non-negative.
+        seed: in [0, 2**32).
+        purpose: sets different uses of one seed apart.
     """
 
-    def __init__(self, dataset: Dataset, seed: int):
+    def __init__(self, dataset: Dataset, seed: int, *, purpose: str = "view"):
         self.dataset = dataset
         self.seed = seed
+        self.purpose = purpose
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
         epoch, index = key
-        with seeded("view", self.seed, epoch, index):
+        with seeded(self.purpose, self.seed, epoch, index):
             return self.dataset[index]
 
 

@@ -6,6 +6,7 @@ number from the recipe. The loops themselves are in :mod:`bss.loops`.
 
 import contextlib
 import math
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -18,13 +19,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from bss.data import IndexedDataset, SeededViews, Splits
-from bss.errors import DataError, TrainingError
+from bss.errors import DataError, RunFolderError, TrainingError
 from bss.loops import ProgressBar, evaluate, random_state_kept, score_dataset, train_one_epoch
 from bss.metrics import Metrics, rank_correlation
 from bss.recipe import Recipe, describe
 from bss.runlog import RunFolder
 from bss.samplers import OrderSampler
-from bss.scores import ScoreTable
+from bss.scores import NEVER, ScoreTable
 from bss.seeding import generator, mixed_seed
 
 
@@ -79,15 +80,13 @@ def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recip
     train_loader = _train_loader(data, sampler, recipe, run)
     score_loader = _score_loader(data, recipe, run)
     watched_loader = _loader(watched, recipe, run)
-    if honest:
-        _check_readable(data.test, recipe, run)
+    _check_readable({"validation": data.val, "test": data.test}, recipe, run)
 
     schedule = recipe.schedule
     online = schedule.rescore == "online"
     best: dict[str, Any] | None = None
     order_log = _OrderLog()
-    with contextlib.ExitStack() as stack:
-        stack.callback(folder.pack_scores, list(data.names), data.labels_N)
+    with _closing(folder, data):
         for epoch in range(recipe.epochs):
             began = time.perf_counter()
             with _epoch_randomness(recipe.seed, epoch, run.device):
@@ -95,7 +94,15 @@ def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recip
                 if due:
                     score_loader.sampler.epoch = epoch
                     label = f"scoring before epoch {epoch + 1}"
-                    score_dataset(model, score_loader, table, mode=schedule.mode, space=schedule.space, progress=label)
+                    batches = schedule.calibration_batches
+                    score_dataset(
+                        model, score_loader, table, mode=schedule.mode, calibration_batches=batches, progress=label
+                    )
+                    if table.is_empty:
+                        raise TrainingError(
+                            f"no training sample has a finite score before epoch {epoch + 1}: the network diverged, "
+                            f"lower the learning rate (--set lr={recipe.lr / 10:g})"
+                        )
                 sampler.set_epoch(epoch)
                 order = order_log.describe(sampler, table, folder, rescored=due or online)
                 trained = train_one_epoch(
@@ -105,7 +112,6 @@ def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recip
                     fused_weight=recipe.fused_weight,
                     unimodal_weight=recipe.unimodal_weight,
                     table=table if online else None,
-                    space=schedule.space,
                     progress=f"epoch {epoch + 1}/{recipe.epochs}",
                 )
             table.synchronize()
@@ -126,21 +132,17 @@ def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recip
                 "order": order,
             }
             scheduler.step()
-            state = {
-                "epoch": epoch,
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "scheduler": scheduler.state_dict(),
-                "table": table.state_dict(),
-                "recipe": asdict(recipe),
-                watched_name: measured,
-            }
-            folder.save_checkpoint("last.pt", state)
+            state = {"epoch": epoch, "model": model.state_dict(), watched_name: measured}
             if best is None or measured["accuracy"]["all"] > best[watched_name]["accuracy"]["all"]:
                 best = row
-                folder.save_checkpoint("best.pt", state)
+                folder.save_checkpoint("best.pt", {**state, "chosen_on": watched_name})
+            resumable = {"optimizer": optimizer, "scheduler": scheduler, "table": table}
+            state |= {name: part.state_dict() for name, part in resumable.items()}
+            folder.save_checkpoint("last.pt", {**state, "recipe": asdict(recipe)})
             folder.append_metrics(row)
             _say(_epoch_line(row, recipe, measured, watched_name))
+        if online:  # what the last epoch left in the table
+            folder.append_scores(recipe.epochs, table, table.difficulty(normalize=schedule.normalize))
 
     test_loader = _loader(data.test, recipe, run, once=True) if honest else watched_loader
     summary = _final_test(model, test_loader, best, row, folder, recipe, honest=honest)
@@ -187,10 +189,16 @@ def _loader(dataset: Dataset, recipe: Recipe, run: Run, *, once: bool = False, *
         num_workers=run.workers,
         persistent_workers=run.workers > 0 and not once,
         pin_memory=run.device.type == "cuda",
+        worker_init_fn=_leave_interrupts_to_the_parent,
         # Without a generator of its own a loader draws its base seed from the global one.
         generator=torch.Generator().manual_seed(mixed_seed("loader", recipe.seed)),
         **options,
     )
+
+
+def _leave_interrupts_to_the_parent(_: int) -> None:
+    """Ctrl-C reaches the whole process group; a worker that dies of it would hide the interruption behind an error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _train_loader(data: Splits, sampler: OrderSampler, recipe: Recipe, run: Run) -> DataLoader:
@@ -205,6 +213,7 @@ def _table(data: Splits, recipe: Recipe) -> ScoreTable:
         momentum=recipe.schedule.history,
         fused_weight=recipe.fused_weight,
         unimodal_weight=recipe.unimodal_weight,
+        space=recipe.schedule.space,
     )
 
 
@@ -231,7 +240,7 @@ def _score_loader(data: Splits, recipe: Recipe, run: Run) -> DataLoader:
         order = torch.randperm(len(order), generator=generator("scoring", recipe.seed)).tolist()
     view = data.train if recipe.schedule.view == "train" else data.score
     # Streams of their own: the scoring pass must not look at the very crops that the epoch trains on.
-    views = SeededViews(IndexedDataset(view), mixed_seed("scoring", recipe.seed))
+    views = SeededViews(IndexedDataset(view), recipe.seed, purpose="scoring view")
     return _loader(views, recipe, run, sampler=_FixedKeys(order), once=recipe.schedule.rescore == "once")
 
 
@@ -255,11 +264,16 @@ def _check_size(data: Splits, recipe: Recipe) -> None:
         raise DataError("the test list has no samples")
 
 
-def _check_readable(dataset: Dataset, recipe: Recipe, run: Run) -> None:
-    """Read every test sample once before training: they are measured last, and a broken file would show only then."""
-    with ProgressBar(_loader(dataset, recipe, run, once=True), "checking the test files") as bar:
-        for _ in bar:
-            pass
+def _check_readable(splits: dict[str, Dataset | None], recipe: Recipe, run: Run) -> None:
+    """Read what is measured once before training: a broken file would otherwise show after an epoch, or after the last.
+
+    The training files are read by the first scoring pass or by the first epoch.
+    """
+    for name, dataset in splits.items():
+        if dataset is not None:
+            with ProgressBar(_loader(dataset, recipe, run, once=True), f"checking the {name} files") as bar:
+                for _ in bar:
+                    pass
 
 
 class _OrderLog:
@@ -268,6 +282,7 @@ class _OrderLog:
     def __init__(self):
         self.position: Tensor | None = None
         self.difficulty: Tensor | None = None
+        self.scored_epoch = 0
 
     def describe(
         self, sampler: OrderSampler, table: ScoreTable, folder: RunFolder, *, rescored: bool
@@ -276,7 +291,8 @@ class _OrderLog:
 
         ``order_to_last``: positions of the samples that both this and the last epoch see. ``difficulty_to_last``:
         difficulty of all samples, against the last scores. ``order_to_difficulty``: position in this epoch against
-        difficulty; positive = balanced samples come earlier. ``age``: mean epochs since the samples were scored.
+        difficulty; positive = balanced samples come earlier. ``age``: mean number of epochs since the scores were made
+        (0 = by the newest possible pass or training epoch). ``unscored``: samples without any score.
         """
         order = sampler.global_order()
         position = torch.full((sampler.size,), -1)
@@ -293,8 +309,11 @@ class _OrderLog:
                 row["difficulty_to_last"] = rank_correlation(difficulty, self.difficulty)
             if rescored:
                 folder.append_scores(sampler.epoch, table, difficulty)
-                self.difficulty = difficulty
-            row["age"] = float(table.age.float().mean())
+                self.difficulty, self.scored_epoch = difficulty, sampler.epoch
+            has_score = table.age != NEVER
+            since = sampler.epoch - self.scored_epoch
+            row["age"] = float(table.age[has_score].float().mean()) + since
+            row["unscored"] = int((~has_score).sum())
         return row
 
 
@@ -328,6 +347,19 @@ def _final_test(
 
 
 @contextlib.contextmanager
+def _closing(folder: RunFolder, data: Splits) -> Iterator[None]:
+    """Pack the scores at the end of the training, also when an error or Ctrl-C ends it (which comes first then)."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(RunFolderError):
+            folder.pack_scores(list(data.names), data.labels_N)
+        folder.close()
+        raise
+    folder.pack_scores(list(data.names), data.labels_N)
+
+
+@contextlib.contextmanager
 def _epoch_randomness(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     """What a network draws in an epoch (dropout) is a function of seed and epoch; the global states come back."""
     cudnn = torch.backends.cudnn
@@ -350,8 +382,11 @@ def _say(text: str) -> None:
 def _sizes(data: Splits) -> str:
     val = f"{len(data.val)} validation, " if data.val is not None else ""
     text = f"{len(data.train)} training, {val}{len(data.test)} test samples, {len(data.classes)} classes"
-    dropped = sum(map(len, data.dropped.values()))
-    return text + (f"; {dropped} clips without files dropped (listed in config.json)" if dropped else "")
+    dropped = [name for names in data.dropped.values() for name in names]
+    if dropped:
+        shown = ", ".join(dropped[:3]) + (" ..." if len(dropped) > 3 else "")
+        text += f"; clips without files left out: {len(dropped)} ({shown}; all in config.json)"
+    return text
 
 
 def _config(data: Splits, sampler_class: type[OrderSampler], recipe: Recipe, run: Run) -> dict[str, Any]:
@@ -373,9 +408,11 @@ def _plan(sampler: OrderSampler, recipe: Recipe) -> str:
     if not partial:
         plan = f"all {sampler.size} samples in every epoch"
     else:
-        plan = f"{sizes[partial[0]]} of {sampler.size} samples in epoch {partial[0] + 1}, "
-        grown = partial[-1] + 1 < recipe.epochs
-        plan += f"all from epoch {partial[-1] + 2} on" if grown else f"{sizes[-1]} in epoch {recipe.epochs}"
+        plan = f"{sizes[partial[0]]} of {sampler.size} samples in epoch {partial[0] + 1}"
+        if partial[-1] + 1 < recipe.epochs:
+            plan += f", all from epoch {partial[-1] + 2} on"
+        elif len(partial) > 1:
+            plan += f", {sizes[-1]} in epoch {recipe.epochs}"
     steps = sampler.total_steps(recipe.epochs, recipe.batch_size, drop_last=recipe.tail == "last")
     return f"{type(sampler).__name__}: {plan}; {steps} steps of {recipe.batch_size} in all"
 

@@ -19,12 +19,9 @@ from bss.errors import TrainingError
 from bss.metrics import Metrics, classification_metrics, head_logits
 from bss.models import Logits
 from bss.scores import ScoreTable
-from bss.scoring import Space, check_choice, loss_of, similarity_of
+from bss.scoring import check_choice, loss_of, similarity_of, tensors_of
 
 ScoringMode = Literal["calibrated", "batch", "eval", "train"]
-
-CALIBRATION_BATCHES = 8
-"""Batches from which ``mode="calibrated"`` estimates the BatchNorm statistics."""
 
 Forward = Callable[[nn.Module, Any], tuple[Logits, Tensor]]
 """Maps (model, batch) to (logits of all heads, target)."""
@@ -46,7 +43,6 @@ def train_one_epoch(
     fused_weight: float = 1.0,
     unimodal_weight: float = 1.0,
     table: ScoreTable | None = None,
-    space: Space = "probability",
     progress: str | None = None,
 ) -> Trained:
     """One pass of optimiser steps over the loader, with the loss ``w_f CE(fused) + w_u sum_m CE(unimodal_m)``.
@@ -58,7 +54,6 @@ def train_one_epoch(
         fused_weight: w_f.
         unimodal_weight: w_u.
         table: filled from the logits of this very forward (online scoring); the caller closes the epoch.
-        space: of the similarity that goes into the table.
         progress: label of the progress bar; None = no bar.
     """
     device = _device_of(model)
@@ -68,14 +63,14 @@ def train_one_epoch(
         for batch in bar:
             batch = _to_device(batch, device)
             logits, target = _forward(model, batch)
-            unimodal = list(logits.unimodal.values())
+            unimodal = tensors_of(logits.unimodal)
             losses = loss_of(logits.fused, unimodal, target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
             optimizer.zero_grad(set_to_none=True)
             losses.mean().backward()
             optimizer.step()
             with torch.no_grad():
                 if table is not None:
-                    table.update(batch[INDEX_KEY], similarity=similarity_of(unimodal, space=space), loss=losses)
+                    table.update(batch[INDEX_KEY], similarity=similarity_of(unimodal, space=table.space), loss=losses)
                 total += losses.sum()
             samples += len(target)
             steps += 1
@@ -122,28 +117,29 @@ def score_dataset(
     table: ScoreTable,
     *,
     mode: ScoringMode = "calibrated",
-    space: Space = "probability",
+    calibration_batches: int = 8,
     forward: Forward | None = None,
     progress: str | None = None,
 ) -> None:
     """Score every sample of the loader with the network as it is, and close the table's epoch.
 
-    No gradients. Training flags and random states are left as found, and BatchNorm's buffers too, except in
+    No gradients. Training flags and torch's random states are left as found, and BatchNorm's buffers too, except in
     ``"train"`` mode.
 
     Args:
         model: returns :class:`bss.models.Logits`, or anything that ``forward`` makes into it.
         loader: yields dict batches with ``"bss_index"`` (and ``"label"``), or ``(index, batch)`` pairs; see
             :class:`bss.IndexedDataset`. For ``"calibrated"`` and ``"batch"`` its batches should be a shuffled sample of
-            the data, the same one every time (``shuffle=True`` with a ``generator`` of its own).
+            the data and the same in every pass: ``sampler=torch.randperm(N, generator=...).tolist()``. A file order is
+            often sorted by class, which would make a batch's statistics those of one class.
         table: filled and closed (:meth:`ScoreTable.synchronize`).
-        mode: ``"calibrated"``: BatchNorm statistics are re-estimated on the first 8 batches, then everything is scored
+        mode: ``"calibrated"``: BatchNorm statistics are re-estimated on the first batches, then everything is scored
             in eval mode, so that a score does not depend on its batch-mates. ``"batch"``: BatchNorm uses each batch's
             own statistics, everything else is in eval mode. In both, layers that are frozen (in eval mode while the
-            network is in training mode) keep their statistics. ``"eval"``: eval mode with the running statistics,
-            useless in the first epochs of a network with BatchNorm. ``"train"``: training mode, dropout on, running
-            statistics move, as the released code does.
-        space: of the similarity.
+            network is in training mode, so call it in that mode) keep their statistics. ``"eval"``: eval mode with the
+            running statistics, useless in the first epochs of a network with BatchNorm. ``"train"``: training mode,
+            dropout on, running statistics move, as the released code does.
+        calibration_batches: number of batches for ``"calibrated"``.
         forward: maps (model, batch) to (logits, target); default ``model(batch), batch["label"]``.
         progress: label of a progress bar; None = no bar.
 
@@ -159,15 +155,7 @@ def score_dataset(
     def score(batch: Any) -> None:
         index, batch = _index_and_batch(batch)
         logits, target = forward(model, _to_device(batch, device))
-        unimodal = list(logits.unimodal.values())
-        losses = loss_of(
-            logits.fused,
-            unimodal,
-            target.to(device),
-            fused_weight=table.fused_weight,
-            unimodal_weight=table.unimodal_weight,
-        )
-        table.update(index, similarity=similarity_of(unimodal, space=space), loss=losses)
+        table.update(index, unimodal=logits.unimodal, fused=logits.fused, target=target.to(device))
 
     with _flags_kept(model), random_state_kept(device), ProgressBar(loader, progress) as bar:
         batches = iter(bar)
@@ -180,13 +168,18 @@ def score_dataset(
             model.eval()
             with _buffers_kept(norms):
                 if mode == "calibrated" and norms:
-                    head = list(itertools.islice(batches, CALIBRATION_BATCHES))
+                    head = list(itertools.islice(batches, calibration_batches))
                     _calibrate(model, norms, head, forward, device)
                     batches = itertools.chain(head, batches)
-                elif mode == "batch":
-                    for norm in norms:
-                        norm.train()
+                whole = 0
                 for batch in batches:
+                    size = len(_index_and_batch(batch)[0])
+                    whole = max(whole, size)
+                    for norm in norms if mode == "batch" else []:
+                        # The running statistics become those of the newest whole batch; a smaller last one, which has
+                        # none worth the name (a single row has none at all), is scored with them.
+                        norm.momentum = 1.0
+                        norm.train(size == whole)
                     score(batch)
     table.synchronize()
 

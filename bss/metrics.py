@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from bss.models import Logits
+from bss.scoring import tensors_of
 
 Metrics = dict[str, dict[str, float]]
 """Metric name -> head name -> value in [0, 1]."""
@@ -20,7 +21,7 @@ def head_logits(logits: Logits, prediction: Literal["all", "unimodal"]) -> dict[
         prediction: the prediction sums the logits of ``"all"`` heads, or of the ``"unimodal"`` ones only (CREMA-D;
             released CREMA-D/train-CL.py, ``test``).
     """
-    total = sum(logits.unimodal.values())
+    total = sum(tensors_of(logits.unimodal))
     if prediction == "all":
         total = total + logits.fused
     return {"all": total, "fused": logits.fused, **logits.unimodal}

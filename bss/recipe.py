@@ -6,6 +6,7 @@ of any recipe.
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class Schedule:
         rescore: ``"once"``: one scoring pass after the warm-up; ``"pass"``: one before every epoch; a number k: one
             every k epochs; ``"online"``: from the logits of the training forward, without any pass.
         mode: how a pass runs the network, see :func:`bss.score_dataset`.
+        calibration_batches: batches that mode ``"calibrated"`` takes its BatchNorm statistics from.
         view: a pass looks at training samples through the ``"test"`` or the ``"train"`` transform.
         space: similarity of ``"probability"`` or ``"logit"`` vectors.
         normalize: ``"minmax"`` or ``"rank"`` scaling of both scores.
@@ -53,6 +55,7 @@ class Schedule:
     order: Order = "balanced_first"
     rescore: Rescore = "once"
     mode: ScoringMode = "calibrated"
+    calibration_batches: int = 8
     view: Literal["test", "train"] = "test"
     space: Space = "probability"
     normalize: Normalize = "minmax"
@@ -61,6 +64,7 @@ class Schedule:
     def __post_init__(self):
         _require(0 < self.start <= 1, "schedule.start", self.start, "a fraction in (0, 1]")
         _require(self.grow_epochs >= 0, "schedule.grow_epochs", self.grow_epochs, ">= 0")
+        _require(self.calibration_batches >= 1, "schedule.calibration_batches", self.calibration_batches, ">= 1")
         _require(self.power > 0, "schedule.power", self.power, "> 0")
         _require(self.warmup_epochs >= 0, "schedule.warmup_epochs", self.warmup_epochs, ">= 0")
         _require(
@@ -156,13 +160,13 @@ class Recipe:
     Attributes:
         epochs: how often the sampler makes an order.
         batch_size: samples per optimiser step.
-        seed: of the initial weights, the orders, the augmentation and the validation split; >= 0.
+        seed: of the initial weights, the orders, the augmentation and the validation split; in [0, 2**32).
         optimizer: ``"sgd"`` or ``"adam"``.
         lr: initial learning rate.
         momentum: of SGD.
         weight_decay: L2 penalty, added to the gradient (also for Adam, as released).
         lr_step: epochs after which the learning rate is multiplied by ``lr_gamma``, again and again.
-        lr_gamma: that factor.
+        lr_gamma: the factor.
         fused_weight: weight of the fused head in the loss.
         unimodal_weight: weight of each unimodal head in the loss.
         prediction: what ``"all"`` in the metrics sums: the logits of ``"all"`` heads, or of the ``"unimodal"`` ones.
@@ -194,9 +198,11 @@ class Recipe:
     overwrite: bool = False
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "lr_step"):
+        _require(self.batch_size >= 2, "batch_size", self.batch_size, ">= 2 (BatchNorm needs two samples)")
+        for name in ("epochs", "lr_step"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
-        for name in ("seed", "momentum", "weight_decay", "lr_gamma", "fused_weight", "unimodal_weight"):
+        _require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32 - 1")
+        for name in ("momentum", "weight_decay", "lr_gamma", "fused_weight", "unimodal_weight"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
         _require(self.lr > 0, "lr", self.lr, "> 0")
         _require(0 <= self.val_fraction < 1, "val_fraction", self.val_fraction, "in [0, 1)")
@@ -250,6 +256,31 @@ def describe(recipe: Any, width: int = 108) -> str:
             lines.append("")
         lines[-1] += ("  " if lines[-1] else "") + entry
     return "\n".join(lines)
+
+
+def explain(recipe: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """For every field ``name=value`` and what it means, taken from the docstrings, with the values that are allowed."""
+    entries = []
+    for member in dataclasses.fields(recipe):
+        value, name = getattr(recipe, member.name), prefix + member.name
+        if dataclasses.is_dataclass(value):
+            entries += explain(value, f"{name}.")
+            continue
+        options = _alternatives(typing.get_type_hints(type(recipe))[member.name])
+        choices = [_type_name(option) for option in options]
+        allowed = f" [{' | '.join(choices)}]" if len(choices) > 1 and options != [True, False] else ""
+        entries.append((f"{name}={_written(value)}", _attribute_doc(type(recipe), member.name) + allowed))
+    return entries
+
+
+def _attribute_doc(owner: type, name: str) -> str:
+    """The text of ``name`` in the Attributes section of the class that defines it, on one line."""
+    for cls in owner.__mro__:
+        found = re.search(rf"^        {name}: (.*(?:\n {{12}}.*)*)", cls.__doc__ or "", flags=re.MULTILINE)
+        if found:
+            plain = re.sub(r":\w+:`([^`]*)`", r"\1", found.group(1)).replace("``", "")
+            return " ".join(plain.split())
+    return ""
 
 
 def _written(value: Any) -> str:

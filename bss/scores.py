@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from bss.scoring import Normalize, Unimodal, difficulty, loss_of, similarity_of
+from bss.scoring import Normalize, Space, Unimodal, check_choice, difficulty, loss_of, similarity_of, tensors_of
 
 NEVER = -1
 """``ScoreTable.age`` of a sample that has not been scored yet."""
@@ -31,9 +31,10 @@ class ScoreTable:
             BatchNorm None means cumulative; unlike there a number weighs the old value, not the new one.
         fused_weight: weight of the fused head in the loss, as in training.
         unimodal_weight: weight of each unimodal head in the loss, as in training.
+        space: of the similarity, see :func:`bss.prediction_similarity`.
 
     Attributes:
-        similarity: (N,) float32 in [0, 1], NaN where never scored.
+        similarity: (N,) float32 in [0, 1] ([-1, 1] in logit space), NaN where never scored.
         loss: (N,) float32, >= 0, NaN where never scored.
         age: (N,) int32, closed epochs since the sample was last scored (0 = in the newest one), -1 = never.
 
@@ -48,7 +49,9 @@ class ScoreTable:
         momentum: float | None = 0.0,
         fused_weight: float = 1.0,
         unimodal_weight: float = 1.0,
+        space: Space = "probability",
     ):
+        check_choice("space", space, Space)
         if num_samples < 1:
             raise ValueError(f"num_samples must be >= 1, got {num_samples}")
         if momentum is not None and not 0 <= momentum < 1:
@@ -57,6 +60,7 @@ class ScoreTable:
         self.momentum = momentum
         self.fused_weight = fused_weight
         self.unimodal_weight = unimodal_weight
+        self.space = space
         self.similarity = torch.full((num_samples,), torch.nan)
         self.loss = torch.full((num_samples,), torch.nan)
         self.age = torch.full((num_samples,), NEVER, dtype=torch.int32)
@@ -107,7 +111,7 @@ class ScoreTable:
             index: (B,) integers, each sample's position in the training set.
             unimodal: modality name -> logits (B, C), or a sequence of them; with ``fused`` and ``target``.
             fused: fused logits, (B, C).
-            target: class ids, (B,) integers.
+            target: class ids, (B,) integers; a negative one (``ignore_index``) leaves its sample without a score.
             similarity: (B,), instead of logits; with ``loss``.
             loss: (B,), instead of logits; with ``similarity``.
 
@@ -118,14 +122,14 @@ class ScoreTable:
         logits_given = [x is not None for x in (unimodal, fused, target)]
         scores_given = [x is not None for x in (similarity, loss)]
         if all(logits_given) and not any(scores_given):
-            logits = list(unimodal.values() if hasattr(unimodal, "values") else unimodal)
+            logits = tensors_of(unimodal)
             shapes = {tuple(z.shape) for z in (fused, *logits)}
             if len(logits) < 2 or len(shapes) > 1 or fused.ndim != 2 or target.shape != fused.shape[:1]:
                 raise ValueError(
                     "two or more unimodal logits (B, C), fused logits (B, C) and a target (B,) are needed, got "
                     f"{[tuple(z.shape) for z in logits]}, {tuple(fused.shape)}, {tuple(target.shape)}"
                 )
-            similarity = similarity_of([z.detach() for z in logits])
+            similarity = similarity_of([z.detach() for z in logits], space=self.space)
             loss = loss_of(
                 fused.detach(),
                 [z.detach() for z in logits],
@@ -133,6 +137,8 @@ class ScoreTable:
                 fused_weight=self.fused_weight,
                 unimodal_weight=self.unimodal_weight,
             )
+            # Cross entropy ignores -100 and returns 0 there, which would look like a perfectly learned sample.
+            loss = loss.masked_fill(target.to(loss.device) < 0, torch.nan)
         elif not (all(scores_given) and not any(logits_given)):
             raise ValueError("give either unimodal=, fused= and target=, or similarity= and loss=")
         index = self._checked_index(index, len(similarity))
@@ -174,7 +180,7 @@ class ScoreTable:
             for name, total in (("similarity", self._open[0]), ("loss", self._open[1])):
                 old = getattr(self, name)
                 setattr(self, name, torch.where(seen, _blend(old, total / count, past), old))
-            self._rounds += seen
+            self._rounds = self._rounds + seen  # not in place: a state_dict that was handed out stays as it was
             self.age = torch.where(seen, 0, self.age + (self.age != NEVER)).to(torch.int32)
         self._open.zero_()
         self._touched = False
@@ -201,13 +207,14 @@ class ScoreTable:
         return values
 
     def state_dict(self) -> dict:
-        """Everything, this rank's open epoch included; tensors are references, not copies."""
+        """Everything, this rank's open epoch included. Tensors are references: the open epoch's rows go on changing."""
         return {
             "version": 1,
             "num_samples": self.num_samples,
             "momentum": self.momentum,
             "fused_weight": self.fused_weight,
             "unimodal_weight": self.unimodal_weight,
+            "space": self.space,
             "similarity": self.similarity,
             "loss": self.loss,
             "age": self.age,
@@ -222,7 +229,7 @@ class ScoreTable:
         Raises:
             ValueError: the state belongs to a table of another size, momentum or loss weights (named).
         """
-        for name in ("version", "num_samples", "momentum", "fused_weight", "unimodal_weight"):
+        for name in ("version", "num_samples", "momentum", "fused_weight", "unimodal_weight", "space"):
             own = 1 if name == "version" else getattr(self, name)
             if state.get(name) != own:
                 raise ValueError(

@@ -50,9 +50,8 @@ def prediction_similarity(unimodal: Unimodal, *, space: Space = "probability") -
         ValueError: fewer than two modalities, shapes that differ, or non-finite logits (their rows are named).
     """
     check_choice("space", space, Space)
-    heads = _named(unimodal)
-    _check_logits(list(heads.items()))
-    return similarity_of(list(heads.values()), space=space)
+    _check_logits(list(_named(unimodal).items()))
+    return similarity_of(tensors_of(unimodal), space=space)
 
 
 def sample_loss(
@@ -78,10 +77,9 @@ def sample_loss(
     Raises:
         ValueError: shapes, lengths or class ids that do not fit, or non-finite logits (their rows are named).
     """
-    heads = _named(unimodal)
-    _check_logits([("fused", fused), *heads.items()])
+    _check_logits([("fused", fused), *_named(unimodal).items()])
     target = _checked_target(target, fused.shape)
-    return loss_of(fused, list(heads.values()), target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
+    return loss_of(fused, tensors_of(unimodal), target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
 
 
 def min_max(values: Tensor) -> Tensor:
@@ -289,6 +287,11 @@ def loss_of(
         return functional.cross_entropy(precise, target, reduction="none")
 
     return fused_weight * entropy(fused) + unimodal_weight * sum(entropy(z) for z in unimodal)
+
+
+def tensors_of(unimodal: Unimodal) -> list[Tensor]:
+    """The logits of a mapping or sequence, in its order."""
+    return list(_named(unimodal).values())
 
 
 def _named(unimodal: Unimodal) -> dict[str, Tensor]:

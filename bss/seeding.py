@@ -13,8 +13,14 @@ import torch
 
 
 def mixed_seed(purpose: str, *entropy: int) -> int:
-    """A 63-bit seed for one purpose (``"order"``, ``"crop"`` ...) and any number of non-negative integers."""
+    """A 63-bit seed for one purpose (``"order"``, ``"view"`` ...) and any number of integers in [0, 2**32).
+
+    Raises:
+        ValueError: an integer outside that range; larger ones would be split into words and collide with others.
+    """
     words = [zlib.crc32(purpose.encode()), *(int(word) for word in entropy)]
+    if not all(0 <= word < 2**32 for word in words):
+        raise ValueError(f"seeds and epochs must lie in 0..2**32 - 1, got {words[1:]}")
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
 
 

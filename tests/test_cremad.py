@@ -99,7 +99,7 @@ def test_a_space_separated_list_is_read(tmp_path):
         (b"..,ANG\n", "line 1: the name '..' leaves the data root"),
         (b".,ANG\n", "line 1: the name '.' leaves the data root"),
         (b"...wav,ANG\n", "line 1: the name '..' leaves the data root"),
-        (b"a\0b,ANG\n", "line 1: .* leaves the data root"),
+        (b"a\0b,ANG\n", "not UTF-8 text .it has NUL bytes"),
         (b"a,NEU\nb,NEU\na.wav,ANG\n", "line 3: a is listed twice, first on line 1"),
         (b"a,NEU\nname,label\n", "line 2: unknown label 'label'"),
         (b'"a,NEU\nb,ANG\n', "line 1: not a csv row"),
@@ -216,9 +216,9 @@ def test_frames_sort_naturally_and_hidden_and_other_files_are_ignored(root):
 
 
 def test_a_missing_root_says_where_it_looked_and_what_runs_without_data(tmp_path):
-    with pytest.raises(DataNotFoundError, match=r"(?s)no folder .*nowhere.*CREMAD/README\.md.*--sample"):
+    with pytest.raises(DataNotFoundError, match=r"(?s)nowhere does not exist.*CREMAD/README\.md.*--sample"):
         find_clips(tmp_path / "nowhere", "train")
-    with pytest.raises(DataNotFoundError, match=r"no list of the test split .*annotations/test\.csv.*--sample"):
+    with pytest.raises(DataNotFoundError, match=r"(?s)no list of the test split .*annotations/test\.csv.*--sample"):
         find_clips(tmp_path, "test")
 
 
@@ -382,9 +382,9 @@ def test_waveforms_and_spectrograms_do_not_mix(root):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_decoding_error_names_the_file_also_from_a_worker(root, workers):
+    samples = samples_of(find_clips(root, "train")[0])
     put(root / FRAME, JPEG[:-30])
     put(root / FRAME.replace("00002", "00001"), JPEG[:-30])
-    samples = samples_of(find_clips(root, "train")[0])
     with pytest.raises(DataError, match=r"1002_TIE_NEU_XX/0000\d\.jpg: a truncated or damaged image"):
         list(DataLoader(samples, batch_size=3, num_workers=workers))
 
@@ -542,3 +542,34 @@ def test_a_texture_without_noise_has_its_stripes_and_its_tint():
     assert picture.shape == (32, 32, 3)
     assert np.ptp(picture, axis=0).max() <= 1 and np.ptp(picture, axis=1).min() > 80
     assert picture[..., 0].mean() > picture[..., 1].mean() + 20  # hue 0 is red
+
+
+def test_a_clip_in_both_lists_is_refused(tmp_path):
+    from bss.tasks import cremad as task
+
+    root = cremad.write_sample(tmp_path / "data", per_class=3, test_per_class=2, seconds=0.2, image_size=16)
+    train, test = (root / "annotations" / f"{split}.csv" for split in ("train", "test"))
+    shared = train.read_text().splitlines()[0]
+    test.write_text(test.read_text() + shared + "\n")
+    with pytest.raises(DataError, match=f"1 clips are in the training and in the test list, the first is {shared[:8]}"):
+        task.build_data(task.CL, root)
+
+
+def test_a_file_that_breaks_when_it_is_read_is_named_with_its_row(tmp_path):
+    root = cremad.write_sample(tmp_path / "data", per_class=2, test_per_class=1, seconds=0.2, image_size=16)
+    clips, _ = cremad.find_clips(root, "train")
+    frame = clips[4].frames[0]
+    frame.write_bytes(frame.read_bytes()[:200])
+    data = cremad.Cremad(
+        clips, sample_rate=8000, seconds=0.2, n_fft=64, hop_length=32, transform=lambda image: image, pick="first"
+    )
+    with pytest.raises(DataError, match=rf"{frame.name}.*train\.csv line 5\)"):
+        data[4]
+
+
+def test_a_stored_waveform_below_the_wanted_rate_is_refused(tmp_path):
+    root = cremad.write_sample(tmp_path / "data", per_class=2, test_per_class=1, seconds=0.2, image_size=16)
+    assert cremad.write_wav_pkl(root, sample_rate=4000) == []
+    clips, _ = cremad.find_clips(root, "train")
+    with pytest.raises(DataError, match="stored at 4000 Hz, but 8000 Hz are wanted"):
+        cremad.Cremad(clips, sample_rate=8000, seconds=0.2, n_fft=64, hop_length=32, transform=lambda image: image)

@@ -55,10 +55,6 @@ def test_ten_thousand_pairs_of_seed_and_epoch_have_ten_thousand_mixed_seeds():
     assert len({mixed_seed("order", seed, epoch) for seed in range(100) for epoch in range(100)}) == 10_000
 
 
-def test_a_mixed_seed_takes_numbers_of_any_size():
-    assert len({mixed_seed("order", number) for number in (0, 2**32, 2**64, 2**200)}) == 4
-
-
 def test_a_mixed_seed_refuses_negative_numbers():
     with pytest.raises(ValueError):
         mixed_seed("order", -1)
@@ -159,7 +155,7 @@ def test_a_fifth_of_ten_and_of_five_samples_is_two_and_one():
 @given(
     counts=st.lists(st.integers(2, 40), min_size=2, max_size=6),
     fraction=st.floats(0.05, 0.5),
-    seed=st.integers(0, 2**40),
+    seed=st.integers(0, 2**32 - 1),
     data=st.data(),
 )
 def test_a_split_is_disjoint_covers_all_and_keeps_the_class_shares_within_one(counts, fraction, seed, data):
@@ -209,3 +205,9 @@ def test_a_class_without_samples_does_not_stand_in_the_way():
 def test_a_training_list_too_small_to_split_is_refused_with_the_way_out(labels, fraction):
     with pytest.raises(DataError, match=f"{len(labels)} training samples.*val_fraction="):
         stratified_split(labels, fraction, seed=0, classes=CLASSES)
+
+
+def test_seeds_beyond_32_bits_are_refused_since_they_would_collide():
+    with pytest.raises(ValueError, match=r"2\*\*32 - 1"):
+        mixed_seed("order", 2**32 + 5, 0)
+    assert mixed_seed("order", 2**32 - 1, 0) != mixed_seed("order", 0, 2**32 - 1)

@@ -191,6 +191,46 @@ def test_a_last_batch_of_one_sample_does_not_enter_the_calibration():
     assert table.loss.isfinite().all()
 
 
+def test_batch_mode_scores_a_last_single_row_with_the_statistics_of_the_batch_before_it():
+    network, data = tiny.model(norm=True), tiny.features(17)
+    table = scored(network, data, "batch")
+    norms = [encoder[1] for encoder in network.encoders.values()]
+    with torch.no_grad():
+        for norm, encoder, inputs in zip(norms, network.encoders.values(), (data.audio, data.visual), strict=True):
+            before = encoder[0](inputs[8:16])
+            norm.running_mean.copy_(before.mean(0))
+            norm.running_var.copy_(before.var(0))
+    by_hand = scored(network, data, "eval")
+    assert table.loss[16] == pytest.approx(by_hand.loss[16].item(), abs=1e-5)
+
+
+def test_more_calibration_batches_give_other_statistics():
+    network, data = tiny.model(norm=True), tiny.features(40)
+    tables = [bss.ScoreTable(40), bss.ScoreTable(40)]
+    for table, batches in zip(tables, (1, 5), strict=True):
+        score_dataset(network, loader_of(data), table, calibration_batches=batches)
+    assert not torch.allclose(tables[0].loss, tables[1].loss)
+
+
+def test_unimodal_logits_may_be_a_sequence():
+    network, data = tiny.model(), tiny.features(12)
+
+    def forward(model, batch):
+        logits = model(batch)
+        return bss.Logits(logits.fused, list(logits.unimodal.values())), batch["label"]
+
+    table = bss.ScoreTable(12)
+    score_dataset(network, loader_of(data), table, mode="eval", forward=forward)
+    assert torch.equal(table.loss, scored(network, data, "eval").loss)
+
+
+def test_the_same_fixed_order_gives_the_same_scores_in_every_pass():
+    network, data = tiny.model(norm=True), tiny.features(96)
+    order = torch.randperm(96, generator=torch.Generator().manual_seed(3)).tolist()
+    first, second = (scored(network, data, "calibrated", order=order) for _ in range(2))
+    assert torch.equal(first.loss, second.loss)
+
+
 def test_a_pass_scores_models_and_batches_of_any_shape_through_forward():
     inputs, target = torch.randn(12, 6), torch.arange(12) % 3
     network = nn.Linear(6, 9)
@@ -244,6 +284,7 @@ def test_the_chosen_epoch_is_the_best_on_validation_and_the_test_set_is_measured
     assert "oracle" not in summary
     best, last = (torch.load(tmp_path / name, weights_only=True) for name in ("best.pt", "last.pt"))
     assert (best["epoch"], last["epoch"]) == (summary["chosen_epoch"], 5)
+    assert best["chosen_on"] == "val"
     for name, state in (("chosen", best), ("last", last)):
         copy = tiny.model(seed=1)
         copy.load_state_dict(state["model"])
@@ -306,8 +347,8 @@ def test_spl_visits_every_sample_once_an_epoch_in_another_order(tmp_path, monkey
 @pytest.mark.parametrize(
     ("schedule", "scored_epochs"),
     [({"rescore": "pass"}, [0, 1, 2, 3]), ({"rescore": 2}, [0, 2]), ({"rescore": "once"}, [0]),
-     ({"rescore": "once", "warmup_epochs": 2}, [2]), ({"rescore": "online"}, [1, 2, 3]),
-     ({"rescore": "online", "warmup_epochs": 2}, [1, 2, 3])],
+     ({"rescore": "once", "warmup_epochs": 2}, [2]), ({"rescore": "online"}, [1, 2, 3, 4]),
+     ({"rescore": "online", "warmup_epochs": 2}, [1, 2, 3, 4])],
 )  # fmt: skip
 def test_scores_are_kept_for_every_epoch_that_was_scored(tmp_path, schedule, scored_epochs):
     recipe = replace(tiny.SPL, epochs=4, schedule=replace(tiny.SPL.schedule, **schedule))
@@ -319,6 +360,25 @@ def test_scores_are_kept_for_every_epoch_that_was_scored(tmp_path, schedule, sco
         )
         assert scores["name"].tolist() == [f"clip{i}" for i in range(60)]
         assert ((scores["difficulty"] >= 0) & (scores["difficulty"] <= 2)).all()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "ages"),
+    [({"rescore": "pass"}, [0, 0, 0, 0]), ({"rescore": "once"}, [0, 1, 2, 3]), ({"rescore": 2}, [0, 1, 0, 1])],
+)
+def test_the_log_says_how_old_the_scores_are(tmp_path, schedule, ages):
+    recipe = replace(tiny.SPL, epochs=4, schedule=replace(tiny.SPL.schedule, **schedule))
+    fit(tiny.model(), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path))
+    orders = [row["order"] for row in read_metrics(tmp_path)]
+    assert [order["age"] for order in orders] == ages
+    assert [order["unscored"] for order in orders] == [0, 0, 0, 0]
+
+
+def test_the_log_counts_samples_that_online_scoring_has_not_seen(tmp_path):
+    schedule = replace(tiny.SPL.schedule, rescore="online", start=0.3, grow_epochs=10)
+    fit(tiny.model(), tiny.splits(), SelfPacedSampler, replace(tiny.SPL, schedule=schedule), run_in(tmp_path))
+    rows = read_metrics(tmp_path)
+    assert rows[1]["order"]["unscored"] == 60 - rows[0]["samples"]
 
 
 def test_online_scoring_makes_no_pass(tmp_path, monkeypatch):
@@ -390,6 +450,14 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_came_before(tmp_p
     assert (tmp_path / "last.pt").exists() and not (tmp_path / "done").exists()
 
 
+def test_a_network_that_diverged_before_the_first_scoring_is_said_so(tmp_path):
+    network = tiny.model()
+    network.heads["audio"].weight.data.fill_(math.nan)
+    with pytest.warns(UserWarning, match="60 samples had no finite score"):
+        with pytest.raises(TrainingError, match="no training sample has a finite score before epoch 1"):
+            fit(network, tiny.splits(), CurriculumSampler, tiny.CL, run_in(tmp_path))
+
+
 def test_an_interrupted_run_keeps_its_epochs_and_scores(tmp_path, monkeypatch):
     original = engine.train_one_epoch
     calls = []
@@ -429,13 +497,14 @@ def test_one_class_is_refused(tmp_path):
         fit(tiny.model(), data, SelfPacedSampler, tiny.SPL, run_in(tmp_path))
 
 
-def test_a_broken_test_file_is_found_before_training(tmp_path):
+@pytest.mark.parametrize(("part", "val"), [("test", 24), ("val", 24), ("test", 0)])
+def test_a_broken_file_of_test_or_validation_is_found_before_training(tmp_path, part, val):
     class Broken(tiny.Features):
         def __getitem__(self, index):
             raise DataError("clip7.wav: truncated")
 
-    data = tiny.splits()
-    data = replace(data, test=Broken(**vars(data.test)))
+    data = tiny.splits(val=val)
+    data = replace(data, **{part: Broken(**vars(getattr(data, part)))})
     with pytest.raises(DataError, match=r"clip7\.wav"):
         fit(tiny.model(), data, SelfPacedSampler, tiny.SPL, run_in(tmp_path))
     assert not (tmp_path / "metrics.jsonl").exists()

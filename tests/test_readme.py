@@ -13,8 +13,10 @@ TEXT = (ROOT / "README.md").read_text()
 
 
 def test_the_quickstart_runs_as_it_stands(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    loop, curriculum = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    check = "sampler.set_epoch(0)\nassert len(sampler) == 32"  # floor(256 * 0.186) = 47, in whole batches
+    code = f"{loop}\n{curriculum}\n{check}"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -102,7 +102,7 @@ def test_a_run_that_stopped_before_its_first_epoch_ended_can_be_started_again(tm
 def test_an_overwritten_run_does_not_count_as_finished(tmp_path):
     finished_run(tmp_path)
     RunFolder(tmp_path, overwrite=True).append_metrics({"epoch": 0})
-    with pytest.raises(RunFolderError, match=r"an unfinished run \(1 epochs\)"):
+    with pytest.raises(RunFolderError, match=r"an unfinished run \(1 epoch\)"):
         RunFolder(tmp_path)
 
 
@@ -229,8 +229,19 @@ def test_a_sample_that_was_never_scored_is_kept_as_nan(tmp_path):
 def test_scores_kept_so_far_are_on_disk_before_they_are_packed(tmp_path):
     folder = RunFolder(tmp_path)
     folder.append_scores(0, scored([0.0, 0.5, 1.0], [3.0, 2.0, 1.0]), torch.zeros(3))
-    rows = np.fromfile(tmp_path / "scores.raw", np.float32).reshape(3, 3)
+    # one int64 for the epoch, then N float32 of each kind
+    content = (tmp_path / "scores.raw").read_bytes()
+    assert int(np.frombuffer(content[:8], np.int64)[0]) == 0
+    rows = np.frombuffer(content[8:], np.float32).reshape(3, 3)
     assert rows.tolist() == [[0.0, 0.5, 1.0], [3.0, 2.0, 1.0], [0.0, 0.0, 0.0]]
+
+
+def test_a_folder_is_locked_while_a_run_writes_into_it(tmp_path):
+    folder = RunFolder(tmp_path)
+    with pytest.raises(RunFolderError, match="in use by another run: pass another --out"):
+        RunFolder(tmp_path, overwrite=True)
+    folder.close()
+    RunFolder(tmp_path)
 
 
 # ---- checkpoints ---------------------------------------------------------------------------------------------------
@@ -279,7 +290,7 @@ def no_rename(source, target):
 
 @pytest.mark.parametrize(
     ("where", "crash", "error"),
-    [("bss.runlog.torch.save", half_a_file, OSError), ("bss.runlog.os.replace", no_rename, KeyboardInterrupt)],
+    [("bss.runlog.torch.save", half_a_file, RunFolderError), ("bss.runlog.os.replace", no_rename, KeyboardInterrupt)],
     ids=["while writing", "before the rename"],
 )
 def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before_whole(tmp_path, monkeypatch, where, crash, error):
@@ -289,6 +300,7 @@ def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before_whole(tmp_p
         patch.setattr(where, crash)
         folder.save_checkpoint("last.pt", {"epoch": 1})
     assert folder.load_checkpoint("last.pt") == {"epoch": 0}
+    assert (tmp_path / "last.pt.tmp").exists() == (error is KeyboardInterrupt)  # a full disk gets its room back
     folder.save_checkpoint("last.pt", {"epoch": 2})
     assert folder.load_checkpoint("last.pt") == {"epoch": 2}
 
@@ -315,8 +327,10 @@ def test_a_crash_while_the_config_is_written_leaves_no_half_config(tmp_path, mon
 
 def test_overwrite_after_a_crash_leaves_no_half_written_file_behind(tmp_path, monkeypatch):
     folder = unfinished_run(tmp_path)
-    with monkeypatch.context() as patch, pytest.raises(OSError):
-        patch.setattr("bss.runlog.torch.save", half_a_file)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("bss.runlog.os.replace", no_rename)
         folder.save_checkpoint("last.pt", {"epoch": 2})
+    assert (tmp_path / "last.pt.tmp").exists()
+    folder.close()
     RunFolder(tmp_path, overwrite=True)
     assert contents(tmp_path) == {}

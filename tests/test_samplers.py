@@ -1096,3 +1096,21 @@ def test_random_pacing_can_keep_the_class_mix():
 def test_random_pacing_refuses_scores(scores):
     with pytest.raises(ValueError, match="no table= or difficulty="):
         RandomPacingSampler(4, pacing=GROWING, **scores)
+
+
+@every_sampler
+def test_a_world_without_a_rank_outside_of_a_process_group_is_refused(kind):
+    sampler = make(kind, 12, num_replicas=3)
+    with pytest.raises(ValueError, match="pass rank= as well"):
+        list(sampler)
+
+
+def test_a_sampler_that_reads_scores_must_be_given_some():
+    for sampler_class in (bss.CurriculumSampler, bss.SelfPacedSampler):
+        with pytest.raises(ValueError, match="needs scores: pass table= or difficulty="):
+            sampler_class(10)
+
+
+def test_a_dataset_in_place_of_its_length_is_refused():
+    with pytest.raises(ValueError, match=r"such as len\(dataset\)"):
+        bss.SelfPacedSampler([1, 2, 3], difficulty=torch.rand(3))

@@ -638,3 +638,32 @@ def test_reading_an_indexed_data_set_does_not_change_it():
     before = pickle.dumps(dataset)
     list(DataLoader(dataset, batch_size=4))
     assert pickle.dumps(dataset) == before
+
+
+def test_an_ignored_target_leaves_its_sample_without_a_score():
+    table = bss.ScoreTable(2)
+    logits, target = torch.zeros(2, 3), torch.tensor([1, -100])
+    table.update([0, 1], unimodal=[logits, logits], fused=logits, target=target)
+    with pytest.warns(UserWarning, match="indices 1"):
+        table.synchronize()
+    assert table.loss[0] == pytest.approx(3 * math.log(3))
+    assert table.age.tolist() == [0, -1]
+
+
+def test_a_state_that_was_handed_out_does_not_change_any_more():
+    table = bss.ScoreTable(2, momentum=None)
+    table.update([0, 1], similarity=torch.tensor([0.2, 0.4]), loss=torch.ones(2))
+    table.synchronize()
+    state = table.state_dict()
+    before = {name: value.clone() for name, value in state.items() if isinstance(value, torch.Tensor)}
+    table.update([0], similarity=torch.tensor([0.9]), loss=torch.zeros(1))
+    table.synchronize()
+    assert all(torch.equal(state[name], value) for name, value in before.items() if name != "open")
+
+
+def test_the_space_of_the_similarity_belongs_to_the_table():
+    table = bss.ScoreTable(1, space="logit")
+    a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]])
+    table.update([0], unimodal=[a, b], fused=a, target=torch.tensor([0]))
+    table.synchronize()
+    assert table.similarity.item() == pytest.approx(-1)

@@ -131,7 +131,7 @@ def test_a_file_that_breaks_inside_a_worker_is_named_without_a_traceback(sample,
     shutil.copytree(sample / "sample-data" / "cremad", data)
     frames = min((data / "Image-01-FPS").iterdir())
     for frame in frames.iterdir():
-        frame.write_bytes(frame.read_bytes()[:300])  # a good header, then nothing
+        frame.write_bytes(frame.read_bytes()[:30] + b"\xff\xd9")  # good ends, nothing between them
     small = ["--set", "image_size=32", "--set", "seconds=0.5", "--set", "width=4"]
     done = start(
         BROKEN, "--data-root", data, *small, "--workers", 2, "--epochs", 1, "--out", tmp_path / "r", cwd=tmp_path

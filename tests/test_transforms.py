@@ -102,7 +102,7 @@ def bad_waves():
         "no samples": (empty.getvalue(), "a wav file with zero samples"),
         "html": (b"<!DOCTYPE html>", "not a wav file"),
         "avi": (b"RIFF\x00\x10\x00\x00AVI LIST", "not a wav file"),
-        "header only": (good[:20], "cannot be decoded as audio"),
+        "header only": (good[:20], "a truncated wav file .it ends before the samples"),
         "truncated": (good[:-100], "a truncated wav file \\(700 of 800 bytes"),
         "not finite": (nan.getvalue(), "2 samples are not finite, the first is number 1"),
         "out of range": (loud.getvalue(), "samples reach 12000, far outside"),

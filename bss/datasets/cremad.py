@@ -100,12 +100,14 @@ class Clip:
         label: position in :data:`CLASSES`.
         audio: its sound file, of any kind that :func:`bss.transforms.audio.read_audio` reads.
         frames: its frames in natural order (``frame_2`` before ``frame_10``), at least one.
+        listed: the list and line that name it, for errors.
     """
 
     name: str
     label: int
     audio: Path
     frames: tuple[Path, ...]
+    listed: str = ""
 
 
 # ----------------------------------------------------------------------------------------------------- lists
@@ -135,7 +137,7 @@ def read_list(path: str | os.PathLike) -> list[Row]:
         if not rows and [cell.lower() for cell in cells] == ["name", "label"]:
             continue
         if len(cells) != 2:
-            raise DataError(f"{where}: {len(cells)} columns, expected 2: name and label")
+            raise DataError(f"{where}: {len(cells)} columns, expected 2: the name and the label, with a comma between")
         name = re.sub(r"\.(wav|flv|mp4)$", "", cells[0], flags=re.IGNORECASE)
         if not name:
             raise DataError(f"{where}: the name is empty")
@@ -143,7 +145,8 @@ def read_list(path: str | os.PathLike) -> list[Row]:
             raise DataError(f"{where}: the name {name!r} leaves the data root; give a name, not a path")
         label = cells[1].upper()
         if label not in CLASSES:
-            raise DataError(f"{where}: unknown label {cells[1]!r}, allowed are {' '.join(CLASSES)}")
+            hint = "; a header must be name,label" if line == 1 else ""
+            raise DataError(f"{where}: unknown label {cells[1]!r}, allowed are {' '.join(CLASSES)}{hint}")
         if name in first_line:
             raise DataError(f"{where}: {name} is listed twice, first on line {first_line[name]}")
         first_line[name] = line
@@ -160,6 +163,8 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
         if problem := sound.absence(content[: sound.HEAD_BYTES], len(content)):
             raise DataError(f"{path}: {problem}")
         text = content.decode("utf-8-sig")
+        if "\0" in text:
+            raise DataError(f"{path}: not UTF-8 text (it has NUL bytes, like UTF-16); save it as a UTF-8 csv")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -226,8 +231,17 @@ def find_clips(
             f"first {row.name} without {'audio' if audio is None else 'frames'} ({list_path} line {row.line}).\n"
             f"Complete the tree ({_README}), or leave them out with --set missing=drop"
         )
-    clips = [Clip(row.name, row.label, audio, frames) for row, audio, frames in found if audio and frames]
-    absent = {clip.name: problem for clip in clips if (problem := _check_headers(clip))}
+    clips = [
+        Clip(row.name, row.label, audio, frames, f"{list_path} line {row.line}")
+        for row, audio, frames in found
+        if audio and frames
+    ]
+    absent, damaged = _check_headers(clips)
+    if damaged:
+        raise DataError(
+            f"{damaged[0]}.\nDamaged files of the {split} list: {len(damaged)}; replace them, or take their rows out "
+            "of the list (missing=drop leaves out absent files only)"
+        )
     if absent and missing == "error":
         raise DataError(
             f"{next(iter(absent.values()))}.\n{len(absent)} of {len(clips)} clips of the {split} list have such "
@@ -244,13 +258,14 @@ def find_clips(
 
 def _find_list(root: Path, split: str) -> Path:
     if not root.is_dir():
-        raise DataNotFoundError(f"CREMA-D: there is no folder {root}; {_README}")
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise DataNotFoundError(f"CREMA-D: the data root {root} {what}.\n{_README}")
     places = [place.format(split=split) for place in _LIST_PLACES]
     for place in places:
         if (root / place).is_file():
             return root / place
     raise DataNotFoundError(
-        f"CREMA-D: no list of the {split} split under {root}, looked for {', '.join(places)}; {_README}"
+        f"CREMA-D: no list of the {split} split under {root}, looked for {', '.join(places)}.\n{_README}"
     )
 
 
@@ -300,24 +315,21 @@ def _natural(name: str) -> tuple[list[str | int], str]:
     return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)], name
 
 
-def _check_headers(clip: Clip) -> str | None:
-    """Name a file of the clip that holds nothing, or None; raises DataError for one of the wrong kind."""
-    head, size = sound.read_head(clip.audio)
-    problem = sound.absence(head, size)
-    if problem:
-        return f"{clip.audio}: {problem}"
-    damage = sound.sound_damage(head, size, clip.audio.suffix.lower())
-    if damage:
-        raise DataError(f"{clip.audio}: {damage}")
-    for frame in clip.frames:
-        head, size = sound.read_head(frame)
-        problem = sound.absence(head, size)
-        if problem:
-            return f"{frame}: {problem}"
-        damage = picture.image_damage(head)
-        if damage:
-            raise DataError(f"{frame}: {damage}")
-    return None
+def _check_headers(clips: list[Clip]) -> tuple[dict[str, str], list[str]]:
+    """Look at the ends of every file: clips with a file that holds nothing (name -> why), and damaged files (why)."""
+    absent: dict[str, str] = {}
+    damaged: list[str] = []
+    for clip in clips:
+        for path in (clip.audio, *clip.frames):
+            head, size = sound.read_head(path)
+            if problem := sound.absence(head, size):
+                absent.setdefault(clip.name, f"{path}: {problem} ({clip.listed})")
+            elif path is clip.audio:
+                if damage := sound.sound_damage(head, size, path.suffix.lower()):
+                    damaged.append(f"{path}: {damage} ({clip.listed})")
+            elif damage := picture.image_damage(head) or picture.image_truncation(path):
+                damaged.append(f"{path}: {damage} ({clip.listed})")
+    return absent, damaged
 
 
 # --------------------------------------------------------------------------------------------------- samples
@@ -390,6 +402,12 @@ class Cremad(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         clip = self.clips[index]
+        try:
+            return self._sample(clip)
+        except DataError as error:
+            raise DataError(f"{error} ({clip.listed})") from error
+
+    def _sample(self, clip: Clip) -> dict[str, Tensor | int]:
         audio = self._read_audio(clip.audio)
         if audio.shape != self.audio_shape:
             raise DataError(
@@ -459,7 +477,10 @@ def write_wav_pkl(root: str | os.PathLike, *, sample_rate: int = 22050, workers:
     names = sorted(name for name in _visible(source, os.DirEntry.is_file) if name.lower().endswith(".wav"))
     if not names:
         raise DataNotFoundError(f"no wav files in {source}; CREMAD/README.md describes the layout")
-    target.mkdir(exist_ok=True)
+    try:
+        target.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{target} cannot be made: {error.strerror}; training also works without it") from error
     jobs = [(source / name, target / f"{os.path.splitext(name)[0]}.pkl", sample_rate) for name in names]
     written, failures = 0, []
     for done, failure in tqdm(_outcomes(jobs, workers), total=len(jobs), unit="file", desc="wav_pkl"):
@@ -496,8 +517,10 @@ def _decode(job: tuple[Path, Path, int]) -> tuple[bool, str | None]:
     """(written, failure) of one file."""
     try:
         return sound.write_waveform_pickle(*job), None
-    except (DataError, OSError) as error:
+    except DataError as error:
         return False, str(error)
+    except OSError as error:
+        return False, f"{job[1]} cannot be written: {error.strerror or error}"
 
 
 def _ignore_interrupt() -> None:
@@ -584,6 +607,8 @@ def _holds_sample(root: Path, parameters: dict) -> bool:
         stored = json.loads((root / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise DataError(f"{root} holds something else than a generated sample; choose another folder") from None
+    if not all((root / "annotations" / f"{split}.csv").is_file() for split in SPLITS):
+        raise DataError(f"{root} holds a damaged sample: delete this folder, and --sample writes it again")
     if stored != parameters:
         raise DataError(f"{root} holds a sample of other parameters; delete it or choose another folder")
     return True

@@ -4,6 +4,7 @@ import abc
 import math
 import warnings
 from collections.abc import Iterator
+from typing import TypedDict
 
 import torch
 import torch.distributed as dist
@@ -12,8 +13,23 @@ from torch.utils.data.distributed import DistributedSampler
 
 from bss.pacing import Pacing
 from bss.scores import ScoreTable
-from bss.scoring import Normalize
+from bss.scoring import Normalize, check_choice
 from bss.seeding import generator
+
+
+class OrderOptions(TypedDict, total=False):
+    """The keyword arguments that all samplers share; :class:`OrderSampler` explains them."""
+
+    table: ScoreTable | None
+    difficulty: Tensor | None
+    normalize: Normalize
+    min_size: int
+    warmup_epochs: int
+    seed: int
+    num_replicas: int | None
+    rank: int | None
+    drop_last: bool
+    batch_size: int
 
 
 class OrderSampler(DistributedSampler, abc.ABC):
@@ -33,7 +49,8 @@ class OrderSampler(DistributedSampler, abc.ABC):
         uses_scores: whether this kind of sampler reads a table or difficulty at all.
 
     Args:
-        num_samples: N, the length of the training set.
+        num_samples: N, the length of the training set (the attribute of this name is the rank's share of an epoch, as
+            in ``DistributedSampler``; N is ``size``).
         table: the scores to order by, read by every ``set_epoch``. Or:
         difficulty: (N,) fixed difficulty in [0, 2], as from :func:`bss.difficulty`.
         normalize: how ``table`` scales its scores, see :func:`bss.difficulty`.
@@ -46,7 +63,8 @@ class OrderSampler(DistributedSampler, abc.ABC):
         drop_last: make every rank's share a whole number of batches of ``batch_size``, by leaving out a few samples
             drawn at random: the end of the order, which is no random sample of it, is not always what is lost. False
             repeats the first samples of the order where ranks would otherwise differ in length.
-        batch_size: per rank, with ``drop_last``.
+        batch_size: the loader's, with ``drop_last``. Leave the loader's own ``drop_last`` off then: it always loses the
+            end of the order, which for SPL is the imbalanced samples.
 
     Raises:
         ValueError: arguments that contradict each other or ``num_samples``.
@@ -70,8 +88,11 @@ class OrderSampler(DistributedSampler, abc.ABC):
         drop_last: bool = False,
         batch_size: int = 1,
     ):
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be >= 1, got {num_samples}")
+        if not isinstance(num_samples, int) or num_samples < 1:
+            raise ValueError(f"num_samples must be a whole number >= 1, such as len(dataset), got {num_samples!r}")
+        check_choice("normalize", normalize, Normalize)
+        if self.uses_scores and table is None and difficulty is None:
+            raise ValueError(f"{type(self).__name__} needs scores: pass table= or difficulty=")
         if table is not None and difficulty is not None:
             raise ValueError("give table= or difficulty=, not both")
         if table is not None and table.num_samples != num_samples:
@@ -108,7 +129,8 @@ class OrderSampler(DistributedSampler, abc.ABC):
         self._start = 0  # global position at which the iterators of this epoch begin; above 0 after a resume
         self._position = 0  # global position of the newest iterator
         self._passes = 0
-        self._check_world()
+        if drop_last and num_replicas is not None:
+            self._check_world()
 
     # ---- the epoch ---------------------------------------------------------------------------------------------
 
@@ -167,11 +189,13 @@ class OrderSampler(DistributedSampler, abc.ABC):
             return self._rank
         if _in_process_group() and self._num_replicas in (None, dist.get_world_size()):
             return dist.get_rank()
-        return 0
+        if self._num_replicas in (None, 1):
+            return 0
+        raise ValueError(f"num_replicas={self._num_replicas} is not the process group's: pass rank= as well")
 
     @property
     def num_samples(self) -> int:
-        """How many indices this rank yields in the current epoch (the name is ``DistributedSampler``'s)."""
+        """How many indices this rank yields in the whole current epoch (the name is ``DistributedSampler``'s)."""
         return self._share(self.size_at(self.epoch))
 
     @property
@@ -252,9 +276,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
         """(N,) on the CPU."""
         if self.difficulty is not None:
             return self.difficulty.cpu()
-        if self.table is not None:
-            return self.table.difficulty(normalize=self.normalize).cpu()
-        raise ValueError(f"{type(self).__name__} needs scores: pass table= or difficulty=")
+        return self.table.difficulty(normalize=self.normalize).cpu()
 
     def _freeze(self, epoch: int) -> None:
         if epoch < self.warmup_epochs:
@@ -265,7 +287,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
         self._start = self._position = self._passes = 0
 
     def _check_world(self) -> None:
-        """The world may only be known when the epoch begins, so this is asked then as well."""
+        """Asked when an epoch begins: the process group may be younger than the sampler."""
         if self.rank >= self.num_replicas:
             raise ValueError(f"rank {self.rank} lies outside the world of {self.num_replicas}")
         if self.drop_last and self.size < self._unit:
@@ -298,7 +320,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
 
 
 class _OrderIterator:
-    """One pass over a rank's share; knows its position, so a stateful loader can save and restore it."""
+    """One pass over a rank's share, which tells the sampler its position."""
 
     def __init__(self, sampler: OrderSampler):
         order = sampler._even_order()

@@ -1,10 +1,12 @@
 """CL: the heuristic sampler, which grows a subset from balanced to imbalanced samples."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
 from bss.pacing import Pacing, root_pacing
-from bss.samplers.base import OrderSampler
+from bss.samplers.base import OrderOptions, OrderSampler
 from bss.scoring import Order, check_choice, curriculum_order
 from bss.seeding import generator
 
@@ -13,7 +15,8 @@ class CurriculumSampler(OrderSampler):
     """CL: epoch e sees the first floor(N * pacing(e)) samples of the difficulty order, shuffled.
 
     The order follows the scores at each ``set_epoch``. Scored once, before the first epoch, it is the method's; a table
-    that keeps being updated makes it a re-scored curriculum.
+    that keeps being updated makes it a re-scored curriculum. (Online, only samples inside the subset get new scores;
+    the others keep the higher losses of earlier epochs, which holds the subset together.)
 
     Source: released KS/train-CL.py:217-233. All arguments beside these are :class:`OrderSampler`'s.
 
@@ -35,7 +38,7 @@ class CurriculumSampler(OrderSampler):
         order: Order = "balanced_first",
         labels: Tensor | None = None,
         shuffle: bool = True,
-        **options,
+        **options: Unpack[OrderOptions],
     ):
         super().__init__(num_samples, pacing=pacing, **options)
         if labels is not None and labels.shape != (num_samples,):

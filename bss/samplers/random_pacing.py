@@ -1,8 +1,11 @@
 """Random pacing: the control that every curriculum needs."""
 
+from typing import Unpack
+
 import torch
 
 from bss.pacing import Pacing
+from bss.samplers.base import OrderOptions
 from bss.samplers.curriculum import CurriculumSampler
 from bss.seeding import generator
 
@@ -22,7 +25,7 @@ class RandomPacingSampler(CurriculumSampler):
 
     uses_scores = False
 
-    def __init__(self, num_samples: int, *, pacing: Pacing, seed: int = 0, **options):
+    def __init__(self, num_samples: int, *, pacing: Pacing, seed: int = 0, **options: Unpack[OrderOptions]):
         if options.get("table") is not None or options.get("difficulty") is not None:
             raise ValueError("RandomPacingSampler draws its members at random: it takes no table= or difficulty=")
         super().__init__(num_samples, pacing=pacing, seed=seed, **options)

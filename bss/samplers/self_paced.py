@@ -1,8 +1,11 @@
 """SPL: the learning-based sampler, which draws a weighted order of all samples every epoch."""
 
+from typing import Unpack
+
 from torch import Tensor
 
-from bss.samplers.base import OrderSampler
+from bss.pacing import Pacing
+from bss.samplers.base import OrderOptions, OrderSampler
 from bss.scoring import Order, check_choice, order_weights, race_order
 
 
@@ -20,8 +23,8 @@ class SelfPacedSampler(OrderSampler):
         floor: >= 0, keeps the most imbalanced sample drawable; the released NVGesture uses 0.
         temperature: > 0. 1 is the method; below 1 the order follows the difficulty more strictly, above 1 less.
         order: ``"balanced_first"``, or ``"imbalanced_first"`` as the released Twitter/train-SPL.py:157.
-        **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed. With a ``pacing`` only the
-            first floor(N * pacing) samples of the draw are visited.
+        pacing: None visits all samples; with one, only the first floor(N * pacing) of the draw.
+        **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed.
     """
 
     def __init__(
@@ -31,9 +34,10 @@ class SelfPacedSampler(OrderSampler):
         floor: float = 1e-2,
         temperature: float = 1.0,
         order: Order = "balanced_first",
-        **options,
+        pacing: Pacing | None = None,
+        **options: Unpack[OrderOptions],
     ):
-        super().__init__(num_samples, **options)
+        super().__init__(num_samples, pacing=pacing, **options)
         if not 0 < temperature < float("inf"):
             raise ValueError(f"temperature must be a number > 0, got {temperature}")
         if not 0 <= floor < float("inf"):

@@ -11,7 +11,7 @@ from torch import nn
 from bss.data import Splits, stratified_split
 from bss.datasets import cremad
 from bss.encoders import resnet18
-from bss.errors import RecipeError
+from bss.errors import DataError, RecipeError
 from bss.fusion import FUSIONS, FusionName
 from bss.models import LateFusion, initialize
 from bss.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
@@ -81,10 +81,13 @@ def build_data(recipe: CremadRecipe, root: Path) -> Splits:
     """Find all clips, check their files and split the training list.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`bss.datasets.cremad.find_clips`.
+        DataError, DataNotFoundError: see :func:`bss.datasets.cremad.find_clips`; also for a clip that is in both lists.
     """
     clips, dropped = cremad.find_clips(root, "train", fps=recipe.fps, missing=recipe.missing)
     test_clips, test_dropped = cremad.find_clips(root, "test", fps=recipe.fps, missing=recipe.missing)
+    both = {clip.name for clip in clips} & {clip.name for clip in test_clips}
+    if both:
+        raise DataError(f"{len(both)} clips are in the training and in the test list, the first is {min(both)}")
     train_clips, val_clips = clips, None
     if recipe.val_fraction:
         rest, part = stratified_split(

@@ -61,6 +61,8 @@ def sound_damage(head: bytes, size: int, suffix: str) -> str | None:
         return f"not a {suffix[1:]} file (it begins with {head[:8]!r})"
     if suffix == ".wav" and head[8:12] != b"WAVE":
         return f"not a wav file (RIFF, but of the kind {head[8:12]!r})"
+    if suffix == ".wav" and size <= len(head) and b"data" not in head:
+        return "a truncated wav file (it ends before the samples)"
     claimed, present = _wave_data(head, size) or (0, 0)
     # Writers disagree about one padding byte, hence the slack.
     if present < claimed - 8:
@@ -123,7 +125,8 @@ def read_waveform(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
     try:
         samples_TC, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, MemoryError) as error:
-        raise DataError(f"{path}: cannot be decoded as audio: {error}") from error
+        detail = str(error).replace(f"Error opening '{path}': ", "").replace(f"Error opening {str(path)!r}: ", "")
+        raise DataError(f"{path}: cannot be decoded as audio: {detail}") from error
     return _conditioned(samples_TC.mean(axis=1), rate, sample_rate, path)
 
 
@@ -132,8 +135,8 @@ def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
 
     Besides sound files: ``.pkl`` (through :mod:`bss.safe_pickle`), ``.npy`` and ``.pt`` that hold one of
 
-    - ``{"waveform": (T,), "sample_rate": Hz}``, what ``CREMAD/sound_preprocessing.py`` writes; resampled if
-      needed
+    - ``{"waveform": (T,), "sample_rate": Hz}``, what ``CREMAD/sound_preprocessing.py`` writes; a higher rate
+      than the wanted one is resampled, a lower one refused
     - a 1-D array: a waveform that already has ``sample_rate``
     - (1, T) or (2, T): the same, as channels
     - a 2-D array of floats: a finished spectrogram (bins, frames)
@@ -166,6 +169,11 @@ def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
             keys = list(content)[:8]
             raise DataError(f"{path}: a dict must have the keys waveform and sample_rate, has {keys}")
         rate = _checked_rate(content["sample_rate"], path)
+        if rate < sample_rate:
+            raise DataError(
+                f"{path}: stored at {rate} Hz, but {sample_rate} Hz are wanted: the frequencies above are lost. "
+                f"Run CREMAD/sound_preprocessing.py --sample-rate {sample_rate} again, or --set sample_rate={rate}"
+            )
         content = content["waveform"]
     array = _as_array(content, path)
     if array.ndim == 2 and array.shape[0] <= 2 and array.shape[1] >= 100 * array.shape[0]:
@@ -194,7 +202,8 @@ def write_waveform_pickle(source: str | os.PathLike, target: str | os.PathLike, 
         sample_rate: rate to store, in Hz.
 
     Returns:
-        False if ``target`` was there already, whole and at this rate, and was kept; True if it was written.
+        False if ``target`` was there already, whole, at this rate and not older than ``source``, and was kept; True if
+        it was written.
 
     Raises:
         DataError: ``source`` cannot be read.
@@ -203,7 +212,7 @@ def write_waveform_pickle(source: str | os.PathLike, target: str | os.PathLike, 
     import pickle
 
     target = Path(target)
-    if target.exists():
+    if target.exists() and target.stat().st_mtime >= Path(source).stat().st_mtime:
         try:
             stored = safe_pickle.load(target)
             if stored["sample_rate"] == sample_rate and stored["waveform"].ndim == 1:

@@ -24,12 +24,32 @@ FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded: a few bytes of PNG can claim gigabytes."""
 
+_ENDINGS = (b"\xff\xd9", b"IEND")  # of JPEG and PNG
+_TAIL_BYTES = 64
+
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
 def image_damage(head: bytes) -> str | None:
     """Say that a file is neither JPEG nor PNG, or None; ``head`` is its first bytes."""
     return None if head.startswith(_MAGIC) else f"neither a jpeg nor a png image (it begins with {head[:8]!r})"
+
+
+def image_truncation(path: str | os.PathLike) -> str | None:
+    """Say that an image ends too early, or None; reads its last bytes, and decodes it only if those look wrong."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            tail = file.read(_TAIL_BYTES)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    if any(ending in tail for ending in _ENDINGS):
+        return None
+    try:
+        read_frame(path)  # bytes after the end are allowed
+    except DataError:
+        return "a truncated or damaged image"
+    return None
 
 
 def read_frame(path: str | os.PathLike) -> Tensor:

@@ -26,6 +26,7 @@ Layout (several others that are in use are found as well, see :func:`find_clips`
 Known faults of the original: ``1076_MTI_SAD_XX`` has next to no sound, ``1064_IEO_DIS_MD`` lasts a minute.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -33,7 +34,9 @@ import math
 import os
 import re
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -503,14 +506,31 @@ def _outcomes(jobs: list[tuple[Path, Path, int]], workers: int) -> Iterator[tupl
     if workers == 0:
         yield from map(_decode, jobs)
         return
-    pool = ProcessPoolExecutor(workers, initializer=_ignore_interrupt)
+    with _interrupt_noted() as interrupted:
+        pool = ProcessPoolExecutor(workers, initializer=_ignore_interrupt)
+        try:
+            for future in as_completed([pool.submit(_decode, job) for job in jobs]):
+                yield future.result()
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
+        except BrokenProcessPool as error:
+            raise BssError("a worker process died (out of memory?); run again with fewer --workers") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _interrupt_noted() -> Iterator[threading.Event]:
+    """Let Ctrl-C set an event: raised in the middle of the pool's own work it can leave a lock behind, and a hang."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield interrupted
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     try:
-        for future in as_completed([pool.submit(_decode, job) for job in jobs]):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise BssError("a worker process died (out of memory?); run again with fewer --workers") from error
+        yield interrupted
     finally:
-        pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGINT, before)
 
 
 def _decode(job: tuple[Path, Path, int]) -> tuple[bool, str | None]:
@@ -525,8 +545,6 @@ def _decode(job: tuple[Path, Path, int]) -> tuple[bool, str | None]:
 
 def _ignore_interrupt() -> None:
     """Ctrl-C reaches the whole process group; only the parent answers, and the workers finish their file."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

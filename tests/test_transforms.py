@@ -264,6 +264,17 @@ def test_the_log_spectrogram_equals_librosas():
     assert np.abs(ours[:, 0].exp().numpy() - 1e-7 - magnitude).max() < 1e-6 * magnitude.max()
 
 
+@pytest.mark.parametrize(("rate", "wanted", "samples"), [(16000, 22050, 1601), (44100, 22050, 999), (8000, 22050, 7)])
+def test_resampling_equals_librosas(rate, wanted, samples):
+    import librosa
+
+    waveform = np.random.default_rng(rate).standard_normal(samples).astype(np.float32)
+    expected = librosa.resample(waveform, orig_sr=rate, target_sr=wanted, res_type="soxr_hq")
+    ours = audio.resample(waveform, rate, wanted)
+    assert ours.dtype == np.float32
+    assert np.array_equal(ours, expected)
+
+
 def test_silence_is_the_log_of_the_floor():
     spectrogram = LogSpectrogram()(torch.zeros(1, 1000, dtype=torch.bfloat16))
     assert torch.allclose(spectrogram, torch.tensor(1e-7).log())

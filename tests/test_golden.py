@@ -26,8 +26,8 @@ def trajectory(arm, folder):
         cremad.sample_recipe(recipe),
         epochs=4,
         batch_size=16,
-        weight_decay=0.1,
-        lr=2e-5,  # small steps: rounding, which differs between processors, must not grow into another trajectory
+        weight_decay=1.0,
+        lr=5e-6,  # small steps: rounding, which differs between processors, must not grow into another trajectory
         width=4,
         seconds=0.3,
         image_size=64,

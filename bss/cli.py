@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import os
 import re
 import sys
 import textwrap
@@ -13,6 +12,7 @@ from typing import Protocol
 
 import torch
 
+from bss.data import default_workers
 from bss.engine import Run
 from bss.errors import BssError, RecipeError
 from bss.recipe import Recipe, explain, override
@@ -143,7 +143,7 @@ def _device(name: str) -> torch.device:
 
 def _workers(number: int | None) -> int:
     if number is None:
-        return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        return default_workers()
     if number < 0:
         raise RecipeError(f"--workers must be >= 0, got {number}")
     return number

@@ -1,5 +1,6 @@
 """What a data set looks like to the engine, and the two wrappers that carry a sample's index along with it."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,12 @@ class Splits:
     names: Sequence[str]
     classes: tuple[str, ...]
     dropped: dict[str, list[str]] = field(default_factory=dict)
+
+
+def default_workers() -> int:
+    """Processes that load or prepare data unless told otherwise: one for each core this process may use, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores)
 
 
 class IndexedDataset(Dataset):

@@ -449,11 +449,6 @@ def frame_indices(available: int, wanted: int, pick: str) -> list[int]:
 # --------------------------------------------------------------------------------------- decoded waveforms
 
 
-def default_workers() -> int:
-    """Processes for :func:`write_wav_pkl`: the cores of this machine, at most 8."""
-    return min(8, os.cpu_count() or 1)
-
-
 def write_wav_pkl(root: str | os.PathLike, *, sample_rate: int = 22050, workers: int = 0) -> list[str]:
     """Write ``wav_pkl/NAME.pkl`` for every ``AudioWAV/NAME.wav`` under ``root``, with a progress bar.
 

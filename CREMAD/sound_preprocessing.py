@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from bss.data import default_workers
-from bss.datasets import cremad
 from bss.errors import BssError
+from bss.prepare import cremad
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -14,4 +14,4 @@ from bss.tasks import cremad as task
 if __name__ == "__main__":
     with cli.session(__doc__, __file__, task, task.SPL, task.SPL_OFFICIAL) as (recipe, run):
         data = task.build_data(recipe, run.data_root)
-        fit(task.build_model(recipe), data, SelfPacedSampler, recipe, run)
+        fit(task.build_model(recipe, run.data_root), data, SelfPacedSampler, recipe, run)

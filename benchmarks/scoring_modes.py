@@ -35,7 +35,7 @@ def main():
     flags = parser.parse_args()
     recipe = override(replace(task.CL, seed=flags.seed), flags.set)
     data = task.build_data(recipe, flags.data_root)
-    model = task.build_model(recipe)
+    model = task.build_model(recipe, flags.data_root)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     optimizer = torch.optim.SGD(model.parameters(), recipe.lr, momentum=recipe.momentum)

@@ -138,3 +138,24 @@ def stratified_split(
             f"share of {fraction:g}: change --set val_fraction=, or 0 for none"
         ) from error
     return sorted(rest.tolist()), sorted(part.tolist())
+
+
+def group_split(groups: Sequence[str], fraction: float, *, seed: int, noun: str) -> tuple[list[int], list[int]]:
+    """Split indices into (rest, part) so that no group is in both; both in ascending order.
+
+    Args:
+        groups: group of every sample: the speaker, the subject.
+        fraction: of the groups, rounded up, that goes into the part; in (0, 1).
+        seed: non-negative; which groups.
+        noun: what a group is, for the error.
+
+    Raises:
+        DataError: fewer than two groups.
+    """
+    from sklearn.model_selection import GroupShuffleSplit
+
+    if len(set(groups)) < 2:
+        raise DataError(f"{len(groups)} samples of {len(set(groups))} {noun} cannot be split by {noun}: two are needed")
+    splitter = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=mixed_seed("groups", seed) % 2**32)
+    rest, part = next(splitter.split(np.zeros(len(groups)), groups=np.asarray(groups)))
+    return sorted(rest.tolist()), sorted(part.tolist())

@@ -34,10 +34,13 @@ class LateFusion(nn.Module):
         fusion: maps {modality name: (B, D_m)} to logits (B, C), see :mod:`bss.fusion`.
         num_classes: C.
         feature_dims: modality name -> D_m.
+        shared_head: one linear head, ``heads.shared``, serves all modalities, which must have the same D (Sarcasm;
+            released Sarcasm ``ITNet.cls_shared``).
 
     Raises:
-        ValueError: fewer than two modalities, names that differ between ``encoders`` and ``feature_dims``, or a
-            modality called ``"all"`` or ``"fused"``, which are the names of other heads in the metrics.
+        ValueError: fewer than two modalities, names that differ between ``encoders`` and ``feature_dims``, features of
+            different length for a shared head, or a modality called ``"all"`` or ``"fused"``, which are the names of
+            other heads in the metrics.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class LateFusion(nn.Module):
         num_classes: int,
         *,
         feature_dims: Mapping[str, int],
+        shared_head: bool = False,
     ):
         super().__init__()
         if len(encoders) < 2 or set(encoders) != set(feature_dims):
@@ -57,7 +61,11 @@ class LateFusion(nn.Module):
         if reserved := {"all", "fused"} & set(encoders):
             raise ValueError(f"a modality cannot be called {reserved.pop()!r}: that is another head in the metrics")
         self.encoders = nn.ModuleDict(encoders)
-        self.heads = nn.ModuleDict({name: nn.Linear(feature_dims[name], num_classes) for name in encoders})
+        if shared_head and len(set(feature_dims.values())) > 1:
+            raise ValueError(f"a shared head needs features of one length, got {dict(feature_dims)}")
+        self.head_of = {name: "shared" if shared_head else name for name in encoders}
+        dim_of_head = {self.head_of[name]: feature_dims[name] for name in encoders}
+        self.heads = nn.ModuleDict({head: nn.Linear(dim, num_classes) for head, dim in dim_of_head.items()})
         self.fusion = fusion
 
     def forward(self, batch: Mapping[str, Tensor]) -> Logits:
@@ -70,7 +78,7 @@ class LateFusion(nn.Module):
         if missing:
             raise ValueError(f"the batch has {sorted(batch)}, but the model needs {', '.join(missing)} as well")
         features_BD = {name: encoder(batch[name]) for name, encoder in self.encoders.items()}
-        unimodal_BC = {name: head(features_BD[name]) for name, head in self.heads.items()}
+        unimodal_BC = {name: self.heads[self.head_of[name]](features_BD[name]) for name in self.encoders}
         return Logits(fused=self.fusion(features_BD), unimodal=unimodal_BC)
 
 
@@ -97,3 +105,28 @@ def initialize(model: nn.Module, seed: int) -> nn.Module:
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
     return model
+
+
+def renamed(state_dict: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
+    """A state dict under other names: each key's longest matching prefix is replaced.
+
+    A task's ``RELEASED_KEYS`` turn our names into those of the released networks; the inverse mapping loads their
+    weights into ours.
+
+    Args:
+        state_dict: key -> tensor.
+        prefixes: beginning of a key -> what it becomes.
+
+    Raises:
+        ValueError: a key that no prefix matches, or two keys that become the same.
+    """
+    result: dict[str, Tensor] = {}
+    for key, value in state_dict.items():
+        prefix = max((p for p in prefixes if key.startswith(p)), key=len, default=None)
+        if prefix is None:
+            raise ValueError(f"no prefix of {sorted(prefixes)} matches the key {key!r}")
+        name = prefixes[prefix] + key[len(prefix) :]
+        if name in result:
+            raise ValueError(f"two keys become {name!r}")
+        result[name] = value
+    return result

@@ -19,3 +19,12 @@ def untouched_rngs():
     yield
     after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     assert after == before
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory):
+    """A folder whose ``sample-data/`` holds the generated data sets, written once for all tests that train on them.
+
+    Training scripts find it there when their ``--out`` is in this folder.
+    """
+    return tmp_path_factory.mktemp("samples")

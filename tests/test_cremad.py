@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from bss.datasets import cremad, generate
-from bss.datasets.cremad import CLASSES, Cremad, find_clips, frame_indices, read_list
+from bss.datasets import audiovisual, cremad, generate
+from bss.datasets.audiovisual import AudioVisual, frame_indices
+from bss.datasets.cremad import CLASSES, find_samples, read_list
 from bss.errors import DataError, DataNotFoundError
+from bss.prepare.cremad import write_wav_pkl
 from bss.seeding import seeded
 from bss.transforms import image
 from bss.transforms.audio import write_waveform_pickle
@@ -58,7 +60,7 @@ def root(tmp_path):
 
 def samples_of(clips, **options):
     settings = dict(sample_rate=RATE, seconds=0.1, n_fft=16, hop_length=8, transform=image.test_transform(4))
-    return Cremad(clips, **settings | options)
+    return AudioVisual(clips, **settings | options)
 
 
 # --------------------------------------------------------------------------------------------------- lists
@@ -77,7 +79,8 @@ def samples_of(clips, **options):
 )
 def test_a_csv_of_every_kind_gives_the_same_rows_and_their_lines(tmp_path, content, lines):
     rows = read_list(put(tmp_path / "train.csv", content))
-    assert [(row.name, row.label, row.line) for row in rows] == [("a_1", 0, lines[0]), ("b_2", 5, lines[1])]
+    assert [(row.name, row.label) for row in rows] == [("a_1", 0), ("b_2", 5)]
+    assert [row.listed for row in rows] == [f"{tmp_path / 'train.csv'} line {line}" for line in lines]
 
 
 def test_a_space_separated_list_is_read(tmp_path):
@@ -148,7 +151,7 @@ def test_what_is_written_is_read(rows, tmp_path_factory):
 
 
 def test_a_whole_tree_gives_its_clips_in_the_order_of_the_list(root):
-    clips, dropped = find_clips(root, "train")
+    clips, dropped = find_samples(root, "train")
     assert [clip.name for clip in clips] == list(NAMES) and dropped == []
     assert [clip.label for clip in clips] == [5, 0, 1]
     assert clips[0].audio == root / "AudioWAV" / "1001_IEO_ANG_XX.wav"
@@ -163,7 +166,7 @@ def test_the_list_is_found_under_every_name_in_use(root, place):
     content = (root / "annotations" / "train.csv").read_bytes()
     (root / "annotations" / "train.csv").unlink()
     put(root / place, content.replace(b",", b" ") if place.endswith(".txt") else content)
-    assert len(find_clips(root, "train")[0]) == 3
+    assert len(find_samples(root, "train")[0]) == 3
 
 
 @pytest.mark.parametrize("place", ["audio/{}.pt", "audio/{}.npy", "audio/train_fbank/{}.npy", "wav_pkl/{}.pkl"])
@@ -178,7 +181,7 @@ def test_the_audio_is_found_in_every_layout_in_use(root, place):
             torch.save(torch.from_numpy(array), path)
         else:
             path.write_bytes(pickle.dumps(array))
-    clips, _ = find_clips(root, "train")
+    clips, _ = find_samples(root, "train")
     assert [clip.audio for clip in clips] == [root / place.format(name) for name in NAMES]
     assert samples_of(clips)[0]["audio"].shape == (800,)
 
@@ -188,21 +191,21 @@ def test_a_decoded_waveform_is_preferred_and_the_wav_fills_the_gaps(root):
     (root / "wav_pkl").mkdir()
     write_waveform_pickle(root / "AudioWAV" / f"{first}.wav", root / "wav_pkl" / f"{first}.pkl", RATE)
     put(root / "wav_pkl" / f".{second}.pkl.77.tmp", b"half")
-    assert [clip.audio.parent.name for clip in find_clips(root, "train")[0]] == ["wav_pkl", "AudioWAV", "AudioWAV"]
+    assert [clip.audio.parent.name for clip in find_samples(root, "train")[0]] == ["wav_pkl", "AudioWAV", "AudioWAV"]
 
 
 @pytest.mark.parametrize("place", ["visual", "visual/train_imgs/Image-01-FPS"])
 def test_the_frames_are_found_in_every_layout_in_use(root, place):
     (root / place).parent.mkdir(parents=True, exist_ok=True)
     (root / "Image-01-FPS").rename(root / place)
-    assert find_clips(root, "train")[0][0].frames[0] == root / place / "1001_IEO_ANG_XX" / "00001.jpg"
+    assert find_samples(root, "train")[0][0].frames[0] == root / place / "1001_IEO_ANG_XX" / "00001.jpg"
 
 
 def test_fps_chooses_the_folder(root):
     (root / "Image-01-FPS").rename(root / "Image-03-FPS")
-    assert len(find_clips(root, "train", fps=3)[0]) == 3
-    with pytest.raises(DataNotFoundError, match="of 3 clips 0 have no audio and 3 no frames"):
-        find_clips(root, "train")
+    assert len(find_samples(root, "train", fps=3)[0]) == 3
+    with pytest.raises(DataNotFoundError, match="of 3 samples 0 have no audio and 3 have no frames"):
+        find_samples(root, "train")
 
 
 def test_frames_sort_naturally_and_hidden_and_other_files_are_ignored(root):
@@ -211,15 +214,15 @@ def test_frames_sort_naturally_and_hidden_and_other_files_are_ignored(root):
     for name in ("frame_10.JPG", "frame_9.jpeg", "frame_2.png", "._frame_1.jpg", "Thumbs.db", "frame_1.txt"):
         put(folder / name, JPEG)
     (folder / "frame_0.jpg").mkdir()
-    frames = find_clips(root, "train")[0][0].frames
+    frames = find_samples(root, "train")[0][0].frames
     assert [frame.name for frame in frames] == ["frame_2.png", "frame_9.jpeg", "frame_10.JPG"]
 
 
 def test_a_missing_root_says_where_it_looked_and_what_runs_without_data(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"(?s)nowhere does not exist.*CREMAD/README\.md.*--sample"):
-        find_clips(tmp_path / "nowhere", "train")
+        find_samples(tmp_path / "nowhere", "train")
     with pytest.raises(DataNotFoundError, match=r"(?s)no list of the test split .*annotations/test\.csv.*--sample"):
-        find_clips(tmp_path, "test")
+        find_samples(tmp_path, "test")
 
 
 def test_missing_files_are_counted_and_the_first_is_named_with_its_line(root):
@@ -227,11 +230,11 @@ def test_missing_files_are_counted_and_the_first_is_named_with_its_line(root):
     shutil.rmtree(root / "Image-01-FPS" / "1003_IOM_HAP_XX")
     with pytest.raises(
         DataNotFoundError,
-        match=r"(?s)of 3 clips 1 have no audio and 1 no frames .*first 1002_TIE_NEU_XX without audio "
+        match=r"(?s)of 3 samples 1 have no audio and 1 have no frames .*first 1002_TIE_NEU_XX without audio "
         r".*train\.csv line 2.*README.*--set missing=drop",
     ):
-        find_clips(root, "train")
-    clips, dropped = find_clips(root, "train", missing="drop")
+        find_samples(root, "train")
+    clips, dropped = find_samples(root, "train", missing="drop")
     assert [clip.name for clip in clips] == ["1001_IEO_ANG_XX"]
     assert dropped == ["1002_TIE_NEU_XX", "1003_IOM_HAP_XX"]
 
@@ -240,15 +243,15 @@ def test_a_folder_without_frames_has_no_frames(root):
     for frame in (root / "Image-01-FPS" / "1001_IEO_ANG_XX").iterdir():
         frame.unlink()
     with pytest.raises(
-        DataNotFoundError, match=r"0 have no audio and 1 no frames .*first 1001_IEO_ANG_XX without frames"
+        DataNotFoundError, match=r"0 have no audio and 1 have no frames .*first 1001_IEO_ANG_XX without frames"
     ):
-        find_clips(root, "train")
+        find_samples(root, "train")
 
 
 def test_nothing_left_after_dropping_is_an_error(root):
     shutil.rmtree(root / "AudioWAV")
-    with pytest.raises(DataNotFoundError, match="none of the 3 clips"):
-        find_clips(root, "train", missing="drop")
+    with pytest.raises(DataNotFoundError, match="none of the 3 samples"):
+        find_samples(root, "train", missing="drop")
 
 
 AUDIO, FRAME = "AudioWAV/1002_TIE_NEU_XX.wav", "Image-01-FPS/1002_TIE_NEU_XX/00002.jpg"
@@ -258,17 +261,17 @@ AUDIO, FRAME = "AudioWAV/1002_TIE_NEU_XX.wav", "Image-01-FPS/1002_TIE_NEU_XX/000
 @pytest.mark.parametrize("content, words", [(LFS, "a Git-LFS pointer"), (b"", "an empty file")])
 def test_a_file_that_holds_nothing_is_an_error_or_counts_as_missing(root, file, content, words):
     put(root / file, content)
-    with pytest.raises(DataError, match=rf"(?s){file}: {words}.*1 of 3 clips of the train list.*--set missing=drop"):
-        find_clips(root, "train")
-    clips, dropped = find_clips(root, "train", missing="drop")
+    with pytest.raises(DataError, match=rf"(?s){file}: {words}.*1 of 3 samples of the train list.*--set missing=drop"):
+        find_samples(root, "train")
+    clips, dropped = find_samples(root, "train", missing="drop")
     assert dropped == ["1002_TIE_NEU_XX"] and len(clips) == 2
 
 
 def test_a_wav_without_samples_counts_as_missing(root):
     put_wav(root / AUDIO, samples=0)
     with pytest.raises(DataError, match=f"{AUDIO}: a wav file with zero samples"):
-        find_clips(root, "train")
-    assert find_clips(root, "train", missing="drop")[1] == ["1002_TIE_NEU_XX"]
+        find_samples(root, "train")
+    assert find_samples(root, "train", missing="drop")[1] == ["1002_TIE_NEU_XX"]
 
 
 @pytest.mark.parametrize("missing", ["error", "drop"])
@@ -289,14 +292,14 @@ def test_a_wav_without_samples_counts_as_missing(root):
 def test_a_broken_file_is_an_error_even_when_missing_ones_are_dropped(root, missing, file, content, words):
     put(root / file, content)
     with pytest.raises(DataError, match=f"{file}: {words}"):
-        find_clips(root, "train", missing=missing)
+        find_samples(root, "train", missing=missing)
 
 
 def test_other_splits_and_modes_are_refused(root):
     with pytest.raises(ValueError, match="split must be one of"):
-        find_clips(root, "valid")
+        find_samples(root, "valid")
     with pytest.raises(ValueError, match="missing must be 'error' or 'drop'"):
-        find_clips(root, "train", missing="skip")
+        find_samples(root, "train", missing="skip")
 
 
 def test_thousands_of_clips_take_little_time(tmp_path):
@@ -308,14 +311,14 @@ def test_thousands_of_clips_take_little_time(tmp_path):
         (tmp_path / "AudioWAV" / f"{name}.wav").write_bytes(wav)
         put(tmp_path / "Image-01-FPS" / name / "1.jpg", JPEG)
     start = time.perf_counter()
-    assert len(find_clips(tmp_path, "train")[0]) == 1000
+    assert len(find_samples(tmp_path, "train")[0]) == 1000
     assert time.perf_counter() - start < 2  # about 0.1 s on two cores
 
 
 @pytest.mark.skipif(not (SHARED / "unpack_avdigits.py").is_file(), reason="the digits are not here")
 def test_the_spoken_and_written_digits_are_a_tree_that_trains(tmp_path):
     subprocess.run([sys.executable, SHARED / "unpack_avdigits.py", tmp_path], check=True, capture_output=True)
-    clips, dropped = find_clips(tmp_path, "train")
+    clips, dropped = find_samples(tmp_path, "train")
     assert not dropped and {clip.label for clip in clips} == set(range(6))
     sample = samples_of(clips, seconds=1.0)[0]
     assert sample["audio"].shape == (8000,) and sample["visual"].shape == (3, 1, 4, 4)
@@ -325,7 +328,7 @@ def test_the_spoken_and_written_digits_are_a_tree_that_trains(tmp_path):
 
 
 def test_a_sample_holds_a_waveform_frames_and_the_label(root):
-    sample = samples_of(find_clips(root, "train")[0], num_frames=2)[0]
+    sample = samples_of(find_samples(root, "train")[0], num_frames=2)[0]
     assert list(sample) == ["audio", "visual", "label"]
     assert sample["audio"].shape == (800,) and sample["audio"].dtype == torch.float32
     assert torch.equal(sample["audio"], torch.full((800,), 0.5))
@@ -336,17 +339,17 @@ def test_a_sample_holds_a_waveform_frames_and_the_label(root):
 def test_clips_of_every_length_stack_into_a_batch(root):
     for name, samples in zip(NAMES, (1, 799, 5000), strict=True):
         put_wav(root / "AudioWAV" / f"{name}.wav", samples)
-    batch = next(iter(DataLoader(samples_of(find_clips(root, "train")[0]), batch_size=3)))
+    batch = next(iter(DataLoader(samples_of(find_samples(root, "train")[0]), batch_size=3)))
     assert batch["audio"].shape == (3, 800) and batch["label"].tolist() == [5, 0, 1]
 
 
 def test_wav_and_its_decoded_pickle_give_the_same_sample(root):
     path = root / "AudioWAV" / "1001_IEO_ANG_XX.wav"
     soundfile.write(path, 0.3 * np.random.default_rng(0).standard_normal(3000), 16000)
-    before = samples_of(find_clips(root, "train")[0])[0]["audio"]
+    before = samples_of(find_samples(root, "train")[0])[0]["audio"]
     (root / "wav_pkl").mkdir()
     assert write_waveform_pickle(path, root / "wav_pkl" / "1001_IEO_ANG_XX.pkl", RATE)
-    clips, _ = find_clips(root, "train")
+    clips, _ = find_samples(root, "train")
     assert clips[0].audio.suffix == ".pkl"
     assert torch.equal(before, samples_of(clips)[0]["audio"])
 
@@ -360,14 +363,14 @@ def put_spectrograms(root, shapes):
 
 def test_a_finished_spectrogram_of_our_bins_is_repeated_to_the_window(root):
     put_spectrograms(root, [(9, 4), (9, 101), (9, 500)])
-    samples = samples_of(find_clips(root, "train")[0])  # 800 samples with hop 8: 101 frames
+    samples = samples_of(find_samples(root, "train")[0])  # 800 samples with hop 8: 101 frames
     assert all(samples[i]["audio"].shape == (9, 101) for i in range(3))
     assert torch.equal(samples[0]["audio"][:, 4:8], samples[0]["audio"][:, :4])
 
 
 def test_other_spectrograms_must_have_the_shape_of_the_first(root):
     put_spectrograms(root, [(7, 12), (7, 12), (12, 7)])
-    samples = samples_of(find_clips(root, "train")[0])
+    samples = samples_of(find_samples(root, "train")[0])
     assert samples[0]["audio"].shape == samples[1]["audio"].shape == (7, 12)
     with pytest.raises(DataError, match=r"1003_IOM_HAP_XX\.npy: audio of shape \(12, 7\), .*1001\S* has \(7, 12\)"):
         samples[2]
@@ -377,12 +380,12 @@ def test_waveforms_and_spectrograms_do_not_mix(root):
     np.save(put(root / "audio" / "1003_IOM_HAP_XX.npy", b""), np.zeros((9, 101)))
     (root / "AudioWAV" / "1003_IOM_HAP_XX.wav").unlink()
     with pytest.raises(DataError, match=r"1003_IOM_HAP_XX\.npy: audio of shape \(9, 101\)"):
-        samples_of(find_clips(root, "train")[0])[2]
+        samples_of(find_samples(root, "train")[0])[2]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_decoding_error_names_the_file_also_from_a_worker(root, workers):
-    samples = samples_of(find_clips(root, "train")[0])
+    samples = samples_of(find_samples(root, "train")[0])
     put(root / FRAME, JPEG[:-30])
     put(root / FRAME.replace("00002", "00001"), JPEG[:-30])
     with pytest.raises(DataError, match=r"1002_TIE_NEU_XX/0000\d\.jpg: a truncated or damaged image"):
@@ -407,7 +410,7 @@ def test_frames_are_picked_as_said(available, wanted, pick, expected):
     assert frame_indices(available, wanted, pick) == expected
 
 
-@given(available=st.integers(1, 40), wanted=st.integers(1, 40), pick=st.sampled_from(cremad.PICKS))
+@given(available=st.integers(1, 40), wanted=st.integers(1, 40), pick=st.sampled_from(audiovisual.PICKS))
 def test_picked_frames_are_sorted_in_range_and_distinct_if_they_can_be(available, wanted, pick):
     picked = frame_indices(available, wanted, pick)
     assert len(picked) == wanted and picked == sorted(picked) and 0 <= picked[0] and picked[-1] < available
@@ -430,7 +433,7 @@ def test_the_drawn_frame_is_the_one_that_is_shown(root):
         grey = torch.full((3, 8, 8), 100 * number, dtype=torch.uint8)
         torchvision.io.write_png(grey, str(folder / f"0000{number}.png"))
         (folder / f"0000{number}.jpg").unlink()
-    clips = find_clips(root, "train")[0]
+    clips = find_samples(root, "train")[0]
     samples = samples_of(clips, pick="drawn", transform=lambda frame: frame.float())
     shown = {float(samples[0]["visual"].max()) for _ in range(30)}
     assert shown == {100.0, 200.0}
@@ -438,7 +441,7 @@ def test_the_drawn_frame_is_the_one_that_is_shown(root):
 
 
 def test_settings_that_make_no_sense_are_refused(root):
-    clips = find_clips(root, "train")[0]
+    clips = find_samples(root, "train")[0]
     with pytest.raises(ValueError, match="at least one clip"):
         samples_of([])
     with pytest.raises(ValueError, match=r"pick must be one of .*got 'random'"):
@@ -460,7 +463,7 @@ def test_the_sample_is_a_tree_of_the_real_layout(tmp_path):
     root = cremad.write_sample(tmp_path / "new" / "sample", **SMALL)
     assert os.listdir(tmp_path / "new") == ["sample"]
     for split, clips_per_class in (("train", 3), ("test", 1)):
-        clips, dropped = find_clips(root, split)
+        clips, dropped = find_samples(root, split)
         assert collections.Counter(clip.label for clip in clips) == dict.fromkeys(range(6), clips_per_class)
         assert not dropped and all(len(clip.frames) == 2 for clip in clips)
         assert all(clip.name.split("_")[2] == CLASSES[clip.label] and clip.name >= "2001" for clip in clips)
@@ -472,7 +475,7 @@ def test_the_sample_is_a_tree_of_the_real_layout(tmp_path):
 
 def test_no_actor_of_the_samples_test_list_is_in_its_training_list(tmp_path):
     cremad.write_sample(tmp_path / "sample", **SMALL | {"per_class": 14})
-    actors = [{c.name[:4] for c in find_clips(tmp_path / "sample", split)[0]} for split in ("train", "test")]
+    actors = [{c.name[:4] for c in find_samples(tmp_path / "sample", split)[0]} for split in ("train", "test")]
     assert actors == [{"2001", "2002"}, {"2003"}]
 
 
@@ -524,7 +527,7 @@ def test_two_processes_can_write_the_same_sample_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(cremad, "_write_tree", slow)
     assert cremad.write_sample(root, **SMALL) == root
     assert os.listdir(tmp_path) == ["sample"]
-    assert len(find_clips(root, "train")[0]) == 18
+    assert len(find_samples(root, "train")[0]) == 18
 
 
 def test_a_tone_has_its_frequency():
@@ -557,10 +560,10 @@ def test_a_clip_in_both_lists_is_refused(tmp_path):
 
 def test_a_file_that_breaks_when_it_is_read_is_named_with_its_row(tmp_path):
     root = cremad.write_sample(tmp_path / "data", per_class=2, test_per_class=1, seconds=0.2, image_size=16)
-    clips, _ = cremad.find_clips(root, "train")
+    clips, _ = cremad.find_samples(root, "train")
     frame = clips[4].frames[0]
     frame.write_bytes(frame.read_bytes()[:200])
-    data = cremad.Cremad(
+    data = AudioVisual(
         clips, sample_rate=8000, seconds=0.2, n_fft=64, hop_length=32, transform=lambda image: image, pick="first"
     )
     with pytest.raises(DataError, match=rf"{frame.name}.*train\.csv line 5\)"):
@@ -569,7 +572,38 @@ def test_a_file_that_breaks_when_it_is_read_is_named_with_its_row(tmp_path):
 
 def test_a_stored_waveform_below_the_wanted_rate_is_refused(tmp_path):
     root = cremad.write_sample(tmp_path / "data", per_class=2, test_per_class=1, seconds=0.2, image_size=16)
-    assert cremad.write_wav_pkl(root, sample_rate=4000) == []
-    clips, _ = cremad.find_clips(root, "train")
+    assert write_wav_pkl(root, sample_rate=4000) == []
+    clips, _ = cremad.find_samples(root, "train")
     with pytest.raises(DataError, match="stored at 4000 Hz, but 8000 Hz are wanted"):
-        cremad.Cremad(clips, sample_rate=8000, seconds=0.2, n_fft=64, hop_length=32, transform=lambda image: image)
+        AudioVisual(clips, sample_rate=8000, seconds=0.2, n_fft=64, hop_length=32, transform=lambda image: image)
+
+
+# ------------------------------------------------------------------------------------------- split by speaker
+
+
+def actors_of(dataset):
+    return {clip.group for clip in dataset.clips}
+
+
+def test_the_speaker_split_shares_no_actor_between_its_parts_and_loses_no_clip(tmp_path):
+    from bss.recipe import override
+    from bss.tasks import cremad as task
+
+    small = {"seconds": 0.2, "image_size": 16}
+    root = cremad.write_sample(tmp_path / "data", per_class=150, test_per_class=30, **small)  # 13 and 3 actors
+    recipe = override(task.CL, ["split=speaker", "seconds=0.2", "image_size=16"])
+    data = task.build_data(recipe, root)
+    parts = [actors_of(data.train), actors_of(data.val), actors_of(data.test)]
+    assert [len(part) for part in parts] == [12, 2, 2]  # a tenth of 16, rounded up; a tenth of 14, rounded up
+    assert len(set.union(*parts)) == 16
+    assert len(data.train) + len(data.val) + len(data.test) == 6 * 180
+    other_seed = task.build_data(override(recipe, ["seed=7"]), root)
+    assert actors_of(other_seed.test) == parts[2]  # the test actors are always the same
+    assert actors_of(data.score) == parts[0]
+
+
+def test_one_actor_cannot_be_split_by_speaker(tmp_path):
+    from bss.data import group_split
+
+    with pytest.raises(DataError, match="3 samples of 1 actor cannot be split by actor"):
+        group_split(["1001"] * 3, 0.1, seed=0, noun="actor")

@@ -35,7 +35,7 @@ def trajectory(arm, folder):
     )
     data = cremad.build_data(recipe, folder / "data")
     run = Run(out=folder / "run", data_root=folder / "data", device=torch.device("cpu"))
-    fit(cremad.build_model(recipe), data, sampler, recipe, run)
+    fit(cremad.build_model(recipe, folder), data, sampler, recipe, run)
     rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     return [(row["epoch"], row["samples"], row["train_loss"]) for row in rows]
 

@@ -1,12 +1,13 @@
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from bss.fusion import ConcatFusion
-from bss.models import LateFusion, initialize
+from bss.fusion import FUSIONS, ConcatFusion
+from bss.models import LateFusion, initialize, renamed
 from bss.tasks import cremad
 
 
@@ -180,12 +181,54 @@ def test_linear_layers_without_bias_are_initialized_too():
     assert initialize(layer, seed=0).weight.std().item() == pytest.approx(math.sqrt(2 / 200), rel=0.05)
 
 
+# ---- a shared head, released names ---------------------------------------------------------------------------------
+
+
+def test_a_shared_head_serves_every_modality_with_the_same_weights():
+    encoders = {"image": nn.Identity(), "text": nn.Identity()}
+    dims = {"image": 1, "text": 1}
+    model = LateFusion(encoders, ConcatFusion(dims, 2), 2, feature_dims=dims, shared_head=True)
+    set_linear(model.heads["shared"], [[2.0], [-1.0]], [0.0, 5.0])
+    logits = model({"image": torch.tensor([[1.0]]), "text": torch.tensor([[3.0]])})
+    assert logits.unimodal["image"].tolist() == [[2.0, 4.0]]
+    assert logits.unimodal["text"].tolist() == [[6.0, 2.0]]
+    assert [key for key in model.state_dict() if key.startswith("heads.")] == [
+        "heads.shared.weight",
+        "heads.shared.bias",
+    ]
+
+
+def test_a_shared_head_needs_features_of_one_length():
+    encoders = {"image": nn.Identity(), "text": nn.Identity()}
+    dims = {"image": 1, "text": 2}
+    with pytest.raises(ValueError, match=r"a shared head needs features of one length, got \{'image': 1, 'text': 2\}"):
+        LateFusion(encoders, ConcatFusion(dims, 2), 2, feature_dims=dims, shared_head=True)
+
+
+def test_keys_are_renamed_by_their_longest_prefix():
+    one, two = torch.zeros(1), torch.ones(1)
+    state = {"encoders.rgb.stem.weight": one, "encoders.rgb.bias": two}
+    prefixes = {"encoders.rgb.": "rgb_encoder.rgbmodel.", "encoders.rgb.stem.": "rgb_encoder.rgbmodel.Conv3d_1a_7x7."}
+    after = renamed(state, prefixes)
+    assert list(after) == ["rgb_encoder.rgbmodel.Conv3d_1a_7x7.weight", "rgb_encoder.rgbmodel.bias"]
+    assert after["rgb_encoder.rgbmodel.bias"] is two
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "words"),
+    [({"a.": "x."}, "no prefix of .* matches the key 'b.weight'"), ({"a.": "x.", "b.": "x."}, "become 'x.weight'")],
+)
+def test_keys_without_a_prefix_and_keys_that_meet_are_refused(prefixes, words):
+    with pytest.raises(ValueError, match=words):
+        renamed({"a.weight": torch.zeros(1), "b.weight": torch.zeros(1)}, prefixes)
+
+
 # ---- the model of CREMA-D ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def model():
-    return cremad.build_model(cremad.CL).eval()
+    return cremad.build_model(cremad.CL, Path()).eval()
 
 
 def parameters(module):
@@ -237,11 +280,11 @@ def test_a_finished_spectrogram_gives_the_same_logits_as_its_sound(model):
     assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("fusion", cremad.FusionName.__args__)
+@pytest.mark.parametrize("fusion", FUSIONS)
 def test_the_initial_weights_depend_on_the_seed_alone_with_every_fusion(fusion):
     recipe = dataclasses.replace(cremad.CL, width=2, fusion=fusion)
     states = []
     for before in (1, 2):
         torch.manual_seed(before)
-        states.append(cremad.build_model(recipe).state_dict())
+        states.append(cremad.build_model(recipe, Path()).state_dict())
     assert [name for name in states[0] if not torch.equal(states[0][name], states[1][name])] == []

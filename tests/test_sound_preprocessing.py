@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from bss import safe_pickle
-from bss.datasets import cremad
 from bss.errors import DataError, DataNotFoundError, RecipeError
+from bss.prepare import cremad
 from bss.transforms.audio import read_waveform, write_waveform_pickle
 
 REPOSITORY = Path(__file__).parents[1]

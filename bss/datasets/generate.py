@@ -1,10 +1,23 @@
-"""Sounds and pictures for the ``--sample`` data sets: pure functions of their arguments and a generator.
+"""The ``--sample`` data sets: sounds and pictures, pure functions of their arguments and a generator; and the tree.
 
 A sound's class is meant to be easy to hear and a picture's class hard to see, so that one modality is strong
 and the other weak and a joint network leans on the strong one.
 """
 
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+
+from bss.errors import DataError
+
+MARKER = "sample.json"
+"""File that marks a generated data set and holds its parameters."""
 
 
 def tone(
@@ -81,3 +94,59 @@ def texture(
     colour = (chroma + colour_noise * rng.standard_normal(2)) @ plane
     picture_HWC = 0.5 + contrast * wave_HW[..., None] + colour + noise * rng.standard_normal((size, size, 3))
     return np.clip(255 * picture_HWC + 0.5, 0, 255).astype(np.uint8)
+
+
+def write_once(root: str | os.PathLike, parameters: Mapping[str, Any], write_tree: Callable[[Path], None]) -> Path:
+    """Write a generated data set, unless the very same is there already.
+
+    The tree appears under its name only when it is whole.
+
+    Args:
+        root: folder to make; its parent is made too.
+        parameters: everything that the tree is a function of; kept beside it in :data:`MARKER`.
+        write_tree: writes the tree into the (existing, empty) folder that it is given.
+
+    Returns:
+        ``root``.
+
+    Raises:
+        DataError: ``root`` holds something else, or a sample of other parameters; nothing is overwritten.
+    """
+    root, parameters = Path(root), dict(parameters)
+    if _holds(root, parameters):
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    try:
+        building.chmod(0o755)
+        write_tree(building)
+        inventory = sorted(str(path.relative_to(building)) for path in building.iterdir())
+        content = {"parameters": parameters, "inventory": inventory}
+        (building / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        try:
+            os.replace(building, root)
+        except OSError:
+            # Another process was faster: its tree is as good, if it is the same.
+            if not _holds(root, parameters):
+                raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return root
+
+
+def _holds(root: Path, parameters: dict[str, Any]) -> bool:
+    """Whether ``root`` is a whole sample of these parameters; DataError if it is anything but free."""
+    if not root.exists():
+        return False
+    if root.is_dir() and not any(root.iterdir()):
+        return False
+    try:
+        stored = json.loads((root / MARKER).read_text(encoding="utf-8"))
+        same, inventory = stored["parameters"] == parameters, stored["inventory"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise DataError(f"{root} holds something else than a generated sample; choose another folder") from None
+    if not same:
+        raise DataError(f"{root} holds a sample of other parameters; delete it or choose another folder")
+    if not all((root / name).exists() for name in inventory):
+        raise DataError(f"{root} holds a damaged sample: delete this folder, and --sample writes it again")
+    return True

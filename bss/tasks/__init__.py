@@ -1,5 +1,7 @@
 """Tasks: one module per data set, which brings together its files, its network and its recipes.
 
-Every task has ``CL``, ``SPL``, ``CL_OFFICIAL`` and ``SPL_OFFICIAL`` (recipes), ``build_data(recipe, root)``,
-``build_model(recipe)``, ``sample_recipe(recipe)`` and ``write_sample(root)``. Nothing else in ``bss`` imports a task.
+Every task has ``CL``, ``SPL``, ``CL_OFFICIAL`` and ``SPL_OFFICIAL`` (recipes), ``RELEASED_KEYS`` (names of the released
+network's state dict), ``build_data(recipe, root)``, ``build_model(recipe, root)``, ``sample_recipe(recipe)`` and
+``write_sample(root)``. What tasks of one kind share is beside them: :mod:`bss.tasks.audiovisual` and
+:mod:`bss.tasks.imagetext`. Nothing else in ``bss`` imports a task.
 """

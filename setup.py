@@ -21,6 +21,9 @@ setup(
         "soxr>=0.3.7",
         "pillow>=10.0",
         "tqdm>=4.65",
+        "transformers>=4.45",
+        "opencv-python-headless>=4.8",
+        "av>=14.1",
     ],
     extras_require={
         "dev": [

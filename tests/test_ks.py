@@ -93,7 +93,9 @@ def test_a_bad_list_is_a_data_error_with_its_file_and_line(tmp_path, content, wo
         ("--4-0ihtnBU_000058_000068", "--4-0ihtnBU"),
         ("a_b_c_d_e_f_000000_000010", "a_b_c_d_e_f"),
         ("--4-0ihtnBU", "--4-0ihtnBU"),
-        ("x_0_10", "x"),
+        ("abcdefghijk_37", "abcdefghijk"),
+        ("0d6mInnyN_0_3", "0d6mInnyN_0"),
+        ("x_0_10", "x_0_10"),
     ],
 )
 def test_the_youtube_id_is_the_name_without_its_seconds(name, expected):
@@ -106,6 +108,7 @@ def test_the_published_lists_have_the_published_counts_and_share_no_video():
     assert (len(train),) == ks.PUBLISHED["train"] and (len(test),) == ks.PUBLISHED["test"]
     for rows in (train, test):
         assert {row.label for row in rows} == set(range(31))
+        assert all(len(row.group) == 11 for row in rows)
     assert not {row.group for row in train} & {row.group for row in test}
 
 
@@ -129,8 +132,8 @@ def test_files_named_after_the_bare_youtube_id_are_found(root):
 
 
 def test_a_bare_youtube_id_is_not_guessed_where_a_video_has_two_clips(root):
-    put(root / "annotations" / "train.csv", "same_000000_000010,bowling\nsame_000020_000030,bowling\n")
-    put_clip(root, "train", "same")
+    put(root / "annotations" / "train.csv", "same_video__000000_000010,bowling\nsame_video__000020_000030,bowling\n")
+    put_clip(root, "train", "same_video_")
     assert [clip.files for clip in read_samples(root, "train")] == [{"audio": (), "frames": ()}] * 2
 
 
@@ -243,4 +246,5 @@ def test_the_sample_has_every_class_in_both_splits_and_disjoint_clips(tmp_path):
     for split, per_class in (("train", 2), ("test", 1)):
         assert collections.Counter(clip.label for clip in found[split]) == dict.fromkeys(range(31), per_class)
         assert all(len(clip.frames) == 4 for clip in found[split])
-    assert not {clip.name for clip in found["train"]} & {clip.name for clip in found["test"]}
+    assert not {clip.group for clip in found["train"]} & {clip.group for clip in found["test"]}
+    assert all(len(clip.group) > 11 for clips in found.values() for clip in clips)

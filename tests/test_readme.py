@@ -1,5 +1,6 @@
 """The README says what is true: its code runs, its commands and links exist."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -36,15 +37,27 @@ def test_links_and_scripts_of_a_page_exist(page):
     for name in links:
         assert (page.parent / name).exists(), name
     for name in scripts:
-        assert any((folder / name).exists() for folder in (page.parent, ROOT / "CREMAD")), name
+        assert any((folder / name).exists() for folder in (page.parent, ROOT / "CREMAD", ROOT)), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_recipe_fields_that_a_page_sets_exist(page):
     from bss.recipe import override
-    from bss.tasks import cremad
 
-    fields = re.findall(r"--set (\S+=[\w.]+)", page.read_text())
+    stem = "cremad" if page.parent == ROOT else page.parent.name.lower()
+    recipe = importlib.import_module(f"bss.tasks.{stem}").SPL
+    text = page.read_text()
+    fields = re.findall(r"--set (\w[\w.]*=[\w./-]*\w)", text) + re.findall(r"`(\w[\w.]*=[\w./-]+)`", text)
     assert fields
     for field in fields:
-        assert override(cremad.SPL, [field]) != cremad.SPL or field.endswith("=1.0")
+        override(recipe, [field])  # an unknown field or a value that is not allowed raises
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_data_sets_that_a_page_prepares_exist(page):
+    commands = re.findall(r"^python -m bss (prepare|doctor) (\S+)", page.read_text(), flags=re.MULTILINE)
+    assert page.parent == ROOT or {command for command, _ in commands} == {"prepare", "doctor"}
+    for _, stem in commands:
+        assert (ROOT / "bss" / "prepare" / f"{stem}.py").exists() and (
+            ROOT / "bss" / "datasets" / f"{stem}.py"
+        ).exists()

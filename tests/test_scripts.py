@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -23,13 +24,28 @@ def start(script, *flags, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
-def assert_short_error(done, *parts):
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    message = done.stderr.strip()
+def run_here(script, *flags, monkeypatch, cwd):
+    """The script in this process (a start costs seconds of imports): its exit status."""
+    monkeypatch.chdir(cwd)
+    monkeypatch.setattr(sys, "argv", [str(script), *map(str, flags)])
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as ended:
+        return ended.code
+    return 0
+
+
+def assert_short_message(stderr, *parts):
+    assert "Traceback" not in stderr
+    message = stderr.strip()
     assert message.startswith("error: ") and len(message.splitlines()) <= 2
     for part in parts:
         assert part in message
+
+
+def assert_short_error(done, *parts):
+    assert done.returncode == 2
+    assert_short_message(done.stderr, *parts)
 
 
 @pytest.fixture(scope="module")
@@ -41,23 +57,47 @@ def sample(tmp_path_factory):
     return folder
 
 
+def test_there_are_two_scripts_for_each_of_the_five_data_sets():
+    folders = ["CREMAD", "KS", "NVGesture", "Sarcasm", "Twitter15"]
+    names = [f"{folder}/{script}" for folder in folders for script in ("train-CL.py", "train-SPL.py")]
+    assert [str(script.relative_to(ROOT)) for script in SCRIPTS] == names
+
+
 @every_script
-def test_a_script_trains_on_sample_data_from_the_root_of_the_repository(script, tmp_path):
-    done = start(script.relative_to(ROOT), "--sample", "--epochs", 1, "--out", tmp_path / "run", cwd=ROOT)
+def test_a_script_trains_on_sample_data_from_the_root_of_the_repository(script, samples):
+    out = samples / f"{script.parent.name}-{script.stem}"
+    done = start(script.relative_to(ROOT), "--sample", "--epochs", 1, "--out", out, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "test accuracy %" in done.stdout
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+    assert sorted(path.name for path in out.iterdir()) == [
         "best.pt", "config.json", "done", "last.pt", "metrics.jsonl", "scores.npz", "summary.json",
     ]  # fmt: skip
-    heads = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())["val"]["accuracy"]
-    assert {"all", "fused"} < set(heads) and len(heads) >= 4
-    with np.load(tmp_path / "run" / "scores.npz") as scores:
-        assert len(scores["name"]) == scores["difficulty"].shape[1]
+    row = json.loads((out / "metrics.jsonl").read_text())
+    config = json.loads((out / "config.json").read_text())
+    heads = set(row["val"]["accuracy"])
+    assert {"all", "fused"} < heads and len(heads) >= 4
+    assert all(set(values) == heads for values in row["val"].values())
+    count, batch = config["samples"]["train"], config["recipe"]["batch_size"]
+    share = (0.01 + 0.99 / config["recipe"]["schedule"]["grow_epochs"]) ** 0.5 if script.stem == "train-CL" else 1.0
+    assert row["samples"] == max(batch, int(count * share)) // batch * batch
+    with np.load(out / "scores.npz") as scores:
+        assert scores["difficulty"].shape == (1, count) == (1, len(scores["name"]))
+        assert 0 <= scores["difficulty"].min() and scores["difficulty"].max() <= 2
 
 
 @every_script
-def test_a_script_trains_in_its_own_folder_on_files_with_the_released_habits(script, sample, tmp_path):
-    data = sample / "sample-data" / script.parent.name.lower()
+def test_a_script_has_the_released_habits_when_asked(script, samples, monkeypatch):
+    out = samples / f"{script.parent.name}-{script.stem}-official"
+    flags = ["--sample", "--official", "--epochs", 1, "--out", out, "--workers", 0]
+    assert run_here(script, *flags, monkeypatch=monkeypatch, cwd=samples) == 0
+    config, summary = (json.loads((out / f"{name}.json").read_text()) for name in ("config", "summary"))
+    assert config["recipe"]["tail"] == "last" and config["samples"]["val"] == 0
+    assert {"epoch", "accuracy"} <= set(summary["oracle"])
+
+
+def test_a_script_trains_in_its_own_folder_on_files_that_it_is_pointed_to(sample, tmp_path):
+    data = sample / "sample-data" / "cremad"
+    script = ROOT / "CREMAD" / "train-CL.py"
     small = ["--set", "image_size=32", "--set", "seconds=0.5", "--set", "width=4", "--batch-size", 16]
     done = start(
         script.name, "--data-root", data, "--official", "--epochs", 1, "--out", tmp_path, *small, cwd=script.parent
@@ -65,15 +105,14 @@ def test_a_script_trains_in_its_own_folder_on_files_with_the_released_habits(scr
     assert done.returncode == 0, done.stderr
     assert "best on test (oracle)" in done.stdout
     config = json.loads((tmp_path / "config.json").read_text())
-    assert config["recipe"]["schedule"]["mode"] == "train"
-    assert config["recipe"]["tail"] == "last"
-    assert "oracle" in json.loads((tmp_path / "summary.json").read_text())
+    assert config["recipe"]["schedule"]["mode"] == "train" and config["data_root"] == str(data)
 
 
 @every_script
-def test_without_data_a_script_says_where_it_looked_and_what_to_do(script, tmp_path):
-    done = start(script, "--data-root", tmp_path / "nowhere", "--out", tmp_path / "run", cwd=tmp_path)
-    assert_short_error(done, str(tmp_path / "nowhere"), "README.md", "--sample")
+def test_without_data_a_script_says_where_it_looked_and_what_to_do(script, tmp_path, monkeypatch, capsys):
+    flags = ["--data-root", tmp_path / "nowhere", "--out", tmp_path / "run"]
+    assert run_here(script, *flags, monkeypatch=monkeypatch, cwd=tmp_path) == 2
+    assert_short_message(capsys.readouterr().err, str(tmp_path / "nowhere"), "README.md", "--sample")
     assert not (tmp_path / "run").exists()
 
 

@@ -14,7 +14,7 @@ Data card
 Layout::
 
     annotations/train.csv, test.csv                     header youtube_id,label; rows like 4-0ihtnBU,playing guitar
-      or my_train.txt, my_test.txt                      rows like 4-0ihtnBU_000058_000068,10,12
+      or my_train.txt, my_test.txt                      rows like --4-0ihtnBU_000058_000068,10,4 and 1p1nA2Nf54o_37,10,4
     train_wav/ID.wav, test_wav/ID.wav                   or train_wav_pkl/ID.pkl, audio/ID.{pt,npy,pkl,wav}
     train_img/Image-01-FPS/ID/00001.jpg, test_img/...   one frame a second
 
@@ -69,7 +69,7 @@ _AUDIO_PLACES = (
 _FRAME_PLACES = ("{split}_img/Image-{fps:02d}-FPS", "visual", "visual/{split}_img/Image-{fps:02d}-FPS")
 _ADVICE = "KS/README.md describes the layout; --sample runs the whole thing now on generated data"
 _IDS = {name: label for label, name in enumerate(CLASSES)}
-_SECONDS = re.compile(r"_\d{1,6}_\d{1,6}$")
+_SECONDS = re.compile(r"(.{11})_\d{1,6}(_\d{1,6})?")  # an id may hold underscores and digits itself
 
 F = TypeVar("F")
 
@@ -114,8 +114,12 @@ def read_list(path: str | os.PathLike) -> list[Clip]:
 
 
 def video_id(name: str) -> str:
-    """The YouTube id in a clip's name: ``--4-0ihtnBU`` of ``--4-0ihtnBU_000058_000068``."""
-    return _SECONDS.sub("", name)
+    """The YouTube id, eleven characters, in a clip's name: ``--4-0ihtnBU`` of ``--4-0ihtnBU_000058_000068``.
+
+    OGM-GE's test list has the first second only (``1p1nA2Nf54o_37``). A name of another form stays as it is.
+    """
+    found = _SECONDS.fullmatch(name)
+    return found[1] if found else name
 
 
 def _label(cell: str, where: str) -> int:
@@ -200,8 +204,8 @@ def write_sample(
 ) -> Path:
     """Write a small generated data set in the layout of the real one: loud in the sound, faint in the picture.
 
-    Clips last 0.7 to 1.3 times ``seconds`` and have four frames. Their ids cannot be YouTube's (those have eleven
-    characters).
+    Clips last 0.7 to 1.3 times ``seconds`` and have four frames. Their ids are longer than YouTube's eleven
+    characters, so that no clip can be taken for a real one.
 
     Args:
         root: folder to make; its parent is made too.
@@ -238,7 +242,7 @@ def _write_tree(root: Path, parameters: dict) -> None:
         rows = []
         for label, title in enumerate(CLASSES):
             for take in range(per_class):
-                name = f"sample_{split}_{label:02d}_{take:03d}"
+                name = f"{split}{label:02d}take{take:03d}_000000_000010"
                 entropy = (parameters["seed"], SPLITS.index(split), label, take)
                 rng = np.random.default_rng(mixed_seed("ks sample", *entropy))
                 waveform, frames = _sample_clip(rng, label, parameters)

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 from bss.errors import DataError, DataNotFoundError
 from bss.transforms import audio as sound
 from bss.transforms import image as picture
+from bss.transforms import video
 
 
 class Sample(Protocol):
@@ -30,7 +31,7 @@ class Sample(Protocol):
 
     @property
     def listed(self) -> str:
-        """The list and line that name it, for errors."""
+        """The list and row that name it, for errors: "FILE line 3", or "FILE item 3" of a json list."""
 
     @property
     def group(self) -> str:
@@ -156,11 +157,18 @@ def visible(folder: Path, kind: Callable[[os.DirEntry], bool]) -> list[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if not entry.name.startswith(".") and kind(entry)]
+            return [entry.name for entry in entries if not entry.name.startswith(".") and _is(kind, entry)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed: {error.strerror or error}") from error
+
+
+def _is(kind: Callable[[os.DirEntry], bool], entry: os.DirEntry) -> bool:
+    try:
+        return kind(entry)
+    except OSError:  # a link that leads to itself is neither a file nor a folder
+        return False
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
@@ -176,6 +184,8 @@ def head_problem(path: Path) -> tuple[str | None, str | None]:
     suffix = path.suffix.lower()
     if suffix in picture.FRAME_SUFFIXES:
         return None, picture.image_damage(head) or picture.image_truncation(path)
+    if suffix in video.VIDEO_SUFFIXES:
+        return None, video.video_damage(head, size, suffix)
     return None, sound.sound_damage(head, size, suffix)
 
 
@@ -227,11 +237,16 @@ def complete(
     kept = [sample for sample in whole if sample.name not in absent]
     if not kept:
         raise DataNotFoundError(
-            f"{title} {split}: none of the {len(samples)} samples of {samples[0].listed.rpartition(' line ')[0]} "
-            f"has its files under {root}; {advice}"
+            f"{title} {split}: none of the {len(samples)} samples of {list_of(samples[0])} has its files under {root}; "
+            f"{advice}"
         )
     names = {sample.name for sample in kept}
     return kept, [sample.name for sample in samples if sample.name not in names]
+
+
+def list_of(sample: Sample) -> str:
+    """The list that names a sample: ``listed`` without the row."""
+    return re.sub(r" (line|item) \d+$", "", sample.listed)
 
 
 def _check_heads(samples: Sequence[Sample]) -> tuple[dict[str, str], list[str]]:

@@ -1,7 +1,14 @@
 """ResNets for spectrograms (one channel) and frames (three channels, averaged over frames)."""
 
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet, ResNet50_Weights
+
+from bss.errors import DataError, DataNotFoundError, RecipeError
 
 
 class ResNetEncoder(ResNet):
@@ -71,3 +78,67 @@ def resnet18(*, in_channels: int = 3, width: int = 64) -> ResNetEncoder:
 def resnet50(*, in_channels: int = 3, width: int = 64) -> ResNetEncoder:
     """ResNet-50, D = 32 * width. 23.5 M parameters at width 64."""
     return ResNetEncoder(Bottleneck, (3, 4, 6, 3), in_channels=in_channels, width=width)
+
+
+def resnet50_weights(weights: str, root: Path) -> dict[str, Tensor]:
+    """The state dict of torchvision's ResNet-50 with its classifier ``fc``: 320 entries.
+
+    Args:
+        weights: ``"imagenet"``: torchvision's ImageNet weights, version 1 (``resnet50-0676ba61.pth``, the released
+            code's), downloaded once into torch's cache; or a file of such a state dict, under ``root`` or the working
+            directory.
+        root: the data root.
+
+    Raises:
+        DataNotFoundError: no such file, or the download failed.
+        DataError: the file holds no state dict.
+    """
+    if weights == "imagenet":
+        try:
+            return ResNet50_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+        except (OSError, RuntimeError) as error:  # no network, a full disk; a damaged download
+            raise DataNotFoundError(
+                f"image_weights=imagenet: {ResNet50_Weights.IMAGENET1K_V1.url} did not arrive ({error}).\n"
+                "Fetch it elsewhere and pass --set image_weights=FILE, or start from random weights: "
+                "--set image_weights=none"
+            ) from error
+    path = next((file for file in (root / weights, Path(weights)) if file.is_file()), None)
+    if path is None:
+        raise DataNotFoundError(
+            f"image_weights={weights}: no such file in {root} or the working directory.\n"
+            "Pass --set image_weights=FILE, imagenet (downloads torchvision's), or none (random weights)"
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        detail = str(error).partition("\n")[0]
+        raise DataError(f"image_weights={weights}: {path} is not a file of weights: {detail}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"image_weights={weights}: {path} holds no state dict, as torchvision writes it")
+    return dict(state)
+
+
+def load_resnet50(encoder: ResNetEncoder, weights: str, root: Path, *, classifier: nn.Linear | None = None) -> None:
+    """Load pretrained weights into a ResNet-50 of width 64.
+
+    Args:
+        encoder: from :func:`resnet50`.
+        weights: see :func:`resnet50_weights`.
+        root: the data root.
+        classifier: takes the ImageNet classifier ``fc``, 2048 to 1000; None leaves it out.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`resnet50_weights`; also for weights of another network.
+        RecipeError: an encoder of another width.
+    """
+    if encoder.feature_dim != 2048:
+        raise RecipeError(f"image_weights={weights} needs width=64; start a narrower one with --set image_weights=none")
+    state = resnet50_weights(weights, root)
+    head = {name: state.pop(f"fc.{name}") for name in ("weight", "bias") if f"fc.{name}" in state}
+    try:
+        encoder.load_state_dict(state)
+        if classifier is not None:
+            classifier.load_state_dict(head)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:200]
+        raise DataError(f"image_weights={weights}: not the weights of a ResNet-50 with fc: {detail}") from error

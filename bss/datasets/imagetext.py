@@ -1,0 +1,239 @@
+"""Posts with a picture and a text: what Sarcasm and Twitter15 have in common."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bss.datasets.listing import checked_name, visible
+from bss.errors import DataError
+from bss.transforms import image as picture
+
+PLACEHOLDER = "$T$"
+"""What TomBERT's texts have in the place of the aspect term."""
+
+
+@dataclass(frozen=True)
+class Post:
+    """One row of a list with the post's picture.
+
+    Attributes:
+        name: unique in its split.
+        label: position in the data set's classes.
+        text: as the list has it, not empty.
+        image: file name of the picture, as listed.
+        path: the picture; None if there is none.
+        listed: the list and line (of json: item, counted from 1) that name it, for errors.
+        target: the aspect term that the label is about; empty if the list has none.
+        group: the picture's name where several rows share one; else empty.
+    """
+
+    name: str
+    label: int
+    text: str
+    image: str
+    path: Path | None = None
+    listed: str = ""
+    target: str = ""
+    group: str = ""
+
+    @property
+    def files(self) -> Mapping[str, tuple[Path, ...]]:
+        """Kind of file -> the files."""
+        return {"image": (self.path,) if self.path else ()}
+
+    def filled(self) -> str:
+        """The text with the aspect term in its place, if there is one."""
+        return self.text.replace(PLACEHOLDER, self.target) if self.target else self.text
+
+
+# ------------------------------------------------------------------------------------------------- checked cells
+
+
+def checked_label(value: Any, classes: Sequence[str], where: str, *, lowest: int = 0) -> int:
+    """The class id of a cell: a whole number, or a text of one.
+
+    Args:
+        value: of the cell.
+        classes: class names.
+        where: list and row, for the error.
+        lowest: what the list writes for class 0.
+
+    Raises:
+        DataError: anything else, or a number out of range.
+    """
+    names = ", ".join(f"{number} ({name})" for number, name in enumerate(classes, start=lowest))
+    try:
+        number = int(value) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number - lowest < len(classes):
+        raise DataError(f"{where}: the label is {value!r}, allowed are {names}")
+    return number - lowest
+
+
+def checked_text(value: Any, where: str, what: str = "text") -> str:
+    """A text that is not empty; one of symbols alone is a text.
+
+    Raises:
+        DataError: another type, nothing but white space, or half of a surrogate pair (a broken json escape).
+    """
+    if not isinstance(value, str):
+        raise DataError(f"{where}: the {what} is {_shown(value)}, expected a text")
+    if not value.strip():
+        raise DataError(f"{where}: the {what} is empty")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: the {what} has a broken character at position {error.start}") from error
+    return value
+
+
+def checked_image(value: Any, where: str) -> str:
+    """File name of a picture, taken from a relative path.
+
+    Raises:
+        DataError: another type, an empty name, or a path that leaves the data root.
+    """
+    if not isinstance(value, str):
+        raise DataError(f"{where}: the image is {_shown(value)}, expected a file name")
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{where}: the image {value!r} leaves the data root; give a file name")
+    return checked_name(path.name, where)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# ------------------------------------------------------------------------------------------------------ pictures
+
+
+def with_pictures(posts: Sequence[Post], folders: Sequence[Path]) -> list[Post]:
+    """The posts with the pictures that were found for them, by one listing of each folder.
+
+    Args:
+        posts: of one list.
+        folders: the first that has the picture is taken; under the name that is listed, or one with the same stem and
+            another suffix of :data:`bss.transforms.image.FRAME_SUFFIXES`.
+    """
+    exact: dict[str, Path] = {}
+    by_stem: dict[str, Path] = {}
+    for folder in folders:
+        names = [name for name in visible(folder, os.DirEntry.is_file) if name.lower().endswith(picture.FRAME_SUFFIXES)]
+        for name in sorted(names):
+            exact.setdefault(name, folder / name)
+            by_stem.setdefault(os.path.splitext(name)[0], folder / name)
+    return [replace(post, path=exact.get(post.image) or by_stem.get(os.path.splitext(post.image)[0])) for post in posts]
+
+
+class ImageText(Dataset):
+    """Samples of posts.
+
+    A sample is a dict:
+
+    - ``"image"``: (3, S, S) float32
+    - ``"text"``: (3, L) int64, see :func:`bss.transforms.text.encode`
+    - ``"label"``: int
+
+    Args:
+        posts: posts that have their picture, N of them, at least one.
+        tokens_N3L: their texts.
+        transform: (3, H, W) uint8 -> (3, S, S) float32.
+
+    Raises:
+        DataError: from indexing, naming the file and the row, for a picture that cannot be decoded.
+    """
+
+    def __init__(self, posts: Sequence[Post], tokens_N3L: Tensor, *, transform: Callable[[Tensor], Tensor]):
+        if not posts:
+            raise ValueError("ImageText needs at least one post")
+        if tokens_N3L.shape[:2] != (len(posts), 3):
+            raise ValueError(f"tokens must be ({len(posts)}, 3, L) for {len(posts)} posts, got {tokens_N3L.shape}")
+        self.posts = tuple(posts)
+        self.tokens_N3L = tokens_N3L
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.posts)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | int]:
+        post = self.posts[index]
+        try:
+            image = self.transform(picture.read_frame(post.path))
+        except DataError as error:
+            raise DataError(f"{error} ({post.listed})") from error
+        return {"image": image, "text": self.tokens_N3L[index], "label": post.label}
+
+
+# ------------------------------------------------------------------------------------------------ generated data
+
+TEXT_MODEL = "text-model"
+"""Folder of a generated data set that holds the shape and the vocabulary of a tiny BERT."""
+
+
+FAINT: dict[str, float] = {"contrast": 0.07, "tint": 0.08}
+"""Texture of a generated picture: fainter than a video frame's, for a text tells its class in few examples."""
+
+
+def write_text_model(folder: Path, texts: Sequence[str]) -> None:
+    """Write a tiny BERT for transformers: configuration and WordPiece vocabulary, no weights.
+
+    Args:
+        folder: folder to make.
+        texts: every word of theirs becomes a token; other words are spelled with single letters.
+    """
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    words = sorted({word for text in texts for word in text.lower().split()} - set(letters))
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), *words]
+    config = {
+        "model_type": "bert",
+        "architectures": ["BertModel"],
+        "vocab_size": len(vocabulary),
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "max_position_embeddings": 64,
+        "type_vocab_size": 2,
+        "pad_token_id": 0,
+    }
+    tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 64}
+    folder.mkdir()
+    for name, content in (("config.json", config), ("tokenizer_config.json", tokenizer)):
+        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+
+
+def write_picture(path: Path, picture_HWC: np.ndarray) -> None:
+    """Write a generated picture, (H, W, 3) uint8, as jpeg."""
+    from torchvision.io import write_jpeg
+
+    write_jpeg(torch.from_numpy(picture_HWC).permute(2, 0, 1).contiguous(), str(path), quality=90)
+
+
+def drawn_words(
+    rng: np.random.Generator, own: Sequence[str], others: Sequence[str], neutral: Sequence[str], *, share: float
+) -> list[str]:
+    """Six to ten words: two of a class and the rest neutral, in random order.
+
+    Args:
+        rng: draws everything.
+        own: words of the class.
+        others: words of the other classes.
+        neutral: words of no class.
+        share: probability that a class word is from ``own``, else from ``others``.
+    """
+    words = list(rng.choice(neutral, size=rng.integers(4, 9)))
+    for _ in range(2):
+        words.insert(int(rng.integers(len(words) + 1)), rng.choice(own if rng.random() < share else others))
+    return [str(word) for word in words]

@@ -12,9 +12,11 @@ from typing import Protocol
 
 import torch
 
+from bss import distributed
 from bss.data import default_workers
 from bss.engine import Run
 from bss.errors import BssError, RecipeError
+from bss.interrupts import Interrupted
 from bss.recipe import Recipe, explain, override
 
 
@@ -54,24 +56,38 @@ def session(
     flags = parser.parse_args(argv)
     run: Run | None = None
     try:
-        recipe, run = _assembled(flags, task, official if flags.official else recipe, folder, f"{stem}-{method}")
-        yield recipe, run
-    except KeyboardInterrupt:
-        kept = f"; the finished epochs are in {run.out}" if run and (run.out / "metrics.jsonl").exists() else ""
-        print(f"\ninterrupted{kept}", file=sys.stderr)
-        raise SystemExit(130) from None
+        device = _device(flags.device)
+        with distributed.process_group(device):
+            chosen = official if flags.official else recipe
+            recipe, run = _assembled(flags, task, chosen, folder, f"{stem}-{method}", device)
+            yield recipe, run
+    except (KeyboardInterrupt, Interrupted) as interrupted:
+        if distributed.launched_rank() == 0:
+            kept = run is not None and (run.out / "last.pt").exists()
+            advice = f": saved in {run.out}, and the same command goes on from there" if kept else ""
+            print(f"\ninterrupted{advice}", file=sys.stderr)
+        raise SystemExit(getattr(interrupted, "status", 130)) from None
     except BssError as error:
-        print(f"error: {_without_worker_traceback(error)}", file=sys.stderr)
+        _tell(_without_worker_traceback(error))
         raise SystemExit(2) from None
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        print(
-            f"error: a process that loads data died ({str(error).partition(chr(10))[0]}).\n"
-            "Most often memory ran out: pass fewer --workers, or --workers 0",
-            file=sys.stderr,
-        )
-        raise SystemExit(2) from None
+        reason = str(error).partition("\n")[0]
+        if "DataLoader worker" in reason:
+            _tell(
+                f"a process that loads data died ({reason}).\n"
+                "Most often memory ran out: pass fewer --workers, or --workers 0"
+            )
+            raise SystemExit(2) from None
+        if distributed.launched() and re.search(r"closed by peer|reset by peer|NCCL|gloo", str(error)):
+            _tell(f"another process ended first, see its own error ({reason})")
+            raise SystemExit(1) from None
+        raise
+
+
+def _tell(message: str) -> None:
+    """An error on stderr; of several processes, the others than the first say who they are."""
+    who = f" in process {distributed.launched_rank()}" if distributed.launched_rank() else ""
+    print(f"error{who}: {message}", file=sys.stderr)
 
 
 def _fields(recipe: Recipe) -> str:
@@ -96,6 +112,7 @@ def _parser(description: str, recipe: Recipe, *, default_root: Path) -> argparse
         metavar="DIR",
         help="the run folder (default: runs/<data set>-<sampler>-seed<seed>)",
     )
+    add("--resume", action="store_true", help="fine if the run is finished; an unfinished one goes on in any case")
     add("--sample", action="store_true", help="write a small generated data set and train on it, now")
     add("--official", action="store_true", help="the numbers and habits of the authors' released code")
     add("--seed", type=int, metavar="N", help=f"default {recipe.seed}")
@@ -113,7 +130,9 @@ def _parser(description: str, recipe: Recipe, *, default_root: Path) -> argparse
     return parser
 
 
-def _assembled(flags: argparse.Namespace, task: Task, recipe: Recipe, folder: Path, name: str) -> tuple[Recipe, Run]:
+def _assembled(
+    flags: argparse.Namespace, task: Task, recipe: Recipe, folder: Path, name: str, device: torch.device
+) -> tuple[Recipe, Run]:
     if flags.sample and flags.data_root:
         raise RecipeError("--sample makes its own data under the run folder's parent: give it or --data-root, not both")
     if flags.sample:
@@ -126,19 +145,20 @@ def _assembled(flags: argparse.Namespace, task: Task, recipe: Recipe, folder: Pa
     root = flags.data_root or folder
     if flags.sample:
         root = out.parent / "sample-data" / name.partition("-")[0]
-        task.write_sample(root)
-    return recipe, Run(out=out, data_root=root, device=_device(flags.device), workers=_workers(flags.workers))
+        with distributed.main_first():
+            task.write_sample(root)
+    return recipe, Run(out, root, device, workers=_workers(flags.workers), resume=flags.resume)
 
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return distributed.local_device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise RecipeError(f"--device {name!r} is not a device: auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RecipeError(f"--device {name}: PyTorch sees {torch.cuda.device_count()} GPUs here; pass --device cpu")
-    return device
+    return distributed.local_device(name)
 
 
 def _workers(number: int | None) -> int:

@@ -1,32 +1,40 @@
 """A run from start to end: ``fit`` trains, chooses the epoch, measures the test set and leaves a run folder.
 
 It knows no data set and no sampler: it is handed the splits, the network and the sampler's class, and reads every
-number from the recipe. The loops themselves are in :mod:`bss.loops`.
+number from the recipe. The loops themselves are in :mod:`bss.loops`. A run that was stopped, by whatever, goes on from
+its last checkpoint and ends as if it had never been stopped; under torchrun several processes make one run.
 """
 
 import contextlib
+import hashlib
 import math
-import signal
+import random
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from tqdm import tqdm
 
+from bss import distributed
 from bss.data import IndexedDataset, SeededViews, Splits
 from bss.errors import DataError, RunFolderError, TrainingError
-from bss.loops import ProgressBar, evaluate, random_state_kept, score_dataset, train_one_epoch
+from bss.interrupts import Interrupts, leave_to_the_parent
+from bss.loops import ProgressBar, Totals, evaluate, random_state_kept, score_dataset, train_one_epoch
 from bss.metrics import Metrics, rank_correlation
-from bss.recipe import Recipe, describe
-from bss.runlog import RunFolder
+from bss.recipe import Recipe, describe, flatten
+from bss.runlog import FollowerFolder, RunFolder, read_checkpoint
 from bss.samplers import OrderSampler
 from bss.scores import NEVER, ScoreTable
 from bss.seeding import generator, mixed_seed
+
+MAY_CHANGE = {"epochs", "overwrite", "checkpoint_minutes"}
+"""Recipe fields in which a run may differ from its first part; nothing that was computed so far depends on them."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +46,21 @@ class Run:
         data_root: the data set's folder.
         device: where the network lives.
         workers: processes that load data; 0 = in this one.
+        resume: a finished run in the folder is fine, and left as it is.
     """
 
     out: Path
     data_root: Path
     device: torch.device
     workers: int = 0
+    resume: bool = False
 
 
 def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recipe: Recipe, run: Run) -> dict[str, Any]:
     """Train, choose the epoch, measure the test set, and leave everything in the run folder.
+
+    An unfinished run of the same recipe and data in the folder is continued where its last checkpoint was made. On the
+    same kind of device it ends with the weights, metrics and scores of a run that was never stopped, bit for bit.
 
     Args:
         model: maps a batch to :class:`bss.models.Logits`.
@@ -62,93 +75,271 @@ def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recip
 
     Raises:
         DataError: too few samples or classes to train on, or a file that cannot be read.
-        RunFolderError: the folder holds a run already.
+        RunFolderError: the folder holds a finished run, or an unfinished one of another recipe (the difference is
+            named).
         TrainingError: the loss is not finite any more.
+        Interrupted: SIGINT or SIGTERM came; the step was finished and everything is saved.
     """
     _check_size(data, recipe)
-    honest = data.val is not None
-    watched, watched_name = (data.val, "val") if honest else (data.test, "test")
     table = _table(data, recipe)
     sampler = _sampler(sampler_class, data, table, recipe)
-    folder = RunFolder(run.out, overwrite=recipe.overwrite)
-    folder.write_config(_config(data, sampler_class, recipe, run))
-    _say(f"{describe(recipe)}\n{_sizes(data)}\n{_plan(sampler, recipe)}\nrun folder: {folder.path}")
+    folder: RunFolder | FollowerFolder = FollowerFolder(run.out)
+    if distributed.is_main():
+        folder = RunFolder(run.out, overwrite=recipe.overwrite, resume=run.resume)
+    if distributed.from_main(folder.finished):
+        _say(f"{folder.path} holds a finished run: nothing to do")
+        return distributed.from_main(folder.summary() if distributed.is_main() else None)
 
-    model, table = model.to(run.device), table.to(run.device)
-    optimizer = _optimizer(model, recipe)
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, recipe.lr_step, recipe.lr_gamma)
-    train_loader = _train_loader(data, sampler, recipe, run)
-    score_loader = _score_loader(data, recipe, run)
-    watched_loader = _loader(watched, recipe, run)
-    _check_readable({"validation": data.val, "test": data.test}, recipe, run)
-
-    schedule = recipe.schedule
-    online = schedule.rescore == "online"
-    best: dict[str, Any] | None = None
-    order_log = _OrderLog()
-    with _closing(folder, data):
-        for epoch in range(recipe.epochs):
-            began = time.perf_counter()
-            with _epoch_randomness(recipe.seed, epoch, run.device):
-                due = sampler.uses_scores and schedule.needs_pass(epoch)
-                if due:
-                    score_loader.sampler.epoch = epoch
-                    label = f"scoring before epoch {epoch + 1}"
-                    batches = schedule.calibration_batches
-                    score_dataset(
-                        model, score_loader, table, mode=schedule.mode, calibration_batches=batches, progress=label
-                    )
-                    if table.is_empty:
-                        raise TrainingError(
-                            f"no training sample has a finite score before epoch {epoch + 1}: the network diverged, "
-                            f"lower the learning rate (--set lr={recipe.lr / 10:g})"
-                        )
-                sampler.set_epoch(epoch)
-                order = order_log.describe(sampler, table, folder, rescored=due or online)
-                trained = train_one_epoch(
-                    model,
-                    train_loader,
-                    optimizer,
-                    fused_weight=recipe.fused_weight,
-                    unimodal_weight=recipe.unimodal_weight,
-                    table=table if online else None,
-                    progress=f"epoch {epoch + 1}/{recipe.epochs}",
-                )
-            table.synchronize()
-            if not math.isfinite(trained.loss):
-                raise TrainingError(
-                    f"the training loss of epoch {epoch + 1} is {trained.loss}: lower the learning rate "
-                    f"(--set lr={recipe.lr / 10:g}); the epochs before it are in {folder.path}"
-                )
-            measured = evaluate(model, watched_loader, prediction=recipe.prediction)
-            row = {
-                "epoch": epoch,
-                "samples": trained.samples,
-                "steps": trained.steps,
-                "train_loss": trained.loss,
-                "lr": scheduler.get_last_lr()[0],
-                "seconds": round(time.perf_counter() - began, 3),
-                watched_name: measured,
-                "order": order,
-            }
-            scheduler.step()
-            state = {"epoch": epoch, "model": model.state_dict(), watched_name: measured}
-            if best is None or measured["accuracy"]["all"] > best[watched_name]["accuracy"]["all"]:
-                best = row
-                folder.save_checkpoint("best.pt", {**state, "chosen_on": watched_name})
-            resumable = {"optimizer": optimizer, "scheduler": scheduler, "table": table}
-            state |= {name: part.state_dict() for name, part in resumable.items()}
-            folder.save_checkpoint("last.pt", {**state, "recipe": asdict(recipe)})
-            folder.append_metrics(row)
-            _say(_epoch_line(row, recipe, measured, watched_name))
-        if online:  # what the last epoch left in the table
-            folder.append_scores(recipe.epochs, table, table.difficulty(normalize=schedule.normalize))
-
-    test_loader = _loader(data.test, recipe, run, once=True) if honest else watched_loader
-    summary = _final_test(model, test_loader, best, row, folder, recipe, honest=honest)
-    folder.finish(summary)
+    training = _Training(model, data, sampler, table, recipe, run, folder)
+    with Interrupts() as interrupts, _peers_may_have_ended(interrupts):
+        training.begin(interrupts, _config(data, sampler_class, recipe, run))
+        with _closing(folder, data):
+            while training.epoch < recipe.epochs:
+                training.run_epoch()
+            training.keep_online_scores()
+        summary = training.final_test()
+        folder.finish(summary)
     _say(_closing_lines(summary))
     return summary
+
+
+class _Training:
+    """Everything of a run that changes while it runs: one epoch of it, and how it is saved and brought back."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Splits,
+        sampler: OrderSampler,
+        table: ScoreTable,
+        recipe: Recipe,
+        run: Run,
+        folder: RunFolder | FollowerFolder,
+    ):
+        self.data, self.recipe, self.run, self.folder = data, recipe, run, folder
+        self.honest = data.val is not None
+        self.watched_name = "val" if self.honest else "test"
+        self.online = recipe.schedule.rescore == "online"
+        self.model = model.to(run.device)
+        self.trained_model = distributed.wrapped(self.model, run.device, sync_batchnorm=recipe.sync_batchnorm)
+        self.table, self.sampler = table.to(run.device), sampler
+        self.optimizer = _optimizer(self.model, recipe)
+        self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, recipe.lr_step, recipe.lr_gamma)
+        self.train_loader = _train_loader(data, sampler, recipe, run)
+        self.score_loader, self.calibration_loader = _score_loaders(data, recipe, run)
+        watched = data.val if self.honest else data.test
+        self.watched_loader = _loader(watched, recipe, run)
+        self.order_log = _OrderLog()
+        self.epoch = 0  # the one under way, or the next
+        self.totals: Totals | None = None  # of the epoch under way; None before its first step is due
+        self.order_row: dict[str, Any] = {}  # what the log says of its order
+        self.resumed_randomness: dict[str, Any] | None = None
+        self.seconds_before = 0.0  # of the epoch under way, before the run was stopped
+        self.rows: list[dict[str, Any]] = []  # of metrics.jsonl
+        self.decisions = distributed.Decisions()
+        self.saved_at = time.monotonic()
+
+    # ---- beginning, and going on -----------------------------------------------------------------------------------
+
+    def begin(self, interrupts: Interrupts, config: dict[str, Any]) -> None:
+        """Start a new run, or bring back an unfinished one."""
+        self.interrupts = interrupts
+        recipe, folder = self.recipe, self.folder
+        saved = distributed.from_main(folder.checkpoint() if distributed.is_main() else None)
+        _say(f"{describe(recipe)}\n{_sizes(self.data)}\n{_plan(self.sampler, recipe)}\nrun folder: {folder.path}")
+        self.identity = _identity(self.data, self.sampler, recipe)
+        if saved is None:
+            if distributed.is_main():
+                folder.clear()
+            folder.write_config(config)
+            splits = {"validation": self.data.val, "test": self.data.test}
+            _check_readable(splits, recipe, self.run, interrupts)
+            return
+        _refuse_difference(folder.path, saved["identity"], self.identity)
+        rows = None
+        if distributed.is_main():
+            rows = folder.rewind(epochs=saved["finished_epochs"], scored=saved["scored"])
+            folder.note_continuation({name: saved[name] for name in ("finished_epochs", "step")})
+        self.rows = distributed.from_main(rows)
+        self._load(saved)
+        where = (
+            f"after step {saved['step']} of epoch {self.epoch + 1}" if saved["step"] else f"with epoch {self.epoch + 1}"
+        )
+        _say(f"continuing {where}" if self.epoch < recipe.epochs else "continuing with the test")
+
+    def _load(self, saved: dict[str, Any]) -> None:
+        self.epoch = saved["finished_epochs"]
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scheduler.load_state_dict(saved["scheduler"])
+        self.table.load_state_dict(saved["table"])
+        self.order_log.load_state_dict(saved["order_log"])
+        if not saved["step"]:
+            return
+        main = distributed.is_main()
+        self.order_row, self.seconds_before = saved["order_row"], saved["seconds"]
+        loss = saved["loss_sum"].to(self.run.device)
+        self.totals = Totals(loss, saved["samples"], saved["step"])
+        if not main:  # the sums of the epoch so far are rank 0's to carry
+            self.table.forget_open()
+            self.totals = Totals(torch.zeros_like(loss), 0, saved["step"])
+        self.sampler.load_state_dict(saved["sampler"], position=saved["step"] * self.recipe.batch_size)
+        ranks = saved["randomness"]
+        # On another number of processes there is no state to go on from: each gets a stream of its own.
+        same_world = len(ranks) == distributed.world_size()
+        self.resumed_randomness = ranks[distributed.rank()] if same_world else None
+
+    def _save(self, seconds: float = 0.0) -> None:
+        """Write ``last.pt``: between two epochs, or (all processes at the same step) in the middle of one."""
+        middle = self.totals is not None
+        table = self.table.state_dict()
+        state = {
+            "identity": self.identity,
+            "recipe": asdict(self.recipe),
+            "finished_epochs": self.epoch,
+            "step": self.totals.steps if middle else 0,
+            "scored": self.folder.scored,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "table": table,
+            "order_log": self.order_log.state_dict(),
+        }
+        if middle:
+            samples = distributed.total(torch.tensor(float(self.totals.samples), device=self.run.device))
+            state |= {
+                "order_row": self.order_row,
+                "seconds": seconds,
+                "samples": round(samples.item()),
+                "loss_sum": distributed.total(self.totals.loss),
+                "table": {**table, "open": distributed.total(table["open"])},
+                "sampler": self.sampler.state_dict(),
+                "randomness": distributed.gathered_objects(_random_states(self.run.device)),
+            }
+        self.folder.save_checkpoint("last.pt", state)
+        self.saved_at = time.monotonic()
+
+    # ---- an epoch --------------------------------------------------------------------------------------------------
+
+    def run_epoch(self) -> None:
+        """Score if it is due, train, measure, and save; goes on in the middle where the run was stopped there."""
+        recipe, epoch = self.recipe, self.epoch
+        began = time.perf_counter() - self.seconds_before
+        with _epoch_randomness(recipe.seed, epoch, self.run.device, step=self.totals.steps if self.totals else 0):
+            if self.totals is None:
+                self._order()
+                self.totals = Totals(torch.zeros((), device=self.run.device, dtype=torch.float64))
+            elif self.resumed_randomness is not None:
+                _set_random_states(self.resumed_randomness, self.run.device)
+            trained = train_one_epoch(
+                self.trained_model,
+                self.train_loader,
+                self.optimizer,
+                fused_weight=recipe.fused_weight,
+                unimodal_weight=recipe.unimodal_weight,
+                table=self.table if self.online else None,
+                totals=self.totals,
+                after_step=lambda totals: self._after_step(totals, began),
+                progress=f"epoch {epoch + 1}/{recipe.epochs}",
+            )
+        self.table.synchronize()
+        if not math.isfinite(trained.loss):
+            raise TrainingError(
+                f"the training loss of epoch {epoch + 1} is {trained.loss}: lower the learning rate "
+                f"(--set lr={recipe.lr / 10:g}); the epochs before it are in {self.folder.path}"
+            )
+        measured = evaluate(self.model, self.interrupts.checked(self.watched_loader), prediction=recipe.prediction)
+        row = {
+            "epoch": epoch,
+            "samples": trained.samples,
+            "steps": trained.steps,
+            "train_loss": trained.loss,
+            "lr": self.scheduler.get_last_lr()[0],
+            "seconds": round(time.perf_counter() - began, 3),
+            self.watched_name: measured,
+            "order": self.order_row,
+        }
+        self.scheduler.step()
+        self._finish_epoch(row)
+        _say(_epoch_line(row, recipe, measured, self.watched_name))
+
+    def _order(self) -> None:
+        """Scores, where a pass is due, and the epoch's order."""
+        schedule, epoch = self.recipe.schedule, self.epoch
+        due = self.sampler.uses_scores and schedule.needs_pass(epoch)
+        if due:
+            for loader in (self.score_loader, self.calibration_loader):
+                if loader is not None:
+                    loader.batch_sampler.epoch = epoch
+            score_dataset(
+                self.model,
+                _Checked(self.score_loader, self.interrupts),
+                self.table,
+                mode=schedule.mode,
+                calibration_batches=schedule.calibration_batches,
+                calibration=self.calibration_loader,
+                progress=f"scoring before epoch {epoch + 1}",
+            )
+            if self.table.is_empty:
+                raise TrainingError(
+                    f"no training sample has a finite score before epoch {epoch + 1}: the network diverged, "
+                    f"lower the learning rate (--set lr={self.recipe.lr / 10:g})"
+                )
+        self.sampler.set_epoch(epoch)
+        self.order_row = self.order_log.describe(self.sampler, self.table, self.folder, rescored=due or self.online)
+
+    def _after_step(self, totals: Totals, began: float) -> None:
+        minutes = self.recipe.checkpoint_minutes
+        due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
+        wish = "stop" if self.interrupts.noted is not None else "save" if due else "go"
+        action = self.decisions.after_step(wish, totals.steps)
+        if action != "go":
+            self._save(time.perf_counter() - began)
+        if action == "stop":
+            self.interrupts.stop()
+
+    def _finish_epoch(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        self.folder.append_metrics(row)
+        if self.best is row:
+            state = {"epoch": self.epoch, "model": self.model.state_dict(), self.watched_name: row[self.watched_name]}
+            self.folder.save_checkpoint("best.pt", {**state, "chosen_on": self.watched_name})
+        self.epoch += 1
+        self.totals, self.resumed_randomness, self.seconds_before = None, None, 0.0
+        self._save()
+        self.interrupts.check()
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The row of the epoch with the highest accuracy so far; the first of equals."""
+        return max(self.rows, key=lambda row: row[self.watched_name]["accuracy"]["all"])
+
+    # ---- the end ---------------------------------------------------------------------------------------------------
+
+    def keep_online_scores(self) -> None:
+        """Keep what the last epoch left in the table."""
+        if self.online:
+            difficulty = self.table.difficulty(normalize=self.recipe.schedule.normalize)
+            self.folder.append_scores(self.recipe.epochs, self.table, difficulty)
+
+    def final_test(self) -> dict[str, Any]:
+        """Measure the test set, and give the summary; leaves the model with the chosen epoch's weights."""
+        best, last = self.best, self.rows[-1]
+        if not self.honest:
+            return {
+                "test": {"chosen": last["test"], "last": last["test"]},
+                "chosen_epoch": last["epoch"],
+                "oracle": {"epoch": best["epoch"], **best["test"]},
+            }
+        loader = _loader(self.data.test, self.recipe, self.run, once=True)
+        measured = evaluate(self.model, self.interrupts.checked(loader), prediction=self.recipe.prediction)
+        chosen = measured
+        if best is not last:
+            if distributed.is_main():
+                self.model.load_state_dict(read_checkpoint(self.folder.path / "best.pt")["model"])
+            distributed.copy_from_main(self.model)
+            chosen = evaluate(self.model, self.interrupts.checked(loader), prediction=self.recipe.prediction)
+        return {"test": {"chosen": chosen, "last": measured}, "chosen_epoch": best["epoch"]}
 
 
 # ---- what a run is made of -----------------------------------------------------------------------------------------
@@ -167,44 +358,85 @@ class _Keys(Sampler):
         return len(self.sampler)
 
 
-class _FixedKeys(Sampler):
-    """The same order in every scoring pass, as (epoch, index) keys; ``epoch`` is set from outside."""
+class _FixedBatches(Sampler):
+    """The same batches in every scoring pass, as lists of (epoch, index) keys; ``epoch`` is set from outside."""
 
-    def __init__(self, order: list[int]):
-        self.order = order
+    def __init__(self, batches: list[list[int]]):
+        self.batches = batches
         self.epoch = 0
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, index) for index in self.order)
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return ([(self.epoch, index) for index in batch] for batch in self.batches)
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.batches)
 
 
-def _loader(dataset: Dataset, recipe: Recipe, run: Run, *, once: bool = False, **options: Any) -> DataLoader:
+class _Checked:
+    """A loader that ends its pass when the run was asked to end."""
+
+    def __init__(self, loader: DataLoader, interrupts: Interrupts):
+        self.loader, self.interrupts = loader, interrupts
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.interrupts.checked(self.loader)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+
+def _data_loader(dataset: Dataset, recipe: Recipe, run: Run, *, once: bool = False, **options: Any) -> DataLoader:
     """A loader with the run's settings; ``once`` lets its workers end after the first pass."""
     return DataLoader(
         dataset,
-        batch_size=recipe.batch_size,
         num_workers=run.workers,
         persistent_workers=run.workers > 0 and not once,
         pin_memory=run.device.type == "cuda",
-        worker_init_fn=_leave_interrupts_to_the_parent,
+        worker_init_fn=leave_to_the_parent,
         # Without a generator of its own a loader draws its base seed from the global one.
         generator=torch.Generator().manual_seed(mixed_seed("loader", recipe.seed)),
         **options,
     )
 
 
-def _leave_interrupts_to_the_parent(_: int) -> None:
-    """Ctrl-C reaches the whole process group; a worker that dies of it would hide the interruption behind an error."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _loader(dataset: Dataset, recipe: Recipe, run: Run, *, once: bool = False) -> DataLoader:
+    """This process's share of a data set in its own order: for what is measured."""
+    if distributed.world_size() > 1:
+        dataset = Subset(dataset, distributed.share(range(len(dataset))))
+    batch_size = distributed.share_of_batch(recipe.batch_size)
+    return _data_loader(dataset, recipe, run, once=once, batch_size=batch_size)
 
 
 def _train_loader(data: Splits, sampler: OrderSampler, recipe: Recipe, run: Run) -> DataLoader:
     views = SeededViews(IndexedDataset(data.train), recipe.seed)
+    batch_size = distributed.share_of_batch(recipe.batch_size)
     # With tail="draw" the sampler itself leaves out what does not fill a batch.
-    return _loader(views, recipe, run, sampler=_Keys(sampler), drop_last=recipe.tail == "last")
+    last = recipe.tail == "last"
+    return _data_loader(views, recipe, run, sampler=_Keys(sampler), batch_size=batch_size, drop_last=last)
+
+
+def _score_loaders(data: Splits, recipe: Recipe, run: Run) -> tuple[DataLoader, DataLoader | None]:
+    """What a scoring pass looks at, and with several processes what all of them calibrate on.
+
+    A pass sees the samples in one fixed order: shuffled where BatchNorm's batches matter, else that of the list, which
+    is often sorted by class or actor and would make a batch's statistics those of one class. Processes share whole
+    batches, so that a sample's batch-mates do not depend on how many processes there are.
+    """
+    order = list(range(len(data.score)))
+    if recipe.schedule.mode in ("calibrated", "batch"):
+        order = torch.randperm(len(order), generator=generator("scoring", recipe.seed)).tolist()
+    view = data.train if recipe.schedule.view == "train" else data.score
+    # Streams of their own: the scoring pass must not look at the very crops that the epoch trains on.
+    views = SeededViews(IndexedDataset(view), recipe.seed, purpose="scoring view")
+    batches = [order[at : at + recipe.batch_size] for at in range(0, len(order), recipe.batch_size)]
+    once = recipe.schedule.rescore == "once"
+
+    def loader(members: list[list[int]]) -> DataLoader:
+        return _data_loader(views, recipe, run, once=once, batch_sampler=_FixedBatches(members))
+
+    if distributed.world_size() == 1:
+        return loader(batches), None
+    return loader(distributed.share(batches)), loader(batches[: recipe.schedule.calibration_batches])
 
 
 def _table(data: Splits, recipe: Recipe) -> ScoreTable:
@@ -224,24 +456,10 @@ def _sampler(sampler_class: type[OrderSampler], data: Splits, table: ScoreTable,
         seed=recipe.seed,
         min_size=recipe.batch_size,
         drop_last=recipe.tail == "draw",
-        batch_size=recipe.batch_size,
+        batch_size=distributed.share_of_batch(recipe.batch_size),
         **scores,
         **recipe.schedule.sampler_options(data.labels_N),
     )
-
-
-def _score_loader(data: Splits, recipe: Recipe, run: Run) -> DataLoader:
-    """A pass sees the samples in one fixed order: shuffled where BatchNorm's batches matter, else that of the list.
-
-    The list is often sorted by class or actor, which would make a batch's statistics those of one class.
-    """
-    order = list(range(len(data.score)))
-    if recipe.schedule.mode in ("calibrated", "batch"):
-        order = torch.randperm(len(order), generator=generator("scoring", recipe.seed)).tolist()
-    view = data.train if recipe.schedule.view == "train" else data.score
-    # Streams of their own: the scoring pass must not look at the very crops that the epoch trains on.
-    views = SeededViews(IndexedDataset(view), recipe.seed, purpose="scoring view")
-    return _loader(views, recipe, run, sampler=_FixedKeys(order), once=recipe.schedule.rescore == "once")
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -260,11 +478,32 @@ def _check_size(data: Splits, recipe: Recipe) -> None:
     present = [data.classes[label] for label in data.labels_N.unique().tolist()]
     if len(present) < 2:
         raise DataError(f"the training samples all have the class {present[0]}: two classes or more are needed")
-    if len(data.test) == 0:
-        raise DataError("the test list has no samples")
+    for name, part in (("test", data.test), ("validation", data.val)):
+        if part is not None and len(part) < distributed.world_size():
+            few = "no samples" if len(part) == 0 else f"{len(part)} samples for {distributed.world_size()} processes"
+            raise DataError(f"the {name} list has {few}")
 
 
-def _check_readable(splits: dict[str, Dataset | None], recipe: Recipe, run: Run) -> None:
+def _identity(data: Splits, sampler: OrderSampler, recipe: Recipe) -> dict[str, Any]:
+    """What the two parts of a continued run must have in common, flat."""
+    listed = hashlib.sha256("\0".join(data.names).encode() + data.labels_N.numpy().tobytes()).hexdigest()
+    fixed = {name: value for name, value in flatten(recipe).items() if name not in MAY_CHANGE}
+    parts = {"training samples": len(data.train), "validation samples": len(data.val or ())}
+    return {"sampler": type(sampler).__name__, **parts, "training list (hash)": listed[:12], **fixed}
+
+
+def _refuse_difference(path: Path, saved: dict[str, Any], own: dict[str, Any]) -> None:
+    names = [name for name in {**saved, **own} if saved.get(name) != own.get(name)]
+    if names:
+        shown = "; ".join(f"{name}: {saved.get(name)} there, {own.get(name)} here" for name in names[:4])
+        more = f"; and {len(names) - 4} more" if len(names) > 4 else ""
+        raise RunFolderError(
+            f"{path} holds an unfinished run that differs from this one ({shown}{more}).\n"
+            "Repeat its command to continue it, or pass another --out, or --set overwrite=true"
+        )
+
+
+def _check_readable(splits: dict[str, Dataset | None], recipe: Recipe, run: Run, interrupts: Interrupts) -> None:
     """Read what is measured once before training: a broken file would otherwise show after an epoch, or after the last.
 
     The training files are read by the first scoring pass or by the first epoch.
@@ -272,7 +511,7 @@ def _check_readable(splits: dict[str, Dataset | None], recipe: Recipe, run: Run)
     for name, dataset in splits.items():
         if dataset is not None:
             with ProgressBar(_loader(dataset, recipe, run, once=True), f"checking the {name} files") as bar:
-                for _ in bar:
+                for _ in interrupts.checked(bar):
                     pass
 
 
@@ -284,8 +523,17 @@ class _OrderLog:
         self.difficulty: Tensor | None = None
         self.scored_epoch = 0
 
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+        return {"position": self.position, "difficulty": self.difficulty, "scored_epoch": self.scored_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.position, self.difficulty = state["position"], state["difficulty"]
+        self.scored_epoch = state["scored_epoch"]
+
     def describe(
-        self, sampler: OrderSampler, table: ScoreTable, folder: RunFolder, *, rescored: bool
+        self, sampler: OrderSampler, table: ScoreTable, folder: RunFolder | FollowerFolder, *, rescored: bool
     ) -> dict[str, Any]:
         """What ``metrics.jsonl`` says of the order; all correlations are Spearman's, None where undefined.
 
@@ -317,37 +565,11 @@ class _OrderLog:
         return row
 
 
-def _final_test(
-    model: nn.Module,
-    loader: DataLoader,
-    best: dict[str, Any],
-    last: dict[str, Any],
-    folder: RunFolder,
-    recipe: Recipe,
-    *,
-    honest: bool,
-) -> dict[str, Any]:
-    """Measure the test set; leaves the model with the chosen epoch's weights."""
-    if not honest:
-        oracle = {"epoch": best["epoch"], **best["test"]}
-        return {
-            "test": {"chosen": last["test"], "last": last["test"]},
-            "chosen_epoch": last["epoch"],
-            "oracle": oracle,
-        }
-    measured = evaluate(model, loader, prediction=recipe.prediction)
-    chosen = measured
-    if best["epoch"] != last["epoch"]:
-        model.load_state_dict(folder.load_checkpoint("best.pt")["model"])
-        chosen = evaluate(model, loader, prediction=recipe.prediction)
-    return {"test": {"chosen": chosen, "last": measured}, "chosen_epoch": best["epoch"]}
-
-
 # ---- small things --------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _closing(folder: RunFolder, data: Splits) -> Iterator[None]:
+def _closing(folder: RunFolder | FollowerFolder, data: Splits) -> Iterator[None]:
     """Pack the scores at the end of the training, also when an error or Ctrl-C ends it (which comes first then)."""
     try:
         yield
@@ -360,14 +582,29 @@ def _closing(folder: RunFolder, data: Splits) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _epoch_randomness(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
-    """What a network draws in an epoch (dropout) is a function of seed and epoch; the global states come back."""
+def _peers_may_have_ended(interrupts: Interrupts) -> Iterator[None]:
+    """A signal reaches all processes; one that waits for another sees that one gone before it looks at the signal."""
+    try:
+        yield
+    except RuntimeError:
+        if distributed.world_size() > 1:
+            interrupts.check()
+        raise
+
+
+@contextlib.contextmanager
+def _epoch_randomness(seed: int, epoch: int, device: torch.device, *, step: int = 0) -> Iterator[None]:
+    """What a network draws in an epoch (dropout) is a function of seed, epoch and rank; the global states come back.
+
+    ``step`` is where an epoch goes on in the middle: without its saved states that is a stream of its own.
+    """
     cudnn = torch.backends.cudnn
     flags = cudnn.benchmark, cudnn.deterministic
+    stream = [seed, epoch, *([distributed.rank(), step] if distributed.rank() or step else [])]
     with random_state_kept(device):
-        torch.default_generator.manual_seed(mixed_seed("network", seed, epoch))
+        torch.default_generator.manual_seed(mixed_seed("network", *stream))
         if device.type == "cuda":
-            torch.cuda.manual_seed(mixed_seed("network", seed, epoch))
+            torch.cuda.manual_seed(mixed_seed("network", *stream))
         cudnn.benchmark, cudnn.deterministic = False, True
         try:
             yield
@@ -375,8 +612,34 @@ def _epoch_randomness(seed: int, epoch: int, device: torch.device) -> Iterator[N
             cudnn.benchmark, cudnn.deterministic = flags
 
 
+def _random_states(device: torch.device) -> dict[str, Any]:
+    """The random states of this process in plain values and tensors: torch's, and those a user's network may draw from.
+
+    What a loader's workers draw is a function of (seed, epoch, index), so they have no state.
+    """
+    kind, words, *rest = np.random.get_state()
+    version, internal, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "numpy": [kind, torch.from_numpy(words.astype(np.int64)), *rest],
+        "python": [version, torch.tensor(internal), gauss],
+    }
+
+
+def _set_random_states(states: dict[str, Any], device: torch.device) -> None:
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+    kind, words, *rest = states["numpy"]
+    np.random.set_state((kind, words.numpy().astype(np.uint32), *rest))
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal.tolist()), gauss))
+
+
 def _say(text: str) -> None:
-    tqdm.write(text)
+    if distributed.is_main():
+        tqdm.write(text)
 
 
 def _sizes(data: Splits) -> str:
@@ -413,7 +676,8 @@ def _plan(sampler: OrderSampler, recipe: Recipe) -> str:
             plan += f", all from epoch {partial[-1] + 2} on"
         elif len(partial) > 1:
             plan += f", {sizes[-1]} in epoch {recipe.epochs}"
-    steps = sampler.total_steps(recipe.epochs, recipe.batch_size, drop_last=recipe.tail == "last")
+    share = distributed.share_of_batch(recipe.batch_size)
+    steps = sampler.total_steps(recipe.epochs, share, drop_last=recipe.tail == "last")
     return f"{type(sampler).__name__}: {plan}; {steps} steps of {recipe.batch_size} in all"
 
 

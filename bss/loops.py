@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
+from bss import distributed
 from bss.data import INDEX_KEY
 from bss.errors import TrainingError
 from bss.metrics import Metrics, classification_metrics, head_logits
@@ -27,8 +29,23 @@ Forward = Callable[[nn.Module, Any], tuple[Logits, Tensor]]
 """Maps (model, batch) to (logits of all heads, target)."""
 
 
+@dataclass
+class Totals:
+    """What this process has seen of an epoch so far; a training can go on from it.
+
+    Attributes:
+        loss: sum of the samples' losses, () float64 on the device.
+        samples: number of samples.
+        steps: number of optimiser steps, equal on all processes.
+    """
+
+    loss: Tensor
+    samples: int = 0
+    steps: int = 0
+
+
 class Trained(NamedTuple):
-    """What :func:`train_one_epoch` saw: mean loss over samples, number of samples, number of optimiser steps."""
+    """An epoch of all processes: mean loss over samples, number of samples, number of optimiser steps."""
 
     loss: float
     samples: int
@@ -43,23 +60,27 @@ def train_one_epoch(
     fused_weight: float = 1.0,
     unimodal_weight: float = 1.0,
     table: ScoreTable | None = None,
+    totals: Totals | None = None,
+    after_step: Callable[[Totals], None] | None = None,
     progress: str | None = None,
 ) -> Trained:
     """One pass of optimiser steps over the loader, with the loss ``w_f CE(fused) + w_u sum_m CE(unimodal_m)``.
 
     Args:
-        model: maps a batch to Logits.
+        model: maps a batch to Logits; may be wrapped in DistributedDataParallel.
         loader: yields dict batches with ``"label"`` and, for a table, ``"bss_index"``.
         optimizer: of the model's parameters.
         fused_weight: w_f.
         unimodal_weight: w_u.
         table: filled from the logits of this very forward (online scoring); the caller closes the epoch.
+        totals: what the epoch has seen already, where it goes on in the middle; kept up to date.
+        after_step: called after every step; what it raises ends the pass.
         progress: label of the progress bar; None = no bar.
     """
     device = _device_of(model)
     model.train()
-    total, samples, steps = torch.zeros((), device=device, dtype=torch.float64), 0, 0
-    with ProgressBar(loader, progress) as bar:
+    totals = totals or Totals(torch.zeros((), device=device, dtype=torch.float64))
+    with ProgressBar(loader, progress, steps=totals.steps, samples=totals.samples) as bar:
         for batch in bar:
             batch = _to_device(batch, device)
             logits, target = _forward(model, batch)
@@ -71,11 +92,14 @@ def train_one_epoch(
             with torch.no_grad():
                 if table is not None:
                     table.update(batch[INDEX_KEY], similarity=similarity_of(unimodal, space=table.space), loss=losses)
-                total += losses.sum()
-            samples += len(target)
-            steps += 1
-            bar.show(total, samples)
-    return Trained(loss=total.item() / max(samples, 1), samples=samples, steps=steps)
+                totals.loss += losses.sum()
+            totals.samples += len(target)
+            totals.steps += 1
+            bar.show(totals.loss, totals.samples)
+            if after_step is not None:
+                after_step(totals)
+    seen = distributed.total(torch.tensor([float(totals.samples)], dtype=torch.float64, device=device)).item()
+    return Trained(distributed.total(totals.loss).item() / max(seen, 1), round(seen), totals.steps)
 
 
 @torch.no_grad()
@@ -84,7 +108,8 @@ def evaluate(model: nn.Module, loader: Iterable[Mapping[str, Tensor]], *, predic
 
     Args:
         model: maps a batch to Logits; its training flags are left as found.
-        loader: yields dict batches with ``"label"``; every sample once.
+        loader: yields dict batches with ``"label"``; every sample once. With several processes it is this one's share
+            (:func:`bss.distributed.share`), and all get the metrics of the whole.
         prediction: which heads the prediction sums, see :func:`bss.metrics.head_logits`.
 
     Raises:
@@ -100,14 +125,14 @@ def evaluate(model: nn.Module, loader: Iterable[Mapping[str, Tensor]], *, predic
             for name, values in head_logits(logits, prediction).items():
                 heads.setdefault(name, []).append(values.float().cpu())
             targets.append(target.cpu())
-    logits = {name: torch.cat(parts) for name, parts in heads.items()}
+    logits = {name: distributed.gathered(torch.cat(parts)) for name, parts in heads.items()}
     broken = [name for name, values in logits.items() if not values.isfinite().all()]
     if broken:
         raise TrainingError(
             f"the logits of the {broken[0]} head are not finite on the evaluation data: the training diverged, "
             "lower the learning rate (--set lr=)"
         )
-    return classification_metrics(logits, torch.cat(targets))
+    return classification_metrics(logits, distributed.gathered(torch.cat(targets)))
 
 
 @torch.no_grad()  # not inference_mode: a module that caches a tensor in forward could not be trained afterwards
@@ -118,6 +143,7 @@ def score_dataset(
     *,
     mode: ScoringMode = "calibrated",
     calibration_batches: int = 8,
+    calibration: Iterable[Any] | None = None,
     forward: Forward | None = None,
     progress: str | None = None,
 ) -> None:
@@ -140,6 +166,8 @@ def score_dataset(
             running statistics, useless in the first epochs of a network with BatchNorm. ``"train"``: training mode,
             dropout on, running statistics move, as the released code does.
         calibration_batches: number of batches for ``"calibrated"``.
+        calibration: where those batches come from; None = the loader's first ones. Where several processes score a
+            share each, give all of them the same, and no score depends on the number of processes.
         forward: maps (model, batch) to (logits, target); default ``model(batch), batch["label"]``.
         progress: label of a progress bar; None = no bar.
 
@@ -168,9 +196,11 @@ def score_dataset(
             model.eval()
             with _buffers_kept(norms):
                 if mode == "calibrated" and norms:
-                    head = list(itertools.islice(batches, calibration_batches))
+                    source = batches if calibration is None else iter(calibration)
+                    head = list(itertools.islice(source, calibration_batches))
                     _calibrate(model, norms, head, forward, device)
-                    batches = itertools.chain(head, batches)
+                    if calibration is None:
+                        batches = itertools.chain(head, batches)
                 whole = 0
                 for batch in batches:
                     size = len(_index_and_batch(batch)[0])
@@ -266,8 +296,10 @@ def random_state_kept(device: torch.device) -> Iterator[None]:
 class ProgressBar(tqdm):
     """A progress bar on a terminal, nothing elsewhere (the epoch's line is printed in any case)."""
 
-    def __init__(self, loader: Iterable[Any], label: str | None):
-        super().__init__(loader, desc=label, disable=None if label else True, leave=False, unit="batch")
+    def __init__(self, loader: Iterable[Any], label: str | None, *, steps: int = 0, samples: int = 0):
+        hidden = None if label and distributed.is_main() else True
+        super().__init__(loader, desc=label, disable=hidden, leave=False, unit="batch", initial=steps)
+        self.samples_before = samples
         self.began = self.shown = time.monotonic()
 
     def show(self, total_loss: Tensor, samples: int) -> None:
@@ -275,5 +307,5 @@ class ProgressBar(tqdm):
         now = time.monotonic()
         if not self.disable and now - self.shown > 1:
             self.shown = now
-            rate = samples / (now - self.began)
+            rate = (samples - self.samples_before) / (now - self.began)
             self.set_postfix_str(f"loss {total_loss.item() / samples:.3f}, {rate:.0f} samples/s", refresh=False)

@@ -159,7 +159,7 @@ class Recipe:
 
     Attributes:
         epochs: how often the sampler makes an order.
-        batch_size: samples per optimiser step.
+        batch_size: samples per optimiser step, of all processes together.
         seed: of the initial weights, the orders, the augmentation and the validation split; in [0, 2**32).
         optimizer: ``"sgd"`` or ``"adam"``.
         lr: initial learning rate.
@@ -176,6 +176,9 @@ class Recipe:
             after every epoch instead, and reports its best epoch as an oracle.
         missing: clips without their files are an ``"error"``, or are left out and listed (``"drop"``).
         overwrite: replace a run that is already in the run folder.
+        checkpoint_minutes: save in the middle of an epoch too, when the last save is this old; 0 after every step, none
+            only after epochs.
+        sync_batchnorm: under torchrun, BatchNorm takes its statistics from all processes' parts of a batch (GPUs only).
         schedule: the order.
     """
 
@@ -196,8 +199,12 @@ class Recipe:
     val_fraction: float = 0.1
     missing: Literal["error", "drop"] = "error"
     overwrite: bool = False
+    checkpoint_minutes: float | None = 10.0
+    sync_batchnorm: bool = False
 
     def __post_init__(self):
+        minutes = self.checkpoint_minutes
+        _require(minutes is None or minutes >= 0, "checkpoint_minutes", minutes, ">= 0, or none")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, ">= 2 (BatchNorm needs two samples)")
         for name in ("epochs", "lr_step"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
@@ -311,12 +318,12 @@ _NO = object()
 
 
 def _alternatives(hint: Any) -> list[Any]:
-    """The types and literal values that a hint admits, literal values first."""
+    """The types and literal values that a hint admits: literal values first, text, which everything is, last."""
     if typing.get_origin(hint) is Literal:
         return list(typing.get_args(hint))
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         found = [option for part in typing.get_args(hint) for option in _alternatives(part)]
-        return sorted(found, key=lambda option: isinstance(option, type))
+        return sorted(found, key=lambda option: (isinstance(option, type), option is str))
     return [hint]
 
 

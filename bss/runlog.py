@@ -6,7 +6,9 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 import weakref
+import zipfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +20,10 @@ import torch
 from bss.errors import RunFolderError
 from bss.scores import ScoreTable
 
-_NAMES = ("config.json", "metrics.jsonl", "summary.json", "scores.npz", "scores.raw", "best.pt", "last.pt", "done")
+_NAMES = (
+    *("config.json", "metrics.jsonl", "summary.json", "scores.npz", "scores.raw"),
+    *("best.pt", "last.pt", "previous.pt", "done"),
+)
 FILES = (*_NAMES, *(f"{name}.tmp" for name in _NAMES))
 """Every file that a run writes, the half-written ones of a crash included; nothing else in the folder is touched."""
 
@@ -26,18 +31,26 @@ FILES = (*_NAMES, *(f"{name}.tmp" for name in _NAMES))
 class RunFolder:
     """Writes one run: ``config.json``, ``metrics.jsonl``, ``scores.npz``, ``best.pt``, ``last.pt``, ``summary.json``.
 
-    Whole files are written under another name and then renamed, so a reader never sees half of one. ``done`` is
-    written last: a folder without it holds an unfinished run. As long as the object lives the folder is locked.
+    Whole files are written under another name, flushed to the disk and then renamed, so a reader never sees half of
+    one. ``done`` is written last: a folder without it holds an unfinished run. As long as the object lives the folder
+    is locked.
 
     Args:
         path: the folder; made when missing.
         overwrite: whether a run that is already there is replaced.
+        resume: whether a finished run is fine: there is nothing left to do.
+
+    Attributes:
+        path: the folder.
+        finished: whether it holds a finished run, which is left as it is.
+        scored: number of epochs whose scores are kept in it, see :meth:`append_scores`.
 
     Raises:
-        RunFolderError: the folder holds a run or is in use by one; here and from every method: it cannot be written.
+        RunFolderError: the folder holds a finished run, or is in use by one; here and from every method: it cannot be
+            written.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False):
+    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False):
         self.path = Path(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -46,16 +59,92 @@ class RunFolder:
             raise RunFolderError(f"{reason}; pass another --out") from error
         with self._writing():
             self._unlock = _locked(self, self.path)
-            epochs = self._epochs_on_disk()
-            finished, begun = (self.path / "done").exists(), epochs or (self.path / "last.pt").exists()
-            if (finished or begun) and not overwrite:
-                state = "a finished run" if finished else "an unfinished run"
-                raise RunFolderError(
-                    f"{self.path} holds {state} ({epochs} epoch{'s' * (epochs != 1)}): "
-                    "pass another --out, or --set overwrite=true"
-                )
+            if overwrite:
+                self.clear()
+            self.finished = (self.path / "done").exists()
+            self.scored = 0
+        if self.finished and not resume:
+            metrics = self.path / "metrics.jsonl"
+            epochs = len(metrics.read_text().splitlines()) if metrics.exists() else 0
+            self.close()
+            raise RunFolderError(
+                f"{self.path} holds a finished run ({epochs} epoch{'s' * (epochs != 1)}): "
+                "pass another --out, or --set overwrite=true"
+            )
+
+    def clear(self) -> None:
+        """Remove what a run wrote, the half-written files of a crash included; nothing else is touched."""
+        with self._writing():
             for name in FILES:
                 (self.path / name).unlink(missing_ok=True)
+
+    def summary(self) -> dict[str, Any]:
+        """The summary of a finished run."""
+        return json.loads((self.path / "summary.json").read_text())
+
+    # ---- continuing an unfinished run ------------------------------------------------------------------------------
+
+    def checkpoint(self) -> dict[str, Any] | None:
+        """The newest whole checkpoint, ``last.pt`` or the one before it; None where there is neither.
+
+        A file that is torn or damaged is recognised by its checksums: a warning names it, and the one before is used.
+
+        Raises:
+            RunFolderError: there are checkpoints, and none is whole.
+        """
+        paths = [path for name in ("last.pt", "previous.pt") if (path := self.path / name).exists()]
+        for path in paths:
+            try:
+                return read_checkpoint(path)
+            except RunFolderError as error:
+                reason = str(error)
+                warnings.warn(f"{reason}; looking for the checkpoint before it", stacklevel=2)
+        if paths:
+            raise RunFolderError(f"{reason}, and there is no whole one before it: pass another --out")
+        return None
+
+    def rewind(self, *, epochs: int, scored: int) -> list[dict[str, Any]]:
+        """Cut what was written after a checkpoint, which will be written again.
+
+        Args:
+            epochs: finished epochs at the checkpoint.
+            scored: scored epochs at the checkpoint, see :meth:`append_scores`.
+
+        Returns:
+            The rows of ``metrics.jsonl`` of the finished epochs.
+
+        Raises:
+            RunFolderError: the folder has less than the checkpoint says.
+        """
+        metrics, raw = self.path / "metrics.jsonl", self.path / "scores.raw"
+        with self._writing():
+            lines = metrics.read_text().splitlines()[:epochs] if metrics.exists() else []
+            try:
+                rows = [json.loads(line) for line in lines]
+            except ValueError as error:
+                raise RunFolderError(f"{metrics} is damaged ({error}): pass another --out") from error
+            size = _score_row(self._num_samples()).itemsize * scored if scored else 0
+            if len(rows) < epochs or (size and (not raw.exists() or raw.stat().st_size < size)):
+                raise RunFolderError(
+                    f"{self.path} has less than its checkpoint says ({len(rows)} of {epochs} epochs): files of the run "
+                    "were removed. Pass another --out, or --set overwrite=true"
+                )
+            _replace_text(metrics, "".join(f"{line}\n" for line in lines))
+            if raw.exists():
+                os.truncate(raw, size)
+            self.scored = scored
+        return rows
+
+    def note_continuation(self, where: dict[str, Any]) -> None:
+        """Add to ``config.json`` that, from where, and by which command and versions the run is continued."""
+        config = json.loads((self.path / "config.json").read_text())
+        config.setdefault("continued", []).append({**where, **environment()})
+        self._write_json("config.json", config)
+
+    def _num_samples(self) -> int:
+        return json.loads((self.path / "config.json").read_text())["samples"]["train"]
+
+    # ---- writing ---------------------------------------------------------------------------------------------------
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Save what the run is; versions, commit and command line are added."""
@@ -76,6 +165,7 @@ class RunFolder:
             row[name] = values.float().cpu().numpy()
         with self._writing(), open(self.path / "scores.raw", "ab") as file:
             file.write(row.tobytes())
+        self.scored += 1
 
     def pack_scores(self, names: list[str], labels: torch.Tensor) -> None:
         """Turn the scores kept so far into ``scores.npz``.
@@ -90,39 +180,39 @@ class RunFolder:
                 scores = {name: rows[name] for name in ("epoch", "similarity", "loss", "difficulty")}
                 np.savez(file, **scores, name=np.array(names, dtype=np.str_), label=labels.cpu().numpy())
             os.replace(self.path / "scores.npz.tmp", self.path / "scores.npz")
-            raw.unlink(missing_ok=True)
 
     def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
-        """``torch.save`` under a temporary name, then rename; the file loads with ``weights_only=True``."""
+        """``torch.save`` under a temporary name, flush, rename; the file loads with ``weights_only=True``.
+
+        The ``last.pt`` before the newest one is kept as ``previous.pt``.
+        """
         temporary = self.path / f"{name}.tmp"
         with self._writing(temporary.name):
-            torch.save(state, temporary)
+            with open(temporary, "wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if name == "last.pt" and (self.path / name).exists():
+                os.replace(self.path / name, self.path / "previous.pt")
             os.replace(temporary, self.path / name)
-
-    def load_checkpoint(self, name: str) -> dict[str, Any]:
-        """A checkpoint of this run, on the CPU."""
-        return torch.load(self.path / name, map_location="cpu", weights_only=True)
+            _flush_folder(self.path)
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Save the summary, mark the run as finished and unlock the folder."""
+        """Save the summary, mark the run as finished, drop what only a continued run needs, and unlock the folder."""
         self._write_json("summary.json", summary)
         with self._writing():
             (self.path / "done").touch()
+            for name in ("scores.raw", "previous.pt"):
+                (self.path / name).unlink(missing_ok=True)
         self.close()
 
     def close(self) -> None:
         """Unlock the folder."""
         self._unlock()
 
-    def _epochs_on_disk(self) -> int:
-        metrics = self.path / "metrics.jsonl"
-        return len(metrics.read_text().splitlines()) if metrics.exists() else 0
-
     def _write_json(self, name: str, content: dict[str, Any]) -> None:
-        temporary = self.path / f"{name}.tmp"
-        with self._writing(temporary.name):
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
-            os.replace(temporary, self.path / name)
+        with self._writing(f"{name}.tmp"):
+            _replace_text(self.path / name, json.dumps(content, indent=2) + "\n")
 
     @contextlib.contextmanager
     def _writing(self, temporary: str | None = None) -> Iterator[None]:
@@ -140,6 +230,79 @@ class RunFolder:
                 f"cannot write to the run folder {self.path}: {reason}; what is already there stays. "
                 "Make room, or pass another --out"
             ) from error
+
+
+class FollowerFolder:
+    """What processes other than the first are handed: they compute the same and write nothing."""
+
+    finished = False
+    scored = 0
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def append_scores(self, epoch: int, table: ScoreTable, difficulty: torch.Tensor) -> None:
+        """Nothing."""
+
+    def pack_scores(self, names: list[str], labels: torch.Tensor) -> None:
+        """Nothing."""
+
+    def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint, on the CPU; nothing in the file is run.
+
+    Raises:
+        RunFolderError: it is torn, damaged, or no checkpoint. (``torch.load`` alone takes damaged weights silently: it
+            does not look at the checksums that the file holds.)
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise RunFolderError(f"{path} is damaged (in {damaged})")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except RunFolderError:
+        raise
+    except Exception as error:
+        # Nothing but the file went in; torch and zipfile name a dozen exception types for damaged ones.
+        detail = str(error).partition("\n")[0][:120]
+        raise RunFolderError(f"{path} is torn or damaged ({type(error).__name__}: {detail})") from error
+    if not isinstance(state, dict):
+        raise RunFolderError(f"{path} is no checkpoint: it holds a {type(state).__name__}")
+    return state
+
+
+def _replace_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    with open(temporary, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _flush_folder(path: Path) -> None:
+    """Put a rename on the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _score_row(num_samples: int) -> np.dtype:

@@ -242,6 +242,13 @@ class ScoreTable:
         self._open = state["open"].clone().to(self.device)
         self._touched = state["touched"]
 
+    def forget_open(self) -> None:
+        """Drop this process's updates since the last :meth:`synchronize`, but still close the epoch with the others.
+
+        For processes that continue a run: the saved sums of the open epoch are one process's to carry.
+        """
+        self._open.zero_()
+
     def _weight_of_the_past(self) -> Tensor:
         """(N,) float64: what share of a blended score the old value keeps; 0 for a sample's first score."""
         if self.momentum is None:

@@ -283,7 +283,7 @@ def test_the_chosen_epoch_is_the_best_on_validation_and_the_test_set_is_measured
     assert summary["chosen_epoch"] == int(np.argmax(accuracies))
     assert "oracle" not in summary
     best, last = (torch.load(tmp_path / name, weights_only=True) for name in ("best.pt", "last.pt"))
-    assert (best["epoch"], last["epoch"]) == (summary["chosen_epoch"], 5)
+    assert (best["epoch"], last["finished_epochs"]) == (summary["chosen_epoch"], 6)
     assert best["chosen_on"] == "val"
     for name, state in (("chosen", best), ("last", last)):
         copy = tiny.model(seed=1)

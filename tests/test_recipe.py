@@ -489,3 +489,13 @@ def test_a_recipe_without_a_task_has_only_the_fields_of_every_recipe():
     plain = Recipe(epochs=1, batch_size=2, lr=0.1, schedule=SelfPacedSchedule())
     assert set(flatten(plain)) < set(flatten(SPL))
     assert changed(plain, "temperature=0.5") == {"schedule.temperature": 0.5}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WithAFile:
+    weights: str | None = "file.pt"
+
+
+@pytest.mark.parametrize(("text", "value"), [("none", None), ("other.pt", "other.pt"), ("None", None)])
+def test_none_is_none_also_where_a_text_is_allowed(text, value):
+    assert override(WithAFile(), [f"weights={text}"]).weights == value

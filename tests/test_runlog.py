@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bss.errors import RunFolderError
-from bss.runlog import FILES, RunFolder
+from bss.runlog import FILES, RunFolder, read_checkpoint
 from bss.scores import ScoreTable
 
 NAMES = ["1001_DFA_ANG_XX", "two words", "c"]
@@ -52,22 +52,101 @@ def test_the_folder_and_its_parents_are_made(tmp_path):
     assert RunFolder(tmp_path / "runs" / "cremad" / "seed0").path.is_dir()
 
 
-@pytest.mark.parametrize(("run", "state"), [(finished_run, "a finished run"), (unfinished_run, "an unfinished run")])
-def test_a_folder_with_a_run_is_refused_with_the_ways_out(tmp_path, run, state):
-    run(tmp_path)
+def test_a_folder_with_a_finished_run_is_refused_with_the_ways_out_and_left_as_it_was(tmp_path):
+    finished_run(tmp_path)
+    before = contents(tmp_path)
     with pytest.raises(RunFolderError) as error:
         RunFolder(tmp_path)
     said = str(error.value)
-    assert f"{tmp_path} holds {state} (2 epochs)" in said and "--out" in said and "--set overwrite=true" in said
-
-
-@pytest.mark.parametrize("run", [finished_run, unfinished_run])
-def test_a_refused_folder_is_left_as_it_was(tmp_path, run):
-    run(tmp_path)
-    before = contents(tmp_path)
-    with pytest.raises(RunFolderError):
-        RunFolder(tmp_path)
+    assert f"{tmp_path} holds a finished run (2 epochs)" in said and "--out" in said and "--set overwrite=true" in said
     assert contents(tmp_path) == before
+
+
+def test_a_finished_run_is_fine_for_one_who_only_wants_it_finished(tmp_path):
+    finished_run(tmp_path)
+    folder = RunFolder(tmp_path, resume=True)
+    assert folder.finished and folder.summary() == {"test": {}}
+
+
+def test_an_unfinished_run_is_left_as_it_is_for_going_on(tmp_path):
+    unfinished_run(tmp_path).close()
+    before = contents(tmp_path)
+    folder = RunFolder(tmp_path)
+    assert not folder.finished and contents(tmp_path) == before
+    assert folder.checkpoint() == {"epoch": 1}
+
+
+# ---- going on ------------------------------------------------------------------------------------------------------
+
+
+def test_the_checkpoint_before_the_last_is_kept(tmp_path):
+    unfinished_run(tmp_path)
+    assert read_checkpoint(tmp_path / "previous.pt") == {"epoch": 0}
+
+
+@pytest.mark.parametrize("damage", ["cut", "a flipped bit", "empty", "text"])
+def test_a_torn_checkpoint_is_named_and_the_one_before_it_is_used(tmp_path, damage):
+    folder = RunFolder(tmp_path)
+    for epoch in range(2):
+        folder.save_checkpoint("last.pt", {"epoch": epoch, "weight": torch.ones(1000)})
+    whole = (tmp_path / "last.pt").read_bytes()
+    middle = whole.index(b"\x00\x00\x80\x3f" * 8) + 16  # among the weights, where torch.load does not look
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    torn = {"cut": whole[:-300], "a flipped bit": flipped, "empty": b"", "text": b"hello"}[damage]
+    (tmp_path / "last.pt").write_bytes(torn)
+    with pytest.warns(UserWarning, match=r"last\.pt is (torn or )?damaged"):
+        assert folder.checkpoint()["epoch"] == 0
+    (tmp_path / "previous.pt").write_bytes(torn)
+    with pytest.warns(UserWarning), pytest.raises(RunFolderError, match=r"no whole one before it: pass another --out"):
+        folder.checkpoint()
+
+
+def test_without_a_checkpoint_there_is_nothing_to_go_on_from(tmp_path):
+    assert RunFolder(tmp_path).checkpoint() is None
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
+    class Exploit:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "owned"),)
+
+    torch.save({"epoch": Exploit()}, tmp_path / "last.pt")
+    with pytest.raises(RunFolderError, match=r"last\.pt is torn or damaged"):
+        read_checkpoint(tmp_path / "last.pt")
+    torch.save([1, 2], tmp_path / "last.pt")
+    with pytest.raises(RunFolderError, match="no checkpoint: it holds a list"):
+        read_checkpoint(tmp_path / "last.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_rewinding_cuts_what_came_after_the_checkpoint(tmp_path):
+    folder = unfinished_run(tmp_path)
+    folder.write_config({"samples": {"train": 3}})
+    folder.append_metrics({"epoch": 2})
+    folder.append_scores(1, scored([0.1, 0.1, 0.1], [1.0, 1.0, 1.0]), torch.ones(3))
+    assert folder.rewind(epochs=1, scored=1) == [{"epoch": 0}]
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 0}\n'
+    assert folder.scored == 1
+    folder.append_scores(5, scored([0.1, 0.1, 0.1], [7.0, 7.0, 7.0]), torch.ones(3))
+    folder.pack_scores(NAMES, LABELS)
+    with np.load(tmp_path / "scores.npz") as scores:
+        assert scores["epoch"].tolist() == [0, 5] and scores["loss"].tolist() == [[1.0, 2.0, 3.0], [7.0, 7.0, 7.0]]
+
+
+@pytest.mark.parametrize(("epochs", "scored_epochs"), [(3, 0), (1, 2)])
+def test_a_folder_with_less_than_its_checkpoint_says_is_refused(tmp_path, epochs, scored_epochs):
+    folder = unfinished_run(tmp_path)
+    folder.write_config({"samples": {"train": 3}})
+    with pytest.raises(RunFolderError, match="has less than its checkpoint says"):
+        folder.rewind(epochs=epochs, scored=scored_epochs)
+
+
+def test_a_continuation_is_noted_in_the_config(tmp_path):
+    folder = unfinished_run(tmp_path)
+    folder.note_continuation({"finished_epochs": 2, "step": 5})
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["recipe"] == {"lr": 0.1} and config["continued"][0]["step"] == 5
+    assert config["continued"][0]["versions"]["python"] == platform.python_version()
 
 
 @pytest.mark.parametrize("run", [finished_run, unfinished_run])
@@ -93,17 +172,17 @@ def test_a_folder_with_foreign_files_alone_is_taken(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_run_that_stopped_before_its_first_epoch_ended_can_be_started_again(tmp_path):
-    RunFolder(tmp_path).write_config({"recipe": {"lr": 0.1}})
-    RunFolder(tmp_path)
-    assert contents(tmp_path) == {}
+def test_clear_removes_what_a_run_wrote(tmp_path):
+    folder = unfinished_run(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    folder.clear()
+    assert contents(tmp_path) == {"notes.txt": b"mine"}
 
 
 def test_an_overwritten_run_does_not_count_as_finished(tmp_path):
     finished_run(tmp_path)
     RunFolder(tmp_path, overwrite=True).append_metrics({"epoch": 0})
-    with pytest.raises(RunFolderError, match=r"an unfinished run \(1 epoch\)"):
-        RunFolder(tmp_path)
+    assert not RunFolder(tmp_path).finished
 
 
 @pytest.mark.parametrize("inner", ["", "below"])
@@ -117,7 +196,7 @@ def test_a_path_that_cannot_be_a_folder_is_refused_with_the_way_out(tmp_path, in
 def test_a_finished_run_consists_of_the_listed_files_alone(tmp_path):
     finished_run(tmp_path)
     whole = {name for name in FILES if not name.endswith(".tmp")}
-    assert set(contents(tmp_path)) == whole - {"scores.raw"}
+    assert set(contents(tmp_path)) == whole - {"scores.raw", "previous.pt"}
 
 
 # ---- metrics, config, summary --------------------------------------------------------------------------------------
@@ -274,13 +353,12 @@ def test_load_checkpoint_gives_what_was_saved_last(tmp_path):
     folder = RunFolder(tmp_path)
     folder.save_checkpoint("last.pt", {"epoch": 0, "weight": torch.tensor([1.0])})
     folder.save_checkpoint("last.pt", {"epoch": 1, "weight": torch.tensor([2.0])})
-    loaded = folder.load_checkpoint("last.pt")
+    loaded = read_checkpoint(tmp_path / "last.pt")
     assert loaded["epoch"] == 1 and loaded["weight"].tolist() == [2.0]
 
 
-def half_a_file(state, path, **options):
-    with open(path, "wb") as file:
-        file.write(b"PK\x03\x04 half of a checkpoint")
+def half_a_file(state, file, **options):
+    file.write(b"PK\x03\x04 half of a checkpoint")
     raise OSError(28, "No space left on device")
 
 
@@ -299,10 +377,10 @@ def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before_whole(tmp_p
     with monkeypatch.context() as patch, pytest.raises(error):
         patch.setattr(where, crash)
         folder.save_checkpoint("last.pt", {"epoch": 1})
-    assert folder.load_checkpoint("last.pt") == {"epoch": 0}
+    assert read_checkpoint(tmp_path / "last.pt") == {"epoch": 0}
     assert (tmp_path / "last.pt.tmp").exists() == (error is KeyboardInterrupt)  # a full disk gets its room back
     folder.save_checkpoint("last.pt", {"epoch": 2})
-    assert folder.load_checkpoint("last.pt") == {"epoch": 2}
+    assert read_checkpoint(tmp_path / "last.pt") == {"epoch": 2}
 
 
 def test_a_crash_while_scores_are_packed_keeps_the_scores(tmp_path, monkeypatch):

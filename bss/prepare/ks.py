@@ -25,7 +25,6 @@ LONGEST = 20.0
 """Seconds; Kinetics clips last ten, and a longer video was not cut to its clip."""
 
 
-
 class Segment(NamedTuple):
     """What the name of a clip or of its file says.
 

@@ -1,0 +1,95 @@
+"""What each process of a tiny distributed run does; started by test_distributed.py with torchrun's variables."""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from bss import distributed
+from bss.engine import Run, fit
+from bss.errors import DataError
+from bss.interrupts import Interrupted
+from bss.samplers import CurriculumSampler, SelfPacedSampler
+from tests import tiny
+
+BATCH = 12  # for one, two and three processes
+CL = replace(tiny.CL, batch_size=BATCH, epochs=4)
+SPL = replace(tiny.SPL, batch_size=BATCH, epochs=4)
+ONLINE = replace(SPL, schedule=replace(SPL.schedule, rescore="online", history=0.5))
+ARMS = {"cl": (CL, CurriculumSampler), "spl": (SPL, SelfPacedSampler), "online": (ONLINE, SelfPacedSampler)}
+
+
+class Signalling(torch.utils.data.Dataset):
+    """Sends its process SIGTERM when sample number ``at`` (counted over the run) is read."""
+
+    def __init__(self, dataset, at):
+        self.dataset, self.at, self.count = dataset, at, 0
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        self.count += 1
+        if self.count == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self.dataset[index]
+
+
+class Broken(torch.utils.data.Dataset):
+    """A data set whose last sample cannot be read."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        if index == len(self) - 1:
+            raise DataError("clip59.wav: a truncated wav file")
+        return self.dataset[index]
+
+
+def train(arm, out, *, signal_at=None):
+    """One run of an arm; 31 test and 25 validation samples, which no number of processes divides."""
+    recipe, sampler = ARMS[arm]
+    data = tiny.splits(train=60, val=25, test=31)
+    if signal_at is not None:
+        data = replace(data, train=Signalling(data.train, signal_at))
+    return fit(tiny.model(), data, sampler, recipe, Run(out, out, torch.device("cpu")))
+
+
+def main(what, folder):
+    distributed.STEPS_BETWEEN_DECISIONS = 1
+    torch.set_num_threads(1)
+    with distributed.process_group(torch.device("cpu")):
+        if what == "train":
+            for arm in ARMS:
+                train(arm, folder / arm)
+        elif what == "stop":
+            for arm in ("cl", "online"):
+                try:
+                    # Each process reads its share, so rank r comes to its 20th sample at step 4 or 5.
+                    train(arm, folder / arm, signal_at=20)
+                except Interrupted as interrupted:
+                    assert interrupted.status == 75
+                else:
+                    raise AssertionError("the run was not stopped")
+        elif what == "continue":
+            for arm in ("cl", "online"):
+                train(arm, folder / arm)
+        elif what == "break":
+            data = tiny.splits(train=60, val=25, test=31)
+            data = replace(data, test=Broken(data.test))
+            try:
+                fit(tiny.model(), data, SelfPacedSampler, SPL, Run(folder / "broken", folder, torch.device("cpu")))
+            except DataError as error:
+                print(f"process {distributed.rank()}: {error}", file=sys.stderr, flush=True)
+                os._exit(2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -554,7 +554,7 @@ def test_a_clip_in_both_lists_is_refused(tmp_path):
     train, test = (root / "annotations" / f"{split}.csv" for split in ("train", "test"))
     shared = train.read_text().splitlines()[0]
     test.write_text(test.read_text() + shared + "\n")
-    with pytest.raises(DataError, match=f"1 clips are in the training and in the test list, the first is {shared[:8]}"):
+    with pytest.raises(DataError, match=f"1 samples are in the training and in the test list.* is {shared[:8]}"):
         task.build_data(task.CL, root)
 
 
@@ -590,13 +590,13 @@ def test_the_speaker_split_shares_no_actor_between_its_parts_and_loses_no_clip(t
     from bss.tasks import cremad as task
 
     small = {"seconds": 0.2, "image_size": 16}
-    root = cremad.write_sample(tmp_path / "data", per_class=150, test_per_class=30, **small)  # 13 and 3 actors
+    root = cremad.write_sample(tmp_path / "data", per_class=48, test_per_class=24, **small)  # 4 and 2 actors
     recipe = override(task.CL, ["split=speaker", "seconds=0.2", "image_size=16"])
     data = task.build_data(recipe, root)
     parts = [actors_of(data.train), actors_of(data.val), actors_of(data.test)]
-    assert [len(part) for part in parts] == [12, 2, 2]  # a tenth of 16, rounded up; a tenth of 14, rounded up
-    assert len(set.union(*parts)) == 16
-    assert len(data.train) + len(data.val) + len(data.test) == 6 * 180
+    assert [len(part) for part in parts] == [4, 1, 1]  # a tenth of 6 actors, and of the other 5, rounded up
+    assert len(set.union(*parts)) == 6
+    assert len(data.train) + len(data.val) + len(data.test) == 6 * 72
     other_seed = task.build_data(override(recipe, ["seed=7"]), root)
     assert actors_of(other_seed.test) == parts[2]  # the test actors are always the same
     assert actors_of(data.score) == parts[0]

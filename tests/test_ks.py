@@ -214,7 +214,7 @@ def test_the_official_recipe_takes_the_first_frames_and_leaves_out_short_clips(r
 
 
 def test_a_clip_in_both_lists_is_refused(root):
-    with pytest.raises(DataError, match="2 clips are in the training and in the test list"):
+    with pytest.raises(DataError, match="2 samples are in the training and in the test list"):
         task.build_data(override(task.CL, ["val_fraction=0"]), root)
 
 

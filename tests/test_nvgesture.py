@@ -611,7 +611,7 @@ def test_the_splits_are_stratified_and_only_training_is_random(sample):
 
 
 def test_a_clip_in_both_lists_is_refused(root):
-    with pytest.raises(DataError, match=f"3 clips are in the training and in the test list, the first is {NAMES[0]}"):
+    with pytest.raises(DataError, match=f"3 samples are in the training and in the test list, the first is {NAMES[0]}"):
         task.build_data(small(task.CL), root)
 
 

@@ -42,15 +42,20 @@ def test_links_and_scripts_of_a_page_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_recipe_fields_that_a_page_sets_exist(page):
-    from bss.recipe import override
+    from bss.recipe import flatten, override
 
     stem = "cremad" if page.parent == ROOT else page.parent.name.lower()
-    recipe = importlib.import_module(f"bss.tasks.{stem}").SPL
+    task = importlib.import_module(f"bss.tasks.{stem}")
     text = page.read_text()
     fields = re.findall(r"--set (\w[\w.]*=[\w./-]*\w)", text) + re.findall(r"`(\w[\w.]*=[\w./-]+)`", text)
     assert fields
+    known = {**flatten(task.SPL), **flatten(task.CL)}
     for field in fields:
-        override(recipe, [field])  # an unknown field or a value that is not allowed raises
+        name = field.partition("=")[0]
+        names = [path for path in known if name in (path, path.rpartition(".")[2])]
+        assert len(names) == 1, field
+        recipe = task.SPL if names[0] in flatten(task.SPL) else task.CL
+        override(recipe, [field])  # a value that is not allowed raises
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,10 +1,9 @@
 """What CREMA-D and Kinetics-Sounds share: recipe fields, splits and two ResNet-18 from scratch."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
@@ -12,7 +11,7 @@ from torch import nn
 from bss.data import Splits
 from bss.datasets.audiovisual import AudioVisual, Clip
 from bss.encoders import resnet18
-from bss.errors import DataError, RecipeError
+from bss.errors import RecipeError
 from bss.fusion import FUSIONS, FusionName
 from bss.models import LateFusion, initialize
 from bss.recipe import Recipe
@@ -66,27 +65,6 @@ class AudioVisualRecipe(Recipe):
                 raise RecipeError(f"{name} must be >= 1, got {getattr(self, name)}")
         if self.seconds * self.sample_rate < self.n_fft:
             raise RecipeError(f"seconds={self.seconds:g} is shorter than one STFT window of {self.n_fft} samples")
-
-
-def find_clips(
-    find_samples: Callable[..., tuple[list[Clip], list[str]]], root: Path, **options: Any
-) -> tuple[list[Clip], list[Clip], dict[str, list[str]]]:
-    """Training clips, test clips, and the names left out of either list.
-
-    Args:
-        find_samples: of the data set's module.
-        root: the data root.
-        **options: for ``find_samples``.
-
-    Raises:
-        DataError, DataNotFoundError: as ``find_samples``; also for a clip that is in both lists.
-    """
-    train, dropped = find_samples(root, "train", **options)
-    test, test_dropped = find_samples(root, "test", **options)
-    both = {clip.name for clip in train} & {clip.name for clip in test}
-    if both:
-        raise DataError(f"{len(both)} clips are in the training and in the test list, the first is {min(both)}")
-    return train, test, {"train": dropped, "test": test_dropped}
 
 
 def build_splits(

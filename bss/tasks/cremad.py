@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bss.data import Splits, group_split, stratified_split
+from bss.data import Splits, group_split
 from bss.datasets import cremad
 from bss.models import LateFusion
 from bss.recipe import CurriculumSchedule, SelfPacedSchedule
-from bss.tasks import audiovisual
+from bss.tasks import audiovisual, parts
 
 RELEASED_KEYS = audiovisual.RELEASED_KEYS
 TEST_SHARE = 0.1
@@ -54,19 +54,17 @@ def build_data(recipe: CremadRecipe, root: Path) -> Splits:
     """Find all clips, check their files and make the parts.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`bss.tasks.audiovisual.find_clips`.
+        DataError, DataNotFoundError: see :func:`bss.tasks.parts.train_and_test`.
     """
     options = {"fps": recipe.fps, "missing": recipe.missing}
-    train, test, dropped = audiovisual.find_clips(cremad.find_samples, root, **options)
-    val = None
+    train, test, dropped = parts.train_and_test(cremad.find_samples, root, **options)
     if recipe.split == "speaker":
         train, test = _dealt(sorted(train + test, key=lambda clip: clip.name), TEST_SHARE, seed=0)
+        val = None
         if recipe.val_fraction:
             train, val = _dealt(train, recipe.val_fraction, seed=recipe.seed)
-    elif recipe.val_fraction:
-        labels = [clip.label for clip in train]
-        rest, part = stratified_split(labels, recipe.val_fraction, seed=recipe.seed, classes=cremad.CLASSES)
-        train, val = [train[i] for i in rest], [train[i] for i in part]
+    else:
+        train, val = parts.carved(train, recipe, cremad.CLASSES)
     return audiovisual.build_splits(recipe, cremad.CLASSES, train=train, val=val, test=test, dropped=dropped)
 
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bss.data import Splits, stratified_split
+from bss.data import Splits
 from bss.datasets import ks
 from bss.datasets.audiovisual import Clip
 from bss.errors import DataError, RecipeError
 from bss.models import LateFusion
 from bss.recipe import CurriculumSchedule, SelfPacedSchedule
-from bss.tasks import audiovisual
+from bss.tasks import audiovisual, parts
 
 RELEASED_KEYS = audiovisual.RELEASED_KEYS
 
@@ -59,18 +59,14 @@ def build_data(recipe: KineticsSoundsRecipe, root: Path) -> Splits:
     """Find all clips, check their files and split the training list.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`bss.tasks.audiovisual.find_clips`.
+        DataError, DataNotFoundError: see :func:`bss.tasks.parts.train_and_test`.
     """
     options = {"fps": recipe.fps, "missing": recipe.missing, "min_frames": recipe.min_frames}
-    train, test, dropped = audiovisual.find_clips(ks.find_samples, root, **options)
+    train, test, dropped = parts.train_and_test(ks.find_samples, root, **options)
     classes = ks.CLASSES
     if recipe.class_ids == "first_seen":
         classes, train, test = _numbered_as_seen(train, test)
-    val = None
-    if recipe.val_fraction:
-        labels = [clip.label for clip in train]
-        rest, part = stratified_split(labels, recipe.val_fraction, seed=recipe.seed, classes=classes)
-        train, val = [train[i] for i in rest], [train[i] for i in part]
+    train, val = parts.carved(train, recipe, classes)
     return audiovisual.build_splits(recipe, classes, train=train, val=val, test=test, dropped=dropped)
 
 

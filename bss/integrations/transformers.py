@@ -1,0 +1,185 @@
+"""HF Trainer: a mixin that gives it our order, keeps the index, scores every step and lets epochs grow.
+
+class MyTrainer(BalanceTrainerMixin, Trainer): ...
+
+MyTrainer(model, args, train_dataset=bss.IndexedDataset(dataset), sampler=sampler,
+          heads={"audio": "audio_head", "image": "image_head"}, fused="head").train()
+"""
+
+import itertools
+import math
+import os
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bss.data import INDEX_KEY
+from bss.hooks import Fused, Select, attach
+from bss.integrations.parts import check_filled, index_and_sample, load_run_state, run_state
+from bss.samplers import OrderSampler
+
+STATE_FILE = "bss.pt"
+"""What a Trainer checkpoint gets in addition: the frozen order and the table."""
+
+
+class BalanceTrainerMixin:
+    """Comes before ``Trainer`` in a class's bases, and takes these arguments beside Trainer's own.
+
+    Trainer computes the number of steps once, from its first epoch, and would cut growing epochs short; the mixin
+    computes it for every epoch, so ``max_steps``, the learning-rate schedule and resuming follow the curriculum. It
+    overrides methods that Trainer splits its loop into, so it depends on Trainer's version; 5.24 is tested, and a
+    Trainer without these methods is refused.
+
+    ``train(resume_from_checkpoint=...)`` goes on exactly: the checkpoint also holds ``bss.pt``.
+
+    Args:
+        sampler: constructed with ``num_replicas=1, rank=0``: Trainer shards the batches itself.
+        heads: modality -> dotted module name in the model, see :func:`bss.attach`. None: the scores stay as they are.
+        fused: see :func:`bss.attach`; needed with ``heads``.
+        select: see :func:`bss.attach`.
+        target: the input that holds the class ids.
+
+    Raises:
+        ValueError: a sampler or arguments that would change the order.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        sampler: OrderSampler,
+        heads: dict[str, str] | None = None,
+        fused: Fused | None = None,
+        select: Select | None = None,
+        target: str = "labels",
+        **kwargs: Any,
+    ):
+        missing = [
+            name
+            for name in ("_run_epoch", "_init_training_state", "set_initial_training_values", "_get_train_sampler")
+            if not hasattr(super(BalanceTrainerMixin, self), name)
+        ]
+        if missing:
+            raise ValueError(
+                f"{type(self).__name__} has no {missing[0]}: write class MyTrainer(BalanceTrainerMixin, Trainer), with "
+                "transformers 5.24 or a release with the same Trainer"
+            )
+        super().__init__(*args, **kwargs)
+        if (heads is None) != (fused is None):
+            raise ValueError("heads= and fused= belong together: give both, or neither")
+        if heads is not None and sampler.table is None:
+            raise ValueError("heads= fills a table, but the sampler has none: construct it with table=")
+        if self.args.n_gpu > 1:
+            raise ValueError(
+                f"Trainer would use nn.DataParallel on {self.args.n_gpu} GPUs, where logits cannot be told apart: "
+                "start it with torchrun, or set CUDA_VISIBLE_DEVICES to one GPU"
+            )
+        if self.args.train_sampling_strategy != "random":
+            raise ValueError(
+                f"train_sampling_strategy={self.args.train_sampling_strategy!r} would replace the sampler's order: "
+                "leave it out"
+            )
+        if sampler.num_replicas != 1:
+            raise ValueError(
+                f"Trainer shards batches itself, so the sampler must not: {type(sampler).__name__}(..., "
+                "num_replicas=1, rank=0)"
+            )
+        if self.train_dataset is not None and len(self.train_dataset) != sampler.size:
+            raise ValueError(f"the sampler orders {sampler.size} samples, train_dataset has {len(self.train_dataset)}")
+        self.sampler = sampler
+        self._target = target
+        self._updates: list[int] = []  # optimiser steps of every epoch
+        self._scores = None
+        if heads is not None:
+            self._scores = attach(self.model, sampler.table, heads=heads, fused=fused, select=select)
+
+    # ---- the order, and the index with it --------------------------------------------------------------------------
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> OrderSampler:
+        return self.sampler
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if INDEX_KEY not in self._signature_columns:
+            self._signature_columns.append(INDEX_KEY)
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Trainer's step, scored."""
+        index, _ = index_and_sample(inputs)
+        inputs = {name: value for name, value in inputs.items() if name != INDEX_KEY}
+        if self._scores is None:
+            return super().training_step(model, inputs, *args, **kwargs)
+        with self._scores.batch(index, inputs[self._target]):
+            return super().training_step(model, inputs, *args, **kwargs)
+
+    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Trainer's step; an index in evaluation data is left out."""
+        inputs = {name: value for name, value in inputs.items() if name != INDEX_KEY}
+        return super().prediction_step(model, inputs, *args, **kwargs)
+
+    # ---- epochs of different lengths -------------------------------------------------------------------------------
+
+    def set_initial_training_values(self, args: Any, dataloader: Any) -> tuple:
+        """Trainer's seven numbers, with the epochs and steps of the curriculum."""
+        values = list(super().set_initial_training_values(args, dataloader))
+        if args.max_steps > 0:
+            self._updates = []
+            while sum(self._updates) < args.max_steps:
+                self._updates.append(self._updates_of(dataloader, len(self._updates)))
+            values[6] = args.max_steps
+        else:
+            epochs = math.ceil(args.num_train_epochs)
+            self._updates = [self._updates_of(dataloader, epoch) for epoch in range(epochs)]
+            part = 1 - (epochs - args.num_train_epochs)  # of the last epoch
+            values[6] = sum(self._updates[:-1]) + math.ceil(part * self._updates[-1])
+        values[0], values[1] = len(self._updates), self._updates[0]
+        return tuple(values)
+
+    def _init_training_state(self, *args: Any) -> tuple[int, int]:
+        epochs, steps = super()._init_training_state(*args)
+        folder = args[3]  # resume_from_checkpoint
+        if folder is None or self.state.global_step == 0:
+            return epochs, steps
+        # Trainer divides by the first epoch's steps; here the epochs before the checkpoint are counted one by one.
+        ends = list(itertools.accumulate(self._updates))
+        epochs = sum(end <= self.state.global_step for end in ends)
+        steps = self.state.global_step - (ends[epochs - 1] if epochs else 0)
+        path = os.path.join(folder, STATE_FILE)
+        if not os.path.isfile(path):
+            raise ValueError(f"{folder} has no {STATE_FILE}: it was not saved by a trainer with this mixin")
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        load_run_state(self.sampler, state, position=0)  # Trainer skips the batches that were trained on
+        return epochs, 0 if self.args.ignore_data_skip else steps * self.args.gradient_accumulation_steps
+
+    def _run_epoch(self, **epoch_arguments: Any) -> None:
+        epoch, loader = epoch_arguments["epoch"], epoch_arguments["train_dataloader"]
+        if self.sampler.epoch != epoch:
+            self._close()  # of the epoch before, if the checkpoint was saved at its last step
+        self.sampler.set_epoch(epoch)
+        epoch_arguments["steps_in_epoch"] = len(loader)
+        epoch_arguments["num_update_steps_per_epoch"] = self._updates_of(loader, epoch)
+        super()._run_epoch(**epoch_arguments)
+        self._close()
+
+    def _updates_of(self, dataloader: Any, epoch: int) -> int:
+        """Optimiser steps of an epoch; the loader knows how the batches are shared, the sampler how many there are."""
+        now = self.sampler.epoch
+        self.sampler.epoch = epoch  # nothing but its length follows this number
+        try:
+            return max(1, math.ceil(len(dataloader) / self.args.gradient_accumulation_steps))
+        finally:
+            self.sampler.epoch = now
+
+    def _close(self) -> None:
+        if self.sampler.table is not None:
+            self.sampler.table.synchronize()
+            check_filled(self.sampler.table)
+
+    # ---- checkpoints -----------------------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        state = run_state(self.sampler, position=0)  # on every rank: it adds up their scores
+        if self.args.should_save:
+            folder = os.path.join(self._get_output_dir(trial=trial), f"checkpoint-{self.state.global_step}")
+            torch.save(state, os.path.join(folder, STATE_FILE))

@@ -1,0 +1,110 @@
+"""HF Trainer trains in our order, growing epochs included, and resumes in it."""
+
+import pytest
+
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
+from transformers import Trainer, TrainingArguments
+
+import bss
+from bss.integrations.transformers import BalanceTrainerMixin
+from tests.plugins import HEADS, N, Net, Samples, check, curriculum, plain, stop_at, trainer, two_processes
+
+
+def test_one_process_equals_the_plain_loop_bit_for_bit():
+    record, ours = trainer()
+    check([record], interleaved=True)
+    assert record == plain()
+    assert ours.state.global_step == ours.state.max_steps == 1 + 2 + 3 + 3
+
+
+def test_two_processes_see_every_window_once_and_get_the_same_scores():
+    records = two_processes()["transformers"]
+    check(records, interleaved=False)
+    expected = plain()
+    for record in records:
+        assert record.orders == expected.orders
+        for name in ("similarity", "loss", "weights"):
+            assert getattr(record, name) == pytest.approx(getattr(expected, name), abs=1e-4)
+
+
+def test_two_processes_resume_in_the_middle_of_an_epoch_exactly():
+    straight, resumed = two_processes()["transformers"], two_processes()["resumed transformers"]
+    for before, after in zip(straight, resumed, strict=True):
+        assert after.weights == before.weights
+        assert after.similarity == pytest.approx(before.similarity, abs=1e-6)  # summed over ranks in another order
+        assert after.loss == pytest.approx(before.loss, abs=1e-6)
+
+
+def test_a_labels_column_and_the_index_survive_the_removal_of_unused_columns():
+    record, ours = trainer(num_train_epochs=1)
+    assert ours.args.remove_unused_columns
+    assert record.seen[0] == [record.orders[0]]
+
+
+def test_the_learning_rate_schedule_spans_the_curriculum():
+    _, ours = trainer(lr_scheduler_type="linear")
+    assert ours.lr_scheduler.get_last_lr() == [0.0]
+
+
+@pytest.mark.parametrize(("options", "sizes"), [({"max_steps": 5}, [1, 2, 2]), ({"num_train_epochs": 2.5}, [1, 2, 2])])
+def test_a_training_that_ends_in_the_middle_of_an_epoch(options, sizes):
+    record, _ = trainer(**options)
+    assert [len(steps) for steps in record.seen] == sizes
+
+
+def test_gradient_accumulation_steps_at_the_end_of_every_epoch():
+    record, ours = trainer(gradient_accumulation_steps=2)
+    assert [len(steps) for steps in record.seen] == [1, 2, 3, 3]
+    assert ours.state.global_step == 1 + 1 + 2 + 2
+
+
+@pytest.mark.parametrize("saved", [1, 3, 4, 5])  # epochs end at steps 1, 3, 6, 9
+def test_a_checkpoint_goes_on_exactly(saved, tmp_path):
+    trainer(folder=tmp_path, save_strategy="steps", save_steps=1, callbacks=[stop_at(saved + 1)])
+    record, _ = trainer(folder=tmp_path, resume=str(tmp_path / f"checkpoint-{saved}"))
+    expected = plain()
+    assert record.weights == expected.weights
+    assert record.similarity == expected.similarity
+    assert record.loss == expected.loss
+
+
+def test_a_checkpoint_without_our_part_is_refused(tmp_path):
+    trainer(folder=tmp_path, save_strategy="steps", save_steps=2, callbacks=[stop_at(2)])
+    (tmp_path / "checkpoint-2" / "bss.pt").unlink()
+    with pytest.raises(ValueError, match=r"has no bss\.pt"):
+        trainer(folder=tmp_path, resume=str(tmp_path / "checkpoint-2"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampler": curriculum(num_replicas=2, rank=0)}, r"Trainer shards .* num_replicas=1, rank=0"),
+        ({"train_sampling_strategy": "group_by_length"}, "would replace the sampler's order"),
+        ({"sampler": bss.SelfPacedSampler(N + 1, table=bss.ScoreTable(N + 1))}, "25 samples, train_dataset has 24"),
+    ],
+)
+def test_settings_that_would_change_the_order_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        trainer(**options)
+
+
+def test_a_table_that_nobody_fills_is_refused():
+    with pytest.raises(ValueError, match="table is still empty"):
+        trainer(sampler=bss.SelfPacedSampler(N, table=bss.ScoreTable(N)), heads=None)
+
+
+def test_a_data_set_without_an_index_is_refused(tmp_path):
+    class Ours(BalanceTrainerMixin, Trainer):
+        pass
+
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[], disable_tqdm=True)
+    ours = Ours(Net(), arguments, train_dataset=Samples(), sampler=curriculum(), heads=HEADS, fused="")
+    with pytest.raises(ValueError, match=r"bss\.IndexedDataset"):
+        ours.train()
+
+
+def test_the_mixin_must_come_before_trainer(tmp_path):
+    with pytest.raises(ValueError, match="BalanceTrainerMixin, Trainer"):
+        BalanceTrainerMixin(sampler=curriculum())

@@ -1,5 +1,7 @@
 """SIGINT and SIGTERM as a request: finish the step, save, then end with a status of its own."""
 
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -78,7 +80,19 @@ class Interrupts:
 def leave_to_the_parent(*_: object) -> None:
     """For worker processes: Ctrl-C and a cluster's SIGTERM reach the whole process group, and only the parent answers.
 
-    A worker that died of it would hide the request behind an error.
+    A worker that died of it would hide the request behind an error. It ends when the parent itself says so with
+    SIGTERM, as it does with workers that it has no more use for, and when the parent is gone.
     """
-    for signum in STATUS:
-        signal.signal(signum, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigtimedwait"):  # Linux; it tells who sent a signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()  # not getppid: with the start method "forkserver" that is the server
+    while parent.is_alive():
+        sent = signal.sigtimedwait({signal.SIGTERM}, 5)
+        if sent is not None and sent.si_pid == parent.pid:
+            break
+    os._exit(1)

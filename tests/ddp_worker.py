@@ -1,10 +1,9 @@
-"""What each process of a tiny distributed run does; started by test_distributed.py with torchrun's variables."""
+"""What each process of a tiny distributed run does; test_distributed.py starts it with torchrun's variables."""
 
 import os
 import signal
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -89,7 +88,3 @@ def main(what, folder):
             except DataError as error:
                 print(f"process {distributed.rank()}: {error}", file=sys.stderr, flush=True)
                 os._exit(2)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,9 +1,7 @@
-"""A run of about two seconds that test_resume.py kills: ``python -m tests.kill_worker ARM OUT``."""
+"""A run of about two seconds, which test_resume.py kills."""
 
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -37,16 +35,10 @@ class Slowly(torch.utils.data.Dataset):
         return self.dataset[index]
 
 
-def train(arm, out, *, workers=0):
+def train(arm, out, workers):
     """Noise on the samples, BatchNorm, dropout: everything that an exact continuation must bring back."""
     recipe, sampler = ARMS[arm]
     data = tiny.splits(noise=0.3)
     parts = {name: Slowly(getattr(data, name)) for name in ("train", "score", "val", "test")}
     model = tiny.model(norm=True, dropout=0.3)
     return fit(model, replace(data, **parts), sampler, recipe, Run(out, out, torch.device("cpu"), workers=workers))
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print("ready", flush=True)
-    train(sys.argv[1], Path(sys.argv[2]), workers=int(sys.argv[3]))

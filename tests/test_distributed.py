@@ -1,11 +1,7 @@
 """One run on several processes (gloo, CPU) equals the run on one."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,30 +11,29 @@ from bss import distributed
 from bss.errors import DataError, RecipeError
 from bss.runlog import read_checkpoint
 from tests import ddp_worker, tiny
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.processes import start
 
 
 def launch(world, what, folder):
-    """Start the processes as torchrun does, and wait for them: their statuses and what they said."""
+    """Start the processes with torchrun's variables, and wait for them: their statuses and what they said."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.ddp_worker", what, str(folder)]
+    shared = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    files = [folder / f"said-{what}-{rank}.txt" for rank in range(world)]
     processes = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        start(
+            ddp_worker.main,
+            what,
+            folder,
+            environment=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            said=files[rank],
         )
         for rank in range(world)
     ]
-    said = [process.communicate(timeout=120)[0] for process in processes]
-    return [process.returncode for process in processes], said
+    for process in processes:
+        process.join(timeout=120)
+    return [process.exitcode for process in processes], [file.read_text() for file in files]
 
 
 @pytest.fixture(scope="module")

@@ -5,24 +5,22 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from bss.engine import Run, fit
-from bss.errors import RunFolderError
+from bss.errors import DataError, RunFolderError
 from bss.interrupts import Interrupted, Interrupts
 from bss.runlog import read_checkpoint
 from bss.samplers import CurriculumSampler, SelfPacedSampler
 from tests import kill_worker, tiny
+from tests.processes import start
 
-ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
 
 
@@ -63,25 +61,19 @@ def assert_identical(one, other):
 # ---- killed processes ----------------------------------------------------------------------------------------------
 
 
-def start(arm, out, *, workers=0):
-    """The worker, about to begin."""
-    command = [sys.executable, "-m", "tests.kill_worker", arm, str(out), str(workers)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout.readline() == b"ready\n"
-    return process
+def started(arm, out, *, workers=0):
+    """A process that trains."""
+    return start(kill_worker.train, arm, out, workers, said=out.with_suffix(".txt"))
 
 
 def ended(process, *, after=120.0):
     """Wait so long for the process, and SIGKILL it if it still runs; its status."""
-    try:
-        _, stderr = process.communicate(timeout=after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        _, stderr = process.communicate()
-    assert process.returncode in (0, -signal.SIGKILL), stderr.decode()
-    return process.returncode
+    process.join(timeout=after)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode
 
 
 def where(out):
@@ -93,50 +85,46 @@ def where(out):
     return None
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The runs that are never killed, and how long they take."""
-    folder = tmp_path_factory.mktemp("whole")
-    seconds = {}
-    for arm in kill_worker.ARMS:
-        process = start(arm, folder / arm)
-        began = time.perf_counter()
-        assert ended(process) == 0
-        seconds[arm] = time.perf_counter() - began
-    return folder, seconds
+@pytest.fixture
+def whole(tmp_path, arm):
+    """The run that is never killed."""
+    kill_worker.train(arm, tmp_path / "whole", 0)
+    return tmp_path / "whole"
 
 
-def test_a_killed_run_ends_as_the_run_that_was_never_killed(whole, tmp_path):
-    folder, _ = whole
-    out = tmp_path / "online"
+@pytest.mark.parametrize("arm", ["online"])
+def test_a_killed_run_ends_as_the_run_that_was_never_killed(whole, tmp_path, arm):
+    out = tmp_path / "killed"
     left = []
     for place in ((0, 3), (2, 1), (3, 5)):
-        process = start("online", out)
-        while (where(out) or (0, 0)) < place and process.poll() is None:
+        process = started(arm, out)
+        while (where(out) or (0, 0)) < place and process.is_alive():
             time.sleep(0.005)
         assert ended(process, after=0.0) == -signal.SIGKILL
         left.append(where(out))
     assert all(step for _, step in left)  # in the middle of epochs
-    assert ended(start("online", out)) == 0
-    assert_identical(folder / "online", out)
+    assert ended(started(arm, out)) == 0
+    assert_identical(whole, out)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", kill_worker.ARMS)
 def test_runs_killed_at_twenty_random_moments_end_as_the_run_that_was_never_killed(whole, tmp_path, arm, capsys):
-    folder, seconds = whole
     draw = random.Random(f"moments {arm}")
+    began = time.perf_counter()
+    assert ended(started(arm, tmp_path / "timed")) == 0
+    seconds = time.perf_counter() - began
     kills = []
     while len(kills) < 20:
         out = tmp_path / f"try{len(kills)}"
         for _ in range(draw.randint(1, 3)):
-            moment = draw.uniform(0.0, 1.0) * seconds[arm]
-            if ended(start(arm, out, workers=draw.choice([0, 2])), after=moment) == 0:
+            moment = draw.uniform(0.0, 1.0) * seconds
+            if ended(started(arm, out, workers=draw.choice([0, 2])), after=moment) == 0:
                 break
             kills.append((moment, where(out)))
         if not (out / "done").exists():
-            assert ended(start(arm, out)) == 0
-        assert_identical(folder / arm, out)
+            assert ended(started(arm, out)) == 0
+        assert_identical(whole, out)
     with capsys.disabled():
         print(f"\n{arm}: {len(kills)} kills, all ends identical; seconds after the start -> (finished epochs, step):")
         print("  " + ", ".join(f"{moment:.2f} -> {place}" for moment, place in kills))
@@ -312,3 +300,52 @@ def test_checkpoints_in_the_middle_of_an_epoch_change_nothing(never_stopped, tmp
     run(tmp_path, recipe=replace(tiny.SPL, checkpoint_minutes=0.0))
     left, right = (read_checkpoint(folder / "last.pt") for folder in (never_stopped, tmp_path))
     assert all(torch.equal(left["model"][name], right["model"][name]) for name in left["model"])
+
+
+# ---- the processes that load data ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_to_the_whole_process_group_is_the_parents_to_answer(tmp_path, signum, status):
+    out = tmp_path / "run"
+    process = start(in_a_group_of_its_own, out, said=tmp_path / "said.txt")
+    while (where(out) or (0, 0)) < (1, 2) and process.is_alive():
+        time.sleep(0.005)
+    os.killpg(process.pid, signum)  # what a terminal and a cluster do: the workers get it too
+    process.join(timeout=60)
+    assert process.exitcode == status, (tmp_path / "said.txt").read_text()
+    assert where(out) >= (1, 2) and not (out / "done").exists()
+
+
+def in_a_group_of_its_own(out):
+    os.setpgrp()
+    try:
+        kill_worker.train("online", out, 2)
+    except Interrupted as interrupted:
+        sys.stdout.flush()
+        os._exit(interrupted.status)
+
+
+def test_workers_end_when_the_parent_ends_by_an_error(tmp_path):
+    process = start(fail_in_the_second_epoch, tmp_path / "run", said=tmp_path / "said.txt")
+    process.join(timeout=60)
+    assert process.exitcode == 1, (tmp_path / "said.txt").read_text()
+
+
+def fail_in_the_second_epoch(out):
+    class Failing(torch.utils.data.Dataset):
+        def __init__(self, dataset):
+            self.dataset, self.count = dataset, 0
+
+        def __len__(self):
+            return len(self.dataset)
+
+        def __getitem__(self, index):
+            self.count += 1
+            if self.count > 40:  # in one of two workers
+                raise DataError("clip.wav: broken")
+            return self.dataset[index]
+
+    data = tiny.splits()
+    data = replace(data, train=Failing(data.train))
+    fit(tiny.model(), data, SelfPacedSampler, tiny.SPL, Run(out, out, CPU, workers=2))

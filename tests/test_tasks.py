@@ -63,7 +63,7 @@ def root(stem, samples):
 
 
 def small(recipe, stem):
-    return replace(task_of(stem).sample_recipe(recipe), epochs=1)
+    return replace(task_of(stem).sample_recipe(recipe), epochs=1, image_size=24, width=4)
 
 
 class Counting(Dataset):

@@ -33,7 +33,7 @@ EXPENSIVE = ("test_distributed", "test_resume", "test_integrations", "test_scrip
 def pytest_collection_modifyitems(items):
     """Put the long files at the front, so that two processes end at the same time."""
     for item in items:
-        if item.path.stem in ("test_distributed", "test_resume") or item.path.stem.startswith("test_integrations"):
+        if item.path.stem.startswith(("test_distributed", "test_resume", "test_integrations")):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: not item.path.stem.startswith(EXPENSIVE))
 

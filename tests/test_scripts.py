@@ -55,8 +55,9 @@ def assert_short_error(done, *parts):
 def sample(tmp_path_factory):
     """A sample run of two epochs; its data set serves the other tests."""
     folder = tmp_path_factory.mktemp("sample")
-    done = start(SCRIPTS[0], "--sample", "--epochs", 2, "--out", folder / "run", "--workers", 0, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    flags = ["--sample", "--epochs", 2, "--out", folder / "run", *NARROW]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert run_here(BROKEN, *flags, monkeypatch=monkeypatch, cwd=folder) == 0
     return folder
 
 
@@ -127,11 +128,11 @@ def test_help_lists_the_flags_and_the_recipe(tmp_path):
         assert text in done.stdout
 
 
-def test_the_default_run_folder_is_named_after_data_set_sampler_and_seed(sample, tmp_path):
+def test_the_default_run_folder_is_named_after_data_set_sampler_and_seed(sample, tmp_path, monkeypatch):
     data = sample / "sample-data" / "cremad"
     small = ["--set", "image_size=32", "--set", "seconds=0.5", "--set", "width=4", "--epochs", 1, "--workers", 0]
-    done = start(ROOT / "CREMAD" / "train-CL.py", "--data-root", data, *small, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    flags = ["--data-root", data, *small]
+    assert run_here(ROOT / "CREMAD" / "train-CL.py", *flags, monkeypatch=monkeypatch, cwd=tmp_path) == 0
     assert (tmp_path / "runs" / "cremad-CL-seed42" / "done").exists()
 
 
@@ -150,20 +151,24 @@ def test_the_default_run_folder_is_named_after_data_set_sampler_and_seed(sample,
     ],
     ids=lambda value: " ".join(value) if value and value[0].startswith("--") else "",
 )
-def test_a_wrong_flag_value_is_one_or_two_lines(flags, parts, tmp_path):
-    assert_short_error(start(BROKEN, *flags, "--out", tmp_path / "run", cwd=tmp_path), *parts)
+def test_a_wrong_flag_value_is_one_or_two_lines(flags, parts, tmp_path, monkeypatch, capsys):
+    assert run_here(BROKEN, *flags, "--out", tmp_path / "run", monkeypatch=monkeypatch, cwd=tmp_path) == 2
+    assert_short_message(capsys.readouterr().err, *parts)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_typo_in_a_flag_lists_the_flags(tmp_path):
-    done = start(BROKEN, "--epoch", 3, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "unrecognized arguments: --epoch" in done.stderr and "--epochs" in done.stderr
+def test_a_typo_in_a_flag_lists_the_flags(tmp_path, monkeypatch, capsys):
+    assert run_here(BROKEN, "--epoch", 3, monkeypatch=monkeypatch, cwd=tmp_path) == 2
+    stderr = capsys.readouterr().err
+    assert "unrecognized arguments: --epoch" in stderr and "--epochs" in stderr
 
 
-def test_a_finished_run_is_not_overwritten(sample):
-    done = start(BROKEN, "--sample", "--epochs", 2, "--out", sample / "run", cwd=sample)
-    assert_short_error(done, "finished run (2 epochs)", "--set overwrite=true")
+def test_a_finished_run_is_not_overwritten_and_is_fine_with_resume(sample, monkeypatch, capsys):
+    flags = ["--sample", "--epochs", 2, "--out", sample / "run"]
+    assert run_here(BROKEN, *flags, monkeypatch=monkeypatch, cwd=sample) == 2
+    assert_short_message(capsys.readouterr().err, "finished run (2 epochs)", "--set overwrite=true")
+    assert run_here(BROKEN, *flags, "--resume", monkeypatch=monkeypatch, cwd=sample) == 0
+    assert "nothing to do" in capsys.readouterr().out
 
 
 def test_a_file_that_breaks_inside_a_worker_is_named_without_a_traceback(sample, tmp_path):

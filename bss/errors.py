@@ -4,6 +4,8 @@ The command line prints these in one or two lines, without a traceback; everythi
 traceback. They also are ``ValueError`` / ``FileNotFoundError``, so code that embeds the library can catch those.
 """
 
+from typing import Any
+
 
 class BssError(Exception):
     """Base of every error that is the input's fault, not the program's."""
@@ -27,3 +29,12 @@ class DataError(BssError, ValueError):
 
 class DataNotFoundError(BssError, FileNotFoundError):
     """A data set, or a part of it, that is not where it was looked for."""
+
+
+def shown(value: Any, length: int = 60) -> str:
+    """The ``repr`` of a value for an error, cut to ``length`` characters: a cell of a list may hold megabytes."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        text = f"a {type(value).__name__} with a number of thousands of digits"
+    return text if len(text) <= length else f"{text[: length - 3]}..."

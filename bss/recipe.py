@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from torch import Tensor
 
 from bss import pacing
-from bss.errors import RecipeError
+from bss.errors import RecipeError, shown
 from bss.loops import ScoringMode
 from bss.scoring import Normalize, Order, Space
 
@@ -228,12 +228,12 @@ def override(recipe: R, assignments: list[str]) -> R:
     for assignment in assignments:
         name, separator, text = (part.strip() for part in assignment.partition("="))
         if not separator:
-            raise RecipeError(f"--set needs field=value, got {assignment!r}")
+            raise RecipeError(f"--set needs field=value, got {shown(assignment)}")
         paths = [name] if name in known else [path for path in known if path.rpartition(".")[2] == name]
         if len(paths) > 1:
-            raise RecipeError(f"the recipe field {name!r} is not unique: write {' or '.join(paths)}")
+            raise RecipeError(f"the recipe field {shown(name)} is not unique: write {' or '.join(paths)}")
         if not paths:
-            raise RecipeError(f"unknown recipe field {name!r}; the fields are:\n  {', '.join(known)}")
+            raise RecipeError(f"unknown recipe field {shown(name)}; the fields are:\n  {', '.join(known)}")
         owner, path = recipe, paths[0].split(".")
         target = nested
         for part in path[:-1]:
@@ -311,7 +311,7 @@ def _parsed(name: str, text: str, hint: Any) -> Any:
         if value is not _NO:
             return value
     allowed = ", ".join(_type_name(option) for option in options)
-    raise RecipeError(f"{name} cannot be {text!r}; allowed: {allowed}")
+    raise RecipeError(f"{name} cannot be {shown(text)}; allowed: {allowed}")
 
 
 _NO = object()

@@ -4,6 +4,9 @@ A pickle is a program: ``pickle.load`` on a downloaded file runs whatever its au
 multimodal data comes as ``.pkl`` files all the same, so this module reads numbers, strings, plain containers
 and numeric numpy arrays, and nothing else. Not even numpy's own rebuilding functions are handed to the file:
 what it may name are stand-ins that check every shape, type and length, and the arrays are made afterwards.
+
+A file can do harm with plain data as well: a dict key made of tuples that hold one another takes for ever to hash, or
+overflows the stack of the interpreter. Keys and members of sets are therefore texts, bytes and numbers only.
 """
 
 import io
@@ -12,8 +15,10 @@ import os
 import pickle
 import pickletools
 import re
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +28,7 @@ _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 _BUFFER_MODULES = ("numpy.core.numeric", "numpy._core.numeric")
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray)
 _SIMPLE_DTYPE = re.compile(r"[?biufc]\d{0,2}|[US]\d{1,6}")
+_LARGEST_KEY = 2**60  # larger whole numbers can be chosen to have one hash, which makes a dict of them a list
 # Extension codes and persistent ids name objects without going through find_class.
 _REFUSED_OPCODES = frozenset({"EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER"})
 _NDARRAY = object()  # what the file gets for numpy.ndarray: a name to pass on, with nothing to call
@@ -36,7 +42,8 @@ def load(path: str | os.PathLike) -> Any:
 
     Returns:
         Numbers, strings, bytes, lists, tuples, dicts, sets and numeric numpy arrays (writable) and scalars,
-        nested at will. An ``OrderedDict`` comes back as a dict.
+        nested at will; the keys of dicts and the members of sets are text, bytes, None or numbers (no complex ones,
+        and whole ones below 2**60). An ``OrderedDict`` comes back as a dict.
 
     Raises:
         DataError: naming the file, for anything else that it may hold, and for a damaged file.
@@ -71,6 +78,38 @@ def loads(data: bytes, *, name: str = "pickle data") -> Any:
         ) from error
 
 
+def load_tensors(path: str | os.PathLike) -> Any:
+    """What ``torch.save`` wrote, on the CPU: tensors, numbers, strings and plain containers; nothing in it is run.
+
+    ``torch.load`` with ``weights_only=True``, behind a check of the sizes: it unpacks a member of a zip file, however
+    long the member claims to be.
+
+    Raises:
+        DataError: naming the file, for anything else that it may hold, and for a damaged file.
+    """
+    import torch
+
+    try:
+        with open(path, "rb") as file:
+            packed = file.read(len(_ZIP_HEAD)) == _ZIP_HEAD
+        if packed:
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(member.file_size for member in archive.infolist())
+            # torch.save does not compress, so the members are together smaller than the file.
+            if unpacked > os.path.getsize(path):
+                raise DataError(f"{path}: refused, it unpacks to {unpacked} bytes: torch.save writes no such file")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except DataError:
+        raise
+    except Exception as error:
+        # torch names a dozen exception types for damaged files, and explains at length how to switch the check off.
+        detail = str(error).partition("\n")[0][:160]
+        raise DataError(f"{path}: not a readable pt file of tensors ({type(error).__name__}: {detail})") from error
+
+
+_ZIP_HEAD = b"PK\x03\x04"
+
+
 class _RefusedError(Exception):
     """Well-formed, and more than plain data."""
 
@@ -78,16 +117,18 @@ class _RefusedError(Exception):
 def _check_opcodes(data: bytes) -> None:
     """Walk the program without running it.
 
-    The C unpickler trusts two kinds of number: a length (memory is taken before the bytes are found missing)
-    and a memo index (the memo grows to it at once: six bytes can ask for 64 GB). ``pickletools`` checks the
-    lengths.
+    An unpickler trusts two kinds of number: a length (memory is taken before the bytes are found missing, or they are
+    not missed) and a memo index (the memo may grow to it at once: six bytes can ask for 64 GB). ``pickletools`` checks
+    the lengths but that of a frame.
     """
     stop = False
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+    for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
         if opcode.name in _REFUSED_OPCODES:
             raise _RefusedError(f"it uses the pickle opcode {opcode.name}")
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count:
             raise ValueError(f"memo index {argument} after {count} opcodes")
+        if opcode.name == "FRAME" and argument > len(data) - position - 9:
+            raise EOFError(f"a frame of {argument} bytes")
         stop = opcode.name == "STOP"
     if not stop:
         raise EOFError("no STOP opcode")
@@ -139,11 +180,40 @@ class _Array:
         return np.ndarray(shape, dtype, buffer=raw, order=order).copy(order="K")
 
 
-class _Unpickler(pickle.Unpickler):
-    """The C unpickler with stand-ins for every name that numpy's pickles use.
+class _Unpickler(pickle._Unpickler):
+    """The unpickler in Python, with stand-ins for every name that numpy's pickles use, and with checked keys.
 
-    The stand-ins are bound methods: a file can call them, and cannot set attributes on them.
+    The one in C hashes a key before anybody can look at it. The stand-ins are bound methods: a file can call them, and
+    cannot set attributes on them.
     """
+
+    dispatch: ClassVar[dict] = dict(pickle._Unpickler.dispatch)
+
+    def load_setitem(self) -> None:
+        _check_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        _check_keys(self.stack[::2])  # what stands after the mark
+        super().load_setitems()
+
+    def load_dict(self) -> None:
+        _check_keys(self.stack[::2])
+        super().load_dict()
+
+    def load_additems(self) -> None:
+        _check_keys(self.stack)
+        super().load_additems()
+
+    def load_frozenset(self) -> None:
+        _check_keys(self.stack)
+        super().load_frozenset()
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.DICT[0]] = load_dict
+    dispatch[pickle.ADDITEMS[0]] = load_additems
+    dispatch[pickle.FROZENSET[0]] = load_frozenset
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "__builtin__":  # what protocols 0 to 2 call it
@@ -155,9 +225,9 @@ class _Unpickler(pickle.Unpickler):
             ("builtins", "bytes"): self._bytes,
             ("builtins", "bytearray"): self._bytearray,
             ("builtins", "complex"): complex,
-            ("builtins", "set"): set,
-            ("builtins", "frozenset"): frozenset,
-            ("collections", "OrderedDict"): dict,
+            ("builtins", "set"): self._set,
+            ("builtins", "frozenset"): self._frozenset,
+            ("collections", "OrderedDict"): self._dict,
         }
         if (module, name) in plain:
             return plain[module, name]
@@ -199,6 +269,28 @@ class _Unpickler(pickle.Unpickler):
         if not isinstance(content, bytes):  # a number would ask for that many zeros
             raise _RefusedError("it makes a bytearray from something else than bytes")
         return bytearray(content)
+
+    def _set(self, members: list | tuple = ()) -> set:
+        _check_keys(members)
+        return set(members)
+
+    def _frozenset(self, members: list | tuple = ()) -> frozenset:
+        _check_keys(members)
+        return frozenset(members)
+
+    def _dict(self, pairs: list | tuple = ()) -> dict:
+        _check_keys(key for key, _ in pairs)
+        return dict(pairs)
+
+
+def _check_keys(keys: Iterable[Any]) -> None:
+    for key in keys:
+        if isinstance(key, int):
+            if -_LARGEST_KEY < key < _LARGEST_KEY:
+                continue
+        elif key is None or isinstance(key, str | bytes | float | np.integer):
+            continue
+        raise _RefusedError(f"it has a dict key or a member of a set that is a {type(key).__name__} or too large")
 
 
 class _Plain:

@@ -784,7 +784,8 @@ def test_the_text_is_sorted_cut_and_narrow(root, capsys):
     assert lines[-1] == "Not ready: 2 errors, 1 warning. CREMAD/README.md describes the layout."
 
 
-def test_many_classes_stand_side_by_side(tmp_path):
+def test_many_classes_stand_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     module = made_up(train=[{"label": i} for i in range(31)], test=[{}])
     module.CLASSES = tuple(f"class {i}" for i in range(31))
     tree, findings = doctor.examine(module, tmp_path)

@@ -510,7 +510,8 @@ def test_every_preparation_keeps_the_contract(stem, tmp_path, capsys):
     assert error.startswith("error: ") and str(empty) in error
 
 
-def test_help_tells_what_every_source_must_hold(capsys):
+def test_help_tells_what_every_source_must_hold(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as caught:
         command_line.main(["prepare", "--help"])
     printed = capsys.readouterr().out

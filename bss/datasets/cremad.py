@@ -37,7 +37,7 @@ import numpy as np
 from bss.datasets import generate
 from bss.datasets.audiovisual import Clip, audio_finder, frame_finder, write_clip
 from bss.datasets.listing import cells_of, checked_name, complete, find_list
-from bss.errors import DataError
+from bss.errors import DataError, shown
 from bss.seeding import mixed_seed
 
 TITLE = "CREMA-D"
@@ -102,7 +102,7 @@ def read_list(path: str | os.PathLike) -> list[Clip]:
         label = cells[1].upper()
         if label not in CLASSES:
             hint = "; a header must be name,label" if line == 1 else ""
-            raise DataError(f"{where}: unknown label {cells[1]!r}, allowed are {' '.join(CLASSES)}{hint}")
+            raise DataError(f"{where}: unknown label {shown(cells[1])}, allowed are {' '.join(CLASSES)}{hint}")
         if name in clips:
             first = clips[name].listed.rpartition(" ")[2]
             raise DataError(f"{where}: {name} is listed twice, first on line {first}")

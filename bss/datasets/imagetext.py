@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -13,11 +14,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bss.datasets.listing import checked_name, visible
-from bss.errors import DataError
+from bss.errors import DataError, shown
 from bss.transforms import image as picture
 
 PLACEHOLDER = "$T$"
 """What TomBERT's texts have in the place of the aspect term."""
+
+_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,9}\s*")
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,9 @@ def checked_label(value: Any, classes: Sequence[str], where: str, *, lowest: int
         DataError: anything else, or a number out of range.
     """
     names = ", ".join(f"{number} ({name})" for number, name in enumerate(classes, start=lowest))
-    try:
-        number = int(value) if isinstance(value, str) else value
-    except ValueError:
-        number = None
+    number = int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number - lowest < len(classes):
-        raise DataError(f"{where}: the label is {value!r}, allowed are {names}")
+        raise DataError(f"{where}: the label is {shown(value)}, allowed are {names}")
     return number - lowest
 
 
@@ -86,7 +86,7 @@ def checked_text(value: Any, where: str, what: str = "text") -> str:
         DataError: another type, nothing but white space, or half of a surrogate pair (a broken json escape).
     """
     if not isinstance(value, str):
-        raise DataError(f"{where}: the {what} is {_shown(value)}, expected a text")
+        raise DataError(f"{where}: the {what} is {shown(value)}, expected a text")
     if not value.strip():
         raise DataError(f"{where}: the {what} is empty")
     try:
@@ -103,16 +103,11 @@ def checked_image(value: Any, where: str) -> str:
         DataError: another type, an empty name, or a path that leaves the data root.
     """
     if not isinstance(value, str):
-        raise DataError(f"{where}: the image is {_shown(value)}, expected a file name")
+        raise DataError(f"{where}: the image is {shown(value)}, expected a file name")
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts:
-        raise DataError(f"{where}: the image {value!r} leaves the data root; give a file name")
+        raise DataError(f"{where}: the image {shown(value)} leaves the data root; give a file name")
     return checked_name(path.name, where)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 # ------------------------------------------------------------------------------------------------------ pictures

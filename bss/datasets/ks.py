@@ -34,7 +34,7 @@ import numpy as np
 from bss.datasets import generate
 from bss.datasets.audiovisual import Clip, audio_finder, frame_finder, write_clip
 from bss.datasets.listing import cells_of, checked_name, complete, find_list
-from bss.errors import DataError
+from bss.errors import DataError, shown
 from bss.seeding import mixed_seed
 
 TITLE = "Kinetics-Sounds"
@@ -124,12 +124,14 @@ def video_id(name: str) -> str:
 
 def _label(cell: str, where: str) -> int:
     if cell.isascii() and cell.isdigit():
-        if int(cell) < len(CLASSES):
+        if len(cell) <= 9 and int(cell) < len(CLASSES):
             return int(cell)
-        raise DataError(f"{where}: class number {cell}, allowed are 0 to {len(CLASSES) - 1}")
+        raise DataError(f"{where}: class number {cell[:20]}, allowed are 0 to {len(CLASSES) - 1}")
     label = _IDS.get(cell.lower().replace("_", " "))
     if label is None:
-        raise DataError(f"{where}: unknown class {cell!r}; the names are in KS/README.md, for example {CLASSES[0]!r}")
+        raise DataError(
+            f"{where}: unknown class {shown(cell)}; the names are in KS/README.md, for example {CLASSES[0]!r}"
+        )
     return label
 
 

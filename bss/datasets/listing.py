@@ -5,14 +5,14 @@ hands them to :func:`complete`, which decides about the ones that lack something
 """
 
 import csv
-import io
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from bss.errors import DataError, DataNotFoundError
+from bss.errors import DataError, DataNotFoundError, shown
 from bss.transforms import audio as sound
 from bss.transforms import image as picture
 from bss.transforms import video
@@ -44,6 +44,9 @@ class Sample(Protocol):
 
 S = TypeVar("S", bound=Sample)
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and halves of surrogate pairs, which json can spell
+_LONGEST_NAME = 255  # bytes, on every file system in use
+
 
 # ----------------------------------------------------------------------------------------------------- lists
 
@@ -73,9 +76,10 @@ def lines_of(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
 
     Only CR and LF end a line: a tweet may hold one of the characters that ``str.splitlines`` also splits at.
     """
-    for number, line in enumerate(io.StringIO(read_text(path), newline=None), start=1):
-        if not line.isspace():
-            yield number, line.rstrip("\n")
+    lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, line
 
 
 def cells_of(path: str | os.PathLike, delimiter: str | None = ",") -> Iterator[tuple[int, list[str]]]:
@@ -103,13 +107,21 @@ def cells_of(path: str | os.PathLike, delimiter: str | None = ",") -> Iterator[t
 def checked_name(name: str, where: str) -> str:
     """The name of a sample or file, which must be a name and no path.
 
+    A link inside the data root may lead out of it: whoever made the tree wanted that. A list may not.
+
     Raises:
-        DataError: it is empty, or it leaves the folder it is looked for in.
+        DataError: it is empty, leaves the folder it is looked for in, or is none that a file can have: longer than 255
+            bytes, with control characters, or no Unicode text.
     """
     if not name:
         raise DataError(f"{where}: the name is empty")
     if name in (".", "..") or any(character in name for character in "/\\\0"):
-        raise DataError(f"{where}: the name {name!r} leaves the data root; give a name, not a path")
+        raise DataError(f"{where}: the name {shown(name)} leaves the data root; give a name, not a path")
+    if _CONTROL.search(name) or len(name.encode(errors="replace")) > _LONGEST_NAME:
+        raise DataError(
+            f"{where}: the name {shown(name)} is none of a file: it has control characters, or more than "
+            f"{_LONGEST_NAME} bytes"
+        )
     return name
 
 
@@ -173,7 +185,8 @@ def _is(kind: Callable[[os.DirEntry], bool], entry: os.DirEntry) -> bool:
 
 def natural(name: str) -> tuple[list[str | int], str]:
     """Sort key that compares runs of digits as numbers; text and numbers alternate, so they never meet."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)], name
+    parts = re.split(r"([0-9]+)", name)  # digits of other scripts, and the small ones of exponents, stay text
+    return [int(part) if number else part for part, number in zip(parts, itertools.cycle((False, True)))], name
 
 
 def head_problem(path: Path) -> tuple[str | None, str | None]:

@@ -46,7 +46,7 @@ from torch.utils.data import Dataset
 
 from bss.datasets import generate
 from bss.datasets.listing import checked_name, complete, find_list, lines_of, visible
-from bss.errors import DataError
+from bss.errors import DataError, shown
 from bss.seeding import mixed_seed
 from bss.transforms import video
 
@@ -162,12 +162,14 @@ def _clip(text: str, where: str) -> Clip:
     for part in text.split():
         key, separator, value = part.partition(":")
         if not separator:
-            raise DataError(f"{where}: {part!r} is not of the form key:value; expected a line like {_EXAMPLE}")
+            raise DataError(f"{where}: {shown(part)} is not of the form key:value; expected a line like {_EXAMPLE}")
         parts[key] = value
     if missing := [key for key in ("path", "depth", "color", "label") if not parts.get(key)]:
         raise DataError(f"{where}: has no {missing[0]}; expected a line like {_EXAMPLE}")
     if not re.fullmatch(r"[0-9]{1,4}", parts["label"]) or not 1 <= int(parts["label"]) <= len(CLASSES):
-        raise DataError(f"{where}: the label must be a whole number from 1 to {len(CLASSES)}, found {parts['label']!r}")
+        raise DataError(
+            f"{where}: the label must be a whole number from 1 to {len(CLASSES)}, found {shown(parts['label'])}"
+        )
     folder = _folder(parts["path"], where)
     color, depth = (_stream(key, parts[key], where) for key in ("color", "depth"))
     if color.stop - color.start != depth.stop - depth.start:
@@ -183,16 +185,22 @@ def _folder(text: str, where: str) -> PurePosixPath:
     """The path of a line without its leading ``./``; it must name a class and a clip below the data root."""
     folder = PurePosixPath(text)
     if folder.is_absolute() or ".." in folder.parts or any(character in text for character in "\\\0"):
-        raise DataError(f"{where}: the path {text!r} leaves the data root; give one like ./Video_data/class_01/NAME")
+        raise DataError(
+            f"{where}: the path {shown(text)} leaves the data root; give one like ./Video_data/class_01/NAME"
+        )
     if len(folder.parts) < 2 or folder.parts[-1] == VIDEO_FOLDER or folder.parts[-2] == VIDEO_FOLDER:
-        raise DataError(f"{where}: the path {text!r} must end in a class and a clip, as ./Video_data/class_01/NAME")
+        raise DataError(
+            f"{where}: the path {shown(text)} must end in a class and a clip, as ./Video_data/class_01/NAME"
+        )
+    for part in folder.parts:
+        checked_name(part, where)
     return folder
 
 
 def _stream(key: str, text: str, where: str) -> Stream:
     found = re.fullmatch(r"([^:]+):([0-9]{1,9}):([0-9]{1,9})", text)
     if not found:
-        raise DataError(f"{where}: {key} must be name:start:stop, as sk_{key}:146:226, found {text!r}")
+        raise DataError(f"{where}: {key} must be name:start:stop, as sk_{key}:146:226, found {shown(text)}")
     start, stop = int(found[2]), int(found[3])
     if stop <= start:
         raise DataError(f"{where}: the {key} window {start}:{stop} must end after it starts")
@@ -235,7 +243,7 @@ def _files(root: Path, clip: Clip) -> Iterator[tuple[str, tuple[Path, ...]]]:
         "depth": [root / folder / f"{clip.depth.name}.avi" for folder in folders],
     }
     for kind, candidates in places.items():
-        found = next((path for path in candidates if path.is_file()), None)
+        found = next((path for path in candidates if os.path.isfile(path)), None)  # False for a path that is too long
         yield kind, () if found is None else (found,)
 
 

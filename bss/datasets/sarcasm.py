@@ -51,7 +51,7 @@ from bss.datasets.imagetext import (
     write_text_model,
 )
 from bss.datasets.listing import complete, find_list, lines_of, read_text
-from bss.errors import DataError
+from bss.errors import DataError, shown
 from bss.seeding import mixed_seed
 
 __all__ = ["ImageText", "Post", "find_samples", "has_giveaway", "read_list", "read_samples", "write_sample"]
@@ -77,6 +77,7 @@ _FOLDERS = ("annotations/", "")
 _IMAGE_FOLDERS = ("images", "dataset_image")
 _README = "Sarcasm/README.md describes the layout; --sample runs the whole thing now on generated data"
 _LONGEST_LINE = 20_000  # characters of a row; the parser's memory grows with the line
+_LONGEST_ID = 30  # digits
 
 
 # ----------------------------------------------------------------------------------------------------- lists
@@ -118,12 +119,15 @@ def read_list(path: str | os.PathLike, *, word_filter: bool = True) -> list[Post
 
 
 def _json_posts(path: Path) -> list[Post]:
+    text = read_text(path)
     try:
-        items = json.loads(read_text(path))
+        items = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{path} line {error.lineno}: not json: {error.msg} (column {error.colno})") from error
     except RecursionError as error:
         raise DataError(f"{path}: not a list of posts: it is nested too deeply") from error
+    except ValueError as error:  # json.loads has no name for this one
+        raise DataError(f"{path}: not a list of posts: it has a number of more than 4,300 digits") from error
     if not isinstance(items, list):
         raise DataError(f"{path}: a json {type(items).__name__}, expected a list of {{image, text, label}}")
     return [_json_post(item, f"{path} item {number}") for number, item in enumerate(items, start=1)]
@@ -136,7 +140,8 @@ def _json_post(item: Any, where: str) -> Post:
     if "image" not in item and "image_id" not in item:
         missing.insert(0, "image (or image_id)")
     if missing:
-        raise DataError(f"{where}: no {' and no '.join(missing)}; it has {', '.join(map(repr, item)) or 'no keys'}")
+        keys = shown(list(item))[1:-1] or "no keys"
+        raise DataError(f"{where}: no {' and no '.join(missing)}; it has {keys}")
     image = item["image"] if "image" in item else _file_of(item["image_id"], where)
     return _post(image, item["text"], item["label"], where)
 
@@ -161,7 +166,9 @@ def _original_post(line: str, where: str) -> Post:
 
 def _file_of(image_id: Any, where: str) -> str:
     if isinstance(image_id, bool) or not isinstance(image_id, int | str):
-        raise DataError(f"{where}: the id of the image is {image_id!r}, expected a number or a text")
+        raise DataError(f"{where}: the id of the image is {shown(image_id)}, expected a number or a text")
+    if isinstance(image_id, int) and not 0 <= image_id < 10**_LONGEST_ID:
+        raise DataError(f"{where}: the id of the image is no number of up to {_LONGEST_ID} digits: {shown(image_id)}")
     return f"{image_id}.jpg" if str(image_id) else ""
 
 

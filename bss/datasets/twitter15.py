@@ -53,7 +53,7 @@ from bss.datasets.imagetext import (
     write_text_model,
 )
 from bss.datasets.listing import cells_of, complete, find_list, lines_of
-from bss.errors import DataError
+from bss.errors import DataError, shown
 from bss.seeding import mixed_seed
 
 __all__ = ["ImageText", "Post", "find_samples", "read_list", "read_samples", "write_sample"]
@@ -133,7 +133,7 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], int]:
     columns = {name: names.index(name) for name in ("label", "imageid", "string") if name in names}
     if len(columns) < 3:
         raise DataError(
-            f"{path} line 1: the header is {', '.join(map(repr, header))}; it needs Label, ImageID and String (and may "
+            f"{path} line 1: the header is {shown(header, 200)[1:-1]}; it needs Label, ImageID and String (and may "
             "have Target), or must be TomBERT's own (index, #1 Label, ...)"
         )
     terms = [position for position, name in enumerate(names) if name in ("target", "aspect")]

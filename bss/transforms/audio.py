@@ -27,6 +27,16 @@ _LFS_ADVICE = (
     "(CREMA-D: or take the mirror gitlab.com/cs-cooper-lab/crema-d-mirror)"
 )
 _PCM_SCALE = {np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31}
+
+MIN_RATE, MAX_RATE = 100, 1_000_000
+"""In Hz; a header with another rate is damaged, and resampling from it would fill the memory."""
+
+MAX_SAMPLES = 100_000_000
+"""Longer sounds are refused before they are decoded (channels counted one by one): 38 minutes of stereo at 22,050 Hz.
+
+A megabyte of flac can hold an hour of silence, and a few bytes of a tensor file can claim any length.
+"""
+
 # Resampling and mixing overshoot 1 by a little; integer samples stored as floats reach thousands.
 _MAX_PEAK = 8.0
 
@@ -123,7 +133,13 @@ def read_waveform(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
     if problem:
         raise DataError(f"{path}: {problem}")
     try:
-        samples_TC, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            rate, claimed = file.samplerate, file.frames * file.channels
+            if claimed > MAX_SAMPLES:
+                raise DataError(f"{path}: a sound of {claimed} samples; at most {MAX_SAMPLES} are decoded")
+            samples_TC = file.read(dtype="float32", always_2d=True)
+    except DataError:
+        raise
     except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, MemoryError) as error:
         detail = str(error).replace(f"Error opening '{path}': ", "").replace(f"Error opening {str(path)!r}: ", "")
         raise DataError(f"{path}: cannot be decoded as audio: {detail}") from error
@@ -162,11 +178,11 @@ def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
     problem = absence(head, size) or sound_damage(head, size, suffix)
     if problem:
         raise DataError(f"{path}: {problem}")
-    content = {".pkl": safe_pickle.load, ".npy": _load_npy, ".pt": _load_pt}[suffix](path)
+    content = {".pkl": safe_pickle.load, ".npy": _load_npy, ".pt": safe_pickle.load_tensors}[suffix](path)
     rate, is_dict = sample_rate, isinstance(content, dict)
     if is_dict:
         if not {"waveform", "sample_rate"} <= content.keys():
-            keys = list(content)[:8]
+            keys = str(list(content)[:8])[:200]
             raise DataError(f"{path}: a dict must have the keys waveform and sample_rate, has {keys}")
         rate = _checked_rate(content["sample_rate"], path)
         if rate < sample_rate:
@@ -311,19 +327,10 @@ class LogSpectrogram(nn.Module):
 def _load_npy(path: str | os.PathLike) -> Any:
     try:
         content = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError, OverflowError) as error:
-        raise DataError(f"{path}: not a readable npy file: {str(error).partition(chr(10))[0]}") from error
-    return content
-
-
-def _load_pt(path: str | os.PathLike) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        # torch names a dozen exception types for damaged files, and explains at length how to switch the
-        # check off.
-        detail = str(error).partition("\n")[0][:160]
-        raise DataError(f"{path}: not a readable pt file of tensors ({type(error).__name__}: {detail})") from error
+        # The header is Python source, which numpy reads with half a dozen modules: any of their exceptions may come.
+        raise DataError(f"{path}: not a readable npy file: {str(error).partition(chr(10))[0][:160]}") from error
+    return content
 
 
 def _checked_rate(rate: Any, path: str | os.PathLike) -> int:
@@ -331,17 +338,23 @@ def _checked_rate(rate: Any, path: str | os.PathLike) -> int:
         value = int(rate)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         value = 0
-    if value < 1 or value != rate:
-        raise DataError(f"{path}: sample_rate must be a whole number of Hz above 0, found {str(rate)[:40]}")
+    if not 1 <= value <= MAX_RATE or value != rate:
+        found = f"above {MAX_RATE}" if value > MAX_RATE else "below 1" if value < 0 else str(rate)[:40]
+        raise DataError(f"{path}: sample_rate must be a whole number of Hz above 0, found {found}")
     return value
 
 
 def _as_array(content: Any, path: str | os.PathLike) -> np.ndarray:
     if isinstance(content, Tensor) and content.layout == torch.strided and not content.is_quantized:
-        content = content.detach().resolve_conj()
-        content = (content.float() if content.dtype == torch.bfloat16 else content).numpy()
+        try:
+            content = content.detach().resolve_conj().resolve_neg()
+            content = (content.float() if content.dtype == torch.bfloat16 else content).numpy()
+        except (TypeError, RuntimeError) as error:  # 8-bit floats, tensors without contents
+            raise DataError(f"{path}: holds a tensor of {content.dtype} on {content.device.type}") from error
     if not isinstance(content, np.ndarray):
         raise DataError(f"{path}: holds a {type(content).__name__}, allowed are an array or a dict with waveform")
+    if max(content.size, *content.shape, 0) > MAX_SAMPLES:  # a shape may be (0, any number)
+        raise DataError(f"{path}: holds an array of shape {content.shape}; at most {MAX_SAMPLES} numbers are read")
     return content
 
 
@@ -364,6 +377,10 @@ def _conditioned(waveform_T: np.ndarray, rate: int, wanted: int, path: str | os.
     peak = float(np.abs(waveform_T).max())
     if peak > _MAX_PEAK:
         raise DataError(f"{path}: samples reach {peak:.6g}, far outside [-1, 1]: store integers as int16 or int32")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise DataError(f"{path}: its rate is {rate} Hz, which no sound has; allowed are {MIN_RATE} to {MAX_RATE}")
+    if len(waveform_T) * wanted > MAX_SAMPLES * rate:
+        raise DataError(f"{path}: {len(waveform_T)} samples at {rate} Hz would be too many at {wanted} Hz")
     if rate != wanted:
         waveform_T = resample(waveform_T, rate, wanted)
         if waveform_T.size == 0:

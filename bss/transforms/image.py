@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -36,10 +37,15 @@ FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded: a few bytes of PNG can claim gigabytes."""
 
+MAX_SCANS = 100
+"""JPEGs of more scans are refused: each goes over all pixels, and 14 bytes make one. A progressive picture has ten."""
+
 _ENDINGS = (b"\xff\xd9", b"IEND")  # of JPEG and PNG
 _TAIL_BYTES = 64
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # of a JPEG: zeros are stuffing, D0 to D7 lie within a scan
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 
 
 def image_damage(head: bytes) -> str | None:
@@ -77,7 +83,7 @@ def read_frame(path: str | os.PathLike) -> Tensor:
 
     Raises:
         DataError: naming the file: a Git-LFS pointer, zero bytes, a truncated file, another format, or an
-            image of more than :data:`MAX_PIXELS` pixels.
+            image of more than :data:`MAX_PIXELS` pixels or :data:`MAX_SCANS` scans.
     """
     try:
         data = Path(path).read_bytes()
@@ -89,6 +95,8 @@ def read_frame(path: str | os.PathLike) -> Tensor:
     pixels = _claimed_pixels(data, path)
     if pixels > MAX_PIXELS:
         raise DataError(f"{path}: an image of {pixels} pixels; at most {MAX_PIXELS} are decoded")
+    if (scans := _scans(data)) > MAX_SCANS:
+        raise DataError(f"{path}: a jpeg of {scans} scans; at most {MAX_SCANS} are decoded")
     try:
         content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         image = decode_image(content, mode="RGB", apply_exif_orientation=True)
@@ -96,6 +104,19 @@ def read_frame(path: str | os.PathLike) -> Tensor:
         detail = str(error).partition("\n")[0]
         raise DataError(f"{path}: a truncated or damaged image: {detail}") from error
     return image if image.dtype == torch.uint8 else v2.functional.to_dtype(image, torch.uint8, scale=True)
+
+
+def _scans(data: bytes) -> int:
+    """Number of scans of a JPEG, 0 of a PNG; what comes after the end of the image does not count."""
+    count, at = 0, 0
+    while data.startswith(_MAGIC[0]) and (marker := _MARKER.search(data, at)):
+        kind, at = data[marker.start() + 1], marker.end()
+        if kind == _END_OF_IMAGE:
+            break
+        count += kind == _START_OF_SCAN
+        if kind != _START_OF_IMAGE:
+            at += int.from_bytes(data[at : at + 2], "big")
+    return count
 
 
 def _claimed_pixels(data: bytes, path: str | os.PathLike) -> int:

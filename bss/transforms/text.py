@@ -1,7 +1,6 @@
 """Texts: cleaning as the released code does it, tokenizers from a folder or the hub, and token ids made once."""
 
 import contextlib
-import pickle
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from bss.errors import DataError, DataNotFoundError, RecipeError
+from bss.errors import BssError, DataError, DataNotFoundError, RecipeError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -58,15 +57,16 @@ def readable_model(model: str, root: Path) -> Iterator[Path | str]:
         DataNotFoundError: neither a folder nor a name that the hub (or its cache) gives.
         DataError: a folder without the files of a text model, or with damaged ones.
     """
-    from safetensors import SafetensorError
-
     source = model_source(model, root)
     try:
         yield source
-    except (OSError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
-        if isinstance(error, DataError):
-            raise
-        detail = str(error).strip().partition("\n")[0]
+    except (BssError, ImportError):
+        raise  # said well already; a package that is not installed
+    except Exception as error:
+        # transformers takes most of a file's content on trust, so that a wrong one raises whatever comes up.
+        detail = str(error).strip().partition("\n")[0][:200]
+        if not isinstance(error, OSError | ValueError):
+            detail = f"{type(error).__name__}: {detail}"
         if isinstance(source, Path):
             raise DataError(
                 f"text_model={model}: {source} is not a whole text model ({detail}).\n"
@@ -80,7 +80,7 @@ def readable_model(model: str, root: Path) -> Iterator[Path | str]:
 
 
 def load_config(model: str, root: Path) -> "PretrainedConfig":
-    """The configuration of a text model: its type, shape and size.
+    """The configuration of a text model: its type, shape and size. Code in its folder is not run, nor asked about.
 
     Args:
         model: a folder, under ``root`` or the working directory, or a name on the Hugging Face hub.
@@ -92,7 +92,7 @@ def load_config(model: str, root: Path) -> "PretrainedConfig":
     from transformers import AutoConfig
 
     with readable_model(model, root) as source:
-        return AutoConfig.from_pretrained(source)
+        return AutoConfig.from_pretrained(source, trust_remote_code=False)
 
 
 def load_tokenizer(model: str, root: Path) -> "PreTrainedTokenizerBase":
@@ -112,7 +112,9 @@ def load_tokenizer(model: str, root: Path) -> "PreTrainedTokenizerBase":
 
     config = load_config(model, root)  # first: its error is the plainer one
     with readable_model(model, root) as source:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        positions = getattr(config, "max_position_embeddings", tokenizer.model_max_length)
+        limit = min(tokenizer.model_max_length, positions)
     if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # transformers makes an empty one without complaint
         raise DataError(f"text_model={model}: {source} has no vocabulary; it needs tokenizer.json or vocab.txt")
     if len(tokenizer) > config.vocab_size:
@@ -120,8 +122,7 @@ def load_tokenizer(model: str, root: Path) -> "PreTrainedTokenizerBase":
             f"text_model={model}: {source} has {len(tokenizer)} tokens, but its network has {config.vocab_size}; "
             "config.json and the tokenizer's files belong to different models"
         )
-    positions = getattr(config, "max_position_embeddings", tokenizer.model_max_length)
-    tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+    tokenizer.model_max_length = limit
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     return tokenizer
 

@@ -223,7 +223,7 @@ def holds_packed_flow(path: Path, shape: tuple[int, ...]) -> bool:
     """Whether a file is whole and holds packed flow of this shape (T, 2, H, W)."""
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)  # refuses a file that is shorter than it claims
-    except (OSError, ValueError, EOFError):
+    except Exception:  # see read_flow
         return False
     return stored.dtype == np.int8 and stored.shape == shape
 
@@ -246,11 +246,12 @@ def read_flow(path: str | os.PathLike, frames: int, window: slice) -> Tensor:
     """
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: not a readable npy file: {str(error).partition(chr(10))[0]}") from error
-    if stored.dtype == np.int8 and stored.ndim == 4 and stored.shape[1] == 2:
+    except Exception as error:
+        # The header is Python source, which numpy reads with half a dozen modules: any of their exceptions may come.
+        raise DataError(f"{path}: not a readable npy file: {str(error).partition(chr(10))[0][:160]}") from error
+    if stored.size and stored.dtype == np.int8 and stored.ndim == 4 and stored.shape[1] == 2:
         flow_T2HW, kind, unit = stored, np.int8, FLOW_LIMIT / _STORED_MAX
-    elif stored.dtype.kind == "f" and stored.ndim == 4 and stored.shape[2] == 2:
+    elif stored.size and stored.dtype.kind == "f" and stored.ndim == 4 and stored.shape[2] == 2:
         flow_T2HW, kind, unit = stored.transpose(3, 2, 0, 1), np.float32, 1.0
     else:
         raise DataError(

@@ -28,6 +28,7 @@ _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 _BUFFER_MODULES = ("numpy.core.numeric", "numpy._core.numeric")
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray)
 _SIMPLE_DTYPE = re.compile(r"[?biufc]\d{0,2}|[US]\d{1,6}")
+_ZIP_HEAD = b"PK\x03\x04"
 _LARGEST_KEY = 2**60  # larger whole numbers can be chosen to have one hash, which makes a dict of them a list
 # Extension codes and persistent ids name objects without going through find_class.
 _REFUSED_OPCODES = frozenset({"EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER"})
@@ -105,9 +106,6 @@ def load_tensors(path: str | os.PathLike) -> Any:
         # torch names a dozen exception types for damaged files, and explains at length how to switch the check off.
         detail = str(error).partition("\n")[0][:160]
         raise DataError(f"{path}: not a readable pt file of tensors ({type(error).__name__}: {detail})") from error
-
-
-_ZIP_HEAD = b"PK\x03\x04"
 
 
 class _RefusedError(Exception):
@@ -209,6 +207,12 @@ class _Unpickler(pickle._Unpickler):
         _check_keys(self.stack)
         super().load_frozenset()
 
+    def load_build(self) -> None:
+        if not isinstance(self.stack[-2], _Dtype | _Array):
+            raise ValueError("it sets the state of something else than an array")
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
     dispatch[pickle.SETITEM[0]] = load_setitem
     dispatch[pickle.SETITEMS[0]] = load_setitems
     dispatch[pickle.DICT[0]] = load_dict

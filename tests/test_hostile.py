@@ -392,6 +392,13 @@ def test_keys_are_texts_bytes_and_numbers_of_distinct_hashes(key, fine):
             safe_pickle.loads(data)
 
 
+@pytest.mark.parametrize("name", ["cnumpy\ndtype", "cbuiltins\nset", "cbuiltins\ncomplex", "cnumpy\nndarray"])
+def test_a_file_leaves_nothing_on_the_names_that_it_may_use(name):
+    with pytest.raises(DataError, match="it sets the state of something else than an array"):
+        safe_pickle.loads(name.encode() + b"\n}S'mark'\nI1\nsb.")
+    assert not hasattr(safe_pickle._Unpickler._dtype, "mark") and not hasattr(safe_pickle._Unpickler._set, "mark")
+
+
 def test_tuples_that_hold_one_another_are_fine_as_values():
     loaded = safe_pickle.loads(pickle.dumps({"a": tuples(60)}))
     assert loaded["a"][0] is loaded["a"][1]

@@ -8,8 +8,8 @@ from bss.datasets.imagetext import Post
 from bss.prepare import posts
 
 DESCRIPTION = """\
-TomBERT's files (github.com/jefferyYu/TomBERT): the lists train, dev and test (.tsv, .raw.tsv, .txt
-or .raw.txt) in twitter2015/ or directly in it, and the pictures in twitter2015_images/ or images/"""
+TomBERT's files (github.com/jefferyYu/TomBERT): the lists train, dev and test (.tsv, .raw.tsv,
+.txt or .raw.txt) in twitter2015/ or directly in it, and the pictures in twitter2015_images/ or images/"""
 
 _LIST_NAMES = {"train": "train.tsv", "val": "dev.tsv", "test": "test.tsv"}
 

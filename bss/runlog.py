@@ -311,6 +311,28 @@ def _score_row(num_samples: int) -> np.dtype:
     return np.dtype([("epoch", np.int64), ("similarity", *values), ("loss", *values), ("difficulty", *values)])
 
 
+_LOCKS: set[int] = set()  # descriptors of the folders that this process has locked
+
+
+def _forget_locks() -> None:
+    """In a forked process: a lock lasts as long as any copy of its descriptor is open.
+
+    A killed run's loader processes live on for seconds, and would keep the run from being continued.
+    """
+    while _LOCKS:
+        os.close(_LOCKS.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)
+
+
+def _unlock(descriptor: int) -> None:
+    if descriptor in _LOCKS:  # a fork has none
+        _LOCKS.remove(descriptor)
+        os.close(descriptor)
+
+
 def _locked(owner: object, path: Path) -> Callable[[], None]:
     """Lock a folder until the function that is returned is called, the owner is gone or the process ends, however."""
     try:
@@ -318,7 +340,8 @@ def _locked(owner: object, path: Path) -> Callable[[], None]:
     except ImportError:  # not on Windows
         return lambda: None
     descriptor = os.open(path, os.O_RDONLY)
-    unlock = weakref.finalize(owner, os.close, descriptor)
+    _LOCKS.add(descriptor)
+    unlock = weakref.finalize(owner, _unlock, descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -114,19 +114,21 @@ def test_runs_killed_at_twenty_random_moments_end_as_the_run_that_was_never_kill
     began = time.perf_counter()
     assert ended(started(arm, tmp_path / "timed")) == 0
     seconds = time.perf_counter() - began
-    kills = []
+    kills, runs = [], 0
     while len(kills) < 20:
-        out = tmp_path / f"try{len(kills)}"
+        out, runs = tmp_path / f"run{runs}", runs + 1
         for _ in range(draw.randint(1, 3)):
             moment = draw.uniform(0.0, 1.0) * seconds
             if ended(started(arm, out, workers=draw.choice([0, 2])), after=moment) == 0:
                 break
             kills.append((moment, where(out)))
+            if (out / "done").exists():  # killed between its last word and its end
+                break
         if not (out / "done").exists():
             assert ended(started(arm, out)) == 0
         assert_identical(whole, out)
     with capsys.disabled():
-        print(f"\n{arm}: {len(kills)} kills, all ends identical; seconds after the start -> (finished epochs, step):")
+        print(f"\n{arm}: {len(kills)} kills of {runs} runs, all ends identical; seconds -> (finished epochs, step):")
         print("  " + ", ".join(f"{moment:.2f} -> {place}" for moment, place in kills))
 
 

@@ -337,6 +337,22 @@ def training_state():
     return {"epoch": 3, "val": {"accuracy": {"all": 0.5}}, **{k: v.state_dict() for k, v in parts.items()}}
 
 
+def test_a_process_that_a_run_has_forked_does_not_keep_its_lock(tmp_path):
+    folder = RunFolder(tmp_path)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # like a loader's process that outlives a killed run
+        os.close(writer)
+        os.read(reader, 1)
+        os._exit(0)
+    folder.close()
+    RunFolder(tmp_path).close()
+    os.write(writer, b"x")
+    assert os.waitpid(child, 0)[1] == 0
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_checkpoint_of_everything_in_training_loads_with_weights_only(tmp_path):
     state = training_state()
     RunFolder(tmp_path).save_checkpoint("last.pt", state)

@@ -111,9 +111,10 @@ def test_a_killed_run_ends_as_the_run_that_was_never_killed(whole, tmp_path, arm
 @pytest.mark.parametrize("arm", kill_worker.ARMS)
 def test_runs_killed_at_twenty_random_moments_end_as_the_run_that_was_never_killed(whole, tmp_path, arm, capsys):
     draw = random.Random(f"moments {arm}")
-    began = time.perf_counter()
-    assert ended(started(arm, tmp_path / "timed")) == 0
-    seconds = time.perf_counter() - began
+    for out in (tmp_path / "warm", tmp_path / "timed"):  # the first start imports everything
+        began = time.perf_counter()
+        assert ended(started(arm, out)) == 0
+        seconds = time.perf_counter() - began
     kills, runs = [], 0
     while len(kills) < 20:
         out, runs = tmp_path / f"run{runs}", runs + 1

@@ -339,18 +339,20 @@ def training_state():
 
 def test_a_process_that_a_run_has_forked_does_not_keep_its_lock(tmp_path):
     folder = RunFolder(tmp_path)
-    reader, writer = os.pipe()
+    (wait, go), (heard, ready) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:  # like a loader's process that outlives a killed run
-        os.close(writer)
-        os.read(reader, 1)
+        os.close(go)
+        os.write(ready, b"x")
+        os.read(wait, 1)
         os._exit(0)
+    assert os.read(heard, 1) == b"x"  # the child runs, so it has closed its copy
     folder.close()
     RunFolder(tmp_path).close()
-    os.write(writer, b"x")
+    os.write(go, b"x")
     assert os.waitpid(child, 0)[1] == 0
-    os.close(reader)
-    os.close(writer)
+    for descriptor in (wait, go, heard, ready):
+        os.close(descriptor)
 
 
 def test_a_checkpoint_of_everything_in_training_loads_with_weights_only(tmp_path):

@@ -26,6 +26,7 @@ from bss.data import IndexedDataset, SeededViews, Splits
 from bss.errors import DataError, RunFolderError, TrainingError
 from bss.interrupts import Interrupts, leave_to_the_parent
 from bss.loops import ProgressBar, Totals, evaluate, random_state_kept, score_dataset, train_one_epoch
+from bss.methods import Method
 from bss.metrics import Metrics, rank_correlation
 from bss.recipe import Recipe, describe, flatten
 from bss.runlog import FollowerFolder, RunFolder, read_checkpoint
@@ -56,7 +57,15 @@ class Run:
     resume: bool = False
 
 
-def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recipe: Recipe, run: Run) -> dict[str, Any]:
+def fit(
+    model: nn.Module,
+    data: Splits,
+    sampler_class: type[OrderSampler],
+    recipe: Recipe,
+    run: Run,
+    *,
+    method: Method | None = None,
+) -> dict[str, Any]:
     """Train, choose the epoch, measure the test set, and leave everything in the run folder.
 
     An unfinished run of the same recipe and data in the folder is continued where its last checkpoint was made. On the
@@ -68,6 +77,7 @@ def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recip
         sampler_class: one of :mod:`bss.samplers`, built from ``recipe.schedule``.
         recipe: every number.
         run: folder, device and workers.
+        method: what else changes a training step, see :mod:`bss.methods`; None = joint training.
 
     Returns:
         The content of ``summary.json``: ``{"test": {"chosen": metrics, "last": metrics}, "chosen_epoch": int}``, and
@@ -90,9 +100,9 @@ def fit(model: nn.Module, data: Splits, sampler_class: type[OrderSampler], recip
         _say(f"{folder.path} holds a finished run: nothing to do")
         return distributed.from_main(folder.summary() if distributed.is_main() else None)
 
-    training = _Training(model, data, sampler, table, recipe, run, folder)
+    training = _Training(model, data, sampler, table, recipe, run, folder, method or Method())
     with Interrupts() as interrupts, _peers_may_have_ended(interrupts):
-        training.begin(interrupts, _config(data, sampler_class, recipe, run))
+        training.begin(interrupts, _config(data, sampler_class, method, recipe, run))
         with _closing(folder, data):
             while training.epoch < recipe.epochs:
                 training.run_epoch()
@@ -115,8 +125,9 @@ class _Training:
         recipe: Recipe,
         run: Run,
         folder: RunFolder | FollowerFolder,
+        method: Method,
     ):
-        self.data, self.recipe, self.run, self.folder = data, recipe, run, folder
+        self.data, self.recipe, self.run, self.folder, self.method = data, recipe, run, folder, method
         self.honest = data.val is not None
         self.watched_name = "val" if self.honest else "test"
         self.online = recipe.schedule.rescore == "online"
@@ -147,7 +158,7 @@ class _Training:
         recipe, folder = self.recipe, self.folder
         saved = distributed.from_main(folder.checkpoint() if distributed.is_main() else None)
         _say(f"{describe(recipe)}\n{_sizes(self.data)}\n{_plan(self.sampler, recipe)}\nrun folder: {folder.path}")
-        self.identity = _identity(self.data, self.sampler, recipe)
+        self.identity = _identity(self.data, self.sampler, self.method, recipe)
         if saved is None:
             if distributed.is_main():
                 folder.clear()
@@ -174,6 +185,7 @@ class _Training:
         self.scheduler.load_state_dict(saved["scheduler"])
         self.table.load_state_dict(saved["table"])
         self.order_log.load_state_dict(saved["order_log"])
+        self.method.load_state_dict(saved["method"])
         if not saved["step"]:
             return
         main = distributed.is_main()
@@ -204,6 +216,7 @@ class _Training:
             "scheduler": self.scheduler.state_dict(),
             "table": table,
             "order_log": self.order_log.state_dict(),
+            "method": self.method.state_dict(),
         }
         if middle:
             samples = distributed.total(torch.tensor(float(self.totals.samples), device=self.run.device))
@@ -231,6 +244,7 @@ class _Training:
                 self.totals = Totals(torch.zeros((), device=self.run.device, dtype=torch.float64))
             elif self.resumed_randomness is not None:
                 _set_random_states(self.resumed_randomness, self.run.device)
+            self.method.begin_epoch(epoch)
             trained = train_one_epoch(
                 self.trained_model,
                 self.train_loader,
@@ -238,6 +252,7 @@ class _Training:
                 fused_weight=recipe.fused_weight,
                 unimodal_weight=recipe.unimodal_weight,
                 table=self.table if self.online else None,
+                method=self.method,
                 totals=self.totals,
                 after_step=lambda totals: self._after_step(totals, began),
                 progress=f"epoch {epoch + 1}/{recipe.epochs}",
@@ -484,12 +499,13 @@ def _check_size(data: Splits, recipe: Recipe) -> None:
             raise DataError(f"the {name} list has {few}")
 
 
-def _identity(data: Splits, sampler: OrderSampler, recipe: Recipe) -> dict[str, Any]:
+def _identity(data: Splits, sampler: OrderSampler, method: Method, recipe: Recipe) -> dict[str, Any]:
     """What the two parts of a continued run must have in common, flat."""
     listed = hashlib.sha256("\0".join(data.names).encode() + data.labels_N.numpy().tobytes()).hexdigest()
     fixed = {name: value for name, value in flatten(recipe).items() if name not in MAY_CHANGE}
     parts = {"training samples": len(data.train), "validation samples": len(data.val or ())}
-    return {"sampler": type(sampler).__name__, **parts, "training list (hash)": listed[:12], **fixed}
+    kinds = {"sampler": type(sampler).__name__, "method": type(method).__name__}
+    return {**kinds, **parts, "training list (hash)": listed[:12], **fixed}
 
 
 def _refuse_difference(path: Path, saved: dict[str, Any], own: dict[str, Any]) -> None:
@@ -652,10 +668,13 @@ def _sizes(data: Splits) -> str:
     return text
 
 
-def _config(data: Splits, sampler_class: type[OrderSampler], recipe: Recipe, run: Run) -> dict[str, Any]:
+def _config(
+    data: Splits, sampler_class: type[OrderSampler], method: Method | None, recipe: Recipe, run: Run
+) -> dict[str, Any]:
     return {
         "recipe": asdict(recipe),
         "sampler": sampler_class.__name__,
+        "method": type(method).__name__ if method else None,
         "device": str(run.device) if run.device.type == "cpu" else torch.cuda.get_device_name(run.device),
         "workers": run.workers,
         "data_root": str(run.data_root),

@@ -18,10 +18,11 @@ from tqdm import tqdm
 from bss import distributed
 from bss.data import INDEX_KEY
 from bss.errors import TrainingError
+from bss.methods import Method
 from bss.metrics import Metrics, classification_metrics, head_logits
 from bss.models import Logits
 from bss.scores import ScoreTable
-from bss.scoring import check_choice, loss_of, similarity_of, tensors_of
+from bss.scoring import check_choice, head_losses, similarity_of, tensors_of, weighted_loss
 
 ScoringMode = Literal["calibrated", "batch", "eval", "train"]
 
@@ -60,11 +61,14 @@ def train_one_epoch(
     fused_weight: float = 1.0,
     unimodal_weight: float = 1.0,
     table: ScoreTable | None = None,
+    method: Method | None = None,
     totals: Totals | None = None,
     after_step: Callable[[Totals], None] | None = None,
     progress: str | None = None,
 ) -> Trained:
     """One pass of optimiser steps over the loader, with the loss ``w_f CE(fused) + w_u sum_m CE(unimodal_m)``.
+
+    A ``method`` may change the loss and the gradients; the table's scores stay those of the loss above.
 
     Args:
         model: maps a batch to Logits; may be wrapped in DistributedDataParallel.
@@ -73,26 +77,31 @@ def train_one_epoch(
         fused_weight: w_f.
         unimodal_weight: w_u.
         table: filled from the logits of this very forward (online scoring); the caller closes the epoch.
+        method: hooks into the step; None = joint training. The caller begins its epoch.
         totals: what the epoch has seen already, where it goes on in the middle; kept up to date.
         after_step: called after every step; what it raises ends the pass.
         progress: label of the progress bar; None = no bar.
     """
     device = _device_of(model)
     model.train()
+    method = method or Method()
     totals = totals or Totals(torch.zeros((), device=device, dtype=torch.float64))
     with ProgressBar(loader, progress, steps=totals.steps, samples=totals.samples) as bar:
         for batch in bar:
-            batch = _to_device(batch, device)
+            batch = method.before_forward(_to_device(batch, device))
             logits, target = _forward(model, batch)
-            unimodal = tensors_of(logits.unimodal)
-            losses = loss_of(logits.fused, unimodal, target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
+            losses = head_losses({"fused": logits.fused, **logits.unimodal}, target)
+            weights = {name: fused_weight if name == "fused" else unimodal_weight for name in losses}
+            loss_B = method.loss(losses, weights)
             optimizer.zero_grad(set_to_none=True)
-            losses.mean().backward()
+            method.backward(loss_B, losses, model)
+            method.after_backward(model, logits, target)
             optimizer.step()
             with torch.no_grad():
                 if table is not None:
-                    table.update(batch[INDEX_KEY], similarity=similarity_of(unimodal, space=table.space), loss=losses)
-                totals.loss += losses.sum()
+                    similarity = similarity_of(tensors_of(logits.unimodal), space=table.space)
+                    table.update(batch[INDEX_KEY], similarity=similarity, loss=weighted_loss(losses, weights))
+                totals.loss += loss_B.sum()
             totals.samples += len(target)
             totals.steps += 1
             bar.show(totals.loss, totals.samples)

@@ -1,11 +1,14 @@
 """Late fusion: one encoder and one head per modality, and a fusion head over all features."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from bss.seeding import seeded
+
+KEEP_KEY = "bss_keep"
+"""Key of a batch under which ``{modality: (B,) bool}`` says which samples keep that modality; see LateFusion."""
 
 
 class Logits(NamedTuple):
@@ -24,7 +27,8 @@ class LateFusion(nn.Module):
     """Encoders, unimodal heads and a fusion head; any number of modalities from two on.
 
     Batches are mappings from modality name to tensor, so the order of modalities cannot be confused. Names a batch
-    carries beside its modalities (label, index) are left alone.
+    carries beside its modalities (label, index) are left alone, but for :data:`KEEP_KEY`: where a sample does not keep
+    a modality, the features of that modality are zeros, for its own head and for the fusion.
 
     Source: the two-branch networks of the released code, e.g. CREMA-D/models/basic_model.py:10-44 (linear heads on
     pooled features, a linear head on their concatenation).
@@ -68,8 +72,8 @@ class LateFusion(nn.Module):
         self.heads = nn.ModuleDict({head: nn.Linear(dim, num_classes) for head, dim in dim_of_head.items()})
         self.fusion = fusion
 
-    def forward(self, batch: Mapping[str, Tensor]) -> Logits:
-        """Logits of all heads.
+    def encode(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Features of each modality, (B, D_m), with zeros where the batch says that a sample does not keep it.
 
         Raises:
             ValueError: the batch lacks a modality (both lists are named).
@@ -78,8 +82,19 @@ class LateFusion(nn.Module):
         if missing:
             raise ValueError(f"the batch has {sorted(batch)}, but the model needs {', '.join(missing)} as well")
         features_BD = {name: encoder(batch[name]) for name, encoder in self.encoders.items()}
+        for name, keep_B in batch.get(KEEP_KEY, {}).items():
+            # where, not a product: what is not finite must not come through
+            features_BD[name] = features_BD[name].where(keep_B.unsqueeze(1), 0.0)
+        return features_BD
+
+    def decode(self, features_BD: Mapping[str, Tensor]) -> Logits:
+        """Logits of all heads from the features of :meth:`encode`."""
         unimodal_BC = {name: self.heads[self.head_of[name]](features_BD[name]) for name in self.encoders}
         return Logits(fused=self.fusion(features_BD), unimodal=unimodal_BC)
+
+    def forward(self, batch: Mapping[str, Any]) -> Logits:
+        """Logits of all heads; see :meth:`encode`."""
+        return self.decode(self.encode(batch))
 
 
 def initialize(model: nn.Module, seed: int) -> nn.Module:

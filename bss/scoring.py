@@ -281,12 +281,20 @@ def loss_of(
     unimodal_weight: float,
 ) -> Tensor:
     """:func:`sample_loss` without the checks, which would wait for the device; for training loops."""
+    heads = {"fused": fused, **_named(unimodal)}
+    weights = {name: fused_weight if name == "fused" else unimodal_weight for name in heads}
+    return weighted_loss(head_losses(heads, target), weights)
 
-    def entropy(logits: Tensor) -> Tensor:
-        precise = logits if logits.dtype == torch.float64 else logits.float()
-        return functional.cross_entropy(precise, target, reduction="none")
 
-    return fused_weight * entropy(fused) + unimodal_weight * sum(entropy(z) for z in unimodal)
+def head_losses(heads: Mapping[str, Tensor], target: Tensor) -> dict[str, Tensor]:
+    """Cross entropy of every head, {name: (B,)} in float32 or better, from {name: (B, C)}; without checks."""
+    precise = {name: z if z.dtype == torch.float64 else z.float() for name, z in heads.items()}
+    return {name: functional.cross_entropy(z, target, reduction="none") for name, z in precise.items()}
+
+
+def weighted_loss(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """``sum_h w_h l_h``, (B,), over the heads of :func:`head_losses`."""
+    return sum(weights[name] * loss for name, loss in losses.items())
 
 
 def tensors_of(unimodal: Unimodal) -> list[Tensor]:

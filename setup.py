@@ -8,6 +8,7 @@ setup(
     description="Balance-aware sequence sampling for multimodal learning",
     license="MIT",
     packages=find_packages(include=["bss", "bss.*"]),
+    package_data={"bss": ["*.pyi"]},  # the public names, read when bss is imported
     python_requires=">=3.11",
     install_requires=[
         # torchaudio ends at 2.11 and refuses a torch built for another CUDA minor: the three move together.
@@ -21,6 +22,7 @@ setup(
         "soxr>=0.3.7",
         "pillow>=10.0",
         "tqdm>=4.65",
+        "lazy-loader>=0.3",
         "transformers>=4.45",
         "opencv-python-headless>=4.8",
         "av>=14.1",
@@ -33,7 +35,10 @@ setup(
             "hypothesis>=6.100",
             "librosa==0.11.0",  # what the spectrogram and the resampling are compared with
             "ruff==0.17.6",  # another release formats differently
+            "matplotlib==3.11.2",  # the report's figures
         ],
+        "tensorboard": ["tensorboard>=2.14"],  # --set tensorboard=true
+        "report": ["matplotlib>=3.8"],  # the figures of python -m bss compare and report
         # What examples/ shows and tests/test_integrations_*.py run; tested together with requirements.txt.
         "frameworks": ["lightning==2.6.6", "accelerate==1.15.0", "torchdata==0.11.0"],
     },

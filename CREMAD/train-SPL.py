@@ -6,12 +6,10 @@
 Data layout, commands and what differs from the released code: README.md in this folder.
 """
 
-from bss import cli
-from bss.engine import fit
-from bss.samplers import SelfPacedSampler
-from bss.tasks import cremad as task
+import bss
+from bss.recipes import cremad as recipes
 
 if __name__ == "__main__":
-    with cli.session(__doc__, __file__, task, task.SPL, task.SPL_OFFICIAL) as (recipe, run):
+    with bss.cli.session(__doc__, __file__, recipes.SPL, recipes.SPL_OFFICIAL) as (task, recipe, run):
         data = task.build_data(recipe, run.data_root)
-        fit(task.build_model(recipe, run.data_root), data, SelfPacedSampler, recipe, run)
+        bss.fit(task.build_model(recipe, run.data_root), data, bss.SelfPacedSampler, recipe, run)

@@ -6,12 +6,10 @@
 Data layout, commands and what differs from the released code: README.md in this folder.
 """
 
-from bss import cli
-from bss.engine import fit
-from bss.samplers import CurriculumSampler
-from bss.tasks import ks as task
+import bss
+from bss.recipes import ks as recipes
 
 if __name__ == "__main__":
-    with cli.session(__doc__, __file__, task, task.CL, task.CL_OFFICIAL) as (recipe, run):
+    with bss.cli.session(__doc__, __file__, recipes.CL, recipes.CL_OFFICIAL) as (task, recipe, run):
         data = task.build_data(recipe, run.data_root)
-        fit(task.build_model(recipe, run.data_root), data, CurriculumSampler, recipe, run)
+        bss.fit(task.build_model(recipe, run.data_root), data, bss.CurriculumSampler, recipe, run)

@@ -11,52 +11,9 @@ for epoch in range(epochs):
     table.synchronize()
 """
 
-from bss.data import IndexedDataset
-from bss.hooks import attach
-from bss.loops import score_dataset
-from bss.models import Logits
-from bss.pacing import (
-    exponential_pacing,
-    geometric_pacing,
-    linear_pacing,
-    logarithmic_pacing,
-    root_pacing,
-    step_pacing,
-)
-from bss.samplers import CurriculumSampler, RandomPacingSampler, SelfPacedSampler
-from bss.scores import ScoreTable
-from bss.scoring import (
-    curriculum_order,
-    difficulty,
-    min_max,
-    order_weights,
-    prediction_similarity,
-    sample_loss,
-    weighted_order,
-)
+import lazy_loader
+
+# The public names are listed in __init__.pyi; each is imported when it is first used, for PyTorch alone takes seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "CurriculumSampler",
-    "IndexedDataset",
-    "Logits",
-    "RandomPacingSampler",
-    "ScoreTable",
-    "SelfPacedSampler",
-    "attach",
-    "curriculum_order",
-    "difficulty",
-    "exponential_pacing",
-    "geometric_pacing",
-    "linear_pacing",
-    "logarithmic_pacing",
-    "min_max",
-    "order_weights",
-    "prediction_similarity",
-    "root_pacing",
-    "sample_loss",
-    "score_dataset",
-    "step_pacing",
-    "weighted_order",
-]

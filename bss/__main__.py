@@ -1,4 +1,7 @@
-"""``python -m bss prepare`` makes a data root out of what was published, ``python -m bss doctor`` checks one."""
+"""``python -m bss prepare`` makes a data root out of what was published, ``python -m bss doctor`` checks one.
+
+``python -m bss compare`` trains arms against each other, ``python -m bss report`` makes the page of runs that exist.
+"""
 
 import argparse
 import importlib
@@ -7,10 +10,10 @@ import sys
 import textwrap
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from bss import datasets
 from bss import prepare as preparation
-from bss.data import default_workers
 from bss.errors import BssError, DataError, DataNotFoundError, RecipeError
 
 STEMS = sorted(
@@ -39,20 +42,24 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments; None = those of the process.
 
     Returns:
-        0: all is well. 1: some files failed, or the doctor found an error. 2: the input cannot be worked with at all.
-        130: stopped by Ctrl-C.
+        0: all is well. 1: some files or runs failed, or the doctor found an error. 2: the input cannot be worked with
+        at all. 130: stopped by Ctrl-C.
     """
     flags = _parser().parse_args(argv)
     try:
-        if flags.workers < 0:
+        if flags.command != "report" and flags.workers is not None and flags.workers < 0:
             raise RecipeError(f"--workers must be at least 0, got {flags.workers}")
         if flags.command == "prepare":
             return _prepare(flags)
+        if flags.command in ("compare", "report"):
+            from bss.compare import command
+
+            return getattr(command, flags.command)(flags)
         from bss import doctor
 
         return doctor.run(flags.stem, flags.root, as_json=flags.json, workers=flags.workers)
     except KeyboardInterrupt:
-        ending = "; run it again to go on where it stopped" if flags.command == "prepare" else ""
+        ending = "; run it again to go on where it stopped" if flags.command in ("prepare", "compare") else ""
         print(f"stopped{ending}", file=sys.stderr)
         return 130
     except BssError as error:
@@ -67,7 +74,10 @@ def _prepare(flags: argparse.Namespace) -> int:
         flags.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"--out {flags.out} cannot be made: {error.strerror}") from error
-    failures = _module(flags.stem).prepare(flags.source, flags.out, workers=flags.workers)
+    from bss.data import default_workers
+
+    workers = default_workers() if flags.workers is None else flags.workers
+    failures = _module(flags.stem).prepare(flags.source, flags.out, workers=workers)
     if failures:
         print(f"{len(failures)} failures, listed above; what is whole stays, so mend them and run it again")
     return 1 if failures else 0
@@ -78,7 +88,7 @@ def _module(stem: str) -> ModuleType:
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = "Prepare a data set for training, and check it before a GPU hour is spent."
+    about = "Prepare and check a data set, compare ways to train on it, and report what came out."
     parser = _Parser(prog="python -m bss", description=about, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -109,9 +119,67 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in (prepare, doctor):
         command.add_argument(
-            "--workers", type=int, default=default_workers(), metavar="N", help="processes; 0: only this one"
+            "--workers", type=int, metavar="N", help="processes (default: one per core, at most 8); 0: only this one"
         )
+    _add_comparisons(commands)
     return parser
+
+
+def _add_comparisons(commands: Any) -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="train arms against each other and report",
+        description="Train every arm with every seed from the same weights and data, and write table.md, table.csv\n"
+        "and report.html into --out. The runs are in OUT/ARM/seedN. The same command goes on where it was stopped,\n"
+        "and trains nothing twice. Exit status: 0, 1 if runs failed, 2 if it cannot be done at all, 130 if stopped.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    compare.add_argument("task", help=f"{', '.join(STEMS)}, or a Python file like bss/tasks/cremad.py")
+    compare.add_argument(
+        "--arms", default="uniform,random-pacing,cl,spl,anti", metavar="A,B", help="names (default: %(default)s)"
+    )
+    compare.add_argument(
+        "--seeds", default="5", metavar="N", help="5 (default): seeds 0 to 4; 3,7: these two; 0-9: these ten"
+    )
+    compare.add_argument(
+        "--updates",
+        choices=("equal", "epochs"),
+        default="equal",
+        help="every arm gets the optimiser steps of uniform order (equal, the default), or the recipe's epochs",
+    )
+    compare.add_argument("--data-root", type=Path, required=True, metavar="DIR", help="the data set's folder")
+    compare.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default 1)")
+    compare.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto (default): all GPUs in turn; cpu; cuda:1"
+    )
+    compare.add_argument(
+        "--workers", type=int, metavar="N", help="processes per run that load data (default: the cores, shared)"
+    )
+    compare.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the task's CL recipe"
+    )
+
+    report = commands.add_parser(
+        "report",
+        help="make the page of runs that exist",
+        description="Make the tables and the page of runs that exist. Exit status: 0, 1 if folders were left out, 2\n"
+        "if the runs cannot be compared.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold some")
+
+    for command in (compare, report):
+        command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")
+        command.add_argument(
+            "--control",
+            default="",
+            metavar="A,B",
+            help="arms to compare with: the first with all, others with the arms whose epochs have their sizes "
+            "(default: uniform order, then random pacing)",
+        )
+        command.add_argument("--metric", default="accuracy", metavar="NAME", help="accuracy (default), macro_f1 or map")
 
 
 if __name__ == "__main__":

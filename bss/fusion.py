@@ -6,7 +6,6 @@ form is extended to more modalities is said at each class.
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -197,8 +196,6 @@ FUSIONS = {
     "adapter": AdapterFusion,
 }
 """Every fusion head by the name that a recipe gives it; the contract tests run over all of them."""
-
-FusionName = Literal["concat", "sum", "film", "gated", "cross-attention", "deep", "adapter"]
 
 
 def _checked_names(feature_dims: Mapping[str, int]) -> list[str]:

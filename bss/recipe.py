@@ -10,14 +10,14 @@ import re
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bss import pacing
+from bss.choices import Criterion, Information, Masking, Normalize, Order, Precision, ScoringMode, Similarity, Space
 from bss.errors import RecipeError, shown
-from bss.loops import ScoringMode
-from bss.scoring import Normalize, Order, Space
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Rescore = Literal["once", "pass", "online"] | int
 PacingName = Literal["root", "linear", "geometric", "logarithmic", "exponential", "step"]
@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How scores are made and how many samples an epoch sees; what all samplers have in common.
+    """How scores are made and how many samples an epoch sees; what all samplers have in common, and all of uniform.
 
     Attributes:
         pacing: shape of the growth, see :mod:`bss.pacing`.
@@ -41,10 +41,17 @@ class Schedule:
         mode: how a pass runs the network, see :func:`bss.score_dataset`.
         calibration_batches: batches that mode ``"calibrated"`` takes its BatchNorm statistics from.
         view: a pass looks at training samples through the ``"test"`` or the ``"train"`` transform.
+        similarity: of the modalities' ``"prediction"`` (the method) or of their ``"feature"`` (needs a pass, and
+            features of one length), see :mod:`bss.criteria`.
         space: similarity of ``"probability"`` or ``"logit"`` vectors.
+        information: the other score: the ``"loss"`` (the method), or the length of its ``"gradient"`` in the heads
+            (needs a pass), see :mod:`bss.criteria`.
+        criterion: the difficulty is made of ``"both"`` scores, of the ``"similarity"`` or of the ``"loss"`` (or
+            gradient) alone.
         normalize: ``"minmax"`` or ``"rank"`` scaling of both scores.
         history: weight of a sample's past score; 0 = newest only, none = cumulative mean, see
             :class:`bss.ScoreTable`.
+        class_balanced: every epoch and every batch keeps the class mix of the training set.
     """
 
     pacing: PacingName = "root"
@@ -57,9 +64,13 @@ class Schedule:
     mode: ScoringMode = "calibrated"
     calibration_batches: int = 8
     view: Literal["test", "train"] = "test"
+    similarity: Similarity = "prediction"
     space: Space = "probability"
+    information: Information = "loss"
+    criterion: Criterion = "both"
     normalize: Normalize = "minmax"
     history: float | None = 0.0
+    class_balanced: bool = False
 
     def __post_init__(self):
         _require(0 < self.start <= 1, "schedule.start", self.start, "a fraction in (0, 1]")
@@ -79,6 +90,16 @@ class Schedule:
             self.history,
             "in [0, 1), or none",
         )
+        if self.rescore == "online" and self.needs_features:
+            raise RecipeError(
+                "schedule.rescore=online scores the training forward's logits, but schedule.similarity=feature and "
+                "schedule.information=gradient need features: set schedule.rescore to pass, once or a number of epochs"
+            )
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether the scores are made of more than the logits, see :func:`bss.criteria.feature_scores`."""
+        return self.similarity == "feature" or self.information == "gradient"
 
     def pace(self, epoch: int) -> float:
         """Fraction of the training set in the given epoch (0-based, counted from the end of the warm-up)."""
@@ -95,25 +116,20 @@ class Schedule:
             return scheduled == 0
         return self.rescore == "pass" or scheduled % self.rescore == 0
 
-    def sampler_options(self, labels_N: Tensor) -> dict[str, Any]:
+    def sampler_options(self, labels_N: "Tensor") -> dict[str, Any]:
         """Keyword arguments for the sampler that this schedule belongs to."""
         return {
             "pacing": self.pace,
             "warmup_epochs": self.warmup_epochs,
-            "order": self.order,
             "normalize": self.normalize,
+            "criterion": self.criterion,
+            "labels": labels_N if self.class_balanced else None,
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurriculumSchedule(Schedule):
-    """CL, the heuristic sampler, and random pacing.
-
-    Attributes:
-        class_balanced: every subset keeps the class mix of the training set.
-    """
-
-    class_balanced: bool = False
+    """CL, the heuristic sampler, random pacing, and the mix."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -123,14 +139,14 @@ class CurriculumSchedule(Schedule):
                 "set schedule.warmup_epochs to 1 or more"
             )
 
-    def sampler_options(self, labels_N: Tensor) -> dict[str, Any]:
+    def sampler_options(self, labels_N: "Tensor") -> dict[str, Any]:
         """See :meth:`Schedule.sampler_options`."""
-        return {**super().sampler_options(labels_N), "labels": labels_N if self.class_balanced else None}
+        return {**super().sampler_options(labels_N), "order": self.order}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelfPacedSchedule(Schedule):
-    """SPL, the learning-based sampler.
+    """SPL, the learning-based sampler, and resampling.
 
     Attributes:
         floor: added to every weight, so that the most imbalanced sample stays drawable.
@@ -148,9 +164,10 @@ class SelfPacedSchedule(Schedule):
         _require(self.floor >= 0, "schedule.floor", self.floor, ">= 0")
         _require(self.temperature > 0, "schedule.temperature", self.temperature, "> 0")
 
-    def sampler_options(self, labels_N: Tensor) -> dict[str, Any]:
+    def sampler_options(self, labels_N: "Tensor") -> dict[str, Any]:
         """See :meth:`Schedule.sampler_options`."""
-        return {**super().sampler_options(labels_N), "floor": self.floor, "temperature": self.temperature}
+        options = {"order": self.order, "floor": self.floor, "temperature": self.temperature}
+        return {**super().sampler_options(labels_N), **options}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,17 +176,21 @@ class Recipe:
 
     Attributes:
         epochs: how often the sampler makes an order.
+        updates: optimiser steps after which the run ends, its last epoch cut short, whatever ``epochs`` says: samplers
+            with smaller epochs are then compared at equal cost. None = ``epochs`` counts.
         batch_size: samples per optimiser step, of all processes together.
         seed: of the initial weights, the orders, the augmentation and the validation split; in [0, 2**32).
         optimizer: ``"sgd"`` or ``"adam"``.
         lr: initial learning rate.
         momentum: of SGD.
         weight_decay: L2 penalty, added to the gradient (also for Adam, as released).
-        lr_step: epochs after which the learning rate is multiplied by ``lr_gamma``, again and again.
+        lr_step: epochs after which the learning rate is multiplied by ``lr_gamma``, again and again; with ``updates``
+            it falls at the first epoch that begins after the steps of so many epochs over all samples.
         lr_gamma: the factor.
         fused_weight: weight of the fused head in the loss.
         unimodal_weight: weight of each unimodal head in the loss.
-        prediction: what ``"all"`` in the metrics sums: the logits of ``"all"`` heads, or of the ``"unimodal"`` ones.
+        prediction: what ``"all"`` in the metrics sums: the logits of ``"all"`` heads, or of the ``"unimodal"`` ones;
+            ``"fused"``: the fused head's alone (for ``unimodal_weight=0``, where the others are not trained).
         tail: samples beyond the last whole batch of an epoch are left out; which ones is a random ``"draw"``, or always
             the ``"last"`` of the order (as released, where SPL's last are the most imbalanced).
         val_fraction: share of the training list that chooses the epoch (stratified, seeded). 0 measures the test set
@@ -179,6 +200,18 @@ class Recipe:
         checkpoint_minutes: save in the middle of an epoch too, when the last save is this old; 0 after every step, none
             only after epochs.
         sync_batchnorm: under torchrun, BatchNorm takes its statistics from all processes' parts of a batch (GPUs only).
+        precision: of the network's forward and backward. ``"fp32"``; ``"bf16"`` or ``"fp16"``: mixed (autocast), for
+            GPUs with tensor cores, and with a loss scale that avoids overflows in fp16. Weights, losses and scores are
+            float32 in any case.
+        channels_last: keep images and their convolutions' weights in the memory format NHWC; it changes the speed, and
+            results by rounding.
+        compile: run training steps through torch.compile; scoring and measuring stay as they are. The first steps take
+            a minute or more; results change by rounding.
+        imbalance_every: every so many epochs the modalities' contributions (Shapley values) are measured; 0 = never,
+            and no linear probes at the end either.
+        imbalance_masking: what stands for the features of a modality that is masked to measure contributions: their
+            ``"mean"`` over training samples, or ``"zero"``.
+        tensorboard: write the metrics of every epoch for TensorBoard too, into the run folder.
         schedule: the order.
     """
 
@@ -186,6 +219,7 @@ class Recipe:
     batch_size: int
     lr: float
     schedule: Schedule
+    updates: int | None = None
     seed: int = 42
     optimizer: Literal["sgd", "adam"] = "sgd"
     momentum: float = 0.9
@@ -194,24 +228,32 @@ class Recipe:
     lr_gamma: float = 0.1
     fused_weight: float = 1.0
     unimodal_weight: float = 1.0
-    prediction: Literal["all", "unimodal"] = "all"
+    prediction: Literal["all", "unimodal", "fused"] = "all"
     tail: Literal["draw", "last"] = "draw"
     val_fraction: float = 0.1
     missing: Literal["error", "drop"] = "error"
     overwrite: bool = False
     checkpoint_minutes: float | None = 10.0
     sync_batchnorm: bool = False
+    precision: Precision = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+    imbalance_every: int = 1
+    imbalance_masking: Masking = "mean"
+    tensorboard: bool = False
 
     def __post_init__(self):
         minutes = self.checkpoint_minutes
         _require(minutes is None or minutes >= 0, "checkpoint_minutes", minutes, ">= 0, or none")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, ">= 2 (BatchNorm needs two samples)")
+        _require(self.updates is None or self.updates >= 1, "updates", self.updates, ">= 1, or none")
         for name in ("epochs", "lr_step"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         _require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32 - 1")
         for name in ("momentum", "weight_decay", "lr_gamma", "fused_weight", "unimodal_weight"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
         _require(self.lr > 0, "lr", self.lr, "> 0")
+        _require(self.imbalance_every >= 0, "imbalance_every", self.imbalance_every, ">= 0")
         _require(0 <= self.val_fraction < 1, "val_fraction", self.val_fraction, "in [0, 1)")
 
 

@@ -16,14 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from bss.data import collate
 from bss.datasets import audiovisual, cremad, generate
 from bss.datasets.audiovisual import AudioVisual, frame_indices
 from bss.datasets.cremad import CLASSES, find_samples, read_list
 from bss.errors import DataError, DataNotFoundError
 from bss.prepare.cremad import write_wav_pkl
 from bss.seeding import seeded
-from bss.transforms import image
 from bss.transforms.audio import write_waveform_pickle
+from bss.transforms.views import whole
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
@@ -59,7 +60,7 @@ def root(tmp_path):
 
 
 def samples_of(clips, **options):
-    settings = dict(sample_rate=RATE, seconds=0.1, n_fft=16, hop_length=8, transform=image.test_transform(4))
+    settings = dict(sample_rate=RATE, seconds=0.1, n_fft=16, hop_length=8, view=whole)
     return AudioVisual(clips, **settings | options)
 
 
@@ -183,7 +184,7 @@ def test_the_audio_is_found_in_every_layout_in_use(root, place):
             path.write_bytes(pickle.dumps(array))
     clips, _ = find_samples(root, "train")
     assert [clip.audio for clip in clips] == [root / place.format(name) for name in NAMES]
-    assert samples_of(clips)[0]["audio"].shape == (800,)
+    assert samples_of(clips)[0]["audio"].waveform_T.shape == (100,)
 
 
 def test_a_decoded_waveform_is_preferred_and_the_wav_fills_the_gaps(root):
@@ -321,7 +322,7 @@ def test_the_spoken_and_written_digits_are_a_tree_that_trains(tmp_path):
     clips, dropped = find_samples(tmp_path, "train")
     assert not dropped and {clip.label for clip in clips} == set(range(6))
     sample = samples_of(clips, seconds=1.0)[0]
-    assert sample["audio"].shape == (8000,) and sample["visual"].shape == (3, 1, 4, 4)
+    assert 0 < len(sample["audio"].waveform_T) <= 8000 and len(sample["visual"].views) == 1
 
 
 # ------------------------------------------------------------------------------------------------- samples
@@ -330,28 +331,29 @@ def test_the_spoken_and_written_digits_are_a_tree_that_trains(tmp_path):
 def test_a_sample_holds_a_waveform_frames_and_the_label(root):
     sample = samples_of(find_samples(root, "train")[0], num_frames=2)[0]
     assert list(sample) == ["audio", "visual", "label"]
-    assert sample["audio"].shape == (800,) and sample["audio"].dtype == torch.float32
-    assert torch.equal(sample["audio"], torch.full((800,), 0.5))
-    assert sample["visual"].shape == (3, 2, 4, 4) and sample["visual"].dtype == torch.float32
+    assert sample["audio"].waveform_T.dtype == np.float32
+    assert sample["audio"].waveform_T.tolist() == [0.5] * 400
+    assert [view.pixels_HWC.shape for view in sample["visual"].views] == [(8, 8, 3)] * 2
     assert sample["label"] == 5 and type(sample["label"]) is int
 
 
 def test_clips_of_every_length_stack_into_a_batch(root):
     for name, samples in zip(NAMES, (1, 799, 5000), strict=True):
         put_wav(root / "AudioWAV" / f"{name}.wav", samples)
-    batch = next(iter(DataLoader(samples_of(find_samples(root, "train")[0]), batch_size=3)))
-    assert batch["audio"].shape == (3, 800) and batch["label"].tolist() == [5, 0, 1]
+    batch = next(iter(DataLoader(samples_of(find_samples(root, "train")[0]), batch_size=3, collate_fn=collate)))
+    assert batch["audio"]["waveform"].shape == (3, 800) and batch["audio"]["length"].tolist() == [1, 799, 800]
+    assert batch["label"].tolist() == [5, 0, 1]
 
 
 def test_wav_and_its_decoded_pickle_give_the_same_sample(root):
     path = root / "AudioWAV" / "1001_IEO_ANG_XX.wav"
     soundfile.write(path, 0.3 * np.random.default_rng(0).standard_normal(3000), 16000)
-    before = samples_of(find_samples(root, "train")[0])[0]["audio"]
+    before = samples_of(find_samples(root, "train")[0])[0]["audio"].waveform_T
     (root / "wav_pkl").mkdir()
     assert write_waveform_pickle(path, root / "wav_pkl" / "1001_IEO_ANG_XX.pkl", RATE)
     clips, _ = find_samples(root, "train")
     assert clips[0].audio.suffix == ".pkl"
-    assert torch.equal(before, samples_of(clips)[0]["audio"])
+    assert np.array_equal(before, samples_of(clips)[0]["audio"].waveform_T)
 
 
 def put_spectrograms(root, shapes):
@@ -389,7 +391,7 @@ def test_a_decoding_error_names_the_file_also_from_a_worker(root, workers):
     put(root / FRAME, JPEG[:-30])
     put(root / FRAME.replace("00002", "00001"), JPEG[:-30])
     with pytest.raises(DataError, match=r"1002_TIE_NEU_XX/0000\d\.jpg: a truncated or damaged image"):
-        list(DataLoader(samples, batch_size=3, num_workers=workers))
+        list(DataLoader(samples, batch_size=3, num_workers=workers, collate_fn=collate))
 
 
 @pytest.mark.parametrize(
@@ -434,10 +436,10 @@ def test_the_drawn_frame_is_the_one_that_is_shown(root):
         torchvision.io.write_png(grey, str(folder / f"0000{number}.png"))
         (folder / f"0000{number}.jpg").unlink()
     clips = find_samples(root, "train")[0]
-    samples = samples_of(clips, pick="drawn", transform=lambda frame: frame.float())
-    shown = {float(samples[0]["visual"].max()) for _ in range(30)}
-    assert shown == {100.0, 200.0}
-    assert float(samples_of(clips, pick="first", transform=lambda frame: frame.float())[0]["visual"].max()) == 100
+    samples = samples_of(clips, pick="drawn")
+    shown = {int(samples[0]["visual"].views[0].pixels_HWC.max()) for _ in range(30)}
+    assert shown == {100, 200}
+    assert samples_of(clips, pick="first")[0]["visual"].views[0].pixels_HWC.max() == 100
 
 
 def test_settings_that_make_no_sense_are_refused(root):
@@ -470,7 +472,7 @@ def test_the_sample_is_a_tree_of_the_real_layout(tmp_path):
         durations = [soundfile.info(clip.audio).frames for clip in clips]
         assert min(durations) >= 480 and max(durations) <= 1120
         assert soundfile.info(clips[0].audio).subtype == "PCM_16"
-        assert samples_of(clips)[0]["visual"].shape == (3, 1, 4, 4)
+        assert samples_of(clips)[0]["visual"].views[0].pixels_HWC.shape == (12, 12, 3)
 
 
 def test_no_actor_of_the_samples_test_list_is_in_its_training_list(tmp_path):
@@ -563,9 +565,7 @@ def test_a_file_that_breaks_when_it_is_read_is_named_with_its_row(tmp_path):
     clips, _ = cremad.find_samples(root, "train")
     frame = clips[4].frames[0]
     frame.write_bytes(frame.read_bytes()[:200])
-    data = AudioVisual(
-        clips, sample_rate=8000, seconds=0.2, n_fft=64, hop_length=32, transform=lambda image: image, pick="first"
-    )
+    data = AudioVisual(clips, sample_rate=8000, seconds=0.2, n_fft=64, hop_length=32, view=whole, pick="first")
     with pytest.raises(DataError, match=rf"{frame.name}.*train\.csv line 5\)"):
         data[4]
 
@@ -575,7 +575,7 @@ def test_a_stored_waveform_below_the_wanted_rate_is_refused(tmp_path):
     assert write_wav_pkl(root, sample_rate=4000) == []
     clips, _ = cremad.find_samples(root, "train")
     with pytest.raises(DataError, match="stored at 4000 Hz, but 8000 Hz are wanted"):
-        AudioVisual(clips, sample_rate=8000, seconds=0.2, n_fft=64, hop_length=32, transform=lambda image: image)
+        AudioVisual(clips, sample_rate=8000, seconds=0.2, n_fft=64, hop_length=32, view=whole)
 
 
 # ------------------------------------------------------------------------------------------- split by speaker

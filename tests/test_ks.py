@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from bss.data import collate
 from bss.datasets import audiovisual, ks
 from bss.datasets.ks import CLASSES, find_samples, read_list, read_samples
 from bss.errors import DataError, DataNotFoundError, RecipeError
@@ -189,8 +190,10 @@ def test_a_root_without_lists_says_where_it_looked(tmp_path):
 
 def test_the_default_sample_is_ten_seconds_and_three_frames(root):
     data = task.build_data(override(task.CL, ["val_fraction=0", "image_size=32"]), make_disjoint(root))
-    sample = data.train[0]
-    assert sample["audio"].shape == (354_000,) and sample["visual"].shape == (3, 3, 32, 32)
+    inputs = task.build_model(override(task.CL, ["width=4", "image_size=32"]), root).encoders
+    batch = collate([data.train[0]])
+    assert inputs["audio"].window(batch["audio"]).shape == (1, 354_000)
+    assert inputs["visual"].views(batch["visual"]).shape == (1, 3, 3, 32, 32)
     assert data.val is None and data.train.pick == "drawn" and data.test.pick == "spread"
 
 

@@ -29,7 +29,8 @@ FORBIDDEN = {
     "hooks": {"engine", "tasks", "recipe", "datasets", "cli", "integrations"},
     "doctor": {"engine", "samplers", "models", "encoders", "tasks", "recipe"},
     "engine": {"datasets", "tasks", "encoders", "cli"},
-    "recipe": {"engine", "datasets", "tasks", "samplers"},
+    "recipe": {"engine", "datasets", "tasks", "samplers", "recipes"},
+    "recipes": {"engine", "datasets", "tasks", "samplers", "loops", "models"},
 }
 
 
@@ -71,6 +72,7 @@ def test_every_folder_has_its_task_data_set_both_scripts_and_readme(stem):
     folder = next(script.parent for script in SCRIPTS if script.parent.name.lower() == stem)
     assert {"train-CL.py", "train-SPL.py", "README.md"} <= {path.name for path in folder.iterdir()}
     task = importlib.import_module(f"bss.tasks.{stem}")
+    importlib.import_module(f"bss.recipes.{stem}")
     importlib.import_module(f"bss.datasets.{stem}")
     importlib.import_module(f"bss.prepare.{stem}")
     for name in (
@@ -102,6 +104,15 @@ def test_importing_the_library_loads_nothing_heavy():
     code = f"import sys, bss, bss.doctor, bss.prepare, {modules}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", [*SCRIPTS, "-m"], ids=lambda path: "bss" if path == "-m" else path.parent.name)
+def test_help_does_not_wait_for_pytorch(command):
+    words = [sys.executable, "-X", "importtime", *(["-m", "bss"] if command == "-m" else [str(command)]), "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "--help" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "argparse" in imported and not imported & {"torch", "numpy"}
 
 
 def test_every_public_name_is_exported_and_documented():

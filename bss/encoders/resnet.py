@@ -1,13 +1,12 @@
 """ResNets for spectrograms (one channel) and frames (three channels, averaged over frames)."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet, ResNet50_Weights
 
+from bss import safe_pickle
 from bss.errors import DataError, DataNotFoundError, RecipeError
 
 
@@ -109,9 +108,9 @@ def resnet50_weights(weights: str, root: Path) -> dict[str, Tensor]:
             "Pass --set image_weights=FILE, imagenet (downloads torchvision's), or none (random weights)"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        detail = str(error).partition("\n")[0]
+        state = safe_pickle.load_tensors(path)
+    except DataError as error:
+        detail = str(error).removeprefix(f"{path}: ")
         raise DataError(f"image_weights={weights}: {path} is not a file of weights: {detail}") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DataError(f"image_weights={weights}: {path} holds no state dict, as torchvision writes it")

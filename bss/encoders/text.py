@@ -75,9 +75,9 @@ def text_encoder(model: str, root: Path, *, pool: Pool, pretrained: bool = True)
 
     config = load_config(model, root)
     if not pretrained:
-        return TextEncoder(AutoModel.from_config(config), pool=pool).float().train()
+        return TextEncoder(AutoModel.from_config(config, trust_remote_code=False), pool=pool).float().train()
     with readable_model(model, root) as source:
-        bert, report = AutoModel.from_pretrained(source, output_loading_info=True)
+        bert, report = AutoModel.from_pretrained(source, output_loading_info=True, trust_remote_code=False)
     if missing := sorted(key for key in report["missing_keys"] if not key.startswith("pooler.")):
         raise DataError(
             f"text_model={model}: the weights in {source} lack {len(missing)} tensors of a {type(bert).__name__}, the "

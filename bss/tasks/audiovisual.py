@@ -2,26 +2,25 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from bss.cache import Cache, cache_folder
 from bss.data import Splits
-from bss.datasets.audiovisual import AudioVisual, Clip
+from bss.datasets.audiovisual import AudioVisual, Clip, decoded_files, frame_kind, sound_kind
 from bss.encoders import resnet18
-from bss.errors import RecipeError
-from bss.fusion import FUSIONS, FusionName
+from bss.fusion import FUSIONS
 from bss.models import LateFusion, initialize
-from bss.recipe import Recipe
+from bss.recipes.audiovisual import AudioVisualRecipe
 from bss.seeding import seeded
 from bss.transforms.audio import LogSpectrogram
-from bss.transforms.image import test_transform, train_transform
+from bss.transforms.views import FrameViews, RandomView, RepeatToLength, whole
 
 RELEASED_KEYS = {
     "encoders.audio.resnet.": "audio_net.",
-    "encoders.visual.": "visual_net.",
+    "encoders.visual.resnet.": "visual_net.",
     "heads.audio.": "linear_a.",
     "heads.visual.": "linear_v.",
     "fusion.classifier.": "linear_last.",
@@ -30,45 +29,9 @@ RELEASED_KEYS = {
 :func:`bss.models.renamed`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AudioVisualRecipe(Recipe):
-    """A recipe with the numbers of a sound, some frames and their encoders.
-
-    Attributes:
-        sample_rate: Hz; audio at another rate is resampled.
-        seconds: length of the audio window; shorter clips are repeated, longer ones cut.
-        n_fft: STFT window in samples.
-        hop_length: STFT hop in samples.
-        fps: which ``Image-XX-FPS`` folder holds the frames.
-        num_frames: frames per sample, averaged after the encoder.
-        frames: training frames are ``"drawn"`` at random, or the ``"first"`` of the listing (as released).
-        image_size: pixels, height and width.
-        width: channels of the ResNets' first stage; 64 is ResNet-18.
-        fusion: the fused head.
-    """
-
-    sample_rate: int
-    seconds: float
-    n_fft: int = 512
-    hop_length: int = 353
-    fps: int = 1
-    num_frames: int = 1
-    frames: Literal["drawn", "first"] = "drawn"
-    image_size: int = 224
-    width: int = 64
-    fusion: FusionName = "concat"
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("sample_rate", "n_fft", "hop_length", "fps", "num_frames", "image_size", "width"):
-            if getattr(self, name) < 1:
-                raise RecipeError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if self.seconds * self.sample_rate < self.n_fft:
-            raise RecipeError(f"seconds={self.seconds:g} is shorter than one STFT window of {self.n_fft} samples")
-
-
 def build_splits(
     recipe: AudioVisualRecipe,
+    root: Path,
     classes: tuple[str, ...],
     *,
     train: Sequence[Clip],
@@ -76,7 +39,13 @@ def build_splits(
     test: Sequence[Clip],
     dropped: dict[str, list[str]],
 ) -> Splits:
-    """Data sets of the clips, with the recipe's views."""
+    """Data sets of the clips, with the recipe's views, and their cache."""
+    sounds, frames = sound_kind(recipe.sample_rate, round(recipe.sample_rate * recipe.seconds)), frame_kind()
+    cache, readers = None, {}
+    if recipe.cache is not None:
+        files = decoded_files([*train, *(val or ()), *test], recipe.num_frames if recipe.frames == "first" else None)
+        cache = Cache(cache_folder(recipe.cache, root), root, {sounds: files["sound"], frames: files["frames"]})
+        readers = {"read_sound": cache[sounds], "read_frame": cache[frames]}
 
     def dataset(members: Sequence[Clip], *, random_view: bool = False) -> AudioVisual:
         still = "first" if recipe.frames == "first" else "spread"
@@ -86,9 +55,10 @@ def build_splits(
             seconds=recipe.seconds,
             n_fft=recipe.n_fft,
             hop_length=recipe.hop_length,
-            transform=(train_transform if random_view else test_transform)(recipe.image_size),
+            view=RandomView() if random_view else whole,
             num_frames=recipe.num_frames,
             pick=recipe.frames if random_view else still,
+            **readers,
         )
 
     return Splits(
@@ -100,18 +70,23 @@ def build_splits(
         names=[clip.name for clip in train],
         classes=classes,
         dropped=dropped,
+        cache=cache,
     )
 
 
 def build_model(recipe: AudioVisualRecipe, num_classes: int) -> LateFusion:
-    """Two ResNet-18 with linear heads."""
+    """Two ResNet-18 with linear heads, which take waveforms and pictures of any length and size."""
+    window = RepeatToLength(round(recipe.sample_rate * recipe.seconds))
+    spectrogram = LogSpectrogram(n_fft=recipe.n_fft, hop_length=recipe.hop_length)
     with seeded("build", recipe.seed):  # layers draw weights as soon as they are made
         audio = resnet18(in_channels=1, width=recipe.width)
         visual = resnet18(in_channels=3, width=recipe.width)
         feature_dims = {"audio": audio.feature_dim, "visual": visual.feature_dim}
-        spectrogram = LogSpectrogram(n_fft=recipe.n_fft, hop_length=recipe.hop_length)
         model = LateFusion(
-            {"audio": nn.Sequential(OrderedDict(spectrogram=spectrogram, resnet=audio)), "visual": visual},
+            {
+                "audio": nn.Sequential(OrderedDict(window=window, spectrogram=spectrogram, resnet=audio)),
+                "visual": nn.Sequential(OrderedDict(views=FrameViews(recipe.image_size), resnet=visual)),
+            },
             FUSIONS[recipe.fusion](feature_dims, num_classes),
             num_classes,
             feature_dims=feature_dims,

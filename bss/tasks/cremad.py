@@ -1,53 +1,29 @@
 """CREMA-D: six emotions from speech and one face frame, two ResNet-18 from scratch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from bss.data import Splits, group_split
 from bss.datasets import cremad
 from bss.models import LateFusion
-from bss.recipe import CurriculumSchedule, SelfPacedSchedule
+from bss.recipes.cremad import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, CremadRecipe
 from bss.tasks import audiovisual, parts
+
+__all__ = [
+    "CL",
+    "CL_OFFICIAL",
+    "RELEASED_KEYS",
+    "SPL",
+    "SPL_OFFICIAL",
+    "build_data",
+    "build_model",
+    "sample_recipe",
+    "write_sample",
+]
 
 RELEASED_KEYS = audiovisual.RELEASED_KEYS
 TEST_SHARE = 0.1
 """Share of the actors that ``split="speaker"`` tests on; the published test list has a tenth of the clips."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CremadRecipe(audiovisual.AudioVisualRecipe):
-    """A recipe with the numbers of CREMA-D's data and encoders.
-
-    Attributes:
-        split: the ``"published"`` lists, in which all 91 actors are in training and test; or by ``"speaker"``: the same
-            clips dealt anew, a tenth of the actors (always the same ones) for the test, ``val_fraction`` of the others
-            for validation, so that no voice or face is in two parts.
-    """
-
-    sample_rate: int = 22050
-    seconds: float = 20.0
-    split: Literal["published", "speaker"] = "published"
-
-
-# Released CREMA-D/train-CL.py:21-46 (numbers), :217-218 (pacing); audio and frames CramedDataset.py:58-93. Loss weights
-# and the prediction without the fused head: train-CL.py:169 and its test function.
-CL = CremadRecipe(
-    epochs=120,
-    batch_size=32,
-    lr=0.01,
-    seed=42,
-    fused_weight=0.1,
-    unimodal_weight=0.9,
-    prediction="unimodal",
-    schedule=CurriculumSchedule(start=0.1, grow_epochs=40),
-)
-SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2))  # released CREMA-D/train-SPL.py:165-174
-
-# What the released scripts do where it differs from the method: see the table in CREMAD/README.md.
-_AS_RELEASED = {"val_fraction": 0.0, "tail": "last", "frames": "first"}
-CL_OFFICIAL = replace(CL, **_AS_RELEASED, schedule=replace(CL.schedule, mode="train", view="train"))
-SPL_OFFICIAL = replace(SPL, **_AS_RELEASED, schedule=replace(SPL.schedule, mode="train", view="train"))
 
 
 def build_data(recipe: CremadRecipe, root: Path) -> Splits:
@@ -65,7 +41,7 @@ def build_data(recipe: CremadRecipe, root: Path) -> Splits:
             train, val = _dealt(train, recipe.val_fraction, seed=recipe.seed)
     else:
         train, val = parts.carved(train, recipe, cremad.CLASSES)
-    return audiovisual.build_splits(recipe, cremad.CLASSES, train=train, val=val, test=test, dropped=dropped)
+    return audiovisual.build_splits(recipe, root, cremad.CLASSES, train=train, val=val, test=test, dropped=dropped)
 
 
 def _dealt(clips: list[cremad.Clip], share: float, *, seed: int) -> tuple[list[cremad.Clip], list[cremad.Clip]]:

@@ -1,21 +1,31 @@
 """NVGesture: 25 hand gestures from colour video, optical flow and depth video, three I3D with pretrained weights."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from bss.data import Splits
 from bss.datasets import nvgesture
-from bss.datasets.nvgesture import FlowWindow
-from bss.encoders.i3d import STEM, I3DEncoder, Pooling, load_i3d
-from bss.errors import DataNotFoundError, RecipeError
-from bss.fusion import FUSIONS, FusionName
+from bss.encoders.i3d import STEM, I3DEncoder, load_i3d
+from bss.errors import DataNotFoundError
+from bss.fusion import FUSIONS
 from bss.models import LateFusion, initialize
-from bss.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
+from bss.recipes.nvgesture import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, NVGestureRecipe
 from bss.seeding import seeded
 from bss.tasks import parts
-from bss.transforms.video import FlowInput, RGBInput
+
+__all__ = [
+    "CL",
+    "CL_OFFICIAL",
+    "RELEASED_KEYS",
+    "SPL",
+    "SPL_OFFICIAL",
+    "build_data",
+    "build_model",
+    "sample_recipe",
+    "write_sample",
+]
 
 RELEASED_KEYS = {
     "encoders.rgb.": "rgb_encoder.rgbmodel.",
@@ -30,85 +40,6 @@ RELEASED_KEYS = {
 """Prefix of our state-dict keys -> prefix in the released network (``fusion="concat"``)."""
 
 _CHANNELS = {"rgb": 3, "flow": 2, "depth": 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class NVGestureRecipe(Recipe):
-    """A recipe with the numbers of NVGesture's data and encoders.
-
-    Attributes:
-        frames_train: length of the random window in training.
-        frames_test: frames in tests and scoring passes; a clip has 80.
-        resize: pixels that frames are squeezed to, height and width, before the crop.
-        image_size: pixels of the crop: random in training, central else.
-        rgb_input: colour as ``"i3d"`` was trained on it (RGB in [-1, 1]), or ``"bgr_imagenet"``: BGR with ImageNet's
-            statistics (as released).
-        flow_input: flow cut to 20 pixels and in ``"unit"`` scaling, as I3D was trained on it, or in ``"pixels"`` (as
-            released).
-        flow_window: in training the flow shows the window that is ``"shared"`` by all streams, or the ``"whole"`` clip
-            (as released).
-        pooling: I3D's last feature map is averaged over the whole ``"clip"``, or over its ``"first"`` 8 positions in
-            time (as released), which are all of them for 64 frames and 8 of 10 for 80.
-        width: channels of I3D's first layer; 64 is I3D.
-        norm_momentum: weight of a batch in BatchNorm's running statistics.
-        rgb_weights: file of pretrained weights, under the data root or the working directory; ``none`` starts from
-            random ones.
-        flow_weights: the same for flow.
-        depth_weights: the same for depth; its first layer stays random (the file's is for three channels).
-        fusion: the fused head.
-    """
-
-    frames_train: int = 64
-    frames_test: int = 80
-    resize: int = 256
-    image_size: int = 224
-    rgb_input: RGBInput = "i3d"
-    flow_input: FlowInput = "unit"
-    flow_window: FlowWindow = "shared"
-    pooling: Pooling = "clip"
-    width: int = 64
-    norm_momentum: float = 0.01
-    rgb_weights: str | None = "rgb_imagenet.pt"
-    flow_weights: str | None = "flow_imagenet.pt"
-    depth_weights: str | None = "rgb_imagenet.pt"
-    fusion: FusionName = "concat"
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("frames_train", "frames_test", "resize", "image_size", "width"):
-            if getattr(self, name) < 1:
-                raise RecipeError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if self.image_size > self.resize:
-            raise RecipeError(f"image_size={self.image_size} is a crop of resize={self.resize} and cannot be larger")
-        if not 0 < self.norm_momentum <= 1:
-            raise RecipeError(f"norm_momentum must be in (0, 1], got {self.norm_momentum:g}")
-
-
-# Released NVGesture/train-CL.py:21-46 (numbers), :217-218 (pacing); video and flow dataset/nvGesture.py:76-139.
-# A batch is 2 clips, so the usual 8 batches would estimate BatchNorm's statistics from 16 clips, fewer than there are
-# classes. 16 batches are 32 clips; they are held in memory at 96 MB a clip, so more would cost gigabytes.
-CL = NVGestureRecipe(
-    epochs=120,
-    batch_size=2,
-    lr=0.01,
-    seed=42,
-    schedule=CurriculumSchedule(start=0.1, grow_epochs=40, calibration_batches=16),
-)
-SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2, calibration_batches=16))
-
-# What the released scripts do where it differs from the method: see the table in NVGesture/README.md.
-_AS_RELEASED = {
-    "val_fraction": 0.0,
-    "tail": "last",
-    "rgb_input": "bgr_imagenet",
-    "flow_input": "pixels",
-    "flow_window": "whole",
-    "pooling": "first",
-}
-_SCORING = {"mode": "train", "view": "train"}
-# NVGesture/train-CL.py:142-148: cosine of raw logits; NVGesture/train-SPL.py:165: weights without the floor.
-CL_OFFICIAL = replace(CL, **_AS_RELEASED, schedule=replace(CL.schedule, **_SCORING, space="logit"))
-SPL_OFFICIAL = replace(SPL, **_AS_RELEASED, schedule=replace(SPL.schedule, **_SCORING, floor=0.0))
 
 
 def build_data(recipe: NVGestureRecipe, root: Path) -> Splits:

@@ -1,7 +1,7 @@
 """Twitter15: what does a tweet with a picture say about one thing? A ResNet-50 and a BERT, both pretrained."""
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -12,9 +12,21 @@ from bss.encoders import text_encoder
 from bss.errors import DataError
 from bss.fusion import FUSIONS
 from bss.models import LateFusion
-from bss.recipe import CurriculumSchedule, SelfPacedSchedule
+from bss.recipes.twitter15 import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, Twitter15Recipe
 from bss.seeding import seeded
 from bss.tasks import imagetext
+
+__all__ = [
+    "CL",
+    "CL_OFFICIAL",
+    "RELEASED_KEYS",
+    "SPL",
+    "SPL_OFFICIAL",
+    "build_data",
+    "build_model",
+    "sample_recipe",
+    "write_sample",
+]
 
 RELEASED_KEYS = {
     "encoders.image.": "visual_net.",
@@ -25,48 +37,6 @@ RELEASED_KEYS = {
     "fusion.classifier.": "linear_last.",
 }
 """Our key prefixes -> those of the released ``ITNet`` (Twitter/models/basic_model.py:6-20)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Twitter15Recipe(imagetext.ImageTextRecipe):
-    """A recipe with the numbers of Twitter15.
-
-    Attributes:
-        fill_target: put the aspect term where the text has ``$T$``; false leaves the mark (which the released cleaning
-            makes the word "t"). A list without terms keeps its texts as they are.
-        use_target: the text model also sees the aspect term as a second text: [CLS] text [SEP] term [SEP]. The released
-            code never reads the term.
-    """
-
-    fill_target: bool = True
-    use_target: bool = False
-
-
-# Released Twitter/train-CL.py and train-SPL.py:24-36 (numbers), :187 (pictures), :199 (SGD); texts
-# dataset/twitter.py:85-87. Where the default differs from them: see the table in Twitter15/README.md.
-CL = Twitter15Recipe(
-    epochs=113,
-    batch_size=32,
-    lr=0.001,
-    seed=42,
-    image_size=384,
-    augment=False,
-    schedule=CurriculumSchedule(start=0.1, grow_epochs=40),
-)
-SPL = replace(CL, epochs=100, seed=0, schedule=SelfPacedSchedule(floor=1e-2))
-
-_AS_RELEASED = {
-    **imagetext.AS_RELEASED,
-    "fill_target": False,
-    "cleaning": "letters",
-    "max_words": 20,
-    "normalization": "none",
-}
-CL_OFFICIAL = replace(CL, **_AS_RELEASED, schedule=replace(CL.schedule, mode="train", view="train"))
-# Its scoring alone is in evaluation mode, and its sign is flipped: train-SPL.py:127-160.
-SPL_OFFICIAL = replace(
-    SPL, **_AS_RELEASED, schedule=replace(SPL.schedule, mode="eval", view="test", order="imbalanced_first")
-)
 
 
 def build_data(recipe: Twitter15Recipe, root: Path) -> Splits:

@@ -4,17 +4,17 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from bss.choices import Cleaning
 from bss.errors import BssError, DataError, DataNotFoundError, RecipeError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-Cleaning = Literal["none", "caption", "letters"]
 
 _CAPTION = str.maketrans("-/", "  ", ",.'!?\"()*#:;~")
 

@@ -9,7 +9,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,12 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
+from bss.choices import FlowInput, RGBInput
 from bss.errors import DataError
 from bss.transforms.audio import absence, read_head
 from bss.transforms.image import IMAGENET_MEAN, IMAGENET_STD
-
-RGBInput = Literal["i3d", "bgr_imagenet"]
-FlowInput = Literal["unit", "pixels"]
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".flv")
 """Suffixes of videos, compared in lower case."""

@@ -1,0 +1,5 @@
+"""Recipes: the numbers of each data set, ours and those of the released scripts, one module for each.
+
+They need no PyTorch, so that a script can say at once what it takes. To add one: a module here, and
+``bss/tasks/<stem>.py`` that builds the data and the network from it.
+"""

@@ -1,14 +1,18 @@
 """What a data set looks like to the engine, and the two wrappers that carry a sample's index along with it."""
 
+import math
 import os
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate, get_worker_info
 
+from bss.cache import Cache
 from bss.errors import DataError
 from bss.seeding import mixed_seed, seeded
 
@@ -20,7 +24,7 @@ INDEX_KEY = "bss_index"
 class Splits:
     """The parts of one data set, as a task hands them to :func:`bss.engine.fit`.
 
-    Every part returns dict samples: one tensor per modality and ``"label"`` (an int).
+    Every part returns dict samples: one tensor, or :class:`Content`, per modality and ``"label"`` (an int).
 
     Attributes:
         train: the training samples through the random training transform.
@@ -31,6 +35,7 @@ class Splits:
         names: name of every training sample, in the same order.
         classes: class names; a label is a position in this tuple.
         dropped: names left out because ``missing="drop"`` was asked for, by split.
+        cache: of the parts' decoded files, built before the training; None = there is none.
     """
 
     train: Dataset
@@ -41,12 +46,52 @@ class Splits:
     names: Sequence[str]
     classes: tuple[str, ...]
     dropped: dict[str, list[str]] = field(default_factory=dict)
+    cache: Cache | None = None
 
 
 def default_workers() -> int:
     """Processes that load or prepare data unless told otherwise: one for each core this process may use, at most 8."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, cores)
+
+
+class Content(ABC):
+    """What a sample holds in its own size, as it lies in memory: a batch is made of several by padding.
+
+    Nothing is copied before that, so a crop or a slice of a memory map costs its own bytes, once.
+    """
+
+    @classmethod
+    @abstractmethod
+    def batch(cls, contents: Sequence[Self]) -> dict[str, Tensor]:
+        """The contents of B samples as tensors, (B, ...) each; what is padded is zero."""
+
+
+def collate(samples: Sequence[Any]) -> Any:
+    """What a ``DataLoader`` makes of samples whose modalities may be :class:`Content`; its ``collate_fn``.
+
+    Returns:
+        For dict samples a dict: of each modality the tensors of :meth:`Content.batch`, anything else stacked as torch
+        does. For other samples what torch does.
+    """
+    if not isinstance(samples[0], Mapping):
+        return default_collate(samples)
+    batch = {}
+    for name, first in samples[0].items():
+        values = [sample[name] for sample in samples]
+        batch[name] = type(first).batch(values) if isinstance(first, Content) else default_collate(values)
+    return batch
+
+
+def batch_zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Zeros to write a batch into; in a loader's worker process they lie where the parent finds them without a copy.
+
+    What is not written to costs nothing here: the system hands out zeroed pages when they are first touched.
+    """
+    if get_worker_info() is None:
+        return torch.from_numpy(np.zeros(shape, str(dtype).removeprefix("torch.")))
+    storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)  # as torch's own collate does
+    return torch.empty(0, dtype=dtype).set_(storage, 0, tuple(shape))
 
 
 class IndexedDataset(Dataset):
@@ -69,14 +114,43 @@ class IndexedDataset(Dataset):
     def __getitem__(self, index: int) -> Any:
         return _with_index(index, self.dataset[index])
 
+    @property
+    def random_views(self) -> bool:
+        """Whether a sample may be another one at its next access: False only where the data set says so."""
+        return getattr(self.dataset, "random_views", True)
+
     def __getitems__(self, indices: list[int]) -> list[Any]:
-        fetch = getattr(self.dataset, "__getitems__", None)
-        samples = fetch(indices) if fetch else [self.dataset[index] for index in indices]
+        samples = _samples(self.dataset, indices)
         return [_with_index(index, sample) for index, sample in zip(indices, samples, strict=True)]
+
+
+def _samples(dataset: Dataset, indices: list[int]) -> list[Any]:
+    fetch = getattr(dataset, "__getitems__", None)
+    return fetch(indices) if fetch else [dataset[index] for index in indices]
 
 
 def _with_index(index: int, sample: Any) -> Any:
     return {**sample, INDEX_KEY: index} if isinstance(sample, dict) else (index, sample)
+
+
+class Variants(Dataset):
+    """A data set in which ``index + N * variant`` is the sample of that index again, for any variant >= 0.
+
+    Around it, :class:`IndexedDataset` hands out that number and :class:`SeededViews` gives every variant a view of its
+    own.
+
+    Args:
+        dataset: map-style, of N samples.
+    """
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index % len(self.dataset)]
 
 
 class SeededViews(Dataset):
@@ -86,7 +160,8 @@ class SeededViews(Dataset):
     the samples or on what else draws random numbers, and a resumed run needs no worker state.
 
     Args:
-        dataset: map-style data set whose random transform draws from torch's default CPU generator.
+        dataset: map-style data set whose random transform draws from torch's default CPU generator. One that has an
+            attribute ``random_views`` = False draws nothing, and its batches are fetched as they are.
         seed: in [0, 2**32).
         purpose: sets different uses of one seed apart.
     """
@@ -103,6 +178,11 @@ class SeededViews(Dataset):
         epoch, index = key
         with seeded(self.purpose, self.seed, epoch, index):
             return self.dataset[index]
+
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[Any]:
+        if getattr(self.dataset, "random_views", True):
+            return [self[key] for key in keys]
+        return _samples(self.dataset, [index for _, index in keys])
 
 
 def stratified_split(

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bss.errors import DataError
-from bss.seeding import seeded
 from bss.transforms import audio, image
 from bss.transforms.audio import LogSpectrogram, fit_length, read_audio, read_waveform
 
@@ -398,27 +397,6 @@ def test_the_test_view_squeezes_and_does_not_crop():
     frame[:, :, 6:] = 255
     view = image.test_transform(4)(frame)
     assert (view[..., :2] < 0).all() and (view[..., 2:] > 0).all()
-
-
-def test_the_train_view_is_a_function_of_the_default_generators_state():
-    frame = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
-    transform = image.train_transform(8)
-    views = []
-    for epoch in (0, 0, 1):
-        np.random.seed(epoch)  # noise from elsewhere
-        with seeded("view", 0, epoch):
-            views.append(transform(frame))
-    assert views[0].shape == (3, 8, 8) and views[0].dtype == torch.float32
-    assert torch.equal(views[0], views[1]) and not torch.equal(views[0], views[2])
-
-
-def test_the_train_view_flips_half_of_the_time():
-    frame = torch.zeros(3, 8, 8, dtype=torch.uint8)
-    frame[:, :, :] = torch.arange(8, dtype=torch.uint8) * 30
-    transform = image.train_transform(8)
-    with seeded("flip", 0):
-        flipped = sum(bool(view[0, 0, 0] > view[0, 0, -1]) for view in (transform(frame) for _ in range(200)))
-    assert 70 <= flipped <= 130
 
 
 def test_the_header_checks_know_what_they_look_at():

@@ -6,13 +6,13 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torchvision.io import decode_image
 from torchvision.transforms import v2
 
+from bss.choices import Interpolation, Normalization
 from bss.errors import DataError
 from bss.transforms.audio import absence
 
@@ -27,9 +27,6 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """Per channel, RGB in [0, 1]."""
-
-Normalization = Literal["imagenet", "clip", "none"]
-Interpolation = Literal["bilinear", "bicubic"]
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Suffixes of frames, compared in lower case."""
@@ -135,22 +132,6 @@ def _claimed_pixels(data: bytes, path: str | os.PathLike) -> int:
     except (OSError, SyntaxError, ValueError) as error:
         detail = str(error).partition(" <")[0]
         raise DataError(f"{path}: a truncated or damaged image: {detail}") from error
-
-
-def train_transform(size: int) -> v2.Transform:
-    """Random view for training: (3, H, W) uint8 -> (3, size, size) float32, normalised.
-
-    A random crop of 8 to 100 % of the area resized to ``size`` pixels, flipped half of the time (released
-    code, CREMA-D/dataset/CramedDataset.py:72-77). It draws from torch's default CPU generator only, see
-    :func:`bss.seeding.seeded`.
-    """
-    return v2.Compose(
-        [
-            v2.RandomResizedCrop((size, size), scale=(0.08, 1.0), antialias=True),
-            v2.RandomHorizontalFlip(),
-            *_normalised(),
-        ]
-    )
 
 
 def test_transform(

@@ -7,10 +7,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from bss.scoring import Normalize, Space, Unimodal, check_choice, difficulty, loss_of, similarity_of, tensors_of
+from bss.choices import Criterion, Normalize, Space
+from bss.scoring import Unimodal, check_choice, difficulty, loss_of, similarity_of, tensors_of
 
 NEVER = -1
 """``ScoreTable.age`` of a sample that has not been scored yet."""
+
+OPEN_ROWS = ("open_sums", "open_counts")
+"""What of ``ScoreTable.state_dict()`` is this process's part of the open epoch; all parts together are their sum."""
+
+_VERSION = 2
+"""Of the state dict. Version 1 kept sums and counts of the open epoch in one tensor."""
 
 
 class ScoreTable:
@@ -65,9 +72,10 @@ class ScoreTable:
         self.loss = torch.full((num_samples,), torch.nan)
         self.age = torch.full((num_samples,), NEVER, dtype=torch.int32)
         self._rounds = torch.zeros(num_samples, dtype=torch.int32)  # closed epochs that scored the sample
-        # Rows of the open epoch: sum of similarities, sum of losses, how many finite scores, how many others. In
-        # float64 the sums are exact enough not to depend on the order in which scatter-adds or ranks arrive.
-        self._open = torch.zeros(4, num_samples, dtype=torch.float64)
+        # Of the open epoch. Sums of similarities and of losses: in float64 they are exact enough not to depend on the
+        # order in which scatter-adds or ranks arrive. Numbers of finite scores and of others.
+        self._open_sums = torch.zeros(2, num_samples, dtype=torch.float64)
+        self._open_counts = torch.zeros(2, num_samples, dtype=torch.int32)
         self._touched = False
 
     @property
@@ -87,7 +95,7 @@ class ScoreTable:
 
     def to(self, device: torch.device | str) -> "ScoreTable":
         """Move the table; returns itself."""
-        for name in ("similarity", "loss", "age", "_rounds", "_open"):
+        for name in ("similarity", "loss", "age", "_rounds", "_open_sums", "_open_counts"):
             setattr(self, name, getattr(self, name).to(device))
         return self
 
@@ -149,10 +157,11 @@ class ScoreTable:
             )
         if not self._touched and self.device != similarity.device:
             self.to(similarity.device)
+        index = index.to(self.device, non_blocking=True)
         rows = torch.stack((similarity.detach(), loss.detach())).to(self.device, torch.float64)
         finite = rows.isfinite().all(dim=0)
-        rows = torch.cat((rows.where(finite, 0.0), torch.stack((finite, ~finite)).double()))
-        self._open.index_add_(1, index.to(self.device, non_blocking=True), rows)
+        self._open_sums.index_add_(1, index, rows.where(finite, 0.0))
+        self._open_counts.index_add_(1, index, torch.stack((finite, ~finite)).to(torch.int32))
         self._touched = True
 
     def synchronize(self) -> None:
@@ -162,11 +171,14 @@ class ScoreTable:
         a warning. Without an update since the last call, on any rank, only a collective takes place.
         """
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            dist.all_reduce(self._open)
+            both = torch.cat((self._open_sums, self._open_counts.double()))
+            dist.all_reduce(both)
+            self._open_sums.copy_(both[:2])
+            self._open_counts.copy_(both[2:])
             self._touched = True
         if not self._touched:
             return
-        count, rejected = self._open[2], self._open[3]
+        count, rejected = self._open_counts
         seen = count > 0
         bad = ((rejected > 0) & ~seen).nonzero().squeeze(1).tolist()
         if bad:
@@ -177,19 +189,19 @@ class ScoreTable:
             )
         if bad or seen.any():
             past = self._weight_of_the_past()
-            for name, total in (("similarity", self._open[0]), ("loss", self._open[1])):
+            for name, total in zip(("similarity", "loss"), self._open_sums, strict=True):
                 old = getattr(self, name)
                 setattr(self, name, torch.where(seen, _blend(old, total / count, past), old))
             self._rounds = self._rounds + seen  # not in place: a state_dict that was handed out stays as it was
             self.age = torch.where(seen, 0, self.age + (self.age != NEVER)).to(torch.int32)
-        self._open.zero_()
+        self._clear_open()
         self._touched = False
 
-    def difficulty(self, *, normalize: Normalize = "minmax") -> Tensor:
+    def difficulty(self, *, normalize: Normalize = "minmax", criterion: Criterion = "both") -> Tensor:
         """Difficulty of every sample, (N,) float32 in [0, 2] on the table's device; small = balanced.
 
         Scaled over the samples that have a score; those without one get the median, so that they neither lead nor
-        trail. An empty table gives zeros: every sample alike.
+        trail. An empty table gives zeros: every sample alike. For the arguments see :func:`bss.difficulty`.
 
         Raises:
             ValueError: the epoch is still open (:meth:`synchronize` was not called).
@@ -201,7 +213,7 @@ class ScoreTable:
         seen = self.age != NEVER
         values = torch.zeros_like(self.loss)
         if seen.any():
-            known = difficulty(self.similarity[seen], self.loss[seen], normalize=normalize)
+            known = difficulty(self.similarity[seen], self.loss[seen], normalize=normalize, criterion=criterion)
             values[seen] = known
             values[~seen] = known.median()
         return values
@@ -209,7 +221,7 @@ class ScoreTable:
     def state_dict(self) -> dict:
         """Everything, this rank's open epoch included. Tensors are references: the open epoch's rows go on changing."""
         return {
-            "version": 1,
+            "version": _VERSION,
             "num_samples": self.num_samples,
             "momentum": self.momentum,
             "fused_weight": self.fused_weight,
@@ -219,7 +231,8 @@ class ScoreTable:
             "loss": self.loss,
             "age": self.age,
             "rounds": self._rounds,
-            "open": self._open,
+            "open_sums": self._open_sums,
+            "open_counts": self._open_counts,
             "touched": self._touched,
         }
 
@@ -230,7 +243,7 @@ class ScoreTable:
             ValueError: the state belongs to a table of another size, momentum or loss weights (named).
         """
         for name in ("version", "num_samples", "momentum", "fused_weight", "unimodal_weight", "space"):
-            own = 1 if name == "version" else getattr(self, name)
+            own = _VERSION if name == "version" else getattr(self, name)
             if state.get(name) != own:
                 raise ValueError(
                     f"the saved ScoreTable has {name}={state.get(name)!r}, this one {own!r}; "
@@ -239,7 +252,8 @@ class ScoreTable:
         for name in ("similarity", "loss", "age"):
             setattr(self, name, state[name].clone().to(self.device))
         self._rounds = state["rounds"].clone().to(self.device)
-        self._open = state["open"].clone().to(self.device)
+        self._open_sums = state["open_sums"].clone().to(self.device)
+        self._open_counts = state["open_counts"].clone().to(self.device)
         self._touched = state["touched"]
 
     def forget_open(self) -> None:
@@ -247,7 +261,11 @@ class ScoreTable:
 
         For processes that continue a run: the saved sums of the open epoch are one process's to carry.
         """
-        self._open.zero_()
+        self._clear_open()
+
+    def _clear_open(self) -> None:
+        self._open_sums.zero_()
+        self._open_counts.zero_()
 
     def _weight_of_the_past(self) -> Tensor:
         """(N,) float64: what share of a blended score the old value keeps; 0 for a sample's first score."""

@@ -17,20 +17,16 @@ argument that selects it says so.
 import heapq
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bss.choices import Criterion, Normalize, Order, Space
 from bss.seeding import generator
 
 Unimodal = Mapping[str, Tensor] | Sequence[Tensor]
 """Unimodal logits: modality name -> (N, C), or just the tensors."""
-
-Space = Literal["probability", "logit"]
-Normalize = Literal["minmax", "rank"]
-Order = Literal["balanced_first", "imbalanced_first"]
 
 
 def prediction_similarity(unimodal: Unimodal, *, space: Space = "probability") -> Tensor:
@@ -82,6 +78,68 @@ def sample_loss(
     return loss_of(fused, tensors_of(unimodal), target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
 
 
+def feature_similarity(features: Mapping[str, Tensor]) -> Tensor:
+    """How alike the modalities' features are, per sample: the mean over all pairs m < n of their cosine.
+
+    A cosine needs one space, so all features must have the same length, as in the paper's networks. Nothing is
+    projected or padded to make them comparable: the number would then be one of the projection. Where lengths differ,
+    the heads' outputs are the common space: :func:`prediction_similarity`, with ``space="logit"`` for the raw ones.
+
+    Source: appendix A, table 1 of the paper (arXiv 2501.01470 v1), criterion cos(e_u, e_v).
+
+    Args:
+        features: modality name -> (N, D), as from :meth:`bss.models.LateFusion.encode`; two modalities or more.
+
+    Returns:
+        (N,) in [-1, 1]; 0 where a feature is all zeros.
+
+    Raises:
+        ValueError: fewer than two modalities, lengths that differ (named), or non-finite features (their rows are
+            named).
+    """
+    if len(features) < 2:
+        raise ValueError(f"at least two modalities are needed, got {list(features) or 'none'}")
+    shapes = {name: tuple(values.shape) for name, values in features.items()}
+    if len(set(shapes.values())) > 1 or any(len(shape) != 2 for shape in shapes.values()):
+        raise ValueError(
+            f"features of all modalities must be (samples, D) with one D, got {shapes}: where lengths differ, compare "
+            "the predictions (prediction_similarity)"
+        )
+    for name, values in features.items():
+        _refuse(f"features of {name!r}", ~values.isfinite().all(dim=1), None, "must be finite")
+    return similarity_of(tensors_of(features), space="logit")
+
+
+def gradient_magnitude(logits: Tensor, target: Tensor, features: Tensor) -> Tensor:
+    """Length of every sample's own cross-entropy gradient in the weights of a linear head: ``||p - y|| ||f||``.
+
+    For ``z = W f + b`` the gradient of CE(z, y) is the outer product ``(softmax z - onehot y) f^T`` in W, so its
+    Frobenius norm needs no backward pass and no batch of one.
+
+    Source: appendix A, table 1 of the paper (arXiv 2501.01470 v1) names the criterion. The released forerunner sums the
+    norms over all parameter tensors from one backward pass per sample; the last layer's is the part that has a closed
+    form and does not depend on the encoders' depth.
+
+    Args:
+        logits: of the head, (N, C).
+        target: class ids, (N,) integers in [0, C).
+        features: what the head is applied to, (N, D).
+
+    Returns:
+        (N,), >= 0.
+
+    Raises:
+        ValueError: shapes, lengths or class ids that do not fit, or non-finite logits or features (their rows are
+            named).
+    """
+    _check_head("logits", logits)
+    target = _checked_target(target, logits.shape)
+    if features.ndim != 2 or len(features) != len(logits):
+        raise ValueError(f"features must be ({len(logits)}, D), got {tuple(features.shape)}")
+    _refuse("features", ~features.isfinite().all(dim=1), None, "must be finite")
+    return gradient_of(logits, target, features)
+
+
 def min_max(values: Tensor) -> Tensor:
     """Rescale (N,) linearly to [0, 1]; all-equal values give zeros, so that a constant term drops out.
 
@@ -114,13 +172,17 @@ def rank_fraction(values: Tensor) -> Tensor:
     return smaller.to(values.dtype) / max(len(values) - 1, 1)
 
 
-def difficulty(similarity: Tensor, loss: Tensor, *, normalize: Normalize = "minmax") -> Tensor:
+def difficulty(
+    similarity: Tensor, loss: Tensor, *, normalize: Normalize = "minmax", criterion: Criterion = "both"
+) -> Tensor:
     """How imbalanced every sample is: ``d_i = (1 - scaled s_i) + scaled l_i``; small = balanced.
 
     Args:
-        similarity: (N,), from :func:`prediction_similarity`.
-        loss: (N,), from :func:`sample_loss`.
+        similarity: (N,), from :func:`prediction_similarity` or :func:`feature_similarity`.
+        loss: (N,), from :func:`sample_loss` or :func:`gradient_magnitude`.
         normalize: ``"minmax"`` (the method, :func:`min_max`) or ``"rank"`` (:func:`rank_fraction`), over all N.
+        criterion: ``"both"`` (the method), or one term by itself: ``"similarity"`` is ``2 (1 - scaled s_i)``,
+            ``"loss"`` is ``2 scaled l_i``; doubled, so that weights made of one term spread as far as those of two.
 
     Returns:
         (N,) in [0, 2].
@@ -129,11 +191,14 @@ def difficulty(similarity: Tensor, loss: Tensor, *, normalize: Normalize = "minm
         ValueError: lengths that differ, or non-finite entries (named).
     """
     check_choice("normalize", normalize, Normalize)
+    check_choice("criterion", criterion, Criterion)
     if similarity.shape != loss.shape:
         raise ValueError(f"similarity {tuple(similarity.shape)} and loss {tuple(loss.shape)} must have the same length")
     scale = min_max if normalize == "minmax" else rank_fraction
     similarity, loss = _checked_vector("similarity", similarity), _checked_vector("loss", loss)
-    return (1 - scale(similarity)) + scale(loss)
+    if criterion == "both":
+        return (1 - scale(similarity)) + scale(loss)
+    return 2 * scale(loss) if criterion == "loss" else 2 * (1 - scale(similarity))
 
 
 def order_weights(difficulty: Tensor, *, floor: float = 1e-2, order: Order = "balanced_first") -> Tensor:
@@ -182,9 +247,25 @@ def curriculum_order(difficulty: Tensor, *, order: Order = "balanced_first", lab
         return ranking
     if labels.shape != difficulty.shape or labels.is_floating_point():
         raise ValueError(f"labels must be {len(difficulty)} integers, got {tuple(labels.shape)} {labels.dtype}")
-    _, members, sizes = labels.to(ranking.device)[ranking].unique(return_inverse=True, return_counts=True)
-    by_class = ranking[torch.argsort(members, stable=True)]
-    return by_class[torch.tensor(_proportional_order(sizes.tolist()), device=ranking.device)]
+    return class_balanced(ranking, labels)
+
+
+def class_balanced(order: Tensor, labels: Tensor) -> Tensor:
+    """The same samples with the classes interleaved, each class's samples among themselves as they were.
+
+    Every prefix of k samples holds k times the class's share of the order, within one sample, so every window (a batch)
+    does within two.
+
+    Args:
+        order: (K,) int64, indices into ``labels``; repeats are fine.
+        labels: (N,) integers.
+
+    Returns:
+        (K,) int64.
+    """
+    _, members, sizes = labels.to(order.device)[order].unique(return_inverse=True, return_counts=True)
+    by_class = order[torch.argsort(members, stable=True)]
+    return by_class[torch.tensor(_proportional_order(sizes.tolist()), device=order.device)]
 
 
 def weighted_order(weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
@@ -233,6 +314,43 @@ def race_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = No
     return order[:k]
 
 
+def weighted_draws(weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
+    """Draw k times from N samples WITH replacement, with probability proportional to the weight.
+
+    What ``torch.utils.data.WeightedRandomSampler`` does, for any N and as a pure function of its arguments.
+
+    Args:
+        weights: (N,), finite, >= 0, not all 0. Samples of weight 0 are never drawn.
+        seed: non-negative.
+        epoch: non-negative; (seed 0, epoch 1) and (seed 1, epoch 0) are unrelated.
+        k: number of draws, >= 1; None = N.
+
+    Returns:
+        (k,) int64 on the CPU, with repeats.
+
+    Raises:
+        ValueError: negative or non-finite weights (named), only zeros, k below 1.
+    """
+    weights = _checked_vector("weights", weights)
+    _refuse("weights", weights < 0, weights, "must be >= 0")
+    return resampled_order(weights.double().log(), seed=seed, epoch=epoch, k=k)
+
+
+def resampled_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
+    """:func:`weighted_draws` for logarithms of weights, which may be too small or large to exponentiate."""
+    k = len(log_weights) if k is None else k
+    if k < 1:
+        raise ValueError(f"k must be >= 1, got {k}")
+    log_weights = log_weights.double().cpu()
+    if log_weights.isneginf().all():
+        raise ValueError("all weights are 0: there is nothing to draw from")
+    share = log_weights.softmax(dim=0).cumsum(dim=0)
+    u = torch.rand(k, dtype=torch.float64, generator=generator("draws", seed, epoch))
+    # share / its last entry ends in exactly 1 and u stays below, so the first entry above u exists; there the share
+    # rises, so the weight is not 0.
+    return torch.searchsorted(share / share[-1], u, right=True)
+
+
 def _proportional_order(sizes: list[int]) -> list[int]:
     """Interleave classes so that every prefix holds each of them in proportion, within one sample.
 
@@ -270,6 +388,15 @@ def similarity_of(logits: Sequence[Tensor], *, space: Space = "probability") -> 
     pairs = [(a * b).sum(dim=-1) for a, b in itertools.combinations(units, 2)]
     mean = torch.stack(pairs).mean(dim=0)
     return mean.clamp(0 if space == "probability" else -1, 1)  # rounding can exceed the bound by 1e-7
+
+
+def gradient_of(logits: Tensor, target: Tensor, features: Tensor) -> Tensor:
+    """:func:`gradient_magnitude` without the checks, which would wait for the device; for scoring passes."""
+    precise = [values if values.dtype == torch.float64 else values.float() for values in (logits, features)]
+    error_NC = precise[0].softmax(dim=1)
+    minus_one_N1 = error_NC.new_full((len(error_NC), 1), -1.0)
+    error_NC = error_NC.scatter_add(1, target.unsqueeze(1), minus_one_N1)  # one_hot would wait for the device
+    return error_NC.norm(dim=1) * precise[1].norm(dim=1)
 
 
 def loss_of(
@@ -313,14 +440,18 @@ def _check_logits(heads: list[tuple[str, Tensor]]) -> None:
         raise ValueError(f"at least two modalities are needed, got {[name for name, _ in heads] or 'none'}")
     first = heads[0][1]
     for name, z in heads:
-        if z.ndim != 2 or 0 in z.shape:
-            raise ValueError(f"logits of {name!r} must be (samples, classes), got shape {tuple(z.shape)}")
+        _check_head(f"logits of {name!r}", z)
         if z.shape != first.shape:
             raise ValueError(
                 f"logits of {name!r} have shape {tuple(z.shape)}, the others {tuple(first.shape)}: "
                 "all heads must have the same samples and classes"
             )
-        _refuse(f"logits of {name!r}", ~z.isfinite().all(dim=1), None, "must be finite")
+
+
+def _check_head(name: str, z: Tensor) -> None:
+    if z.ndim != 2 or 0 in z.shape:
+        raise ValueError(f"{name} must be (samples, classes), got shape {tuple(z.shape)}")
+    _refuse(name, ~z.isfinite().all(dim=1), None, "must be finite")
 
 
 def _checked_target(target: Tensor, shape: torch.Size) -> Tensor:

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -11,6 +12,7 @@ from bss import distributed
 from bss.engine import Run, fit
 from bss.errors import DataError
 from bss.interrupts import Interrupted
+from bss.methods import OGMGE, DataRemixing, LossWeights, MMPareto, ModalityDropout, SampleValuation
 from bss.samplers import CurriculumSampler, SelfPacedSampler
 from tests import tiny
 
@@ -19,6 +21,14 @@ CL = replace(tiny.CL, batch_size=BATCH, epochs=4)
 SPL = replace(tiny.SPL, batch_size=BATCH, epochs=4)
 ONLINE = replace(SPL, schedule=replace(SPL.schedule, rescore="online", history=0.5))
 ARMS = {"cl": (CL, CurriculumSampler), "spl": (SPL, SelfPacedSampler), "online": (ONLINE, SelfPacedSampler)}
+METHODS = {
+    "loss-weights": partial(LossWeights, temperature=2.0),
+    "ogm-ge": partial(OGMGE, seed=1),
+    "mmpareto": MMPareto,
+    "modality-dropout": partial(ModalityDropout, seed=1),
+    "smv": partial(SampleValuation, warmup_epochs=1, seed=1),
+    "data-remixing": partial(DataRemixing, batch_size=BATCH, warmup_epochs=1, seed=1),
+}
 
 
 class Signalling(torch.utils.data.Dataset):
@@ -61,6 +71,13 @@ def train(arm, out, *, signal_at=None):
     return fit(tiny.model(), data, sampler, recipe, Run(out, out, torch.device("cpu")))
 
 
+def train_with(name, out):
+    """One run of a method, with SPL's order."""
+    data = tiny.splits(train=60, val=25, test=31)
+    recipe, run = replace(SPL, epochs=2), Run(out, out, torch.device("cpu"))
+    return fit(tiny.model(), data, SelfPacedSampler, recipe, run, method=METHODS[name]())
+
+
 def main(what, folder):
     distributed.STEPS_BETWEEN_DECISIONS = 1
     torch.set_num_threads(1)
@@ -80,6 +97,9 @@ def main(what, folder):
         elif what == "continue":
             for arm in ("cl", "online"):
                 train(arm, folder / arm)
+        elif what == "methods":
+            for name in METHODS:
+                train_with(name, folder / name)
         elif what == "break":
             data = tiny.splits(train=60, val=25, test=31)
             data = replace(data, test=Broken(data.test))

@@ -25,6 +25,9 @@ every_sampler = pytest.mark.parametrize("kind", SAMPLERS, ids=lambda kind: kind.
 every_scored_sampler = pytest.mark.parametrize(
     "kind", [kind for kind in SAMPLERS if kind.uses_scores], ids=lambda kind: kind.__name__
 )
+every_sampler_without_repeats = pytest.mark.parametrize(
+    "kind", [kind for kind in SAMPLERS if not kind.repeats], ids=lambda kind: kind.__name__
+)
 GROWING = partial(root_pacing, start=0.3, grow_epochs=4)  # fractions .57, .74, .88, 1 ...
 FULL = partial(root_pacing, start=1.0)
 
@@ -80,12 +83,35 @@ def interleaved(parts: list[list[int]]) -> list[int]:
 
 @every_sampler
 @given(n=st.integers(1, 60), seed=st.integers(0, 2**31), epoch=st.integers(0, 8), warmup=st.integers(0, 2))
-def test_an_epoch_has_no_repeats_and_as_many_members_as_size_at_says(kind, n, seed, epoch, warmup):
+def test_an_epoch_has_as_many_members_as_size_at_says_and_repeats_none_unless_that_is_its_kind(
+    kind, n, seed, epoch, warmup
+):
     sampler = make(kind, n, seed=seed, warmup_epochs=warmup)
     order = order_of(sampler, epoch)
-    assert len(order) == len(set(order)) == sampler.size_at(epoch)
+    assert len(order) == sampler.size_at(epoch)
+    assert len(order) == len(set(order)) or (kind.repeats and epoch >= warmup)
     assert set(order) <= set(range(n))
     assert sampler.global_order().dtype == torch.int64
+
+
+@every_sampler
+@pytest.mark.parametrize("options", [{}, {"drop_last": True, "batch_size": 25}])
+def test_an_epoch_takes_four_bytes_a_sample_and_its_iterator_none_where_nothing_is_padded_or_dropped(kind, options):
+    sampler = make(kind, 100, **options)
+    sampler.set_epoch(9)  # sees all of them
+    order = sampler.state_dict()["order"]
+    assert order.untyped_storage().nbytes() == 4 * len(order)
+    assert np.shares_memory(iter(sampler)._indices, order.numpy())
+
+
+@every_sampler
+def test_a_state_with_indices_of_eight_bytes_continues_too(kind):
+    sampler, resumed = make(kind, 20), make(kind, 20)
+    sampler.set_epoch(1)
+    state = sampler.state_dict()
+    resumed.load_state_dict({**state, "order": state["order"].long(), "position": 7})
+    assert list(resumed) == sampler.global_order().tolist()[7:]
+    assert torch.equal(resumed.global_order(), sampler.global_order())
 
 
 @every_sampler
@@ -95,7 +121,7 @@ def test_sizes_follow_the_pacing(kind):
     assert [len(order_of(sampler, epoch)) for epoch in range(6)] == [20, 30, 40, 50, 50, 50]
 
 
-@every_sampler
+@every_sampler_without_repeats
 def test_a_full_epoch_is_a_permutation(kind):
     assert sorted(order_of(make(kind, 40, pacing=FULL), 0)) == list(range(40))
 
@@ -346,7 +372,7 @@ def test_each_rank_gets_every_wth_sample_and_the_padding_repeats_the_head(kind, 
     assert shares(kind, n, world, epoch=epoch) == [padded[rank::world] for rank in range(world)]
 
 
-@every_sampler
+@every_sampler_without_repeats
 @given(n=st.integers(1, 60), world=st.integers(1, 5), batch_size=st.integers(1, 5), epoch=st.integers(0, 5))
 def test_with_drop_last_ranks_get_whole_batches_without_repeats(kind, n, world, batch_size, epoch):
     n += world * batch_size  # at least one batch each
@@ -360,7 +386,7 @@ def test_with_drop_last_ranks_get_whole_batches_without_repeats(kind, n, world, 
     assert together == [index for index in order if index in kept]  # in the order of the epoch
 
 
-@every_sampler
+@every_sampler_without_repeats
 def test_the_ranks_cover_the_epoch(kind):
     for world in (1, 2, 3, 7):
         together = interleaved(shares(kind, 41, world, epoch=9))
@@ -382,7 +408,7 @@ def test_step_k_over_all_ranks_is_one_window_of_the_order(kind, options):
     assert windows == [sorted(order[start : start + 12]) for start in (0, 12, 24, 36)]
 
 
-@every_sampler
+@every_sampler_without_repeats
 def test_drop_last_drops_every_sample_about_equally_often(kind):
     # Batches of 4: two of ten are dropped, each in 1/5 of 600 epochs: 120, deviation 9.8; five are 49.
     sampler = make(kind, 10, pacing=FULL, drop_last=True, batch_size=4)

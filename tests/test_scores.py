@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import bss
 from bss.data import INDEX_KEY
+from bss.scores import OPEN_ROWS
 
 
 def closed(table: bss.ScoreTable, *epochs: dict[int, tuple[float, float]]) -> bss.ScoreTable:
@@ -462,7 +463,7 @@ def test_a_loaded_table_shares_no_memory_with_the_state():
     closed(resumed, {0: (0.9, 9.0)})
     assert all(
         torch.equal(state[name].nan_to_num(-9), before[name].nan_to_num(-9))
-        for name in ("similarity", "loss", "age", "rounds", "open")
+        for name in ("similarity", "loss", "age", "rounds", *OPEN_ROWS)
     )
 
 
@@ -482,9 +483,19 @@ def test_the_state_of_another_table_is_refused_by_name(arguments, named):
         other.load_state_dict(half_open().state_dict())
 
 
-def test_a_state_of_another_version_is_refused():
-    with pytest.raises(ValueError, match="version=99"):
-        half_open().load_state_dict(half_open().state_dict() | {"version": 99})
+@pytest.mark.parametrize("version", [1, 99])
+def test_a_state_of_another_version_is_refused(version):
+    with pytest.raises(ValueError, match=f"version={version}"):
+        half_open().load_state_dict(half_open().state_dict() | {"version": version})
+
+
+def test_a_table_holds_forty_bytes_a_sample_whatever_was_done_with_it():
+    table = bss.ScoreTable(1000, momentum=None)
+    for _ in range(3):
+        table.update(torch.arange(1000), similarity=torch.rand(1000), loss=torch.rand(1000))
+        table.synchronize()
+        tensors = [value for value in vars(table).values() if isinstance(value, torch.Tensor)]
+        assert sum(value.untyped_storage().nbytes() for value in tensors) == 40 * 1000
 
 
 def test_a_table_can_be_pickled_half_open():
@@ -523,7 +534,8 @@ def test_the_summed_rows_of_several_ranks_give_the_table_of_one_process(world, m
     tables = [closed(bss.ScoreTable(7, momentum=momentum), {i: (0.5, 1.0) for i in range(6)}) for _ in range(world)]
     for rank, table in enumerate(tables):
         update_shard(table, rank, world)
-    reduced = tables[0].state_dict() | {"open": sum(table.state_dict()["open"] for table in tables)}
+    states = [table.state_dict() for table in tables]
+    reduced = states[0] | {name: sum(state[name] for state in states) for name in OPEN_ROWS}
     for table in tables:
         table.load_state_dict(reduced)
         table.synchronize()
@@ -658,7 +670,7 @@ def test_a_state_that_was_handed_out_does_not_change_any_more():
     before = {name: value.clone() for name, value in state.items() if isinstance(value, torch.Tensor)}
     table.update([0], similarity=torch.tensor([0.9]), loss=torch.zeros(1))
     table.synchronize()
-    assert all(torch.equal(state[name], value) for name, value in before.items() if name != "open")
+    assert all(torch.equal(state[name], value) for name, value in before.items() if name not in OPEN_ROWS)
 
 
 def test_the_space_of_the_similarity_belongs_to_the_table():

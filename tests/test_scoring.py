@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 import bss
-from bss.scoring import race_order, rank_fraction
+from bss.scoring import (
+    class_balanced,
+    feature_similarity,
+    gradient_magnitude,
+    race_order,
+    rank_fraction,
+    resampled_order,
+    weighted_draws,
+)
 
 LOG2, LOG3, LOG9 = math.log(2), math.log(3), math.log(9)
 finite = st.floats(-1e6, 1e6, width=32)
@@ -269,6 +277,19 @@ def test_difficulty_by_rank_ignores_how_far_an_outlier_lies():
     assert by_rank.tolist() == pytest.approx([0.0, 1.0, 2.0])
 
 
+def test_one_criterion_alone_counts_twice():
+    # The numbers of the test by hand: 1 - scaled similarity is 0, 1, .5 and scaled loss 0, .25, 1; ranks 0, .5, 1.
+    scores = torch.tensor([0.9, 0.5, 0.7]), torch.tensor([1.0, 2.0, 5.0])
+    assert bss.difficulty(*scores, criterion="similarity").tolist() == pytest.approx([0.0, 2.0, 1.0])
+    assert bss.difficulty(*scores, criterion="loss").tolist() == pytest.approx([0.0, 0.5, 2.0])
+    assert bss.difficulty(*scores, criterion="loss", normalize="rank").tolist() == pytest.approx([0.0, 1.0, 2.0])
+
+
+def test_an_unknown_criterion_is_refused_with_the_choices():
+    with pytest.raises(ValueError, match=r"criterion must be one of 'both', 'loss', 'similarity', got 'margin'"):
+        bss.difficulty(torch.zeros(3), torch.zeros(3), criterion="margin")
+
+
 def test_a_constant_score_drops_out_of_the_difficulty():
     loss = torch.tensor([0.0, 1.0, 2.0])
     assert bss.difficulty(torch.full((3,), 0.4), loss).tolist() == pytest.approx([1.0, 1.5, 2.0])
@@ -277,10 +298,11 @@ def test_a_constant_score_drops_out_of_the_difficulty():
 @given(
     st.lists(st.tuples(st.floats(0, 1, width=32), st.floats(0, 1e6, width=32)), min_size=1, max_size=30),
     st.sampled_from(["minmax", "rank"]),
+    st.sampled_from(["both", "loss", "similarity"]),
 )
-def test_difficulty_lies_between_zero_and_two(rows, normalize):
+def test_difficulty_lies_between_zero_and_two(rows, normalize, criterion):
     similarity, loss = torch.tensor(rows).unbind(1)
-    difficulty = bss.difficulty(similarity, loss, normalize=normalize)
+    difficulty = bss.difficulty(similarity, loss, normalize=normalize, criterion=criterion)
     assert ((difficulty >= 0) & (difficulty <= 2)).all()
 
 
@@ -417,6 +439,123 @@ def test_an_unknown_order_is_refused_with_the_choices():
     for function in (bss.curriculum_order, bss.order_weights):
         with pytest.raises(ValueError, match=r"'balanced_first', 'imbalanced_first'.*'easy'"):
             function(torch.zeros(3), order="easy")
+
+
+def test_classes_of_any_order_are_interleaved_with_repeats_kept():
+    # Two of class 0 and four of class 1, whose members keep their order 5, 3, 5, 4.
+    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+    assert class_balanced(torch.tensor([5, 3, 5, 2, 0, 4]), labels).tolist() == [5, 2, 3, 5, 0, 4]
+
+
+# ---- feature_similarity and gradient_magnitude ----
+
+
+def test_feature_similarity_is_the_mean_cosine_over_all_pairs():
+    # (3, 4) and (4, 3): 24 / 25; with (1, 0): 3 / 5 and 4 / 5.
+    features = {"a": torch.tensor([[3.0, 4.0]]), "b": torch.tensor([[4.0, 3.0]]), "c": torch.tensor([[1.0, 0.0]])}
+    assert feature_similarity(features).item() == pytest.approx((0.96 + 0.6 + 0.8) / 3)
+    del features["c"]
+    assert feature_similarity(features).item() == pytest.approx(0.96)
+
+
+def test_opposite_features_have_similarity_minus_one_and_a_dead_one_zero():
+    features = {"a": torch.tensor([[1.0, 2.0], [0.0, 0.0]]), "b": torch.tensor([[-2.0, -4.0], [1.0, 1.0]])}
+    assert feature_similarity(features).tolist() == pytest.approx([-1.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        ({"a": torch.ones(2, 3)}, "at least two modalities"),
+        ({"a": torch.ones(2, 3), "b": torch.ones(2, 4)}, r"one D, got .*'b': \(2, 4\).*compare the predictions"),
+        ({"a": torch.ones(2), "b": torch.ones(2)}, "one D"),
+        ({"a": torch.ones(2, 3), "b": torch.tensor([[1.0] * 3, [math.nan] * 3])}, "'b' must be finite.*indices: 1"),
+    ],
+    ids=["one modality", "lengths", "vectors", "nan"],
+)
+def test_features_that_cannot_be_compared_are_refused_by_name(features, said):
+    with pytest.raises(ValueError, match=said):
+        feature_similarity(features)
+
+
+def test_gradient_magnitude_by_hand():
+    # Softmax (.2, .8) of class 1: error (.2, -.2), length .2 sqrt 2; feature (3, 4): length 5.
+    logits = log_probability((0.2, 0.8))
+    magnitude = gradient_magnitude(logits, torch.tensor([1]), torch.tensor([[3.0, 4.0]]))
+    assert magnitude.item() == pytest.approx(math.sqrt(2))
+
+
+def test_a_certain_and_right_prediction_has_no_gradient():
+    magnitude = gradient_magnitude(torch.tensor([[100.0, 0.0]]), torch.tensor([0]), torch.ones(1, 4))
+    assert magnitude.item() == 0
+
+
+@given(st.integers(0, 2**31), st.integers(1, 6), st.integers(2, 5), st.integers(1, 5))
+def test_gradient_magnitude_is_the_norm_that_backward_finds(seed, samples, classes, dim):
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(samples, dim, generator=generator, dtype=torch.float64)
+    weight = torch.randn(classes, dim, generator=generator, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(classes, (samples,), generator=generator)
+    magnitude = gradient_magnitude((features @ weight.T).detach(), target, features)
+    for i in range(samples):
+        loss = functional.cross_entropy(features[i : i + 1] @ weight.T, target[i : i + 1])
+        assert magnitude[i].item() == pytest.approx(torch.autograd.grad(loss, weight)[0].norm().item(), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((torch.ones(2), torch.zeros(2, dtype=torch.int64), torch.ones(2, 3)), "logits must be"),
+        ((torch.ones(2, 3), torch.tensor([0, 3]), torch.ones(2, 3)), "target must lie in 0..2"),
+        ((torch.ones(2, 3), torch.tensor([0, 1]), torch.ones(3, 3)), r"features must be \(2, D\)"),
+        ((torch.ones(2, 3), torch.tensor([0, 1]), torch.full((2, 3), math.inf)), "features must be finite"),
+    ],
+    ids=["logits", "target", "length", "inf"],
+)
+def test_gradient_magnitude_refuses_what_does_not_fit(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        gradient_magnitude(*arguments)
+
+
+# ---- weighted_draws ----
+
+
+def test_draws_follow_the_weights_with_replacement():
+    # Shares .1, .6, .3 of 20,000 draws; the largest deviation is that of .6: 69.3.
+    counts = weighted_draws(torch.tensor([1.0, 6.0, 3.0]), seed=0, epoch=0, k=20_000).bincount().double()
+    assert (counts - torch.tensor([2000, 12_000, 6000])).abs().max() < 5 * 69.3
+
+
+def test_draws_are_a_function_of_seed_and_epoch():
+    weights = torch.ones(50)
+    again, once = (weighted_draws(weights, seed=1, epoch=2) for _ in range(2))
+    assert torch.equal(again, once) and len(once) == 50 and once.dtype == torch.int64
+    assert not torch.equal(once, weighted_draws(weights, seed=2, epoch=1))
+
+
+@given(st.lists(st.sampled_from([0.0, 1e-30, 1.0, 1e30]), min_size=1, max_size=20).filter(any), st.integers(0, 2**31))
+def test_a_sample_of_weight_zero_is_never_drawn(weights, seed):
+    weights = torch.tensor(weights)
+    assert (weights[weighted_draws(weights, seed=seed, epoch=0, k=40)] > 0).all()
+
+
+def test_draws_from_logarithms_too_small_to_exponentiate_follow_their_difference():
+    drawn = resampled_order(torch.tensor([-2000.0, -2000.0 + math.log(3)]), seed=0, epoch=0, k=4000)
+    assert abs(drawn.sum().item() - 3000) < 5 * 27.4
+
+
+@pytest.mark.parametrize(
+    ("weights", "k", "said"),
+    [
+        ([0.0, 0.0], None, "all weights are 0"),
+        ([1.0, -1.0], None, r"indices: 1 \(-1\)"),
+        ([1.0, math.nan], None, "must be finite"),
+        ([1.0], 0, "k must be >= 1"),
+    ],
+)
+def test_weights_that_nothing_can_be_drawn_by_are_refused(weights, k, said):
+    with pytest.raises(ValueError, match=said):
+        weighted_draws(torch.tensor(weights), seed=0, epoch=0, k=k)
 
 
 # ---- weighted_order: shape and edges ----

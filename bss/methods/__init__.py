@@ -1,5 +1,30 @@
-"""Methods that change a training step: what BSS, which changes the order, is compared and combined with."""
+"""Methods that change a training step: what BSS, which changes the order, is compared and combined with.
 
+Training on the fused head's loss alone is no method but a recipe: ``unimodal_weight=0, prediction="fused"``.
+"""
+
+from bss.methods.arranging import Arranging
 from bss.methods.base import Method
+from bss.methods.data_remixing import DataRemixing
+from bss.methods.loss_weights import LossWeights
+from bss.methods.masking import Masking
+from bss.methods.mmpareto import MMPareto
+from bss.methods.modality_dropout import ModalityDropout
+from bss.methods.ogm_ge import OGMGE
+from bss.methods.sample_valuation import SampleValuation
 
-__all__ = ["Method"]
+METHODS = (LossWeights, OGMGE, MMPareto, ModalityDropout, SampleValuation, DataRemixing)
+"""Every method; the contract tests run over all of them."""
+
+__all__ = [
+    "METHODS",
+    "OGMGE",
+    "Arranging",
+    "DataRemixing",
+    "LossWeights",
+    "MMPareto",
+    "Masking",
+    "Method",
+    "ModalityDropout",
+    "SampleValuation",
+]

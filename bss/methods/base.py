@@ -5,7 +5,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bss.models import Logits
+from bss.errors import RecipeError
+from bss.models import LateFusion, Logits
+from bss.scores import ScoreTable
 from bss.scoring import weighted_loss
 
 
@@ -15,7 +17,24 @@ class Method:
     :func:`bss.loops.train_one_epoch` calls them in this order in every step: :meth:`before_forward`, the forward,
     :meth:`loss`, :meth:`backward`, :meth:`after_backward`, the optimiser's step. What a method draws at random comes
     from its own seed. What it remembers between steps is in :meth:`state_dict`, so that a stopped run goes on exactly.
+
+    Attributes:
+        uses_scores: whether the scoring passes of the recipe are made for this method, whatever the sampler needs.
     """
+
+    uses_scores = False
+
+    def settings(self) -> dict[str, Any]:
+        """The numbers that it was made with, in plain values: for ``config.json``; equal in all parts of one run."""
+        return {}
+
+    def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
+        """Called once, before the first epoch or before a run goes on.
+
+        Args:
+            table: the scores of the training samples; in :meth:`begin_epoch` they are as the epoch's order saw them.
+            model: the network itself, on the device, without its DistributedDataParallel wrapper.
+        """
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of the 0-based epoch, and again when a run goes on in the middle of it."""
@@ -58,3 +77,39 @@ class Method:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
+
+
+class LateFusionMethod(Method):
+    """What works on the encoders, features or heads of a :class:`bss.models.LateFusion`.
+
+    Attributes:
+        network: from :meth:`begin_run` on.
+    """
+
+    network: LateFusion
+
+    def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
+        """See :meth:`Method.begin_run`.
+
+        Raises:
+            RecipeError: another kind of network.
+        """
+        if not isinstance(model, LateFusion):
+            raise RecipeError(
+                f"{type(self).__name__} works on the encoders of a bss.models.LateFusion, but the task's network is a "
+                f"{type(model).__name__}: leave the method out"
+            )
+        self.network = model
+
+    def require_weights(self, weights: Mapping[str, float]) -> None:
+        """Refuse a loss without the part of some head.
+
+        Raises:
+            RecipeError: a head's weight is not positive.
+        """
+        for name, weight in weights.items():
+            if weight <= 0:
+                field = "fused_weight" if name == "fused" else "unimodal_weight"
+                raise RecipeError(
+                    f"{type(self).__name__} needs every head trained, but {field} is {weight}: set it above 0"
+                )

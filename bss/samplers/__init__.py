@@ -2,10 +2,29 @@
 
 from bss.samplers.base import OrderSampler
 from bss.samplers.curriculum import CurriculumSampler
+from bss.samplers.mix import MixSampler
 from bss.samplers.random_pacing import RandomPacingSampler
+from bss.samplers.resampling import ResamplingSampler
 from bss.samplers.self_paced import SelfPacedSampler
+from bss.samplers.uniform import UniformSampler
 
-SAMPLERS = (CurriculumSampler, SelfPacedSampler, RandomPacingSampler)
+SAMPLERS = (
+    CurriculumSampler,
+    SelfPacedSampler,
+    RandomPacingSampler,
+    UniformSampler,
+    MixSampler,
+    ResamplingSampler,
+)
 """Every sampler of the library; the contract tests run over this tuple."""
 
-__all__ = ["SAMPLERS", "CurriculumSampler", "OrderSampler", "RandomPacingSampler", "SelfPacedSampler"]
+__all__ = [
+    "SAMPLERS",
+    "CurriculumSampler",
+    "MixSampler",
+    "OrderSampler",
+    "RandomPacingSampler",
+    "ResamplingSampler",
+    "SelfPacedSampler",
+    "UniformSampler",
+]

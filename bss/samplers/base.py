@@ -12,9 +12,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
 
+from bss.choices import Criterion, Normalize
 from bss.pacing import Pacing
 from bss.scores import ScoreTable
-from bss.scoring import Normalize, check_choice
+from bss.scoring import check_choice, class_balanced
 from bss.seeding import generator
 
 
@@ -24,6 +25,8 @@ class OrderOptions(TypedDict, total=False):
     table: ScoreTable | None
     difficulty: Tensor | None
     normalize: Normalize
+    criterion: Criterion
+    labels: Tensor | None
     min_size: int
     warmup_epochs: int
     seed: int
@@ -48,6 +51,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
 
     Attributes:
         uses_scores: whether this kind of sampler reads a table or difficulty at all.
+        repeats: whether an epoch may show a sample more than once.
 
     Args:
         num_samples: N, the length of the training set (the attribute of this name is the rank's share of an epoch, as
@@ -55,6 +59,9 @@ class OrderSampler(DistributedSampler, abc.ABC):
         table: the scores to order by, read by every ``set_epoch``. Or:
         difficulty: (N,) fixed difficulty in [0, 2], as from :func:`bss.difficulty`.
         normalize: how ``table`` scales its scores, see :func:`bss.difficulty`.
+        criterion: which of the ``table``'s scores count, see :func:`bss.difficulty`.
+        labels: (N,) class ids, integers. When given, every epoch and every batch keeps the class mix of all N, within a
+            sample or two of each class.
         pacing: 0-based epoch -> fraction of the set, see :mod:`bss.pacing`; None = all of it in every epoch.
         min_size: an epoch has at least this many samples (or all N, if that is less), whatever the pacing says.
         warmup_epochs: the first epochs see all samples in uniformly random order; the pacing starts after them.
@@ -72,6 +79,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
     """
 
     uses_scores = True
+    repeats = False
 
     def __init__(
         self,
@@ -80,6 +88,8 @@ class OrderSampler(DistributedSampler, abc.ABC):
         table: ScoreTable | None = None,
         difficulty: Tensor | None = None,
         normalize: Normalize = "minmax",
+        criterion: Criterion = "both",
+        labels: Tensor | None = None,
         pacing: Pacing | None = None,
         min_size: int = 1,
         warmup_epochs: int = 0,
@@ -92,6 +102,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
         if not isinstance(num_samples, int) or num_samples < 1:
             raise ValueError(f"num_samples must be a whole number >= 1, such as len(dataset), got {num_samples!r}")
         check_choice("normalize", normalize, Normalize)
+        check_choice("criterion", criterion, Criterion)
         if self.uses_scores and table is None and difficulty is None:
             raise ValueError(f"{type(self).__name__} needs scores: pass table= or difficulty=")
         if table is not None and difficulty is not None:
@@ -100,6 +111,8 @@ class OrderSampler(DistributedSampler, abc.ABC):
             raise ValueError(f"the table has {table.num_samples} rows, the sampler {num_samples} samples")
         if difficulty is not None and difficulty.shape != (num_samples,):
             raise ValueError(f"difficulty must be ({num_samples},), got {tuple(difficulty.shape)}")
+        if labels is not None and (labels.shape != (num_samples,) or labels.is_floating_point()):
+            raise ValueError(f"labels must be {num_samples} integers, got {tuple(labels.shape)} {labels.dtype}")
         for name, value, least in (
             ("min_size", min_size, 1),
             ("warmup_epochs", warmup_epochs, 0),
@@ -116,6 +129,8 @@ class OrderSampler(DistributedSampler, abc.ABC):
         self.table = table
         self.difficulty = difficulty
         self.normalize = normalize
+        self.criterion = criterion
+        self.labels = labels
         self.pacing = pacing
         self.min_size = min_size
         self.warmup_epochs = warmup_epochs
@@ -167,11 +182,23 @@ class OrderSampler(DistributedSampler, abc.ABC):
         """Freeze the current epoch's order again, from the scores as they are now."""
         self._freeze(self.epoch)
 
+    def rearrange(self, order: Tensor) -> None:
+        """Replace the frozen order of the current epoch, before it is iterated.
+
+        Args:
+            order: (K,) non-negative integers that the loader's data set understands, of any number K >= 1; equal on
+                all ranks.
+        """
+        self._order = _compact(order, int(order.max()) + 1)
+        self._start = self._position = self._passes = 0
+
     def global_order(self) -> Tensor:
         """Sample indices of the current epoch over all ranks, before padding or dropping: (size_at(epoch),) int64."""
-        if self._order is None:
-            self._freeze(self.epoch)
-        return self._order
+        return self._frozen_order().long()
+
+    def weights(self) -> Tensor | None:
+        """What the current epoch's order was drawn by, (N,) up to a factor; None where it was not drawn by weights."""
+        return None
 
     def size_at(self, epoch: int) -> int:
         """How many samples the given epoch sees, over all ranks: floor(N * pacing), at least ``min_size``."""
@@ -212,7 +239,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
     @property
     def num_samples(self) -> int:
         """How many indices this rank yields in the whole current epoch (the name is ``DistributedSampler``'s)."""
-        return self._share(self.size_at(self.epoch))
+        return self._share(self.size_at(self.epoch) if self._order is None else len(self._order))
 
     @property
     def total_size(self) -> int:
@@ -247,7 +274,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
             "size": self.size,
             "seed": self.seed,
             "epoch": self.epoch,
-            "order": self.global_order(),
+            "order": self._frozen_order(),
             "position": self._position,
         }
 
@@ -278,7 +305,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
         if self._epoch_was_set and self.epoch != state["epoch"]:
             return
         self.epoch = state["epoch"]
-        self._order = state["order"]
+        self._order = _compact(state["order"], self.size)
         self._epoch_was_set = True  # so that the caller's set_epoch(this epoch) keeps the order and the position
         self._start = self._position = position
         self._passes = 0
@@ -293,15 +320,32 @@ class OrderSampler(DistributedSampler, abc.ABC):
         """(N,) on the CPU."""
         if self.difficulty is not None:
             return self.difficulty.cpu()
-        return self.table.difficulty(normalize=self.normalize).cpu()
+        return self.table.difficulty(normalize=self.normalize, criterion=self.criterion).cpu()
+
+    def _by_class(self, order: Tensor) -> Tensor:
+        """The order itself, or with ``labels`` its classes interleaved, so that every batch keeps the class mix."""
+        return order if self.labels is None else class_balanced(order, self.labels)
+
+    def _refuse_empty_table(self) -> None:
+        if self.table is not None and self.table.is_empty and not self.table.is_open:
+            raise ValueError(
+                "the ScoreTable is still empty, so a curriculum would follow the file order: call bss.score_dataset "
+                "before set_epoch, or pass warmup_epochs=1 and update the table while training"
+            )
 
     def _freeze(self, epoch: int) -> None:
         if epoch < self.warmup_epochs:
-            order = torch.randperm(self.size, generator=generator("warm-up", self.seed, epoch))
+            order = uniform_order(self.size, seed=self.seed, epoch=epoch)
         else:
             order = self._scored_order(epoch, self.size_at(epoch))
-        self.epoch, self._order = epoch, order
+        self.epoch, self._order = epoch, _compact(order, self.size)
         self._start = self._position = self._passes = 0
+
+    def _frozen_order(self) -> Tensor:
+        """:meth:`global_order` as it is kept."""
+        if self._order is None:
+            self._freeze(self.epoch)
+        return self._order
 
     def _check_sharding(self) -> None:
         """Asked when an epoch begins: who else shares the samples among the ranks."""
@@ -339,16 +383,28 @@ class OrderSampler(DistributedSampler, abc.ABC):
         return math.ceil(size / self.num_replicas)
 
     def _even_order(self) -> Tensor:
-        """The order with a few samples dropped or repeated, so that all ranks get the same number."""
-        order, ranks = self.global_order(), self.num_replicas
+        """The order with a few samples dropped or repeated, so that all ranks get the same number; else itself."""
+        order, ranks = self._frozen_order(), self.num_replicas
+        excess = len(order) % (self._unit if self.drop_last else ranks)
+        if not excess:
+            return order
         if self.drop_last:
-            excess = len(order) % self._unit
             draw = torch.randperm(len(order), generator=generator("tail", self.seed, self.epoch))
             keep = torch.ones(len(order), dtype=torch.bool)
             keep[draw[:excess]] = False
             return order[keep]
         padded = math.ceil(len(order) / ranks) * ranks
         return order.repeat(math.ceil(padded / len(order)))[:padded]
+
+
+def _compact(order: Tensor, num_samples: int) -> Tensor:
+    """Indices below N in half the memory, which an order takes all through its epoch."""
+    return order.to(torch.int32 if num_samples <= 2**31 else torch.int64)
+
+
+def uniform_order(num_samples: int, *, seed: int, epoch: int) -> Tensor:
+    """A uniformly random order of N samples, (N,) int64: that of a warm-up epoch, and of the uniform control."""
+    return torch.randperm(num_samples, generator=generator("warm-up", seed, epoch))
 
 
 class _OrderIterator:

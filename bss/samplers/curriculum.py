@@ -5,9 +5,10 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
+from bss.choices import Order
 from bss.pacing import Pacing, root_pacing
 from bss.samplers.base import OrderOptions, OrderSampler
-from bss.scoring import Order, check_choice, curriculum_order
+from bss.scoring import check_choice, curriculum_order
 from bss.seeding import generator
 
 
@@ -24,10 +25,10 @@ class CurriculumSampler(OrderSampler):
         num_samples: N.
         pacing: fraction of the set by epoch; the default is the method's, ``root_pacing`` from 0.1 over 40 epochs.
         order: ``"balanced_first"``, or ``"imbalanced_first"`` for the anti-curriculum.
-        labels: (N,) class ids. When given, every subset keeps the class mix; without them the first subsets can hold
-            almost one class only, since an untrained network scores classes rather than samples.
         shuffle: whether the subset is shuffled (the method) or visited in difficulty order.
-        **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed.
+        **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed. Without
+            ``labels`` the first subsets can hold almost one class only, since an untrained network scores classes
+            rather than samples.
     """
 
     def __init__(
@@ -36,25 +37,17 @@ class CurriculumSampler(OrderSampler):
         *,
         pacing: Pacing = root_pacing,
         order: Order = "balanced_first",
-        labels: Tensor | None = None,
         shuffle: bool = True,
         **options: Unpack[OrderOptions],
     ):
         super().__init__(num_samples, pacing=pacing, **options)
-        if labels is not None and labels.shape != (num_samples,):
-            raise ValueError(f"labels must be ({num_samples},), got {tuple(labels.shape)}")
         check_choice("order", order, Order)
         self.order = order
-        self.labels = labels
         self.shuffle = shuffle
 
     def _scored_order(self, epoch: int, count: int) -> Tensor:
-        if self.table is not None and self.table.is_empty and not self.table.is_open:
-            raise ValueError(
-                "the ScoreTable is still empty, so a curriculum would follow the file order: call bss.score_dataset "
-                "before set_epoch, or pass warmup_epochs=1 and update the table while training"
-            )
+        self._refuse_empty_table()
         subset = curriculum_order(self._current_difficulty(), order=self.order, labels=self.labels)[:count]
         if not self.shuffle:
             return subset
-        return subset[torch.randperm(count, generator=generator("shuffle", self.seed, epoch))]
+        return self._by_class(subset[torch.randperm(count, generator=generator("shuffle", self.seed, epoch))])

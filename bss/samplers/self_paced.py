@@ -4,9 +4,10 @@ from typing import Unpack
 
 from torch import Tensor
 
+from bss.choices import Order
 from bss.pacing import Pacing
 from bss.samplers.base import OrderOptions, OrderSampler
-from bss.scoring import Order, check_choice, order_weights, race_order
+from bss.scoring import check_choice, order_weights, race_order
 
 
 class SelfPacedSampler(OrderSampler):
@@ -24,7 +25,8 @@ class SelfPacedSampler(OrderSampler):
         temperature: > 0. 1 is the method; below 1 the order follows the difficulty more strictly, above 1 less.
         order: ``"balanced_first"``, or ``"imbalanced_first"`` as the released Twitter/train-SPL.py:157.
         pacing: None visits all samples; with one, only the first floor(N * pacing) of the draw.
-        **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed.
+        **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed. With ``labels`` the
+            draw orders each class's samples, and the classes are interleaved.
     """
 
     def __init__(
@@ -47,6 +49,16 @@ class SelfPacedSampler(OrderSampler):
         check_choice("order", order, Order)
         self.order = order
 
+    def weights(self) -> Tensor | None:
+        """See :meth:`OrderSampler.weights`; from the scores as they are now, relative to the largest weight."""
+        if self.epoch < self.warmup_epochs:
+            return None
+        log_weights = self._log_weights()
+        return (log_weights - log_weights.max()).exp()
+
     def _scored_order(self, epoch: int, count: int) -> Tensor:
+        return self._by_class(race_order(self._log_weights(), seed=self.seed, epoch=epoch))[:count]
+
+    def _log_weights(self) -> Tensor:
         weights = order_weights(self._current_difficulty(), floor=self.floor, order=self.order)
-        return race_order(weights.double().log() / self.temperature, seed=self.seed, epoch=epoch, k=count)
+        return weights.double().log() / self.temperature

@@ -1,0 +1,69 @@
+"""Mix: every batch the same blend of balanced and imbalanced samples, which moves from epoch to epoch."""
+
+from typing import Unpack
+
+import torch
+from torch import Tensor
+
+from bss.choices import Order
+from bss.pacing import Pacing, root_pacing
+from bss.samplers.base import OrderOptions, OrderSampler
+from bss.scoring import check_choice, curriculum_order
+from bss.seeding import generator
+
+
+class MixSampler(OrderSampler):
+    """A curriculum without an order inside the epoch, and without a border between what is in and what is out.
+
+    The samples are halved by difficulty. An epoch of k = floor(N * pacing) samples takes floor(k * k / 2N) from the
+    imbalanced half and the others from the balanced one, drawn anew every epoch, and spreads them evenly: a share
+    pacing/2 of every batch is imbalanced. Sizes are the curriculum's; at pacing 1 each sample is seen once, half of
+    every batch from either half.
+
+    A proposal of this library, not of the paper. All arguments beside these are :class:`OrderSampler`'s.
+
+    Args:
+        num_samples: N.
+        pacing: fraction of the set by epoch, and twice the share of the imbalanced half in it.
+        order: ``"imbalanced_first"`` swaps the halves.
+        **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed. With ``labels`` the halves
+            are made within each class, and each half's share of a batch keeps the class mix.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        *,
+        pacing: Pacing = root_pacing,
+        order: Order = "balanced_first",
+        **options: Unpack[OrderOptions],
+    ):
+        super().__init__(num_samples, pacing=pacing, **options)
+        check_choice("order", order, Order)
+        self.order = order
+
+    def _scored_order(self, epoch: int, count: int) -> Tensor:
+        self._refuse_empty_table()
+        ranking = curriculum_order(self._current_difficulty(), order=self.order, labels=self.labels)
+        first, second = ranking.tensor_split([self.size - self.size // 2])
+        rare = count * count // (2 * self.size)  # at most half of count, so never more than its half of the set holds
+        chance = generator("mix", self.seed, epoch)
+        mixed = torch.empty(count, dtype=torch.int64)
+        is_rare = torch.zeros(count, dtype=torch.bool)
+        is_rare[evenly_spaced(rare, count)] = True
+        mixed[is_rare] = self._by_class(second[torch.randperm(len(second), generator=chance)])[:rare]
+        mixed[~is_rare] = self._by_class(first[torch.randperm(len(first), generator=chance)])[: count - rare]
+        return mixed
+
+
+def evenly_spaced(members: int, places: int) -> Tensor:
+    """Which of the places to take, so that any window of w places holds ``w * members / places`` of them, within one.
+
+    Args:
+        members: 0..places.
+        places: >= 0.
+
+    Returns:
+        (members,) int64, ascending: place j is ``floor((2 j + 1) * places / (2 * members))``.
+    """
+    return (2 * torch.arange(members) + 1) * places // max(2 * members, 1)

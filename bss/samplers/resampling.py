@@ -1,0 +1,23 @@
+"""Resampling: SPL's weights as the probability of drawing a sample, not as its place in the epoch."""
+
+from torch import Tensor
+
+from bss.samplers.self_paced import SelfPacedSampler
+from bss.scoring import resampled_order
+
+
+class ResamplingSampler(SelfPacedSampler):
+    """Every step draws from all samples, balanced ones more often; no part of an epoch differs from another.
+
+    An epoch is N draws with replacement, with probability proportional to :class:`SelfPacedSampler`'s weight, whose
+    arguments these are. The weighting lasts as long as the difficulties differ, and an epoch misses some samples: about
+    37 % of them with equal weights. ``labels`` interleave the classes in the numbers in which they were drawn, which
+    need not be those of the whole set.
+
+    A proposal of this library, not of the paper: SPL biases the order within an epoch, which shows every sample once.
+    """
+
+    repeats = True
+
+    def _scored_order(self, epoch: int, count: int) -> Tensor:
+        return self._by_class(resampled_order(self._log_weights(), seed=self.seed, epoch=epoch, k=count))

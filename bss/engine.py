@@ -11,7 +11,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,48 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from tqdm import tqdm
 
-from bss import distributed
-from bss.data import IndexedDataset, SeededViews, Splits
-from bss.errors import DataError, RunFolderError, TrainingError
+from bss import distributed, tensorboard
+from bss.criteria import scores_of
+from bss.data import IndexedDataset, SeededViews, Splits, Variants, collate
+from bss.errors import DataError, RecipeError, RunFolderError, TrainingError
+from bss.imbalance import (
+    TrainingWatch,
+    class_distance,
+    contributions,
+    describe_predictions,
+    effective_sample_size,
+    gradient_ratio,
+    linear_probes,
+    mean_features,
+)
 from bss.interrupts import Interrupts, leave_to_the_parent
-from bss.loops import ProgressBar, Totals, evaluate, random_state_kept, score_dataset, train_one_epoch
-from bss.methods import Method
-from bss.metrics import Metrics, rank_correlation
+from bss.loops import (
+    Predicted,
+    ProgressBar,
+    Totals,
+    evaluate,
+    evaluating,
+    predict,
+    random_state_kept,
+    score_dataset,
+    show,
+    train_one_epoch,
+)
+from bss.methods import Arranging, Masking, Method
+from bss.metrics import Metrics, classification_metrics, rank_correlation, unimodal_heads
+from bss.models import LateFusion
 from bss.recipe import Recipe, describe, flatten
 from bss.runlog import FollowerFolder, RunFolder, read_checkpoint
 from bss.samplers import OrderSampler
-from bss.scores import NEVER, ScoreTable
+from bss.scores import NEVER, OPEN_ROWS, ScoreTable
 from bss.seeding import generator, mixed_seed
 
-MAY_CHANGE = {"epochs", "overwrite", "checkpoint_minutes"}
-"""Recipe fields in which a run may differ from its first part; nothing that was computed so far depends on them."""
+MAY_CHANGE = {"epochs", "overwrite", "checkpoint_minutes", "compile", "cache", "tensorboard"}
+"""Recipe fields in which a run may differ from its first part; nothing that was computed so far depends on them.
+
+``compile`` is one, as a device is: what follows differs by rounding. ``precision`` is another arithmetic,
+``channels_last`` a layout that the optimiser's state is saved in, and ``updates`` has cut the last epoch short.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +108,8 @@ def fit(
 
     Returns:
         The content of ``summary.json``: ``{"test": {"chosen": metrics, "last": metrics}, "chosen_epoch": int}``, and
-        with ``val_fraction=0`` also ``"oracle"``: the best TEST epoch, which is no honest result.
+        with ``val_fraction=0`` also ``"oracle"``: the best TEST epoch, which is no honest result. ``"updates"`` are
+        the optimiser steps of all epochs, ``"seconds"`` their wall time, ``"train_seconds"`` that of the steps alone.
 
     Raises:
         DataError: too few samples or classes to train on, or a file that cannot be read.
@@ -91,6 +119,9 @@ def fit(
         Interrupted: SIGINT or SIGTERM came; the step was finished and everything is saved.
     """
     _check_size(data, recipe)
+    _check_method(method, recipe)
+    if recipe.tensorboard:
+        tensorboard.check_installed()
     table = _table(data, recipe)
     sampler = _sampler(sampler_class, data, table, recipe)
     folder: RunFolder | FollowerFolder = FollowerFolder(run.out)
@@ -101,16 +132,30 @@ def fit(
         return distributed.from_main(folder.summary() if distributed.is_main() else None)
 
     training = _Training(model, data, sampler, table, recipe, run, folder, method or Method())
-    with Interrupts() as interrupts, _peers_may_have_ended(interrupts):
+    with contextlib.closing(training), Interrupts() as interrupts, _peers_may_have_ended(interrupts):
         training.begin(interrupts, _config(data, sampler_class, method, recipe, run))
         with _closing(folder, data):
-            while training.epoch < recipe.epochs:
+            while not training.done:
                 training.run_epoch()
             training.keep_online_scores()
-        summary = training.final_test()
+        summary = {**training.final_test(), **asdict(training.spent)}
         folder.finish(summary)
     _say(_closing_lines(summary))
     return summary
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """What epochs have cost: optimiser steps, seconds with scoring and measuring, and seconds of the steps alone."""
+
+    updates: int = 0
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+
+    def plus(self, row: dict[str, Any]) -> "_Spent":
+        """With the epoch of a row of ``metrics.jsonl``."""
+        seconds, train_seconds = self.seconds + row["seconds"], self.train_seconds + row["train_seconds"]
+        return _Spent(self.updates + row["steps"], round(seconds, 3), round(train_seconds, 3))
 
 
 class _Training:
@@ -131,22 +176,34 @@ class _Training:
         self.honest = data.val is not None
         self.watched_name = "val" if self.honest else "test"
         self.online = recipe.schedule.rescore == "online"
+        self.scores = scores_of(recipe, model)
         self.model = model.to(run.device)
+        if recipe.channels_last:
+            _channels_last(model)
+        if recipe.compile:  # on the instance, so that the weights keep their names
+            setattr(model, _part_to_compile(model), torch.compile(getattr(model, _part_to_compile(model))))
         self.trained_model = distributed.wrapped(self.model, run.device, sync_batchnorm=recipe.sync_batchnorm)
         self.table, self.sampler = table.to(run.device), sampler
+        method.begin_run(self.table, self.model)
         self.optimizer = _optimizer(self.model, recipe)
-        self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, recipe.lr_step, recipe.lr_gamma)
-        self.train_loader = _train_loader(data, sampler, recipe, run)
+        self.scaler = torch.amp.GradScaler(run.device.type, enabled=recipe.precision == "fp16")
+        shown = replace(data, train=Variants(data.train)) if isinstance(method, Arranging) else data
+        self.train_loader = _train_loader(shown, sampler, recipe, run)
         self.score_loader, self.calibration_loader = _score_loaders(data, recipe, run)
         watched = data.val if self.honest else data.test
         self.watched_loader = _loader(watched, recipe, run)
-        self.order_log = _OrderLog()
+        self.order_log = _OrderLog(data.labels_N)
+        self.watch = TrainingWatch(self.model)
+        self.curves: tensorboard.Curves | None = None
+        self.epochs = _num_epochs(sampler, recipe)
         self.epoch = 0  # the one under way, or the next
         self.totals: Totals | None = None  # of the epoch under way; None before its first step is due
         self.order_row: dict[str, Any] = {}  # what the log says of its order
         self.resumed_randomness: dict[str, Any] | None = None
-        self.seconds_before = 0.0  # of the epoch under way, before the run was stopped
-        self.rows: list[dict[str, Any]] = []  # of metrics.jsonl
+        self.spent = _Spent()
+        self.before = _Spent()  # of the epoch under way, before the run was stopped
+        self.best: dict[str, Any] | None = None  # row of the epoch with the highest accuracy; the first of equals
+        self.last: dict[str, Any] | None = None  # row of the newest epoch
         self.decisions = distributed.Decisions()
         self.saved_at = time.monotonic()
 
@@ -157,39 +214,67 @@ class _Training:
         self.interrupts = interrupts
         recipe, folder = self.recipe, self.folder
         saved = distributed.from_main(folder.checkpoint() if distributed.is_main() else None)
-        _say(f"{describe(recipe)}\n{_sizes(self.data)}\n{_plan(self.sampler, recipe)}\nrun folder: {folder.path}")
+        plan = _plan(self.sampler, recipe, self.epochs)
+        _say(f"{describe(recipe)}\n{_sizes(self.data)}\n{plan}\nrun folder: {folder.path}")
         self.identity = _identity(self.data, self.sampler, self.method, recipe)
         if saved is None:
             if distributed.is_main():
                 folder.clear()
+            self._draw_curves([])
             folder.write_config(config)
+            _build_cache(self.data, self.run, interrupts)
             splits = {"validation": self.data.val, "test": self.data.test}
             _check_readable(splits, recipe, self.run, interrupts)
             return
         _refuse_difference(folder.path, saved["identity"], self.identity)
+        _build_cache(self.data, self.run, interrupts)
         rows = None
         if distributed.is_main():
             rows = folder.rewind(epochs=saved["finished_epochs"], scored=saved["scored"])
             folder.note_continuation({name: saved[name] for name in ("finished_epochs", "step")})
-        self.rows = distributed.from_main(rows)
+        rows = distributed.from_main(rows)
+        for row in rows:
+            self._note(row)
         self._load(saved)
+        self._draw_curves(rows)
         where = (
             f"after step {saved['step']} of epoch {self.epoch + 1}" if saved["step"] else f"with epoch {self.epoch + 1}"
         )
-        _say(f"continuing {where}" if self.epoch < recipe.epochs else "continuing with the test")
+        _say("continuing with the test" if self.done else f"continuing {where}")
+
+    def _note(self, row: dict[str, Any]) -> None:
+        """Keep what is needed of an epoch's row; all rows would grow with the number of epochs."""
+        self.last = row
+        if self.best is None or self._accuracy(row) > self._accuracy(self.best):
+            self.best = row
+
+    def _accuracy(self, row: dict[str, Any]) -> float:
+        return row[self.watched_name]["accuracy"]["all"]
+
+    def _draw_curves(self, rows: list[dict[str, Any]]) -> None:
+        if self.recipe.tensorboard and distributed.is_main():
+            self.curves = tensorboard.Curves(self.folder.path, rows)
+
+    def close(self) -> None:
+        """End what runs beside the training, and leave the network as it is written."""
+        vars(self.model).pop(_part_to_compile(self.model), None)
+        if self.curves is not None:
+            self.curves.close()
 
     def _load(self, saved: dict[str, Any]) -> None:
         self.epoch = saved["finished_epochs"]
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.scheduler.load_state_dict(saved["scheduler"])
+        self.scaler.load_state_dict(saved["scaler"])
+        self.spent = _Spent(**saved["spent"])
         self.table.load_state_dict(saved["table"])
         self.order_log.load_state_dict(saved["order_log"])
         self.method.load_state_dict(saved["method"])
         if not saved["step"]:
             return
         main = distributed.is_main()
-        self.order_row, self.seconds_before = saved["order_row"], saved["seconds"]
+        self.order_row, self.before = saved["order_row"], _Spent(**saved["spent_on_epoch"])
+        self.watch.load_state_dict(saved["watch"], self.run.device)
         loss = saved["loss_sum"].to(self.run.device)
         self.totals = Totals(loss, saved["samples"], saved["step"])
         if not main:  # the sums of the epoch so far are rank 0's to carry
@@ -201,7 +286,7 @@ class _Training:
         same_world = len(ranks) == distributed.world_size()
         self.resumed_randomness = ranks[distributed.rank()] if same_world else None
 
-    def _save(self, seconds: float = 0.0) -> None:
+    def _save(self) -> None:
         """Write ``last.pt``: between two epochs, or (all processes at the same step) in the middle of one."""
         middle = self.totals is not None
         table = self.table.state_dict()
@@ -213,7 +298,8 @@ class _Training:
             "scored": self.folder.scored,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "spent": asdict(self.spent),
             "table": table,
             "order_log": self.order_log.state_dict(),
             "method": self.method.state_dict(),
@@ -222,10 +308,11 @@ class _Training:
             samples = distributed.total(torch.tensor(float(self.totals.samples), device=self.run.device))
             state |= {
                 "order_row": self.order_row,
-                "seconds": seconds,
+                "spent_on_epoch": asdict(self._spent_on_epoch()),
                 "samples": round(samples.item()),
                 "loss_sum": distributed.total(self.totals.loss),
-                "table": {**table, "open": distributed.total(table["open"])},
+                "watch": self.watch.state_dict(),
+                "table": {**table, **{name: distributed.total(table[name]) for name in OPEN_ROWS}},
                 "sampler": self.sampler.state_dict(),
                 "randomness": distributed.gathered_objects(_random_states(self.run.device)),
             }
@@ -234,10 +321,19 @@ class _Training:
 
     # ---- an epoch --------------------------------------------------------------------------------------------------
 
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are over, or all updates spent: a method may make epochs longer than the sampler says."""
+        spent = self.recipe.updates is not None and self.spent.updates >= self.recipe.updates
+        return spent or self.epoch >= self.epochs
+
     def run_epoch(self) -> None:
         """Score if it is due, train, measure, and save; goes on in the middle where the run was stopped there."""
         recipe, epoch = self.recipe, self.epoch
-        began = time.perf_counter() - self.seconds_before
+        self.began = time.perf_counter() - self.before.seconds
+        lr = _learning_rate(recipe, self.data, epoch, self.spent.updates)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
         with _epoch_randomness(recipe.seed, epoch, self.run.device, step=self.totals.steps if self.totals else 0):
             if self.totals is None:
                 self._order()
@@ -245,6 +341,7 @@ class _Training:
             elif self.resumed_randomness is not None:
                 _set_random_states(self.resumed_randomness, self.run.device)
             self.method.begin_epoch(epoch)
+            self.train_began = time.perf_counter() - self.before.train_seconds
             trained = train_one_epoch(
                 self.trained_model,
                 self.train_loader,
@@ -253,108 +350,210 @@ class _Training:
                 unimodal_weight=recipe.unimodal_weight,
                 table=self.table if self.online else None,
                 method=self.method,
+                watch=self.watch,
+                precision=recipe.precision,
+                scaler=self.scaler,
                 totals=self.totals,
-                after_step=lambda totals: self._after_step(totals, began),
-                progress=f"epoch {epoch + 1}/{recipe.epochs}",
+                steps=None if recipe.updates is None else recipe.updates - self.spent.updates,
+                after_step=self._after_step,
+                progress=f"epoch {epoch + 1}/{self.epochs}",
             )
+        train_seconds = self._spent_on_epoch().train_seconds
         self.table.synchronize()
         if not math.isfinite(trained.loss):
             raise TrainingError(
                 f"the training loss of epoch {epoch + 1} is {trained.loss}: lower the learning rate "
                 f"(--set lr={recipe.lr / 10:g}); the epochs before it are in {self.folder.path}"
             )
-        measured = evaluate(self.model, self.interrupts.checked(self.watched_loader), prediction=recipe.prediction)
+        predicted = self._predict(self.watched_loader)
+        measured = classification_metrics(predicted.heads, predicted.target)
         row = {
             "epoch": epoch,
             "samples": trained.samples,
             "steps": trained.steps,
             "train_loss": trained.loss,
-            "lr": self.scheduler.get_last_lr()[0],
-            "seconds": round(time.perf_counter() - began, 3),
+            "lr": lr,
+            "train_seconds": train_seconds,
+            "seconds": self._spent_on_epoch().seconds,
             self.watched_name: measured,
             "order": self.order_row,
+            "imbalance": self._imbalance(predicted),
         }
-        self.scheduler.step()
         self._finish_epoch(row)
-        _say(_epoch_line(row, recipe, measured, self.watched_name))
+        _say(_epoch_line(row, self.epochs, measured, self.watched_name))
 
     def _order(self) -> None:
         """Scores, where a pass is due, and the epoch's order."""
         schedule, epoch = self.recipe.schedule, self.epoch
-        due = self.sampler.uses_scores and schedule.needs_pass(epoch)
+        due = (self.sampler.uses_scores or self.method.uses_scores) and schedule.needs_pass(epoch)
         if due:
             for loader in (self.score_loader, self.calibration_loader):
                 if loader is not None:
                     loader.batch_sampler.epoch = epoch
-            score_dataset(
-                self.model,
-                _Checked(self.score_loader, self.interrupts),
-                self.table,
-                mode=schedule.mode,
-                calibration_batches=schedule.calibration_batches,
-                calibration=self.calibration_loader,
-                progress=f"scoring before epoch {epoch + 1}",
-            )
+            with _eager(self.recipe):
+                score_dataset(
+                    self.model,
+                    _Checked(self.score_loader, self.interrupts),
+                    self.table,
+                    mode=schedule.mode,
+                    calibration_batches=schedule.calibration_batches,
+                    calibration=self.calibration_loader,
+                    scores=self.scores,
+                    precision=self.recipe.precision,
+                    progress=f"scoring before epoch {epoch + 1}",
+                )
             if self.table.is_empty:
                 raise TrainingError(
                     f"no training sample has a finite score before epoch {epoch + 1}: the network diverged, "
                     f"lower the learning rate (--set lr={self.recipe.lr / 10:g})"
                 )
+        arranging = isinstance(self.method, Arranging) and self.method.arranges(epoch)
+        if arranging:
+            self.score_loader.batch_sampler.epoch = epoch
+            show(
+                self.model,
+                _Checked(self.score_loader, self.interrupts),
+                self.method,
+                precision=self.recipe.precision,
+                progress=f"valuing modalities before epoch {epoch + 1}",
+            )
         self.sampler.set_epoch(epoch)
         self.order_row = self.order_log.describe(self.sampler, self.table, self.folder, rescored=due or self.online)
+        if arranging:
+            self.sampler.rearrange(self.method.arrange(epoch, self.sampler.global_order()))
 
-    def _after_step(self, totals: Totals, began: float) -> None:
+    def _predict(self, loader: DataLoader, *, progress: str | None = None) -> Predicted:
+        recipe = self.recipe
+        with _eager(recipe):
+            return predict(
+                self.model,
+                _Checked(loader, self.interrupts),
+                prediction=recipe.prediction,
+                precision=recipe.precision,
+                features=recipe.imbalance_every > 0,
+                progress=progress,
+            )
+
+    def _measured(self, loader: DataLoader) -> Metrics:
+        recipe, batches = self.recipe, self.interrupts.checked(loader)
+        with _eager(recipe):
+            return evaluate(self.model, batches, prediction=recipe.prediction, precision=recipe.precision)
+
+    def _imbalance(self, predicted: Predicted) -> dict[str, Any]:
+        """What ``metrics.jsonl`` says of the modalities after an epoch; docs in :mod:`bss.imbalance`.
+
+        ``shapley`` is None in epochs in which it is not measured; with it ``gradient_norm`` and ``gradient_ratio`` are
+        None or empty for networks other than :class:`bss.models.LateFusion`.
+        """
+        every = self.recipe.imbalance_every
+        due = every > 0 and (self.epoch + 1) % every == 0
+        norm = self.watch.gradient_norm()
+        return {
+            **describe_predictions(unimodal_heads(predicted.heads), predicted.target),
+            "gradient_norm": norm,
+            "gradient_ratio": gradient_ratio(norm),
+            "shapley": self._contributions(predicted, self.watch.mean_features()) if due else None,
+        }
+
+    def _contributions(
+        self, predicted: Predicted, fill: dict[str, Tensor] | None
+    ) -> dict[str, dict[str, float]] | None:
+        """Shapley values; ``fill`` is the mean feature of the training samples, None where there is none."""
+        features, target = predicted.share
+        if not features or fill is None:
+            return None
+        if self.recipe.imbalance_masking == "zero":
+            fill = {name: torch.zeros_like(mean) for name, mean in fill.items()}
+        with evaluating(self.model):
+            return contributions(self.model, features, fill, target, prediction=self.recipe.prediction)
+
+    def _spent_on_epoch(self) -> "_Spent":
+        """The cost so far of the epoch under way."""
+        now = time.perf_counter()
+        steps = self.totals.steps if self.totals else 0
+        return _Spent(steps, round(now - self.began, 3), round(now - self.train_began, 3))
+
+    def _after_step(self, totals: Totals) -> None:
         minutes = self.recipe.checkpoint_minutes
         due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
         wish = "stop" if self.interrupts.noted is not None else "save" if due else "go"
         action = self.decisions.after_step(wish, totals.steps)
         if action != "go":
-            self._save(time.perf_counter() - began)
+            self._save()
         if action == "stop":
             self.interrupts.stop()
 
     def _finish_epoch(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
+        self._note(row)
+        self.spent = self.spent.plus(row)
         self.folder.append_metrics(row)
+        if self.curves is not None:
+            self.curves.add(row)
         if self.best is row:
             state = {"epoch": self.epoch, "model": self.model.state_dict(), self.watched_name: row[self.watched_name]}
             self.folder.save_checkpoint("best.pt", {**state, "chosen_on": self.watched_name})
         self.epoch += 1
-        self.totals, self.resumed_randomness, self.seconds_before = None, None, 0.0
+        self.totals, self.resumed_randomness, self.before = None, None, _Spent()
+        self.watch.reset()
         self._save()
         self.interrupts.check()
-
-    @property
-    def best(self) -> dict[str, Any]:
-        """The row of the epoch with the highest accuracy so far; the first of equals."""
-        return max(self.rows, key=lambda row: row[self.watched_name]["accuracy"]["all"])
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 
     def keep_online_scores(self) -> None:
         """Keep what the last epoch left in the table."""
         if self.online:
-            difficulty = self.table.difficulty(normalize=self.recipe.schedule.normalize)
-            self.folder.append_scores(self.recipe.epochs, self.table, difficulty)
+            schedule = self.recipe.schedule
+            difficulty = self.table.difficulty(normalize=schedule.normalize, criterion=schedule.criterion)
+            self.folder.append_scores(self.epochs, self.table, difficulty)
 
     def final_test(self) -> dict[str, Any]:
         """Measure the test set, and give the summary; leaves the model with the chosen epoch's weights."""
-        best, last = self.best, self.rows[-1]
+        best, last = self.best, self.last
+        loader = _loader(self.data.test, self.recipe, self.run, once=True)
         if not self.honest:
             return {
                 "test": {"chosen": last["test"], "last": last["test"]},
                 "chosen_epoch": last["epoch"],
                 "oracle": {"epoch": best["epoch"], **best["test"]},
+                "imbalance": self._final_imbalance(self._predict(loader)),
             }
-        loader = _loader(self.data.test, self.recipe, self.run, once=True)
-        measured = evaluate(self.model, self.interrupts.checked(loader), prediction=self.recipe.prediction)
-        chosen = measured
+        measured = None
         if best is not last:
+            measured = self._measured(loader)
             if distributed.is_main():
                 self.model.load_state_dict(read_checkpoint(self.folder.path / "best.pt")["model"])
             distributed.copy_from_main(self.model)
-            chosen = evaluate(self.model, self.interrupts.checked(loader), prediction=self.recipe.prediction)
-        return {"test": {"chosen": chosen, "last": measured}, "chosen_epoch": best["epoch"]}
+        predicted = self._predict(loader)
+        chosen = classification_metrics(predicted.heads, predicted.target)
+        return {
+            "test": {"chosen": chosen, "last": measured or chosen},
+            "chosen_epoch": best["epoch"],
+            "imbalance": self._final_imbalance(predicted),
+        }
+
+    def _final_imbalance(self, test: Predicted) -> dict[str, Any]:
+        """What ``summary.json`` says of the modalities on the test set, with the weights as they are.
+
+        As in an epoch (:meth:`_imbalance`), with the mean features taken from the training samples as a test sees them,
+        and ``probe``: test accuracy of a linear classifier on each frozen encoder; ``probe_unconverged`` names those
+        whose fit was cut short.
+        """
+        row = {**describe_predictions(unimodal_heads(test.heads), test.target), "shapley": None}
+        row |= {"probe": None, "probe_unconverged": None}
+        if not test.share.features:
+            return row
+        train = self._predict(
+            _loader(self.data.score, self.recipe, self.run, once=True), progress="features of the training samples"
+        )
+        row["shapley"] = self._contributions(test, mean_features(train.share.features))
+        features = [
+            {name: distributed.gathered(values) for name, values in part.share.features.items()}
+            for part in (train, test)
+        ]
+        probes = linear_probes(features[0], train.target, features[1], test.target) if distributed.is_main() else None
+        row["probe"], row["probe_unconverged"] = distributed.from_main(probes)
+        return row
 
 
 # ---- what a run is made of -----------------------------------------------------------------------------------------
@@ -407,6 +606,7 @@ def _data_loader(dataset: Dataset, recipe: Recipe, run: Run, *, once: bool = Fal
         num_workers=run.workers,
         persistent_workers=run.workers > 0 and not once,
         pin_memory=run.device.type == "cuda",
+        collate_fn=collate,
         worker_init_fn=leave_to_the_parent,
         # Without a generator of its own a loader draws its base seed from the global one.
         generator=torch.Generator().manual_seed(mixed_seed("loader", recipe.seed)),
@@ -477,11 +677,55 @@ def _sampler(sampler_class: type[OrderSampler], data: Splits, table: ScoreTable,
     )
 
 
+def _channels_last(model: nn.Module) -> None:
+    """Lay the weights of 2-D convolutions out as NHWC, in place; what they are applied to follows them."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def _part_to_compile(model: nn.Module) -> str:
+    """The method that holds nearly all of the work. Hooks and methods look at what comes after a LateFusion's."""
+    return "encode" if isinstance(model, LateFusion) else "forward"
+
+
+def _eager(recipe: Recipe) -> contextlib.AbstractContextManager:
+    """Run a compiled network as it is written: every new mode or size of batch would be compiled anew."""
+    return torch.compiler.set_stance("force_eager") if recipe.compile else contextlib.nullcontext()
+
+
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Fused: three to six times as fast on a CPU, and on a GPU an overflow in fp16 skips a step without a wait for it.
+    options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+        return torch.optim.Adam(parameters, **options)
+    optimizer = torch.optim.SGD(parameters, momentum=recipe.momentum, **options)
+    if recipe.momentum:
+        # From zeros the first step is the same. PyTorch's fused SGD starts from memory that its first step fills, and
+        # leaves it as it was found where an overflow skips that step.
+        for parameter in parameters:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+def _num_epochs(sampler: OrderSampler, recipe: Recipe) -> int:
+    """How many epochs the run takes: with ``updates`` as many as give so many steps, the last perhaps cut short."""
+    if recipe.updates is None:
+        return recipe.epochs
+    share, last = distributed.share_of_batch(recipe.batch_size), recipe.tail == "last"
+    epochs = steps = 0
+    while steps < recipe.updates:
+        steps += sampler.steps_at(epochs, share, drop_last=last)
+        epochs += 1
+    return epochs
+
+
+def _learning_rate(recipe: Recipe, data: Splits, epoch: int, updates: int) -> float:
+    """The learning rate of an epoch that begins after so many updates."""
+    if recipe.updates is not None:
+        epoch = updates // (len(data.train) // recipe.batch_size)
+    return recipe.lr * recipe.lr_gamma ** (epoch // recipe.lr_step)
 
 
 def _check_size(data: Splits, recipe: Recipe) -> None:
@@ -499,12 +743,21 @@ def _check_size(data: Splits, recipe: Recipe) -> None:
             raise DataError(f"the {name} list has {few}")
 
 
+def _check_method(method: Method | None, recipe: Recipe) -> None:
+    if isinstance(method, Masking) and recipe.schedule.rescore == "online":
+        raise RecipeError(
+            f"schedule.rescore=online scores the training forward, in which {type(method).__name__} hides modalities: "
+            "set schedule.rescore to pass, once or a number of epochs"
+        )
+
+
 def _identity(data: Splits, sampler: OrderSampler, method: Method, recipe: Recipe) -> dict[str, Any]:
     """What the two parts of a continued run must have in common, flat."""
     listed = hashlib.sha256("\0".join(data.names).encode() + data.labels_N.numpy().tobytes()).hexdigest()
     fixed = {name: value for name, value in flatten(recipe).items() if name not in MAY_CHANGE}
     parts = {"training samples": len(data.train), "validation samples": len(data.val or ())}
     kinds = {"sampler": type(sampler).__name__, "method": type(method).__name__}
+    kinds |= {f"method.{name}": value for name, value in method.settings().items()}
     return {**kinds, **parts, "training list (hash)": listed[:12], **fixed}
 
 
@@ -517,6 +770,17 @@ def _refuse_difference(path: Path, saved: dict[str, Any], own: dict[str, Any]) -
             f"{path} holds an unfinished run that differs from this one ({shown}{more}).\n"
             "Repeat its command to continue it, or pass another --out, or --set overwrite=true"
         )
+
+
+def _build_cache(data: Splits, run: Run, interrupts: Interrupts) -> None:
+    """Decode the files once, or find that it was done: rank 0 builds, the others open what it built."""
+    if data.cache is None:
+        return
+    with distributed.main_first():
+        if distributed.is_main():
+            _say(data.cache.build(workers=run.workers, check=interrupts.check))
+        else:
+            data.cache.open()
 
 
 def _check_readable(splits: dict[str, Dataset | None], recipe: Recipe, run: Run, interrupts: Interrupts) -> None:
@@ -534,7 +798,8 @@ def _check_readable(splits: dict[str, Dataset | None], recipe: Recipe, run: Run,
 class _OrderLog:
     """Compares each epoch's order and difficulty with the last ones, and keeps the scores behind them."""
 
-    def __init__(self):
+    def __init__(self, labels_N: Tensor):
+        self.labels_N = labels_N
         self.position: Tensor | None = None
         self.difficulty: Tensor | None = None
         self.scored_epoch = 0
@@ -557,17 +822,32 @@ class _OrderLog:
         difficulty of all samples, against the last scores. ``order_to_difficulty``: position in this epoch against
         difficulty; positive = balanced samples come earlier. ``age``: mean number of epochs since the scores were made
         (0 = by the newest possible pass or training epoch). ``unscored``: samples without any score.
+        ``effective_size``: of the weights that the order was drawn by, see
+        :func:`bss.imbalance.effective_sample_size`. ``class_distance`` and ``class_distance_start``: of the epoch's
+        samples, and of its first tenth, from the class mix of the training set, see
+        :func:`bss.imbalance.class_distance`. ``distinct``: how many different samples the epoch has.
         """
         order = sampler.global_order()
-        position = torch.full((sampler.size,), -1)
-        position[order] = torch.arange(len(order))
-        row: dict[str, Any] = {"order_to_last": None, "difficulty_to_last": None, "order_to_difficulty": None}
+        # Of a sample that comes more than once the first place counts.
+        position = torch.full((sampler.size,), len(order))
+        position = position.scatter_reduce(0, order, torch.arange(len(order)), "amin")
+        position[position == len(order)] = -1
+        weights, labels = sampler.weights(), self.labels_N[order]
+        row: dict[str, Any] = {
+            "order_to_last": None,
+            "difficulty_to_last": None,
+            "order_to_difficulty": None,
+            "effective_size": None if weights is None else effective_sample_size(weights),
+            "class_distance": class_distance(labels, self.labels_N),
+            "class_distance_start": class_distance(labels[: math.ceil(len(labels) / 10)], self.labels_N),
+            "distinct": int((position >= 0).sum()),
+        }
         if self.position is not None:
             both = (position >= 0) & (self.position >= 0)
             row["order_to_last"] = rank_correlation(position[both], self.position[both])
         self.position = position
         if sampler.uses_scores and not table.is_empty:
-            difficulty = table.difficulty(normalize=sampler.normalize).cpu()
+            difficulty = table.difficulty(normalize=sampler.normalize, criterion=sampler.criterion).cpu()
             row["order_to_difficulty"] = rank_correlation(torch.arange(len(order)), difficulty[order])
             if rescored and self.difficulty is not None:
                 row["difficulty_to_last"] = rank_correlation(difficulty, self.difficulty)
@@ -675,6 +955,7 @@ def _config(
         "recipe": asdict(recipe),
         "sampler": sampler_class.__name__,
         "method": type(method).__name__ if method else None,
+        "method_settings": method.settings() if method else {},
         "device": str(run.device) if run.device.type == "cpu" else torch.cuda.get_device_name(run.device),
         "workers": run.workers,
         "data_root": str(run.data_root),
@@ -683,20 +964,20 @@ def _config(
     }
 
 
-def _plan(sampler: OrderSampler, recipe: Recipe) -> str:
+def _plan(sampler: OrderSampler, recipe: Recipe, epochs: int) -> str:
     """How many samples the epochs will see; shows at once whether a pacing is in effect."""
-    sizes = [sampler.size_at(epoch) for epoch in range(recipe.epochs)]
+    sizes = [sampler.size_at(epoch) for epoch in range(epochs)]
     partial = [epoch for epoch, size in enumerate(sizes) if size < sampler.size]
     if not partial:
         plan = f"all {sampler.size} samples in every epoch"
     else:
         plan = f"{sizes[partial[0]]} of {sampler.size} samples in epoch {partial[0] + 1}"
-        if partial[-1] + 1 < recipe.epochs:
+        if partial[-1] + 1 < epochs:
             plan += f", all from epoch {partial[-1] + 2} on"
         elif len(partial) > 1:
-            plan += f", {sizes[-1]} in epoch {recipe.epochs}"
+            plan += f", {sizes[-1]} in epoch {epochs}"
     share = distributed.share_of_batch(recipe.batch_size)
-    steps = sampler.total_steps(recipe.epochs, share, drop_last=recipe.tail == "last")
+    steps = recipe.updates or sampler.total_steps(epochs, share, drop_last=recipe.tail == "last")
     return f"{type(sampler).__name__}: {plan}; {steps} steps of {recipe.batch_size} in all"
 
 
@@ -704,9 +985,9 @@ def _percentages(metrics: Metrics) -> str:
     return "  ".join(f"{head} {100 * value:.1f}" for head, value in metrics["accuracy"].items())
 
 
-def _epoch_line(row: dict[str, Any], recipe: Recipe, measured: Metrics, name: str) -> str:
+def _epoch_line(row: dict[str, Any], epochs: int, measured: Metrics, name: str) -> str:
     return (
-        f"epoch {row['epoch'] + 1}/{recipe.epochs}  {row['samples']} samples  loss {row['train_loss']:.3f}  "
+        f"epoch {row['epoch'] + 1}/{epochs}  {row['samples']} samples  loss {row['train_loss']:.3f}  "
         f"{name} accuracy %: {_percentages(measured)}  ({row['seconds']:.1f} s)"
     )
 

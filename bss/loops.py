@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +16,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
 from bss import distributed
+from bss.choices import Precision, Prediction, ScoringMode
 from bss.data import INDEX_KEY
 from bss.errors import TrainingError
-from bss.methods import Method
+from bss.imbalance import TrainingWatch, features_seen
+from bss.methods import Arranging, Method
 from bss.metrics import Metrics, classification_metrics, head_logits
 from bss.models import Logits
 from bss.scores import ScoreTable
 from bss.scoring import check_choice, head_losses, similarity_of, tensors_of, weighted_loss
 
-ScoringMode = Literal["calibrated", "batch", "eval", "train"]
-
 Forward = Callable[[nn.Module, Any], tuple[Logits, Tensor]]
 """Maps (model, batch) to (logits of all heads, target)."""
+
+SampleScores = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
+"""Maps (model, batch) to what a table's ``similarity`` and ``loss`` get, (B,) each."""
 
 
 @dataclass
@@ -62,7 +65,11 @@ def train_one_epoch(
     unimodal_weight: float = 1.0,
     table: ScoreTable | None = None,
     method: Method | None = None,
+    watch: TrainingWatch | None = None,
+    precision: Precision = "fp32",
+    scaler: torch.amp.GradScaler | None = None,
     totals: Totals | None = None,
+    steps: int | None = None,
     after_step: Callable[[Totals], None] | None = None,
     progress: str | None = None,
 ) -> Trained:
@@ -78,25 +85,39 @@ def train_one_epoch(
         unimodal_weight: w_u.
         table: filled from the logits of this very forward (online scoring); the caller closes the epoch.
         method: hooks into the step; None = joint training. The caller begins its epoch.
+        watch: looks at the gradients and features of some steps.
+        precision: of the forward and its gradients, see :func:`autocast`.
+        scaler: of the loss, for ``"fp16"``; a step whose gradients overflow leaves the weights as they are.
         totals: what the epoch has seen already, where it goes on in the middle; kept up to date.
+        steps: the epoch ends after so many steps, those in ``totals`` included; None = with the loader.
         after_step: called after every step; what it raises ends the pass.
         progress: label of the progress bar; None = no bar.
     """
     device = _device_of(model)
     model.train()
     method = method or Method()
+    scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
     totals = totals or Totals(torch.zeros((), device=device, dtype=torch.float64))
+    left = None if steps is None else max(0, steps - totals.steps)
     with ProgressBar(loader, progress, steps=totals.steps, samples=totals.samples) as bar:
-        for batch in bar:
+        for batch in itertools.islice(bar, left):
             batch = method.before_forward(_to_device(batch, device))
-            logits, target = _forward(model, batch)
+            looking = watch is not None and watch.due(totals.steps)
+            seeing = features_seen(watch.model) if looking else contextlib.nullcontext({})
+            with autocast(device, precision), seeing as features:
+                logits, target = _forward(model, batch)
             losses = head_losses({"fused": logits.fused, **logits.unimodal}, target)
             weights = {name: fused_weight if name == "fused" else unimodal_weight for name in losses}
             loss_B = method.loss(losses, weights)
             optimizer.zero_grad(set_to_none=True)
-            method.backward(loss_B, losses, model)
+            scaled = {name: scaler.scale(loss) for name, loss in losses.items()}
+            method.backward(scaler.scale(loss_B), scaled, model)
+            scaler.unscale_(optimizer)
             method.after_backward(model, logits, target)
-            optimizer.step()
+            if looking:
+                watch.see(features)
+            scaler.step(optimizer)
+            scaler.update()
             with torch.no_grad():
                 if table is not None:
                     similarity = similarity_of(tensors_of(logits.unimodal), space=table.space)
@@ -111,15 +132,67 @@ def train_one_epoch(
     return Trained(distributed.total(totals.loss).item() / max(seen, 1), round(seen), totals.steps)
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, loader: Iterable[Mapping[str, Tensor]], *, prediction: str = "all") -> Metrics:
+class Share(NamedTuple):
+    """One process's part of what a network says of a data set, on the device.
+
+    Attributes:
+        features: modality name -> (n, D_m) float32; empty where they were not asked for, or the network has none.
+        target: (n,) class ids.
+    """
+
+    features: dict[str, Tensor]
+    target: Tensor
+
+
+class Predicted(NamedTuple):
+    """What a network says of a data set.
+
+    Attributes:
+        heads: head name (see :func:`bss.metrics.head_logits`) -> logits (N, C) float32 of all processes, on the CPU.
+        target: (N,) class ids, on the CPU.
+        share: the features and targets of this process's samples.
+    """
+
+    heads: dict[str, Tensor]
+    target: Tensor
+    share: Share
+
+
+def evaluate(
+    model: nn.Module,
+    loader: Iterable[Mapping[str, Tensor]],
+    *,
+    prediction: Prediction = "all",
+    precision: Precision = "fp32",
+) -> Metrics:
     """Accuracy, macro F1 and mAP of all heads, of the fused head and of each modality's head, in eval mode.
+
+    Arguments and errors are those of :func:`predict`.
+    """
+    predicted = predict(model, loader, prediction=prediction, precision=precision)
+    return classification_metrics(predicted.heads, predicted.target)
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    loader: Iterable[Mapping[str, Tensor]],
+    *,
+    prediction: Prediction = "all",
+    precision: Precision = "fp32",
+    features: bool = False,
+    progress: str | None = None,
+) -> Predicted:
+    """Logits of all heads, in eval mode, for a whole data set.
 
     Args:
         model: maps a batch to Logits; its training flags are left as found.
         loader: yields dict batches with ``"label"``; every sample once. With several processes it is this one's share
-            (:func:`bss.distributed.share`), and all get the metrics of the whole.
+            (:func:`bss.distributed.share`), and all get the logits of the whole.
         prediction: which heads the prediction sums, see :func:`bss.metrics.head_logits`.
+        precision: of the forward, see :func:`autocast`.
+        features: keep what :class:`bss.models.LateFusion` makes of every sample as well.
+        progress: label of a progress bar; None = no bar.
 
     Raises:
         TrainingError: logits that are not finite.
@@ -127,13 +200,18 @@ def evaluate(model: nn.Module, loader: Iterable[Mapping[str, Tensor]], *, predic
     device = _device_of(model)
     heads: dict[str, list[Tensor]] = {}
     targets: list[Tensor] = []
-    with _flags_kept(model):
-        model.eval()
-        for batch in loader:
-            logits, target = _forward(model, _to_device(batch, device))
+    kept: dict[str, list[Tensor]] = {}
+    seeing = features_seen(model) if features else contextlib.nullcontext({})
+    with evaluating(model), seeing as seen, ProgressBar(loader, progress) as bar:
+        for batch in bar:
+            with autocast(device, precision):
+                logits, target = _forward(model, _to_device(batch, device))
+            for name, values in seen.items():
+                kept.setdefault(name, []).append(values.float())
+            logits = Logits(logits.fused.float(), {name: z.float() for name, z in logits.unimodal.items()})
             for name, values in head_logits(logits, prediction).items():
-                heads.setdefault(name, []).append(values.float().cpu())
-            targets.append(target.cpu())
+                heads.setdefault(name, []).append(values)
+            targets.append(target)
     logits = {name: distributed.gathered(torch.cat(parts)) for name, parts in heads.items()}
     broken = [name for name, values in logits.items() if not values.isfinite().all()]
     if broken:
@@ -141,7 +219,32 @@ def evaluate(model: nn.Module, loader: Iterable[Mapping[str, Tensor]], *, predic
             f"the logits of the {broken[0]} head are not finite on the evaluation data: the training diverged, "
             "lower the learning rate (--set lr=)"
         )
-    return classification_metrics(logits, distributed.gathered(torch.cat(targets)))
+    share = Share({name: torch.cat(parts) for name, parts in kept.items()}, torch.cat(targets))
+    return Predicted(logits, distributed.gathered(share.target), share)
+
+
+def show(
+    model: nn.Module,
+    loader: Iterable[Mapping[str, Tensor]],
+    method: Arranging,
+    *,
+    precision: Precision = "fp32",
+    progress: str | None = None,
+) -> None:
+    """Show a method every batch of the loader, with the network in eval mode.
+
+    Args:
+        model: its training flags are left as found.
+        loader: yields dict batches with ``"bss_index"`` and ``"label"``.
+        method: see :meth:`bss.methods.Arranging.see`.
+        precision: of its forward, see :func:`autocast`.
+        progress: label of a progress bar; None = no bar.
+    """
+    device = _device_of(model)
+    with evaluating(model), ProgressBar(loader, progress) as bar:
+        for batch in bar:
+            with autocast(device, precision):
+                method.see(_to_device(batch, device))
 
 
 @torch.no_grad()  # not inference_mode: a module that caches a tensor in forward could not be trained afterwards
@@ -154,6 +257,8 @@ def score_dataset(
     calibration_batches: int = 8,
     calibration: Iterable[Any] | None = None,
     forward: Forward | None = None,
+    scores: SampleScores | None = None,
+    precision: Precision = "fp32",
     progress: str | None = None,
 ) -> None:
     """Score every sample of the loader with the network as it is, and close the table's epoch.
@@ -178,6 +283,9 @@ def score_dataset(
         calibration: where those batches come from; None = the loader's first ones. Where several processes score a
             share each, give all of them the same, and no score depends on the number of processes.
         forward: maps (model, batch) to (logits, target); default ``model(batch), batch["label"]``.
+        scores: maps (model, batch) to ready-made scores (similarity, loss), instead of those of the logits; see
+            :func:`bss.criteria.feature_scores`.
+        precision: of the network's forward, see :func:`autocast`.
         progress: label of a progress bar; None = no bar.
 
     Raises:
@@ -187,10 +295,19 @@ def score_dataset(
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         model = model.module  # the DDP wrapper would demand equal step counts on all ranks
     device = _device_of(model)
-    forward = forward or _forward
+    run = forward or _forward
+
+    def forward(model: nn.Module, batch: Any) -> tuple[Logits, Tensor]:
+        with autocast(device, precision):
+            return run(model, batch)
 
     def score(batch: Any) -> None:
         index, batch = _index_and_batch(batch)
+        if scores is not None:
+            with autocast(device, precision):
+                similarity, loss = scores(model, _to_device(batch, device))
+            table.update(index, similarity=similarity, loss=loss)
+            return
         logits, target = forward(model, _to_device(batch, device))
         table.update(index, unimodal=logits.unimodal, fused=logits.fused, target=target.to(device))
 
@@ -252,6 +369,16 @@ def _index_and_batch(batch: Any) -> tuple[Tensor, Any]:
 # ---- small things --------------------------------------------------------------------------------------------------
 
 
+def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager:
+    """Run the forward passes of a block in mixed precision; ``"fp32"`` leaves them, and an outer autocast, as they are.
+
+    Only the network belongs inside: losses and scores are float32 or better, whatever its logits are.
+    """
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
 def _forward(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Logits, Tensor]:
     return model(batch), batch["label"]
 
@@ -269,6 +396,14 @@ def _to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, (list, tuple)):
         return type(batch)(_to_device(value, device) for value in batch)
     return batch
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside the block; the training flags are left as found."""
+    with _flags_kept(model):
+        model.eval()
+        yield
 
 
 @contextlib.contextmanager

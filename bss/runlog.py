@@ -18,7 +18,9 @@ import numpy as np
 import torch
 
 from bss.errors import RunFolderError
+from bss.safe_pickle import load_tensors
 from bss.scores import ScoreTable
+from bss.tensorboard import EVENTS
 
 _NAMES = (
     *("config.json", "metrics.jsonl", "summary.json", "scores.npz", "scores.raw"),
@@ -75,8 +77,8 @@ class RunFolder:
     def clear(self) -> None:
         """Remove what a run wrote, the half-written files of a crash included; nothing else is touched."""
         with self._writing():
-            for name in FILES:
-                (self.path / name).unlink(missing_ok=True)
+            for path in (*(self.path / name for name in FILES), *self.path.glob(EVENTS)):
+                path.unlink(missing_ok=True)
 
     def summary(self) -> dict[str, Any]:
         """The summary of a finished run."""
@@ -271,15 +273,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             does not look at the checksums that the file holds.)
     """
     try:
+        state = load_tensors(path)
         with zipfile.ZipFile(path) as archive:
             if damaged := archive.testzip():
                 raise RunFolderError(f"{path} is damaged (in {damaged})")
-        state = torch.load(path, map_location="cpu", weights_only=True)
     except RunFolderError:
         raise
     except Exception as error:
-        # Nothing but the file went in; torch and zipfile name a dozen exception types for damaged ones.
-        detail = str(error).partition("\n")[0][:120]
+        # Nothing but the file went in; zipfile names a dozen exception types for damaged ones.
+        detail = str(error).removeprefix(f"{path}: ").partition("\n")[0][:120]
         raise RunFolderError(f"{path} is torn or damaged ({type(error).__name__}: {detail})") from error
     if not isinstance(state, dict):
         raise RunFolderError(f"{path} is no checkpoint: it holds a {type(state).__name__}")

@@ -133,6 +133,27 @@ def test_logits_of_any_precision_are_measured(dtype):
     assert [values["head"] for values in metrics.values()] == pytest.approx([4 / 6, 59 / 90, 31 / 36])
 
 
+@given(st.integers(1, 40), st.integers(2, 6), st.integers(0, 10**6), st.sampled_from([1, 4, 1000]))
+def test_all_three_are_scikit_learns(count, classes, seed, steps):
+    """Few steps make many ties."""
+    from sklearn.metrics import accuracy_score, average_precision_score, f1_score
+
+    chance = np.random.default_rng(seed)
+    logits = torch.from_numpy(chance.integers(0, steps, (count, classes)) / steps)
+    target = torch.from_numpy(chance.integers(0, classes, count))
+    truth, probability = target.numpy(), logits.softmax(dim=1).numpy()
+    predicted = probability.argmax(axis=1)
+    found = {name: values["head"] for name, values in classification_metrics({"head": logits}, target).items()}
+    assert found == pytest.approx(
+        {
+            "accuracy": accuracy_score(truth, predicted),
+            "macro_f1": f1_score(truth, predicted, average="macro", zero_division=0),
+            "map": np.mean([average_precision_score(truth == c, probability[:, c]) for c in np.unique(truth)]),
+        },
+        abs=1e-12,
+    )
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.permutations(range(6)))
 def test_the_order_of_the_samples_does_not_matter(order):

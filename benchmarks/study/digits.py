@@ -1,0 +1,151 @@
+"""Study task: spoken and written digits, ten classes, a strong and a weak modality that swap roles with the split.
+
+Data card
+    3,000 pairs of a spoken digit (Free Spoken Digit Dataset, 8 kHz, six speakers, CC BY-SA 4.0) and a written digit of
+    the same class (MNIST's test set), paired at random as in AV-MNIST. ``images="pca25"``: pictures rebuilt from their
+    first three principal components (24 % of the variance), for clean ones saturate at 95 %. ``split="speaker"``: four
+    speakers train (2,000), two are tested (1,000). ``split="in-domain"``: takes 0 to 4 of every speaker are tested
+    (300). Validation is a share of the training list, so its speakers are those of the training.
+
+Needs ``avdigits.npz`` under the data root; README.md in this folder says what is in it.
+"""
+
+import functools
+import itertools
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bss.data import Splits, stratified_split
+from bss.datasets.tensors import read_arrays, standardized, tensor_splits
+from bss.encoders.norms import Norm, normalization
+from bss.errors import RecipeError
+from bss.fusion import ConcatFusion
+from bss.models import LateFusion
+from bss.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
+from bss.seeding import seeded
+
+TITLE = "Spoken and written digits"
+CLASSES = tuple("0123456789")
+ADVICE = "benchmarks/study/README.md says what avdigits.npz holds; pass its folder as --data-root"
+CHANNELS = (16, 32, 64)
+LOG_FLOOR = 1e-6
+"""Added to mel powers before the logarithm; the quietest frames of a recording lie around it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitsRecipe(Recipe):
+    """A recipe with the numbers of the digits and their encoders.
+
+    Attributes:
+        split: ``"speaker"``: other speakers are tested than trained (audio is the weak modality for the test);
+            ``"in-domain"``: the same speakers (audio is the strong one).
+        images: three principal components of the pictures (``"pca25"``), or the pictures (``"clean"``).
+        seconds: length of the audio window; shorter clips are repeated, longer ones cut.
+        n_fft: STFT window in samples.
+        hop_length: STFT hop in samples.
+        mels: mel bands.
+        norm: after every convolution: ``"batch"`` normalisation, ``"group"`` (8 groups; no running statistics), or
+            ``"none"``.
+    """
+
+    split: Literal["speaker", "in-domain"] = "speaker"
+    images: Literal["pca25", "clean"] = "pca25"
+    seconds: float = 1.0
+    n_fft: int = 512
+    hop_length: int = 400
+    mels: int = 32
+    norm: Norm = "batch"
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("seconds", "n_fft", "hop_length", "mels"):
+            if not getattr(self, name) > 0:
+                raise RecipeError(f"{name} must be > 0, got {getattr(self, name)}")
+
+
+CL = DigitsRecipe(
+    epochs=12,
+    batch_size=64,
+    lr=1e-3,
+    optimizer="adam",
+    weight_decay=0.0,
+    channels_last=True,
+    seed=0,
+    schedule=CurriculumSchedule(start=0.1, grow_epochs=4, mode="eval"),
+)
+
+SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2, mode="eval"))
+
+
+def build_data(recipe: DigitsRecipe, root: Path) -> Splits:
+    """Spectrograms (1, mels, frames) and pictures (1, 28, 28), standardised on the training part.
+
+    Raises:
+        DataError, DataNotFoundError: no ``avdigits.npz``, or another one.
+    """
+    names = (f"image{'_pca25' * (recipe.images == 'pca25')}", "label", "name", "split", "indomain_test")
+    arrays = read_arrays(root / "avdigits.npz", names, title=TITLE, advice=ADVICE)
+    labels_N = torch.from_numpy(arrays["label"].astype(np.int64))
+    tested = arrays["split"] == "test" if recipe.split == "speaker" else arrays["indomain_test"]
+    train, val = np.flatnonzero(~tested).tolist(), None
+    if recipe.val_fraction:
+        rest, part = stratified_split(labels_N[train].tolist(), recipe.val_fraction, seed=recipe.seed, classes=CLASSES)
+        train, val = [train[i] for i in rest], [train[i] for i in part]
+    audio = log_mel(root, recipe.seconds, recipe.n_fft, recipe.hop_length, recipe.mels)
+    image = torch.from_numpy(arrays[names[0]]).unsqueeze(1)
+    return tensor_splits(
+        {
+            "audio": standardized(audio, train, by_column=False),
+            "image": standardized(image, train, by_column=False),
+        },
+        labels_N,
+        train=train,
+        val=val,
+        test=np.flatnonzero(tested).tolist(),
+        names=arrays["name"].tolist(),
+        classes=CLASSES,
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def log_mel(root: Path, seconds: float, n_fft: int, hop_length: int, mels: int) -> Tensor:
+    """Log-mel spectrograms of all clips, (N, 1, mels, frames) float32, made once per process.
+
+    A clip is repeated to fill the window, as CREMA-D's recipe does.
+    """
+    from torchaudio.transforms import MelSpectrogram
+
+    arrays = read_arrays(root / "avdigits.npz", ("audio", "offsets", "rate"), title=TITLE, advice=ADVICE)
+    rate, offsets = int(arrays["rate"]), arrays["offsets"]
+    clips = (arrays["audio"][start:end] for start, end in itertools.pairwise(offsets))
+    window = round(seconds * rate)
+    waveforms = torch.from_numpy(np.stack([np.resize(clip, window) for clip in clips]))
+    mel = MelSpectrogram(rate, n_fft=n_fft, hop_length=hop_length, n_mels=mels)
+    parts = [(mel(part.float() / 2**15) + LOG_FLOOR).log() for part in waveforms.split(256)]
+    return torch.cat(parts).unsqueeze(1)
+
+
+def build_model(recipe: DigitsRecipe, root: Path) -> LateFusion:
+    """Two encoders of three 3x3 convolutions with stride 2: 23,520 parameters each with BatchNorm, 49,630 in all."""
+    with seeded("build", recipe.seed):
+        dims = {name: CHANNELS[-1] for name in ("audio", "image")}
+        return LateFusion(
+            {name: _encoder(recipe.norm) for name in dims},
+            ConcatFusion(dims, len(CLASSES)),
+            len(CLASSES),
+            feature_dims=dims,
+        )
+
+
+def _encoder(norm: Norm) -> nn.Sequential:
+    """(B, 1, H, W) -> (B, 64)."""
+    layers: list[nn.Module] = []
+    for inner, outer in itertools.pairwise((1, *CHANNELS)):
+        layers.append(nn.Conv2d(inner, outer, kernel_size=3, stride=2, padding=1))
+        layers += [normalization(norm, outer, spatial=True), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())

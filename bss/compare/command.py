@@ -1,0 +1,135 @@
+"""What ``python -m bss compare`` and ``python -m bss report`` do with their flags."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bss.arms import find
+from bss.compare import figures
+from bss.compare.page import page
+from bss.compare.runner import devices_of, run_all
+from bss.compare.runs import find_folders, read_runs
+from bss.compare.study import Study, check_arms, load_task, seeds_of
+from bss.compare.tables import METRICS, all_tables, as_csv, finding, results_of
+from bss.data import default_workers
+from bss.errors import RecipeError, RunFolderError, shown
+
+
+def compare(flags: argparse.Namespace) -> int:
+    """Train what is not trained yet, and write the report.
+
+    Returns:
+        The exit status: 0; 1 if runs failed (the report is of the others); 130 if it was stopped.
+    """
+    figures.check_installed()
+    _check_metric(flags.metric)
+    if flags.jobs < 1:
+        raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
+    devices = devices_of(flags.device)
+    workers = default_workers() // flags.jobs if flags.workers is None else flags.workers
+    study = Study(
+        task=flags.task,
+        arms=tuple(_names(flags.arms)),
+        seeds=seeds_of(flags.seeds),
+        budget=flags.updates,
+        assignments=tuple(flags.set),
+        data_root=_data_root(flags),
+        out=flags.out,
+        workers=workers,
+    )
+    find(study.arms)
+    for name in (controls := _names(flags.control)):
+        if name not in study.arms:
+            raise RecipeError(f"the control {shown(name)} is none of --arms {','.join(study.arms)}")
+    check_arms(study, None)
+    first = study.recipe(find(study.arms)[0], study.seeds[0], None)
+    data = load_task(study.task).build_data(first, study.data_root)
+    updates = study.updates(data)
+    if updates == 0:
+        raise RecipeError(f"{len(data.train)} training samples do not fill one batch of {first.batch_size}")
+    check_arms(study, updates)
+    _make(flags.out)
+    budget = f"{first.epochs} epochs" if updates is None else f"{updates} updates"
+    print(f"{len(study.arms)} arms x {len(study.seeds)} seeds, {budget} each, on {', '.join(devices)}")
+    outcomes = run_all(study, updates=updates, jobs=flags.jobs, devices=devices)
+
+    failures = [outcome for outcome in outcomes if outcome.failure]
+    unfinished = [each for each in study.plan() if not (study.folder(*each) / "done").exists()]
+    if len(unfinished) > len(failures):
+        remaining = len(unfinished) - len(failures)
+        print(f"stopped with {remaining} runs to go; the same command goes on from there", file=sys.stderr)
+        return 130
+    failed = {(outcome.arm, outcome.seed): outcome.failure for outcome in failures}
+    folders = [study.folder(*each) for each in study.plan() if each not in failed]
+    notes = [f"Failed and left out: {arm} seed {seed}: {reason}" for (arm, seed), reason in failed.items()]
+    if folders:
+        _write(folders, flags.out, controls, flags.metric, order=study.arms, notes=notes)
+    for note in notes:
+        print(note, file=sys.stderr)
+    return 1 if failures else 0
+
+
+def report(flags: argparse.Namespace) -> int:
+    """Write the report of runs that exist.
+
+    Returns:
+        The exit status: 0, or 1 if some folders were left out.
+    """
+    figures.check_installed()
+    _check_metric(flags.metric)
+    folders = find_folders(flags.runs)
+    _make(flags.out)
+    return 1 if _write(folders, flags.out, _names(flags.control), flags.metric) else 0
+
+
+def _write(
+    folders: Sequence[Path],
+    out: Path,
+    controls: Sequence[str],
+    metric: str,
+    *,
+    order: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> int:
+    """Write the three files, say what came out, and return how many folders were left out."""
+    runs, left_out = read_runs(folders)
+    results = results_of(runs, controls=controls, metric=metric, order=order, left_out=left_out, notes=notes)
+    markdown = "\n".join(table.markdown() for table in all_tables(results))
+    listed = "".join(f"- {note}\n" for note in [*results.notes, *(f"Left out: {p}: {why}" for p, why in left_out)])
+    files = {
+        "table.md": f"{finding(results)}\n\n{listed}{markdown}",
+        "table.csv": as_csv(results),
+        "report.html": page(results),
+    }
+    for name, text in files.items():
+        try:
+            (out / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise RunFolderError(f"cannot write {out / name}: {error.strerror}") from error
+    for path, reason in left_out:
+        print(f"left out: {path}: {reason}", file=sys.stderr)
+    print(f"{finding(results)}\n{', '.join(str(out / name) for name in files)}")
+    return len(left_out)
+
+
+def _check_metric(metric: str) -> None:
+    if metric not in METRICS:
+        raise RecipeError(f"unknown metric {shown(metric)}; the metrics are {', '.join(METRICS)}")
+
+
+def _data_root(flags: argparse.Namespace) -> Path:
+    if not flags.data_root.is_dir():
+        raise RecipeError(f"--data-root {flags.data_root} is not a folder")
+    return flags.data_root
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"--out {out} cannot be made: {error.strerror}") from error

@@ -1,0 +1,181 @@
+"""The figures of the page, as SVG that a page can hold: small panels, which a phone shows below one another.
+
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; lines differ in their dashes too.
+"""
+
+import io
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bss.compare.runs import FinishedRun, read_scores
+from bss.compare.statistics import Difference, band
+from bss.errors import RecipeError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLACK = "#000000"
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Of the arms; the control is black. Source: Okabe and Ito, "Color Universal Design", 2008; without its yellow, which
+is too light for a line on white."""
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (8, 2)))
+
+WIDTH = 4.4
+"""Inches of a panel. Shown at 350 pixels, the width of a phone, its letters are still 10 pixels high."""
+
+HISTOGRAM_EPOCHS = 4
+"""Scored epochs in a histogram at most: more lines are not told apart."""
+
+
+def check_installed() -> None:
+    """Ask for matplotlib before anything is trained.
+
+    Raises:
+        RecipeError: it is not there.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise RecipeError(f'the report draws with matplotlib ({error}): pip install "bss[report]"') from error
+
+
+@contextmanager
+def _figure(name: str, height: float, svg: list[str]) -> Iterator["Figure"]:
+    """A figure that is appended to ``svg`` as text when the block ends; equal figures are equal text."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    # Letters are drawn as shapes: they look the same, and are as wide as they were laid out for, in every browser.
+    look = {"svg.fonttype": "path", "svg.hashsalt": name, "font.size": 9, "axes.spines.top": False}
+    look |= {
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#dddddd",
+        "grid.linewidth": 0.6,
+    }
+    with matplotlib.rc_context(look):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        yield figure
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    drawing = text.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    drawing = re.sub(r' id="[\w.]+_\d+"', "", drawing)  # of groups; every figure of a page has the same ones
+    svg.append(
+        re.sub(
+            r'<svg [^>]*viewBox="([^"]*)"[^>]*>',
+            rf'<svg viewBox="\1" {_NAMESPACES} aria-hidden="true">',
+            drawing,
+            count=1,
+        )
+    )
+
+
+_NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+
+
+def _short(arm: str) -> str:
+    """In lines of a length that leaves room for the data."""
+    return "\n".join(textwrap.wrap(arm.replace("+", " + "), 22, break_on_hyphens=True))
+
+
+def forest(differences: Sequence[Difference], unit: str) -> str:
+    """Every arm's difference to the control: a dot per seed, the mean and its t interval."""
+    svg: list[str] = []
+    shown = [each for each in differences if each.mean is not None]
+    with _figure("forest" + shown[0].control, 0.9 + 0.36 * len(shown), svg) as figure:
+        axes = figure.add_subplot()
+        axes.axvline(0, color=BLACK, linewidth=1)
+        for place, each in enumerate(shown):
+            axes.plot(each.values, [place + 0.22] * len(each.values), "o", color="#777777", markersize=3, alpha=0.7)
+            if each.t_interval is not None:
+                axes.plot(each.t_interval, [place] * 2, "-", color=COLOURS[1], linewidth=2)
+            axes.plot([each.mean], [place], "D", color=COLOURS[1], markersize=5)
+        axes.set_yticks(range(len(shown)), [_short(each.arm) for each in shown])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel(f"minus {shown[0].control}, {unit}")
+    return svg[0]
+
+
+def groups(arms: Sequence[str], control: str) -> list[list[str]]:
+    """The control with six of the others in each: what one panel can show."""
+    others = [arm for arm in arms if arm != control]
+    size = len(COLOURS)
+    return [[control, *others[at : at + size]] for at in range(0, max(len(others), 1), size)]
+
+
+def curves(
+    arms: Mapping[str, Sequence[FinishedRun]], control: str, path: Sequence[str], label: str, *, scale: float = 1.0
+) -> str | None:
+    """A number of the rows over updates: mean of the seeds, and a band of one standard deviation.
+
+    Args:
+        arms: those of one panel.
+        control: drawn in black.
+        path: keys into a row.
+        label: of the vertical axis.
+        scale: factor for the numbers.
+
+    Returns:
+        None where no run has the number.
+    """
+    found = {arm: [curve for run in members if (curve := run.curve(*path))[0]] for arm, members in arms.items()}
+    if not any(found.values()):
+        return None
+    svg: list[str] = []
+    with _figure("/".join((*path, *arms)), 3.1, svg) as figure:
+        axes = figure.add_subplot()
+        others = 0
+        for arm in arms:
+            colour, dash = (BLACK, "-") if arm == control else (COLOURS[others], DASHES[others])
+            others += arm != control
+            if found[arm]:
+                x, mean, std = band([(steps, [scale * value for value in y]) for steps, y in found[arm]])
+                alone = "o" if len(x) == 1 else None
+                axes.plot(x, mean, color=colour, linestyle=dash, linewidth=1.4, label=arm, marker=alone, markersize=4)
+                low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
+                axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+        _finish(figure, axes, "updates", label)
+    return svg[0]
+
+
+def histogram(arm: str, runs: Sequence[FinishedRun]) -> tuple[str, int, list[int]] | None:
+    """How the difficulty of the training samples is spread, before some of the epochs that were scored.
+
+    Returns:
+        The figure, the number of scores in each line (of all seeds), and the 0-based epochs; None for an arm without
+        scores.
+    """
+    import numpy as np
+
+    scores = [read_scores(run.path) for run in runs]
+    common = sorted(set.intersection(*({int(epoch) for epoch in each["epoch"]} for each in scores)))
+    if not common:
+        return None
+    places = np.linspace(0, len(common) - 1, min(HISTOGRAM_EPOCHS, len(common)))
+    epochs = [common[round(place)] for place in places]
+    svg: list[str] = []
+    bins = np.linspace(0, 2, 41)
+    count = 0
+    with _figure(f"histogram/{arm}", 2.6, svg) as figure:
+        axes = figure.add_subplot()
+        for colour, dash, epoch in zip(COLOURS, DASHES, epochs, strict=False):
+            pooled = np.concatenate([each["difficulty"][each["epoch"] == epoch][0] for each in scores])
+            pooled = pooled[np.isfinite(pooled)]
+            count = len(pooled)
+            share = 100 * np.histogram(pooled, bins)[0] / max(count, 1)
+            axes.stairs(share, bins, color=colour, linestyle=dash, linewidth=1.4, label=f"epoch {epoch + 1}")
+        _finish(figure, axes, "difficulty (0 = balanced)", "% of the samples")
+    return svg[0], count, epochs
+
+
+def _finish(figure: "Figure", axes: "Axes", x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8, handlelength=2.6, columnspacing=1.2)

@@ -1,0 +1,287 @@
+"""The report as one HTML file that needs no network: tables, figures and samples, for a screen, a phone and paper."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from bss.compare import figures, samples
+from bss.compare.runs import FinishedRun
+from bss.compare.study import load_task
+from bss.compare.tables import (
+    EPOCHS,
+    Results,
+    Table,
+    arm_table,
+    cost_table,
+    difference_table,
+    finding,
+    head_table,
+)
+from bss.data import Splits
+from bss.errors import BssError
+from bss.recipe import Recipe
+
+STYLE = """
+:root { color-scheme: light; }
+body { margin: 0 auto; padding: 1rem; max-width: 62rem; background: #fff; color: #1a1a1a;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; overflow-wrap: break-word; }
+h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .3rem; }
+p { margin: .4rem 0; } .caption, figcaption { color: #444; font-size: .9rem; }
+.finding { border-left: 4px solid #0072B2; padding: .4rem .8rem; background: #f2f7fb; }
+.notes { border-left: 4px solid #D55E00; padding: .4rem .8rem; background: #fdf5f0; }
+.notes ul { margin: .2rem 0; padding-left: 1.2rem; }
+.wide { overflow-x: auto; } .wide:focus { outline: 2px solid #0072B2; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; margin: .4rem 0; }
+th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd; }
+th:first-child, td:first-child { position: sticky; left: 0; background: #fff; }
+th:first-child, td:first-child, .prose th, .prose td { text-align: left; }
+.prose td:nth-child(n + 2) { white-space: normal; min-width: 8rem; }
+thead th { border-bottom: 2px solid #555; vertical-align: bottom; }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); gap: 1rem; }
+figure { margin: 0; break-inside: avoid; } figure svg { width: 100%; max-width: 28rem; height: auto; display: block; }
+.samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .8rem; }
+.sample { font-size: .8rem; line-height: 1.35; break-inside: avoid; border-top: 1px solid #ddd; padding-top: .3rem; }
+.sample img { max-width: 100%; height: 4.5rem; object-fit: contain; object-position: left;
+  display: block; margin: .2rem 0; }
+pre { overflow-x: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; }
+  table { font-size: 7.5pt; } th, td { padding: 1pt 4pt; } h2 { break-after: avoid; } tr { break-inside: avoid; } }
+"""
+
+
+def page(results: Results) -> str:
+    """The whole report.
+
+    Args:
+        results: what it is about.
+    """
+    first = results.runs[0]
+    title = first.mark.get("task_title") or "Runs"
+    primary = f"Primary: test {results.noun} of all heads, {EPOCHS[results.primary]}; control: {results.controls[0]}."
+    parts = [
+        f"<h1>{escape(title)}: {len(results.arms)} ways to train, compared</h1>",
+        f"<p>{len(results.runs)} runs: {_counts(results)}. {escape(primary)}</p>",
+        f'<p class="finding">{escape(finding(results))}</p>',
+        *_notes(results),
+        _table(arm_table(results), prose=True),
+        *_comparisons(results),
+        _table(head_table(results)),
+        *_curves(results),
+        *_histograms(results),
+        *_samples(results),
+        _table(cost_table(results)),
+        *_provenance(results),
+    ]
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    body = "\n".join(parts)
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}: arms compared</title>'
+        f"<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _counts(results: Results) -> str:
+    seeds = sorted({run.seed for run in results.runs})
+    listed = ", ".join(map(str, seeds)) if len(seeds) <= 20 else f"{len(seeds)} of them"
+    updates = sorted({run.updates for run in results.runs})
+    cost = f"{updates[0]:,} updates each" if len(updates) == 1 else f"{updates[0]:,} to {updates[-1]:,} updates"
+    return f"{len(results.arms)} arms, seeds {listed}, {cost}"
+
+
+def _notes(results: Results) -> Iterator[str]:
+    entries = [escape(note) for note in results.notes]
+    entries += [f"Left out: {escape(str(path))}: {escape(reason)}." for path, reason in results.left_out]
+    if entries:
+        yield f'<div class="notes"><strong>To know</strong><ul>{"".join(f"<li>{e}</li>" for e in entries)}</ul></div>'
+
+
+def _comparisons(results: Results) -> Iterator[str]:
+    for epoch in results.epochs:
+        for control in results.controls:
+            differences = results.differences(control, epoch)
+            if not differences:
+                continue
+            yield _table(difference_table(results, control, epoch))
+            if epoch == results.primary and any(each.mean is not None for each in differences):
+                caption = (
+                    f"Difference to {control} in test {results.noun}, {EPOCHS[epoch]}: a grey dot per seed, the mean "
+                    f"(diamond) and its 95 % t interval (line). n = {_span(len(each.seeds) for each in differences)}."
+                )
+                yield _panels([_panel(figures.forest(differences, "percentage points"), caption)])
+
+
+def _span(numbers: Iterator[int]) -> str:
+    found = sorted(set(numbers))
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def _curves(results: Results) -> Iterator[str]:
+    watched = results.runs[0].watched
+    part = "validation" if watched == "val" else "test"
+    modalities = [head for head in results.heads if head not in ("all", "fused")]
+    wanted = [
+        (("all heads", (watched, results.metric, "all")), f"{part} {results.noun}, %", 100.0),
+        *(((f"head of {m}", (watched, results.metric, m)), f"{m}: {results.noun}, %", 100.0) for m in modalities),
+        (("imbalance index", ("imbalance", "index")), "imbalance index", 1.0),
+        (("gradient norms, largest / smallest encoder", ("imbalance", "gradient_ratio")), "gradient ratio", 1.0),
+        *(
+            ((f"Shapley value of {m}, accuracy", ("imbalance", "shapley", "accuracy", m)), f"{m}: points", 100.0)
+            for m in modalities
+        ),
+    ]
+    drawn = []
+    for members in figures.groups(list(results.arms), results.controls[0]):
+        arms = {arm: results.arms[arm] for arm in members}
+        for (name, path), label, scale in wanted:
+            svg = figures.curves(arms, results.controls[0], path, label, scale=scale)
+            if svg is not None:
+                place = "in training" if path[-1] == "gradient_ratio" else f"on the {part} samples"
+                seeds = _span(len(runs) for runs in arms.values())
+                drawn.append(_panel(svg, f"{name[0].upper()}{name[1:]}, {place}. n = {seeds} seeds."))
+    if drawn:
+        yield "<h2>While they train</h2>"
+        yield (
+            '<p class="caption">Mean over the seeds at the same number of updates, and a band of one standard '
+            "deviation to either side. What was not measured is not drawn.</p>"
+        )
+        yield _panels(drawn)
+
+
+def _histograms(results: Results) -> Iterator[str]:
+    drawn, without = [], []
+    for arm, runs in results.arms.items():
+        found = figures.histogram(arm, runs)
+        if found is None:
+            without.append(arm)
+            continue
+        svg, count, epochs = found
+        before = ", ".join(str(epoch + 1) for epoch in epochs)
+        caption = f"{arm}: before epoch{'s' * (len(epochs) > 1)} {before}. n = {count:,} scores of {len(runs)} seeds."
+        drawn.append(_panel(svg, caption))
+    if drawn:
+        yield "<h2>Difficulty of the training samples</h2>"
+        silent = f" Arms that keep no scores: {', '.join(without)}." if without else ""
+        yield (
+            '<p class="caption">Share of the samples by difficulty, pooled over seeds, before some of the epochs that '
+            f"were scored.{escape(silent)}</p>"
+        )
+        yield _panels(drawn)
+
+
+# ---- samples -------------------------------------------------------------------------------------------------------
+
+
+def _samples(results: Results) -> Iterator[str]:
+    found = samples.scored_arm(results.arms)
+    if found is None:
+        return
+    arm, epoch = found
+    runs = results.arms[arm]
+    ends = samples.extremes(runs)
+    data, reason = _data(runs[0])
+    yield "<h2>Most balanced and most imbalanced samples</h2>"
+    shown = "" if data else f" No pictures and no class names: {reason}."
+    yield (
+        f'<p class="caption">Training samples by their last score in {escape(arm)} (before epoch {epoch + 1}), '
+        f"averaged over the seeds that train on them. A recording is shown as its spectrogram, low tones "
+        f"below; another array as it is stored, spread to the screen's range.{escape(shown)}</p>"
+    )
+    hidden: set[str] = set()
+    for title, examples in zip(("Most balanced", "Most imbalanced"), ends, strict=True):
+        cells = "".join(_sample(example, data, hidden) for example in examples)
+        yield f'<h3>{title}</h3><div class="samples">{cells}</div>'
+    if hidden:
+        yield f'<p class="caption">Not shown, being neither picture nor sound: {escape(", ".join(sorted(hidden)))}.</p>'
+
+
+def _data(run: FinishedRun) -> tuple[Splits | None, str]:
+    """The data that a run was trained on, or why it cannot be had."""
+    if not run.mark:
+        return None, "the task of these runs is not known, they were not made by compare"
+    try:
+        task = load_task(run.mark["task"])
+        data = task.build_data(_recipe(task.CL, run.config["recipe"]), Path(run.config["data_root"]))
+    except (BssError, OSError) as error:
+        return None, f"the data cannot be read any more ({str(error).splitlines()[0]})"
+    same = list(data.names) == samples.read_scores(run.path)["name"].tolist()
+    return (data, "") if same else (None, "the data was changed since")
+
+
+def _recipe(base: Recipe, saved: Mapping[str, Any]) -> Recipe:
+    """The numbers of a run that its data depends on; nothing is decoded that is not shown."""
+    known = {member.name for member in fields(base)} - {"schedule"}
+    numbers = {name: value for name, value in saved.items() if name in known}
+    return replace(base, **numbers | ({"cache": None} if "cache" in known else {}))
+
+
+def _sample(example: samples.Example, data: Splits | None, hidden: set[str]) -> str:
+    images = []
+    label = f"class {example.label}"
+    if data is not None:
+        label = str(data.classes[example.label])
+        try:
+            content = data.score[example.position]
+        except (BssError, OSError) as error:
+            content = {}
+            images.append(f"<em>{escape(str(error).splitlines()[0])}</em>")
+        for name, value in content.items():
+            if name == "label":
+                continue
+            address = samples.picture(value)
+            if address is None:
+                hidden.add(name)
+            else:
+                images.append(f'<img src="{address}" alt="{escape(name)} of {escape(example.name)}">')
+    numbers = f"difficulty {example.difficulty:.2f}, similarity {example.similarity:.2f}, loss {example.loss:.2f}"
+    return (
+        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(example.name)}{"".join(images)}'
+        f"{numbers}; n = {example.seeds}</div>"
+    )
+
+
+# ---- small things --------------------------------------------------------------------------------------------------
+
+
+def _provenance(results: Results) -> Iterator[str]:
+    yield "<h2>How this was made</h2>"
+    for name in ("command", "commit", "device", "machine", "versions"):
+        kinds = list(dict.fromkeys(json.dumps(run.config.get(name)) for run in results.runs))
+        for kind in kinds:
+            of = [run.path.name for run in results.runs if json.dumps(run.config.get(name)) == kind]
+            which = "" if len(kinds) == 1 else f" ({len(of)} runs)"
+            content = json.loads(kind)
+            text = " ".join(content) if isinstance(content, list) else _flat(content)
+            yield f"<p><strong>{name}</strong>{which}</p><pre>{escape(text)}</pre>"
+    recipe = results.arms[results.controls[0]][0].recipe
+    text = "\n".join(f"{name} = {value}" for name, value in recipe.items())
+    yield (
+        f"<details><summary>The whole recipe of {escape(results.controls[0])}, seed {recipe['seed']}</summary>"
+        f"<pre>{escape(text)}</pre></details>"
+    )
+
+
+def _flat(content: Any) -> str:
+    if isinstance(content, Mapping):
+        return ", ".join(f"{name} {value}" for name, value in content.items())
+    return "unknown" if content is None else str(content)
+
+
+def _table(table: Table, *, prose: bool = False) -> str:
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in table.columns)
+    rows = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in table.rows)
+    kind = ' class="prose"' if prose else ""
+    return (
+        f'<h2>{escape(table.title)}</h2><p class="caption">{escape(table.caption)}</p><div class="wide" tabindex="0">'
+        f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _panel(svg: str, caption: str) -> str:
+    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _panels(panels: Sequence[str]) -> str:
+    return f'<div class="panels">{"".join(panels)}</div>'

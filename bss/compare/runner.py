@@ -1,0 +1,281 @@
+"""Trains the runs of a comparison in a pool of processes that live as long as it, since importing PyTorch takes time.
+
+A run that is finished is left as it is, one that was stopped goes on from its last checkpoint, and one that fails does
+not end the others. What a run prints goes to ``log.txt`` in its folder.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from bss.arms import Arm, find
+from bss.compare.runs import ARM_FILE, FREE_FIELDS, list_hash, opened
+from bss.compare.study import Study, load_task, title, weights_hash
+from bss.engine import Run, fit
+from bss.errors import BssError, RecipeError, RunFolderError
+from bss.interrupts import Interrupted, Interrupts
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        arm: name.
+        seed: of the run.
+        failure: what went wrong, in a line or two; None = it is finished.
+        accuracy: test accuracy of the last epoch, in [0, 1]; None where it failed.
+        stopped: it was asked to stop, and goes on when the command is repeated.
+    """
+
+    arm: str
+    seed: int
+    failure: str | None = None
+    accuracy: float | None = None
+    stopped: bool = False
+
+
+def devices_of(name: str) -> list[str]:
+    """The devices that runs are dealt to.
+
+    Args:
+        name: ``"auto"`` and ``"cuda"`` are all GPUs (``"auto"`` without any is the CPU), others are one device.
+
+    Raises:
+        RecipeError: a device that does not exist.
+    """
+    gpus = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not gpus):
+        return ["cpu"]
+    if name in ("auto", "cuda") and gpus:
+        return [f"cuda:{index}" for index in range(gpus)]
+    if name in (known := [f"cuda:{index}" for index in range(gpus)]):
+        return [name]
+    raise RecipeError(
+        f"--device {name}: PyTorch sees {gpus} GPUs here; auto, cpu{''.join(f', {gpu}' for gpu in known)}"
+    )
+
+
+def is_finished(study: Study, arm: Arm, seed: int, updates: int | None) -> bool:
+    """Whether the run is done, and done as it would be now.
+
+    Raises:
+        RunFolderError: there is a finished run of another recipe, sampler or method in its folder (named).
+    """
+    folder = study.folder(arm.name, seed)
+    if not (folder / "done").exists():
+        return False
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        mark = json.loads((folder / ARM_FILE).read_text())
+        there = {**opened(config["recipe"]), "sampler": config["sampler"], "task": mark["task"]}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise RunFolderError(f"{folder} is marked as done, but damaged ({error}): delete it, and repeat") from error
+    recipe = json.loads(json.dumps(asdict(study.recipe(arm, seed, updates))))
+    here = {**opened(recipe), "sampler": arm.sampler.__name__, "task": task_name(study)}
+    names = [name for name in {**there, **here} if name not in FREE_FIELDS and there.get(name) != here.get(name)]
+    if names:
+        name = names[0]
+        more = f", and {len(names) - 1} more" if len(names) > 1 else ""
+        raise RunFolderError(
+            f"{folder} holds a finished run of another kind ({name}: {there.get(name)} there, {here.get(name)} here"
+            f"{more}): pass another --out, or delete it"
+        )
+    return True
+
+
+def task_name(study: Study) -> str:
+    """How the marks of the runs name the task: its stem, or the whole path of its file."""
+    return str(Path(study.task).resolve()) if study.task.endswith(".py") else study.task
+
+
+def run_all(study: Study, *, updates: int | None, jobs: int, devices: list[str]) -> list[Outcome]:
+    """Train whatever is not finished, with a progress bar over the runs.
+
+    Args:
+        study: the comparison.
+        updates: of every run, see :meth:`bss.compare.study.Study.updates`.
+        jobs: processes.
+        devices: process i trains on device i modulo their number.
+
+    Returns:
+        The outcome of every run that was under way; after Ctrl-C or SIGTERM the newest are ``stopped``, and some of the
+        study's runs are not among them.
+
+    Raises:
+        RunFolderError: see :func:`is_finished`; before anything is trained.
+    """
+    arms = {arm.name: arm for arm in find(study.arms)}
+    plan = study.plan()
+    todo = [(arm, seed) for arm, seed in plan if not is_finished(study, arms[arm], seed, updates)]
+    outcomes: list[Outcome] = []
+    with tqdm(total=len(plan), initial=len(plan) - len(todo), unit="run", disable=None, smoothing=0) as bar:
+        for outcome in _pooled(study, todo, updates, min(jobs, len(todo)), devices):
+            outcomes.append(outcome)
+            if not outcome.stopped:
+                bar.update()
+                result = outcome.failure or f"{100 * outcome.accuracy:.1f} % test accuracy after the last epoch"
+                failed = "FAILED: " if outcome.failure else ""
+                done = len(plan) - len(todo) + len(outcomes)
+                tqdm.write(f"[{done}/{len(plan)}] {outcome.arm} seed {outcome.seed}: {failed}{result}")
+    return outcomes
+
+
+class _Worker:
+    """A process and what it is doing."""
+
+    def __init__(self, study: Study, updates: int | None, device: str, threads: int):
+        context = multiprocessing.get_context("spawn")  # a forked process could neither use a GPU nor OpenMP safely
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, study, updates, device, threads))
+        # Ctrl-C reaches the whole process group, but it is for the parent to say what ends; fit itself may note it.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.process.start()
+        signal.signal(signal.SIGINT, handler)
+        theirs.close()  # so that the end of the process is the end of the pipe
+        self.job: tuple[str, int] | None = None
+
+    def give(self, job: tuple[str, int]) -> None:
+        self.job = job
+        with contextlib.suppress(OSError):  # it died: outcome() will say so
+            self.pipe.send(job)
+
+    def outcome(self, *, stopping: bool) -> Outcome:
+        """Of its job; waits for it."""
+        arm, seed = self.job
+        self.job = None
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            code = self.process.exitcode
+            cause = f"signal {signal.Signals(-code).name}; most often memory ran out" if code < 0 else f"status {code}"
+            return Outcome(arm, seed, None if stopping else f"its process died ({cause})", stopped=stopping)
+
+
+def _pooled(
+    study: Study, todo: list[tuple[str, int]], updates: int | None, jobs: int, devices: list[str]
+) -> Iterator[Outcome]:
+    threads = max(1, torch.get_num_threads() // max(jobs, 1))
+
+    def start(slot: int) -> _Worker:
+        return _Worker(study, updates, devices[slot % len(devices)], threads)
+
+    waiting = list(reversed(todo))
+    workers: list[_Worker] = []
+    stopping = False
+    try:
+        with Interrupts() as interrupts:
+            for slot in range(jobs):
+                workers.append(start(slot))
+                workers[slot].give(waiting.pop())
+            while busy := {worker.pipe: slot for slot, worker in enumerate(workers) if worker.job}:
+                for pipe in wait(list(busy), timeout=0.2):
+                    slot = busy[pipe]
+                    outcome = workers[slot].outcome(stopping=stopping)
+                    yield outcome
+                    if not waiting or outcome.stopped or stopping:
+                        continue
+                    if not workers[slot].process.is_alive():
+                        workers[slot] = start(slot)
+                    workers[slot].give(waiting.pop())
+                if interrupts.noted is not None and not stopping:
+                    stopping = True
+                    tqdm.write("stopping: every run finishes its step and saves")
+                    for worker in workers:
+                        if worker.job:
+                            worker.process.terminate()  # SIGTERM, which fit answers by saving
+    finally:
+        for worker in workers:
+            worker.pipe.close()  # a process ends when there is no more to receive
+        for worker in workers:
+            worker.process.join()
+
+
+# ---- in a worker process -------------------------------------------------------------------------------------------
+
+
+def _work(pipe: Connection, study: Study, updates: int | None, device: str, threads: int) -> None:
+    """Train what comes through the pipe until it is closed."""
+    torch.set_num_threads(threads)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            name, seed = pipe.recv()
+            outcome = attempt(study, find([name])[0], seed, updates, device)
+            pipe.send(outcome)
+            if outcome.stopped:
+                return
+
+
+def attempt(study: Study, arm: Arm, seed: int, updates: int | None, device: str) -> Outcome:
+    """One run, whatever becomes of it; what it prints, and the traceback of a failure, is in its ``log.txt``."""
+    folder = study.folder(arm.name, seed)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "log.txt", "a") as log, redirect_stdout(log), redirect_stderr(log):
+            try:
+                summary = train(study, arm, seed, updates, device)
+            except Exception:
+                traceback.print_exc()
+                raise
+    except (Interrupted, KeyboardInterrupt):
+        return Outcome(arm.name, seed, stopped=True)
+    except BssError as error:
+        return Outcome(arm.name, seed, str(error))
+    except Exception as error:  # one failed run does not end the others, whatever a user's task raises
+        reason = str(error).partition("\n")[0]
+        return Outcome(arm.name, seed, f"{type(error).__name__}: {reason} (see {folder / 'log.txt'})")
+    return Outcome(arm.name, seed, accuracy=summary["test"]["last"]["accuracy"]["all"])
+
+
+def train(study: Study, arm: Arm, seed: int, updates: int | None, device: str) -> dict[str, Any]:
+    """One run, in this process; returns what :func:`bss.engine.fit` does, and raises what it and the task do.
+
+    Raises:
+        RecipeError: its initial weights or its training samples are not those of the other arms with this seed.
+    """
+    task, recipe, folder = load_task(study.task), study.recipe(arm, seed, updates), study.folder(arm.name, seed)
+    data = task.build_data(recipe, study.data_root)
+    model = task.build_model(recipe, study.data_root)
+    mark = {
+        "arm": arm.name,
+        "title": arm.title,
+        "task": task_name(study),
+        "task_title": title(task),
+        "initial_weights": weights_hash(model.state_dict()),
+        "training_samples": list_hash(data.names, data.labels_N.numpy()),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "arm.json.tmp").write_text(json.dumps(mark, indent=2) + "\n")
+    os.replace(folder / "arm.json.tmp", folder / ARM_FILE)
+    # Of two runs that begin at once, the one that wrote its mark last sees the other's.
+    for other in study.arms:
+        _check_start(study.folder(other, seed) / ARM_FILE, mark)
+    method = arm.method(recipe) if arm.method is not None else None
+    run = Run(folder, study.data_root, torch.device(device), workers=study.workers, resume=True)
+    return fit(model, data, arm.sampler, recipe, run, method=method)
+
+
+def _check_start(path: Path, mark: dict[str, str]) -> None:
+    """Refuse a run that does not start where another arm's run of the same seed does."""
+    if not path.exists():
+        return
+    other = json.loads(path.read_text())
+    for name in ("initial_weights", "training_samples"):
+        if other[name] != mark[name]:
+            raise RecipeError(
+                f"the {name.replace('_', ' ')} of {mark['arm']} and {other['arm']} differ with one seed, so these arms "
+                f"cannot be compared (if the task was changed since, delete {path.parent} or pass another --out)"
+            )

@@ -1,0 +1,200 @@
+"""Paired comparisons over seeds: pure functions of numbers.
+
+Arms of one seed share initial weights and data, so the difference of two arms is taken seed by seed: what a seed does
+to both cancels, and n pairs say more than two times n single runs.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+"""Of every interval."""
+
+RESAMPLES = 10_000
+"""Of the bootstrap."""
+
+LEAST_RESAMPLED = 5
+"""Values that the bootstrap needs: of two, half of the resamples are one of them twice, and its interval lies between
+them, whatever that says of the mean."""
+
+NO_SCATTER = 1e-9
+"""A standard deviation below this is rounding: 0.3 - 0.2 and 0.6 - 0.5 are the same difference of two accuracies."""
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean, and standard deviation of the sample (divided by n - 1; None for a single value).
+
+    Raises:
+        ValueError: no values.
+    """
+    if not values:
+        raise ValueError("no values to average")
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return mean, None
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Interval for the mean by Student's t: mean -+ t(0.975, n - 1) std / sqrt(n).
+
+    None where there is nothing to judge by: fewer than two values, or values without any scatter.
+    """
+    from scipy.stats import t
+
+    mean, std = mean_and_std(values)
+    if std is None or std < NO_SCATTER:
+        return None
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * std / math.sqrt(len(values))
+    return mean - half, mean + half
+
+
+def t_test(values: Sequence[float]) -> float | None:
+    """Two-sided p of the mean being 0, by Student's t with n - 1 degrees of freedom; on differences: the paired t test.
+
+    None where :func:`t_interval` is.
+    """
+    from scipy.stats import t
+
+    mean, std = mean_and_std(values)
+    if std is None or std < NO_SCATTER:
+        return None
+    return float(2 * t.sf(abs(mean) / (std / math.sqrt(len(values))), len(values) - 1))
+
+
+def bootstrap_interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float] | None:
+    """Percentile bootstrap interval for the mean, which assumes no normal distribution.
+
+    None where :func:`t_interval` is, and for fewer than :data:`LEAST_RESAMPLED` values. With few it is
+    too narrow: by sqrt((n - 1) / n) in its width, and it never leaves the values' range.
+
+    Args:
+        values: any numbers.
+        seed: of the resampling; in [0, 2**32).
+
+    Source: Efron, "Bootstrap methods: another look at the jackknife", 1979.
+    """
+    import numpy as np
+
+    _, std = mean_and_std(values)
+    if len(values) < LEAST_RESAMPLED or std < NO_SCATTER:
+        return None
+    draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(np.asarray(values, dtype=np.float64)[draws].mean(axis=1), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """P values adjusted for their number: the chance of one false finding among all of them is held.
+
+    The k-th smallest of m is multiplied by m - k + 1, made no smaller than the one before it and at most 1.
+
+    Args:
+        p_values: in [0, 1]; None is no test, and stays None.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
+
+    Raises:
+        ValueError: a value outside of [0, 1].
+    """
+    for p in p_values:
+        if p is not None and not 0 <= p <= 1:
+            raise ValueError(f"a p value must lie in [0, 1], got {p}")
+    ranked = sorted((p, position) for position, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    floor = 0.0
+    for rank, (p, position) in enumerate(ranked):
+        floor = max(floor, min(1.0, (len(ranked) - rank) * p))
+        adjusted[position] = floor
+    return adjusted
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An arm against a control, over the seeds that both have.
+
+    Attributes:
+        arm: name.
+        control: name of what it is compared with.
+        seeds: the common ones, ascending; may be none.
+        values: arm - control, seed by seed.
+        mean: of the values; None without seeds.
+        t_interval: for the mean, see :func:`t_interval`.
+        bootstrap_interval: for the mean, see :func:`bootstrap_interval`.
+        p: of the paired t test.
+        p_holm: the same, adjusted by Holm over all arms that are compared with this control.
+    """
+
+    arm: str
+    control: str
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    mean: float | None
+    t_interval: tuple[float, float] | None
+    bootstrap_interval: tuple[float, float] | None
+    p: float | None
+    p_holm: float | None
+
+
+def differences(
+    values: Mapping[str, Mapping[int, float]], control: str, arms: Sequence[str] | None = None
+) -> list[Difference]:
+    """Every arm against the control, with Holm's adjustment over them.
+
+    Args:
+        values: arm -> seed -> number.
+        control: one of the arms.
+        arms: which arms, in this order; None = all others than the control.
+
+    Raises:
+        ValueError: an arm that has no values (named).
+    """
+    arms = [name for name in values if name != control] if arms is None else list(arms)
+    for name in (control, *arms):
+        if name not in values:
+            raise ValueError(f"there are no values of {name!r}; of these there are: {', '.join(values)}")
+    seeds = {arm: tuple(sorted(values[arm].keys() & values[control].keys())) for arm in arms}
+    deltas = {arm: tuple(values[arm][seed] - values[control][seed] for seed in seeds[arm]) for arm in arms}
+    tests = [t_test(deltas[arm]) if deltas[arm] else None for arm in arms]
+    return [
+        Difference(
+            arm,
+            control,
+            seeds[arm],
+            deltas[arm],
+            mean_and_std(deltas[arm])[0] if deltas[arm] else None,
+            t_interval(deltas[arm]) if deltas[arm] else None,
+            bootstrap_interval(deltas[arm]) if deltas[arm] else None,
+            p,
+            adjusted,
+        )
+        for arm, p, adjusted in zip(arms, tests, holm(tests), strict=True)
+    ]
+
+
+def band(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[list[float], list[float], list[float]]:
+    """Mean and standard deviation of several curves, where all of them are defined.
+
+    Args:
+        curves: (x ascending, y) of each; between its points a curve is a straight line.
+
+    Returns:
+        ``(x, mean, std)``: x are all the curves' points in the range they share; std is 0 for a single curve, and all
+        three are empty where they share none.
+
+    Raises:
+        ValueError: no curves, or an empty one.
+    """
+    import numpy as np
+
+    if not curves or not all(len(x) for x, _ in curves):
+        raise ValueError("a band needs curves with at least one point each")
+    low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    grid = sorted({point for x, _ in curves for point in x if low <= point <= high})
+    if not grid:
+        return [], [], []
+    table = np.array([np.interp(grid, x, y) for x, y in curves])
+    std = table.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(grid))
+    return grid, table.mean(axis=0).tolist(), std.tolist()

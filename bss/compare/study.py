@@ -1,0 +1,192 @@
+"""What a comparison consists of: a task, arms, seeds and how long each trains. Plain values, so that it can be sent."""
+
+import hashlib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from bss.arms import Arm, find
+from bss.data import Splits
+from bss.errors import DataNotFoundError, RecipeError, shown
+from bss.recipe import Recipe, override
+
+CONTRACT = ("CL", "build_data", "build_model")
+"""What a task must define: its curriculum's recipe, which all arms are made from, its data and its network."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A comparison.
+
+    Attributes:
+        task: a module of :mod:`bss.tasks`, or the path of a Python file like one.
+        arms: names, see :data:`bss.arms.ARMS`.
+        seeds: one run each per arm; a seed decides initial weights, validation split and orders.
+        budget: all arms train for ``"equal"`` updates, those of uniform order, or for the recipe's ``"epochs"``.
+        assignments: ``field=value`` for the task's recipe, before an arm adapts it.
+        data_root: the data set's folder.
+        out: where the runs and the report go.
+        workers: processes per run that load data.
+    """
+
+    task: str
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    budget: Literal["equal", "epochs"]
+    assignments: tuple[str, ...]
+    data_root: Path
+    out: Path
+    workers: int
+
+    def base(self) -> Recipe:
+        """The task's curriculum recipe with the assignments: what all arms share.
+
+        Raises:
+            RecipeError: an assignment that does not fit, or one of what the comparison itself sets.
+        """
+        for assignment in self.assignments:
+            name = assignment.partition("=")[0].strip()
+            if name in ("seed", "overwrite"):
+                way = "--seeds" if name == "seed" else "another --out"
+                raise RecipeError(f"--set {name}= is not for a comparison: use {way}")
+        return override(load_task(self.task).CL, list(self.assignments))
+
+    def recipe(self, arm: Arm, seed: int, updates: int | None) -> Recipe:
+        """An arm's recipe.
+
+        Args:
+            arm: adapts the base.
+            seed: in [0, 2**32).
+            updates: optimiser steps; None = the recipe's epochs.
+        """
+        return replace(arm.adapt(replace(self.base(), seed=seed)), updates=updates)
+
+    def updates(self, data: Splits) -> int | None:
+        """Optimiser steps of every run: those of uniform order in the recipe's epochs; None with equal epochs.
+
+        Raises:
+            RecipeError: ``updates=`` is set beside equal epochs.
+        """
+        base = self.base()
+        if self.budget == "epochs":
+            if base.updates is not None:
+                raise RecipeError("--set updates= contradicts --updates epochs: leave one of them out")
+            return None
+        return base.updates or base.epochs * (len(data.train) // base.batch_size)
+
+    def folder(self, arm: str, seed: int) -> Path:
+        """The run folder."""
+        return self.out / arm / f"seed{seed}"
+
+    def plan(self) -> list[tuple[str, int]]:
+        """All (arm, seed): seed by seed, so that a comparison that is cut short has whole pairs."""
+        return [(arm, seed) for seed in self.seeds for arm in self.arms]
+
+
+def load_task(reference: str) -> ModuleType:
+    """A task by its stem, or from a Python file.
+
+    Raises:
+        RecipeError: there is none of this name (lists them), or the file lacks what a task must define.
+        DataNotFoundError: the file is not there.
+    """
+    if reference.endswith(".py"):
+        return _checked(_load_file(Path(reference).resolve()), reference)
+    stems = sorted(_modules("bss.tasks") & _modules("bss.prepare"))
+    if reference not in stems:
+        raise RecipeError(
+            f"unknown task {shown(reference)}; the tasks are {', '.join(stems)}, or pass a Python file (.py) that "
+            f"defines {', '.join(CONTRACT)}"
+        )
+    return _checked(importlib.import_module(f"bss.tasks.{reference}"), reference)
+
+
+def _modules(package: str) -> set[str]:
+    """Names of the modules in a package; it is imported by name, since the library itself stays free of tasks."""
+    return {module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)}
+
+
+def _load_file(path: Path) -> ModuleType:
+    """The file as a module of its own name; its neighbours can be imported from it, as from a script."""
+    name = f"bss_task_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if not path.is_file():
+        raise DataNotFoundError(f"the task {path} is not a file")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up while they are made
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _checked(task: ModuleType, reference: str) -> ModuleType:
+    missing = [name for name in CONTRACT if not hasattr(task, name)]
+    if missing:
+        raise RecipeError(f"the task {reference} does not define {', '.join(missing)}, as bss/tasks/cremad.py does")
+    return task
+
+
+def title(task: ModuleType) -> str:
+    """What a page calls the task: its ``TITLE``, or what its docstring begins with."""
+    first = (task.__doc__ or task.__name__).strip().partition("\n")[0]
+    return getattr(task, "TITLE", first.partition(":")[0])
+
+
+def check_arms(study: Study, updates: int | None) -> None:
+    """Make every arm's recipe once.
+
+    Raises:
+        RecipeError: an arm that is unknown or given twice, or that the task's recipe does not admit (named).
+    """
+    for arm in find(study.arms):
+        try:
+            study.recipe(arm, study.seeds[0], updates)
+        except RecipeError as error:
+            raise RecipeError(f"the arm {arm.name}: {error}") from error
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """``"5"`` is the five seeds 0 to 4; ``"3,7,"`` or ``"0-9"`` names them.
+
+    Raises:
+        RecipeError: none, a text that is no whole number, a seed twice or out of range.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        if len(parts) == 1 and "," not in text and "-" not in text:
+            seeds: Sequence[int] = range(int(parts[0]))
+        else:
+            ranges = [[int(end) for end in part.split("-")] for part in parts]
+            seeds = [seed for ends in ranges for seed in range(ends[0], ends[-1] + 1)]
+    except ValueError:
+        seeds = []
+    if not seeds:
+        raise RecipeError(f"--seeds {text!r} names no seed: 5 = seeds 0 to 4, 3,7 = these two, 0-9 = these ten")
+    if len(set(seeds)) < len(seeds) or max(seeds) >= 2**32:
+        raise RecipeError(f"--seeds {text!r}: every seed once, and each in 0..2**32 - 1")
+    return tuple(seeds)
+
+
+def weights_hash(state: Mapping[str, Any]) -> str:
+    """Of a network's state dict: its names, types, shapes and every bit of its numbers."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, value in state.items():
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,197 @@
+"""``python -m bss compare``: runs, and how they go on, fail and are compared."""
+
+import json
+import os
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bss.__main__ import main
+from bss.arms import find
+from bss.compare.runner import attempt, devices_of, is_finished, train
+from bss.compare.study import Study, load_task, seeds_of, weights_hash
+from bss.errors import DataNotFoundError, RecipeError, RunFolderError
+from tests import comparing, tiny
+
+TASK = Path(comparing.__file__)
+
+
+@pytest.fixture
+def study(tmp_path):
+    (tmp_path / "data").mkdir()
+    return Study(
+        task=str(TASK),
+        arms=("uniform", "cl"),
+        seeds=(0,),
+        budget="equal",
+        assignments=("imbalance_every=0",),
+        data_root=tmp_path / "data",
+        out=tmp_path / "out",
+        workers=0,
+    )
+
+
+def flags(tmp_path, **others):
+    (tmp_path / "data").mkdir(exist_ok=True)
+    options = {"arms": "uniform,cl", "seeds": "1", "data-root": tmp_path / "data", "out": tmp_path / "out"}
+    options |= {"device": "cpu", "workers": "0", "set": "imbalance_every=0", **others}
+    return ["compare", str(options.pop("task", TASK)), *(w for k, v in options.items() for w in (f"--{k}", str(v)))]
+
+
+# ---- the plan ----
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("3", (0, 1, 2)), ("3,", (3,)), ("7, 2", (7, 2)), ("0-2", (0, 1, 2)), ("0-1,5", (0, 1, 5))]
+)
+def test_seeds_are_a_number_a_list_or_a_range(text, seeds):
+    assert seeds_of(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["0", "", "x", "1,1", "3-1", "-1", "4294967296,"])
+def test_seeds_that_are_none_are_refused(text):
+    with pytest.raises(RecipeError, match="--seeds"):
+        seeds_of(text)
+
+
+def test_equal_updates_are_those_of_uniform_order(study):
+    data = load_task(study.task).build_data(study.base(), study.data_root)
+    assert study.updates(data) == 2 * (48 // 8)  # 60 samples less a fifth, in batches of 8, for 2 epochs
+    assert replace(study, budget="epochs").updates(data) is None
+    assert replace(study, assignments=("updates=5",)).updates(data) == 5
+    with pytest.raises(RecipeError, match="contradicts --updates epochs"):
+        replace(study, budget="epochs", assignments=("updates=5",)).updates(data)
+
+
+def test_arms_differ_in_nothing_but_the_order(study):
+    uniform, cl = (study.recipe(arm, 3, 12) for arm in find(study.arms))
+    assert replace(uniform, schedule=cl.schedule) == cl and cl.seed == 3 and cl.updates == 12
+
+
+def test_a_comparison_that_is_cut_short_has_whole_pairs(study):
+    plan = replace(study, seeds=(4, 5)).plan()
+    assert plan == [("uniform", 4), ("cl", 4), ("uniform", 5), ("cl", 5)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "nothing"}, "unknown task 'nothing'; the tasks are cremad, ks"),
+        ({"task": "nothing.py"}, "is not a file"),
+        ({"arms": "uniform,nothing"}, "unknown arm 'nothing'; the arms are"),
+        ({"arms": "cl,cl"}, "the arm 'cl' is given twice"),
+        ({"seeds": "none"}, "--seeds 'none' names no seed"),
+        ({"metric": "f2"}, "unknown metric 'f2'"),
+        ({"control": "spl"}, "the control 'spl' is none of --arms uniform,cl"),
+        ({"jobs": "0"}, "--jobs must be at least 1"),
+        ({"device": "tpu"}, "--device tpu: PyTorch sees"),
+        ({"set": "nothing=1"}, "unknown recipe field 'nothing'"),
+        ({"set": "seed=1"}, "--set seed= is not for a comparison: use --seeds"),
+        ({"data-root": "no-folder-here"}, "--data-root no-folder-here is not a folder"),
+        ({"set": "batch_size=64"}, "48 training samples do not fill one batch of 64"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_trained(tmp_path, capsys, options, message):
+    assert main(flags(tmp_path, **options)) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_task_file_must_define_what_a_task_does(tmp_path):
+    (tmp_path / "task.py").write_text("CL = None\n")
+    with pytest.raises(RecipeError, match="does not define build_data, build_model"):
+        load_task(str(tmp_path / "task.py"))
+    with pytest.raises(DataNotFoundError, match="is not a file"):
+        load_task(str(tmp_path / "none.py"))
+
+
+def test_the_hash_of_weights_sees_every_bit_and_name():
+    state = tiny.model(norm=True).state_dict()
+    assert weights_hash(state) == weights_hash(tiny.model(norm=True).state_dict())
+    changed = {**state, "heads.audio.bias": state["heads.audio.bias"] + 1e-7}
+    renamed = {f"x{name}": value for name, value in state.items()}
+    assert len({weights_hash(each) for each in (state, changed, renamed)}) == 3
+
+
+def test_a_device_must_exist(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices_of("auto") == devices_of("cuda") == ["cuda:0", "cuda:1"]
+    assert devices_of("cuda:1") == ["cuda:1"] and devices_of("cpu") == ["cpu"]
+    with pytest.raises(RecipeError, match="auto, cpu, cuda:0, cuda:1"):
+        devices_of("cuda:2")
+
+
+# ---- runs ----
+
+
+def test_arms_start_from_the_same_weights_and_train_for_the_same_updates(study):
+    marks = []
+    for arm in find(study.arms):
+        assert attempt(study, arm, 0, 12, "cpu").failure is None
+        folder = study.folder(arm.name, 0)
+        marks.append(json.loads((folder / "arm.json").read_text()))
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert sum(row["steps"] for row in rows) == 12
+    assert marks[0]["initial_weights"] == marks[1]["initial_weights"]
+    assert [mark["arm"] for mark in marks] == ["uniform", "cl"]
+    assert all(is_finished(study, arm, 0, 12) for arm in find(study.arms))
+    with pytest.raises(RunFolderError, match=r"a finished run of another kind \(updates: 12 there, 13 here"):
+        is_finished(study, find(["cl"])[0], 0, 13)
+
+
+def test_an_arm_that_starts_elsewhere_is_refused(study):
+    uniform, cl = find(study.arms)
+    train(study, uniform, 0, 12, "cpu")
+    mark = study.folder("uniform", 0) / "arm.json"
+    mark.write_text(json.dumps({**json.loads(mark.read_text()), "initial_weights": "others"}))
+    outcome = attempt(study, cl, 0, 12, "cpu")
+    assert "the initial weights of cl and uniform differ with one seed" in outcome.failure
+
+
+def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_twice(study, tmp_path, capsys):
+    uniform, cl = find(study.arms)
+    for arm, seed in ((uniform, 0), (cl, 0), (uniform, 1)):
+        train(study, arm, seed, 12, "cpu")
+    before = (study.folder("uniform", 0) / "done").stat().st_mtime_ns
+    (tmp_path / "data" / "broken-seed").write_text("1")
+    capsys.readouterr()
+    assert main(flags(tmp_path, seeds="2")) == 1  # a pool of one process, which gets the one run that is left
+    said = capsys.readouterr()
+    assert "[4/4] cl seed 1: FAILED: RuntimeError: this seed is broken on purpose" in said.out
+    assert "Failed and left out: cl seed 1" in said.err
+    assert "Traceback" in (study.folder("cl", 1) / "log.txt").read_text()
+    assert "this seed is broken on purpose" in (tmp_path / "out" / "report.html").read_text()
+
+    (tmp_path / "data" / "broken-seed").unlink()
+    assert attempt(study, cl, 1, 12, "cpu").failure is None
+    assert main(flags(tmp_path, seeds="2")) == 0
+    assert (study.folder("uniform", 0) / "done").stat().st_mtime_ns == before
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "Tiny &lt;task&gt;: 2 ways to train, compared" in text and "seeds 0, 1, 12 updates each" in text
+    assert "Not shown, being neither picture nor sound: audio, visual" in text
+    assert "| cl | 2 |" in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, capsys):
+    folder = tmp_path / "out" / "uniform" / "seed0"
+
+    def interrupt():
+        while not (folder / "last.pt").exists() and ended.wait(0.05) is False:
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    ended = threading.Event()
+    watcher = threading.Thread(target=interrupt, daemon=True)
+    watcher.start()
+    assert main(flags(tmp_path, arms="uniform", seeds="2", set="epochs=100000")) == 130
+    ended.set()
+    said = capsys.readouterr()
+    assert "stopping: every run finishes its step and saves" in said.out
+    assert "stopped with 2 runs to go; the same command goes on from there" in said.err
+    assert (folder / "last.pt").exists() and not (folder / "done").exists()
+    assert not (tmp_path / "out" / "report.html").exists()

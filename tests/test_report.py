@@ -1,0 +1,346 @@
+"""The report: statistics by hand, which runs may stand together, and what the page says."""
+
+import csv
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bss.__main__ import main
+from bss.compare import figures, samples
+from bss.compare.page import page
+from bss.compare.runs import find_folders, read_runs
+from bss.compare.statistics import band, bootstrap_interval, differences, holm, mean_and_std, t_interval, t_test
+from bss.compare.tables import Table, as_csv, difference_table, finding, p_text, points, results_of
+from bss.errors import RecipeError, RunFolderError
+from tests.comparing import write_run
+
+numbers = st.floats(-100, 100)
+
+
+def results(tmp_path, **options):
+    runs, left_out = read_runs(find_folders([tmp_path]))
+    return results_of(runs, left_out=left_out, **options)
+
+
+def study(tmp_path, accuracies):
+    """Run folders of arm -> accuracies of the seeds 0, 1, ..."""
+    for arm, values in accuracies.items():
+        for seed, accuracy in enumerate(values):
+            write_run(tmp_path / arm / f"seed{seed}", arm=arm, seed=seed, accuracy=accuracy)
+    return tmp_path
+
+
+# ---- statistics ----
+
+
+def test_the_deviation_is_that_of_a_sample():
+    assert mean_and_std([1.0, 2.0, 3.0]) == (2.0, 1.0)
+    assert mean_and_std([5.0]) == (5.0, None)
+
+
+def test_the_t_interval_of_one_two_three_is_two_minus_and_plus_2_484():
+    low, high = t_interval([1.0, 2.0, 3.0])  # t(0.975, 2) = 4.3027, / sqrt(3) = 2.4841
+    assert (low, high) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)
+
+
+def test_the_paired_t_test_has_its_closed_form_for_three_values():
+    # With 2 degrees of freedom p = 1 - t / sqrt(t^2 + 2), and t = 2 sqrt(3) here.
+    assert t_test([1.0, 2.0, 3.0]) == pytest.approx(1 - math.sqrt(12 / 14), abs=1e-12)
+    assert t_test([-1.0, 1.0]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "values", [[1.0], [2.0, 2.0], [0.3 - 0.2, 0.6 - 0.5]], ids=["one", "equal", "equal but rounded"]
+)
+def test_without_scatter_there_is_no_interval_and_no_test(values):
+    assert t_interval(values) is t_test(values) is bootstrap_interval(values * 3 if len(values) > 1 else values) is None
+
+
+def test_holm_multiplies_the_smallest_by_their_number_and_never_falls():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3 x .01, then 2 x .03, then max(.06, .04)
+    assert holm([0.5, None, 0.9]) == [1.0, None, 1.0]
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got 1.5"):
+        holm([1.5])
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_is_between_the_p_value_and_bonferroni(p_values):
+    for p, adjusted in zip(p_values, holm(p_values), strict=True):
+        assert p <= adjusted <= min(1.0, len(p_values) * p) + 1e-15
+
+
+@given(st.lists(numbers, min_size=5, max_size=9))
+def test_the_bootstrap_interval_is_within_the_values_and_holds_their_mean(values):
+    interval = bootstrap_interval(values)
+    if interval is not None:
+        assert min(values) - 1e-9 <= interval[0] <= sum(values) / len(values) + 1e-9 <= interval[1] + 2e-9
+        assert interval == bootstrap_interval(values)
+
+
+def test_the_bootstrap_agrees_with_its_normal_limit():
+    values = [float(i % 10) for i in range(400)]  # std 2.876: half the interval is 1.96 * 2.876 / 20 = 0.2818
+    low, high = bootstrap_interval(values)
+    assert (high - low) / 2 == pytest.approx(0.2818, rel=0.05)
+
+
+def test_differences_are_taken_over_the_seeds_that_both_arms_have():
+    values = {"uniform": {0: 50.0, 1: 60.0, 2: 70.0}, "cl": {1: 61.0, 2: 73.0, 5: 99.0}, "spl": {7: 1.0}}
+    cl, spl = differences(values, "uniform")
+    assert (cl.seeds, cl.values, cl.mean) == ((1, 2), (1.0, 3.0), 2.0)
+    assert (spl.seeds, spl.mean, spl.p, spl.p_holm) == ((), None, None, None)
+    with pytest.raises(ValueError, match="no values of 'nothing'"):
+        differences(values, "nothing")
+
+
+def test_a_band_is_taken_where_all_curves_are():
+    x, mean, std = band([([0, 10], [0.0, 10.0]), ([5, 15], [7.0, 17.0])])
+    assert (x, mean) == ([5, 10], [6.0, 11.0]) and std == pytest.approx([math.sqrt(2)] * 2)
+    assert band([([1], [3.0])]) == ([1], [3.0], [0.0])
+    assert band([([1], [3.0]), ([2], [3.0])]) == ([], [], [])
+
+
+# ---- what the tables say ----
+
+
+def test_the_table_has_mean_difference_and_interval_by_hand(tmp_path):
+    made = results(study(tmp_path, {"uniform": [0.50, 0.60, 0.70], "cl": [0.51, 0.62, 0.73]}))
+    uniform, cl = difference_table(made, "uniform", "chosen").rows
+    assert uniform[:3] == ["uniform", "3", "60.0 \u00b1 10.0"] and uniform[3:] == [""] * 5
+    assert cl == ["cl", "3", "62.0 \u00b1 11.0", "+2.0", "[\u22120.5, +4.5]", "-", "0.074 (3)", "0.074"]
+    assert finding(made).startswith("No arm differs from uniform at the 5 % level")
+
+
+def test_a_difference_that_stands_is_named(tmp_path):
+    made = results(study(tmp_path, {"uniform": [0.5, 0.6, 0.7, 0.8], "cl": [0.6, 0.701, 0.802, 0.9]}))
+    assert finding(made).startswith("Different from uniform at the 5 % level") and "cl (+10.1 points" in finding(made)
+
+
+def test_random_pacing_is_a_second_control_for_the_arms_with_its_sizes(tmp_path):
+    study(tmp_path, {"uniform": [0.5], "random-pacing": [0.5], "cl": [0.5], "spl": [0.5]})
+    for arm in ("random-pacing", "cl"):
+        write_run(tmp_path / arm / "seed0", arm=arm, sizes=(16, 40, 24))
+    made = results(tmp_path, order=("uniform", "random-pacing", "cl", "spl"))
+    assert made.controls == ("uniform", "random-pacing")
+    assert made.compared("random-pacing") == ["cl"] and len(made.compared("uniform")) == 3
+
+
+def test_the_csv_holds_both_epochs_every_metric_and_every_head(tmp_path):
+    made = results(study(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]}))
+    rows = list(csv.DictReader(io.StringIO(as_csv(made))))
+    assert len(rows) == 2 * 3 * 4 * 2
+    first = next(row for row in rows if row["arm"] == "cl")
+    assert (first["metric"], first["pairs"], float(first["mean"])) == ("accuracy", "2", pytest.approx(70))
+    assert float(first["difference"]) == pytest.approx(15)
+
+
+def test_numbers_are_written_with_their_sign():
+    assert [points(value) for value in (1.25, -1.26, 0.04, -0.04)] == ["+1.2", "\u22121.3", "0.0", "0.0"]
+    assert [p_text(p) for p in (None, 0.00001, 0.0421)] == ["-", "<0.001", "0.042"]
+
+
+def test_a_pipe_in_a_name_does_not_end_a_cell():
+    assert "| a\\|b |" in Table("t", "c", ["x"], [["a|b"]]).markdown()
+
+
+# ---- bad input ----
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda run: (run / "done").unlink(), "unfinished, 2 epochs so far"),
+        (lambda run: (run / "summary.json").write_text("{"), "summary.json is damaged or missing"),
+        (lambda run: (run / "summary.json").write_text("{}"), "damaged, or not a run of this program"),
+        (lambda run: (run / "scores.npz").write_bytes(b"PK"), "scores.npz is damaged or missing"),
+        (lambda run: (run / "metrics.jsonl").write_text("{"), "metrics.jsonl is damaged"),
+        (lambda run: (run / "metrics.jsonl").write_text(""), "damaged, or not a run of this program"),
+        (lambda run: (run / "config.json").unlink(), "config.json is damaged or missing"),
+    ],
+    ids=["unfinished", "torn summary", "empty summary", "torn scores", "torn metrics", "no metrics", "no config"],
+)
+def test_a_damaged_folder_is_told_from_a_whole_one(tmp_path, damage, reason):
+    study(tmp_path, {"cl": [0.6, 0.8]})
+    damage(tmp_path / "cl" / "seed1")
+    runs, ((bad, said),) = read_runs(find_folders([tmp_path]))
+    assert [run.seed for run in runs] == [0] and bad == tmp_path / "cl" / "seed1" and said.startswith(reason)
+
+
+def test_a_folder_that_is_left_out_is_named_on_the_screen_and_in_the_page(tmp_path, capsys):
+    study(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
+    bad = tmp_path / "runs" / "cl" / "seed1"
+    (bad / "done").unlink()
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 1
+    assert f"left out: {bad}: unfinished, 2 epochs so far" in capsys.readouterr().err
+    for name in ("report.html", "table.md"):
+        text = (tmp_path / "page" / name).read_text()
+        assert f"Left out: {bad}: unfinished, 2 epochs so far" in text
+        assert "The arms have different numbers of seeds (uniform 2, cl 1)" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mark": {"task": "other"}}, "different tasks in one report: the task"),
+        ({"recipe": {"lr": 0.2}}, "different recipes in one report: lr is"),
+        ({"recipe": {"width": 3}}, "different tasks in one report: the recipe field width"),
+        ({"names": ["a", "b", "c", "d"]}, "different splits in one report: the training list"),
+        ({"mark": {"initial_weights": "x"}}, "different initial weights in one report"),
+    ],
+    ids=["task", "number", "field", "split", "weights"],
+)
+def test_runs_that_do_not_belong_together_are_refused_by_name(tmp_path, capsys, change, message):
+    one = write_run(tmp_path / "one")
+    other = write_run(tmp_path / "other", arm="cl", **change)
+    assert main(["report", str(one), str(other), "--out", str(tmp_path / "page")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and str(one) in error and str(other) in error
+
+
+def test_one_arm_is_one_recipe_and_one_run_a_seed(tmp_path):
+    write_run(tmp_path / "a", recipe={"epochs": 2})
+    write_run(tmp_path / "b", seed=1, recipe={"epochs": 3})
+    with pytest.raises(RunFolderError, match="epochs is 2"):
+        results(tmp_path)
+    write_run(tmp_path / "b", seed=0)
+    with pytest.raises(RunFolderError, match="are both seed 0 of uniform"):
+        results(tmp_path)
+
+
+def test_arms_may_differ_in_how_long_they_train_and_in_their_schedule(tmp_path):
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b", arm="cl", recipe={"epochs": 9})
+    assert list(results(tmp_path).arms) == ["uniform", "cl"]
+
+
+def test_a_control_and_a_metric_must_exist(tmp_path, capsys):
+    write_run(tmp_path / "a")
+    with pytest.raises(RecipeError, match="the control 'cl' is none of the arms with a finished run: uniform"):
+        results(tmp_path, controls=["cl"])
+    assert main(["report", str(tmp_path / "a"), "--out", str(tmp_path / "page"), "--metric", "f2"]) == 2
+    assert "unknown metric 'f2'; the metrics are accuracy, macro_f1, map" in capsys.readouterr().err
+
+
+def test_nothing_to_report_says_what_was_found(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for path, message in (("none", "is not a folder"), ("empty", "holds no run")):
+        assert main(["report", str(tmp_path / path), "--out", str(tmp_path / "page")]) == 2
+        assert message in capsys.readouterr().err
+    (write_run(tmp_path / "only") / "done").unlink()
+    assert main(["report", str(tmp_path / "only"), "--out", str(tmp_path / "page")]) == 2
+    assert "no finished run to report" in capsys.readouterr().err
+
+
+def test_one_seed_has_no_interval_and_the_page_says_why(tmp_path):
+    made = results(study(tmp_path, {"uniform": [0.5], "cl": [0.6]}))
+    row = difference_table(made, "uniform", "chosen").rows[1]
+    assert "-" in row and any("One seed only" in note for note in made.notes)
+    assert "a paired test needs two seeds" in finding(made)
+
+
+def test_without_a_validation_split_the_last_epoch_is_the_primary_one(tmp_path):
+    run = write_run(tmp_path / "a")
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**summary, "oracle": {"epoch": 0}}))
+    made = results(tmp_path)
+    assert made.primary == "last" and made.epochs == ["last"] and "no validation split" in made.notes[-1]
+
+
+def test_runs_without_a_mark_are_named_by_what_sets_them_apart(tmp_path):
+    for name, start in (("a", 0.1), ("b", 0.5)):
+        for seed in (0, 1):
+            run = write_run(tmp_path / name / f"{seed}", arm="cl", seed=seed, recipe={"schedule": {"start": start}})
+            (run / "arm.json").unlink()
+    assert list(results(tmp_path).arms) == ["CurriculumSampler start=0.1", "CurriculumSampler start=0.5"]
+
+
+# ---- the page ----
+
+
+class Reader(HTMLParser):
+    """Tags that are open, and addresses that a browser would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loaded = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.loaded += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+        if tag not in ("meta", "br", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.loaded += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_escaped_and_needs_no_network(tmp_path):
+    study(tmp_path, {"uniform": [0.5, 0.6]})
+    for seed in (0, 1):
+        write_run(
+            tmp_path / "bad" / f"{seed}",
+            arm="<script>",
+            seed=seed,
+            accuracy=0.6 + seed / 5,
+            names=["<b>", "b", "c", "d"],
+        )
+        write_run(tmp_path / "uniform" / f"seed{seed}", seed=seed, names=["<b>", "b", "c", "d"])
+    text = page(results(tmp_path))
+    reader = Reader()
+    reader.feed(text)
+    assert reader.open == [] and "<script" not in text and "&lt;script&gt;" in text and "&lt;b&gt;" in text
+    assert reader.loaded and all(address.startswith(("#", "data:")) for address in reader.loaded)
+    assert len(re.findall("<svg", text)) >= 6 and "No pictures and no class names" in text
+
+
+def test_equal_runs_give_an_equal_page(tmp_path):
+    made = results(study(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]}))
+    assert page(made) == page(made)
+
+
+def test_a_panel_shows_the_control_and_six_others_at_most():
+    names = ["control", *"abcdefgh"]
+    assert figures.groups(names, "control") == [["control", *"abcdef"], ["control", *"gh"]]
+    assert figures.groups(["control"], "control") == [["control"]]
+
+
+# ---- samples ----
+
+
+def test_the_extremes_are_means_over_the_seeds_that_train_on_a_sample(tmp_path):
+    study(tmp_path, {"cl": [0.5]})
+    write_run(tmp_path / "cl" / "seed1", arm="cl", seed=1, names=["clip3", "clip0", "new"])  # 0.1, 0.9, 0.5
+    runs, _ = read_runs(find_folders([tmp_path]))
+    balanced, imbalanced = samples.extremes(runs, count=1)
+    assert (balanced[0].name, balanced[0].seeds) == ("clip0", 2)  # (0.1 + 0.9) / 2, before clip2's equal 0.5
+    assert balanced[0].difficulty == pytest.approx(0.5)
+    assert (imbalanced[0].name, imbalanced[0].position) == ("clip1", 1)  # 0.9; clip3 has (1.5 + 0.1) / 2 = 0.8
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (3, 8, 9), (3, 5, 8, 9), (2, 5, 8, 9)])
+def test_pictures_spectrograms_clips_and_flow_are_shown(shape):
+    assert samples.picture(torch.randn(*shape)).startswith("data:image/png;base64,")
+
+
+@pytest.mark.parametrize(
+    "value", [torch.zeros(7), {"input_ids": torch.zeros(3)}, "text", torch.zeros(4, 5, 6)], ids=str
+)
+def test_what_is_neither_picture_nor_sound_is_not_shown(value):
+    assert samples.picture(value) is None
+
+
+def test_a_recording_is_shown_as_its_spectrogram_and_a_frame_as_it_is():
+    import numpy as np
+
+    from bss.transforms.views import Picture, Pictures, Sound
+
+    assert samples.picture(Sound(np.random.default_rng(0).normal(size=4000).astype(np.float32)))
+    assert samples.picture(Pictures([Picture(np.zeros((4, 6, 3), np.uint8), flip=True)]))

@@ -25,6 +25,7 @@ from torch import Tensor
 
 import bss
 from bss.runlog import environment
+from bss.samplers import OrderSampler
 
 BATCH, CLASSES = 256, 10
 TARGET = 64  # bytes per sample of table and sampler together
@@ -53,7 +54,7 @@ class Case:
         self.sampler = self.made(kind)
         self.epoch = 0
 
-    def made(self, kind: str) -> bss.samplers.OrderSampler:
+    def made(self, kind: str) -> OrderSampler:
         if kind == "SPL":
             return bss.SelfPacedSampler(self.size, table=self.table)
         labels = torch.arange(self.size) % CLASSES if kind == "CL, class-balanced" else None
@@ -126,9 +127,9 @@ def counted(size: int) -> dict[str, float]:
     iterator = iter(case.sampler)
     holders = {
         "table": [case.table.similarity, case.table.loss, case.table.age, case.table._rounds],
-        "table, sums of the open epoch": [case.table._open],
-        "sampler, order": [case.sampler.global_order()],
-        "iterator, its copy of the order": [torch.from_numpy(iterator._indices)],
+        "table, sums of the open epoch": [case.table._open_sums, case.table._open_counts],
+        "sampler, order": [case.sampler.state_dict()["order"]],
+        "iterator, a copy of the order where some are left out": [torch.from_numpy(iterator._indices)],
         "sampler, labels (class-balanced only)": [case.sampler.labels],
     }
     seen: set[int] = set()
@@ -152,7 +153,7 @@ PEAKS: dict[str, Callable[[int], object]] = {
 }
 
 
-def _ordered(size: int, kind: str) -> bss.samplers.OrderSampler:
+def _ordered(size: int, kind: str) -> OrderSampler:
     case = Case(size, kind)
     case.order()
     return case.sampler

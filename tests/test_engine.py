@@ -16,10 +16,13 @@ from bss import engine
 from bss.data import IndexedDataset
 from bss.engine import Run, evaluate, fit, score_dataset, train_one_epoch
 from bss.errors import DataError, RunFolderError, TrainingError
+from bss.methods import Method
+from bss.models import initialize
 from bss.samplers import CurriculumSampler, RandomPacingSampler, SelfPacedSampler
 from tests import tiny
 
 CPU = torch.device("cpu")
+ONLINE = replace(tiny.SPL, schedule=replace(tiny.SPL.schedule, rescore="online"))
 
 
 def run_in(path, **options):
@@ -264,7 +267,10 @@ def test_a_run_folder_is_complete_and_documented(tmp_path):
     rows = read_metrics(tmp_path)
     assert [row["epoch"] for row in rows] == [0, 1, 2]
     for row in rows:
-        assert set(row) == {"epoch", "samples", "steps", "train_loss", "lr", "seconds", "val", "order"}
+        assert set(row) == {
+            *("epoch", "samples", "steps", "train_loss", "lr", "train_seconds", "seconds"),
+            *("val", "order", "imbalance"),
+        }
         assert set(row["val"]) == {"accuracy", "macro_f1", "map"}
         assert set(row["val"]["accuracy"]) == {"all", "fused", "audio", "visual"}
     config = json.loads((tmp_path / "config.json").read_text())
@@ -272,6 +278,10 @@ def test_a_run_folder_is_complete_and_documented(tmp_path):
     assert config["sampler"] == "SelfPacedSampler"
     assert config["versions"]["torch"].startswith("2.")
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert summary["updates"] == sum(row["steps"] for row in rows) == 21
+    for name in ("seconds", "train_seconds"):
+        assert summary[name] == pytest.approx(sum(row[name] for row in rows))
+    assert 0 < summary["train_seconds"] < summary["seconds"]
 
 
 def test_the_chosen_epoch_is_the_best_on_validation_and_the_test_set_is_measured_with_its_weights(tmp_path):
@@ -307,6 +317,186 @@ def test_curriculum_sizes_follow_the_pacing_and_are_whole_batches(tmp_path):
     fit(tiny.model(), tiny.splits(train=100), CurriculumSampler, recipe, run_in(tmp_path))
     # root pacing from 0.3 over T = 3: sqrt(0.91 t / 3 + 0.09) = 0.627, 0.835, 1 -> 62, 83, 100, 100, 100 samples
     assert [row["samples"] for row in read_metrics(tmp_path)] == [56, 80, 96, 96, 96]
+
+
+# ---- equal updates -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "recipe"), [(CurriculumSampler, tiny.CL), (SelfPacedSampler, tiny.SPL)])
+@pytest.mark.parametrize("tail", ["draw", "last"])
+def test_a_run_by_updates_ends_after_exactly_so_many_steps_whatever_epochs_says(tmp_path, capsys, kind, recipe, tail):
+    recipe = replace(recipe, updates=25, epochs=1, tail=tail)
+    summary = fit(tiny.model(), tiny.splits(train=100), kind, recipe, run_in(tmp_path))
+    steps = [row["steps"] for row in read_metrics(tmp_path)]
+    # Curriculum: 62, 83, 100 of 100 samples, so 7, 10, 12 batches of 8. Self-paced: 12 in every epoch.
+    assert steps == ([7, 10, 8] if kind is CurriculumSampler else [12, 12, 1])
+    assert summary["updates"] == 25
+    printed = capsys.readouterr().out
+    assert "25 steps of 8 in all" in printed and "epoch 3/3" in printed
+
+
+def test_the_steps_of_a_run_by_updates_are_those_of_a_run_by_epochs(tmp_path):
+    one = fit(tiny.model(norm=True), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path / "epochs"))
+    updates = replace(tiny.SPL, updates=21)  # 3 epochs of 7
+    other = fit(tiny.model(norm=True), tiny.splits(), SelfPacedSampler, updates, run_in(tmp_path / "updates"))
+    assert tiny.untimed(one) == tiny.untimed(other)
+
+
+def test_by_updates_the_learning_rate_falls_after_the_steps_of_whole_epochs(tmp_path):
+    recipe = replace(tiny.CL, updates=60, lr=0.5, lr_step=2, lr_gamma=0.1)
+    fit(tiny.model(), tiny.splits(train=100), CurriculumSampler, recipe, run_in(tmp_path))
+    rows = read_metrics(tmp_path)
+    # Epochs begin after 0, 7, 17, 29, 41, 53 steps. Two whole epochs of 12 are 24 steps, four are 48.
+    assert [row["steps"] for row in rows] == [7, 10, 12, 12, 12, 7]
+    assert [row["lr"] for row in rows] == pytest.approx([0.5, 0.5, 0.5, 0.05, 0.05, 0.005])
+
+
+def test_by_epochs_the_learning_rate_falls_with_the_epochs(tmp_path):
+    recipe = replace(tiny.CL, epochs=5, lr=0.5, lr_step=2, lr_gamma=0.1)
+    fit(tiny.model(), tiny.splits(train=100), CurriculumSampler, recipe, run_in(tmp_path))
+    assert [row["lr"] for row in read_metrics(tmp_path)] == pytest.approx([0.5, 0.5, 0.05, 0.05, 0.005])
+
+
+class Stopping(Method):
+    """Joint training that ends the process's run at a step, counted over the run."""
+
+    def __init__(self, at=None):
+        self.at, self.count = at, 0
+
+    def before_forward(self, batch):
+        self.count += 1
+        if self.count == self.at:
+            raise KeyboardInterrupt
+        return batch
+
+
+@pytest.mark.parametrize("at", [5, 17, 25])  # in the first epoch, in the second, and at the last step
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_run_by_updates_that_was_stopped_in_the_middle_ends_as_if_it_had_not_been(tmp_path, at, precision):
+    recipe = replace(ONLINE, updates=25, lr_step=1, precision=precision, checkpoint_minutes=0.0)
+    arguments = (tiny.splits(train=100), SelfPacedSampler, recipe)
+    whole = fit(tiny.model(norm=True), *arguments, run_in(tmp_path / "whole"), method=Stopping())
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny.model(norm=True), *arguments, run_in(tmp_path / "cut"), method=Stopping(at))
+    continued = fit(tiny.model(norm=True), *arguments, run_in(tmp_path / "cut"), method=Stopping())
+    assert tiny.untimed(continued) == tiny.untimed(whole)
+    last = [torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "cut")]
+    assert last[0]["scaler"] == last[1]["scaler"]
+    assert all(torch.equal(value, last[1]["model"][name]) for name, value in last[0]["model"].items())
+
+
+# ---- precision and memory format -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_in_mixed_precision_the_network_computes_in_half_and_everything_kept_is_float32(tmp_path, precision):
+    seen = {"forward": set(), "loss": set()}
+
+    class Spy(Method):
+        def loss(self, losses, weights):
+            seen["loss"] |= {loss.dtype for loss in losses.values()}
+            return super().loss(losses, weights)
+
+        def after_backward(self, model, logits, target):
+            seen["forward"] |= {logits.fused.dtype}
+
+    network = tiny.model(norm=True)
+    recipe = replace(tiny.SPL, precision=precision, epochs=2)
+    fit(network, tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path), method=Spy())
+    half = torch.bfloat16 if precision == "bf16" else torch.float16
+    assert seen == {"forward": {half}, "loss": {torch.float32}}
+    assert {value.dtype for value in network.parameters()} == {torch.float32}
+    with np.load(tmp_path / "scores.npz") as scores:
+        # 8 bits of precision give few distinct values; computed in float32 from such logits nearly all differ.
+        assert len(np.unique(scores["loss"][0])) > 50
+
+
+@pytest.mark.parametrize("scheduled", [tiny.SPL, ONLINE])
+def test_mixed_precision_trains_nearly_as_float32_does(tmp_path, scheduled):
+    losses = {}
+    for precision in ("fp32", "bf16", "fp16"):
+        recipe = replace(scheduled, precision=precision, epochs=1)
+        fit(tiny.model(), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path / precision))
+        losses[precision] = read_metrics(tmp_path / precision)[0]["train_loss"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+    assert losses["fp16"] == pytest.approx(losses["fp32"], rel=0.2)  # its first steps may only lower the loss scale
+    assert len(set(losses.values())) == 3
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_step_whose_scaled_gradients_overflow_leaves_the_weights_as_they_are_and_lowers_the_scale(fused):
+    network = tiny.model()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**100)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, fused=fused)
+    loader = loader_of(tiny.features(8))
+    result = train_one_epoch(network, loader, optimizer, precision="fp16", scaler=scaler)
+    assert math.isfinite(result.loss)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert scaler.get_scale() == 2.0**99
+
+
+def test_the_gradients_that_a_method_changes_after_the_backward_pass_are_not_scaled():
+    norms = []
+
+    class Spy(Method):
+        def after_backward(self, model, logits, target):
+            norms.append(torch.nn.utils.get_total_norm([value.grad for value in model.parameters()]).item())
+
+    for scale in (1.0, 1024.0):
+        network = tiny.model()
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        train_one_epoch(network, loader_of(tiny.features(8)), optimizer, scaler=scaler, method=Spy())
+    assert norms[0] == pytest.approx(norms[1])
+
+
+def test_channels_last_changes_the_format_of_the_images_weights_and_nothing_else(tmp_path):
+    class Images(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(2, 4, 3)
+            self.network = tiny.model(norm=True)
+
+        def forward(self, batch):
+            image = batch["visual"].reshape(-1, 1, 1, 5).expand(-1, 2, 5, 5)
+            return self.network({**batch, "visual": self.stem(image).flatten(1)[:, :5]})
+
+    rows = []
+    for channels_last in (False, True):
+        torch.manual_seed(0)
+        network = initialize(Images(), 0)
+        recipe = replace(tiny.SPL, epochs=2, channels_last=channels_last)
+        fit(network, tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path / str(channels_last)))
+        rows.append(read_metrics(tmp_path / str(channels_last)))
+        weight = network.stem.weight
+        assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+    for plain, other in zip(*rows, strict=True):
+        assert plain["train_loss"] == pytest.approx(other["train_loss"], abs=1e-4)
+
+
+def test_only_training_steps_are_compiled_and_the_network_is_left_as_it_was(tmp_path, monkeypatch):
+    compiled, graphs = torch.compile, []
+
+    def backend(graph, inputs):
+        graphs.append([module.training for module in network.modules()])
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda function: compiled(function, backend=backend))
+    network = tiny.model(norm=True)
+    names = list(network.state_dict())
+    recipe = replace(tiny.SPL, epochs=2)
+    plain = fit(tiny.model(norm=True), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path / "plain"))
+    other = replace(recipe, compile=True)
+    summary = fit(network, tiny.splits(), SelfPacedSampler, other, run_in(tmp_path / "a"))
+    assert tiny.untimed(summary) == tiny.untimed(plain)
+    assert graphs and all(all(training) for training in graphs)
+    assert list(network.state_dict()) == names
+    assert list(torch.load(tmp_path / "a" / "last.pt", weights_only=True)["model"]) == names
+    assert "encode" not in vars(network)
+
+
+# ---- which samples -------------------------------------------------------------------------------------------------
 
 
 def visited_by(monkeypatch, tmp_path, recipe, **sizes):
@@ -396,9 +586,7 @@ def test_a_run_is_the_same_for_any_number_of_workers_and_repeats_exactly(tmp_pat
     for name, workers in (("a", 0), ("b", 0), ("c", 2)):
         network = tiny.model(norm=True, dropout=0.3)
         fit(network, tiny.splits(noise=0.5), CurriculumSampler, tiny.CL, run_in(tmp_path / name, workers=workers))
-        rows = read_metrics(tmp_path / name)
-        for row in rows:
-            del row["seconds"]
+        rows = [tiny.untimed(row) for row in read_metrics(tmp_path / name)]
         results.append((rows, network.state_dict()))
     for rows, state in results[1:]:
         assert rows == results[0][0]

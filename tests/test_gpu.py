@@ -1,5 +1,6 @@
 """What only a GPU can show; these tests skip themselves where there is none."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,9 @@ from torch.utils.data import DataLoader
 
 import bss
 from bss.engine import Run, fit
+from bss.imbalance import TrainingWatch
 from bss.loops import score_dataset, train_one_epoch
+from bss.runlog import read_checkpoint
 from bss.samplers import SelfPacedSampler
 from tests import tiny
 
@@ -18,10 +21,6 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 @pytest.fixture
 def cuda():
     return torch.device("cuda")
-
-
-def on_gpu(batch):
-    return {name: value.cuda() for name, value in batch.items()}
 
 
 def test_filling_the_table_never_waits_for_the_gpu(cuda):
@@ -40,11 +39,15 @@ def test_filling_the_table_never_waits_for_the_gpu(cuda):
     assert int((table.age == 0).sum()) == 16
 
 
-def test_the_training_loop_never_waits_for_the_gpu_between_steps(cuda):
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_the_training_loop_never_waits_for_the_gpu_between_steps(cuda, precision):
     network = tiny.model(norm=True).to(cuda)
-    batches = [on_gpu(batch) for batch in DataLoader(bss.IndexedDataset(tiny.features(32)), batch_size=8)]
-    optimizer, table = torch.optim.SGD(network.parameters(), lr=0.1), bss.ScoreTable(32).to(cuda)
-    train_one_epoch(network, batches, optimizer, table=table)
+    loader = DataLoader(bss.IndexedDataset(tiny.features(32)), batch_size=8, pin_memory=True)
+    batches = list(loader)  # pinned on the host: the copies to the GPU are part of the loop
+    optimizer, table = torch.optim.SGD(network.parameters(), lr=0.1, fused=True), bss.ScoreTable(32).to(cuda)
+    options = {"table": table, "precision": precision, "watch": TrainingWatch(network)}
+    options["scaler"] = torch.amp.GradScaler("cuda", init_scale=16.0, enabled=precision == "fp16")
+    train_one_epoch(network, batches, optimizer, **options)
     seen = []
 
     def step(*args, **options):
@@ -56,7 +59,7 @@ def test_the_training_loop_never_waits_for_the_gpu_between_steps(cuda):
     torch.Tensor.item = lambda tensor: (torch.cuda.set_sync_debug_mode("default"), original(tensor))[1]
     torch.cuda.set_sync_debug_mode("error")
     try:
-        train_one_epoch(network, batches, optimizer, table=table)
+        train_one_epoch(network, batches, optimizer, **options)
     finally:
         torch.Tensor.item = original
         torch.cuda.set_sync_debug_mode("default")
@@ -82,5 +85,31 @@ def test_a_run_on_the_gpu_repeats_exactly_and_leaves_the_random_states_alone(cud
         run = Run(out=tmp_path / name, data_root=tmp_path, device=cuda)
         network = tiny.model(norm=True, dropout=0.3)
         summaries.append(fit(network, tiny.splits(), SelfPacedSampler, replace(tiny.SPL, epochs=2), run))
-    assert summaries[0] == summaries[1]
+    assert tiny.untimed(summaries[0]) == tiny.untimed(summaries[1])
     assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"precision": "fp16"}, {"compile": True}], ids=str)
+def test_a_run_in_mixed_precision_or_compiled_learns_what_the_plain_one_does(cuda, tmp_path, changes):
+    losses = []
+    for number, changed in enumerate(({}, changes)):
+        run = Run(out=tmp_path / str(number), data_root=tmp_path, device=cuda)
+        network = tiny.model(norm=True)
+        names = list(network.state_dict())
+        fit(network, tiny.splits(), SelfPacedSampler, replace(tiny.SPL, **changed), run)
+        assert list(network.state_dict()) == list(read_checkpoint(run.out / "last.pt")["model"]) == names
+        losses.append([json.loads(row)["train_loss"] for row in (run.out / "metrics.jsonl").open()])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3 if "compile" in changes else 0.2)
+
+
+def test_a_run_in_fp16_that_was_stopped_goes_on_with_its_loss_scale(cuda, tmp_path):
+    recipe, summaries = replace(tiny.SPL, precision="fp16"), []
+    for name, parts in (("whole", (3,)), ("stopped", (2, 3))):
+        for epochs in parts:
+            (tmp_path / name / "done").unlink(missing_ok=True)
+            run = Run(out=tmp_path / name, data_root=tmp_path, device=cuda)
+            summary = fit(tiny.model(norm=True), tiny.splits(), SelfPacedSampler, replace(recipe, epochs=epochs), run)
+        summaries.append(tiny.untimed(summary))
+    assert summaries[0] == summaries[1]
+    scales = [read_checkpoint(tmp_path / name / "last.pt")["scaler"] for name in ("whole", "stopped")]
+    assert scales[0] == scales[1] and scales[0]["scale"] > 0

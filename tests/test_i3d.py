@@ -1,4 +1,5 @@
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -238,13 +239,22 @@ def test_weights_that_do_not_fit_are_named_with_their_keys(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x03\x04 half a file"])
 def test_a_file_that_holds_no_weights_is_a_data_error_with_its_name(tmp_path, content):
     (tmp_path / "rgb.pt").write_bytes(content)
-    with pytest.raises(DataError, match=r"rgb\.pt: not a readable file of weights"):
+    with pytest.raises(DataError, match=r"rgb\.pt: not a readable pt file of tensors"):
+        load_i3d(encoder(), tmp_path / "rgb.pt")
+
+
+def test_a_file_of_weights_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
+    torch.save({"weight": torch.zeros(10**6)}, tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(tmp_path / "rgb.pt", "w", 8) as packed:
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member))
+    with pytest.raises(DataError, match=r"rgb\.pt: refused, it unpacks to 40\d{5} bytes"):
         load_i3d(encoder(), tmp_path / "rgb.pt")
 
 
 def test_code_in_a_file_of_weights_is_not_run_and_something_else_than_a_state_dict_is_refused(tmp_path):
     torch.save({"model": Path("x")}, tmp_path / "rgb.pt")
-    with pytest.raises(DataError, match="not a readable file of weights"):
+    with pytest.raises(DataError, match="not a readable pt file of tensors"):
         load_i3d(encoder(), tmp_path / "rgb.pt")
     torch.save([1, 2], tmp_path / "rgb.pt")
     with pytest.raises(DataError, match="holds no state dict"):

@@ -268,7 +268,7 @@ def test_twenty_seconds_of_sound_become_the_released_spectrogram(model):
 
 @torch.no_grad()
 def test_the_visual_map_of_a_released_frame_has_the_released_shape(model):
-    assert model.encoders["visual"].feature_map(torch.zeros(1, 3, 224, 224)).shape == (1, 512, 7, 7)
+    assert model.encoders["visual"].resnet.feature_map(torch.zeros(1, 3, 224, 224)).shape == (1, 512, 7, 7)
 
 
 @torch.no_grad()

@@ -563,7 +563,7 @@ def test_weights_are_looked_for_under_the_data_root_then_in_the_working_director
     assert (encoders["rgb"].Conv3d_1a_7x7.conv3d.weight == 0.25).all()
     assert encoders["depth"].Conv3d_1a_7x7.conv3d.weight.unique().numel() > 100  # new
     (root / "rgb_imagenet.pt").write_bytes(b"<html>")
-    with pytest.raises(DataError, match=r"root/rgb_imagenet\.pt: not a readable file of weights"):
+    with pytest.raises(DataError, match=r"root/rgb_imagenet\.pt: not a readable pt file of tensors"):
         task.build_model(small(task.CL, **defaults), root)
 
 

@@ -2,6 +2,7 @@ import json
 import math
 import os
 import platform
+import zipfile
 
 import numpy as np
 import pytest
@@ -82,6 +83,15 @@ def test_an_unfinished_run_is_left_as_it_is_for_going_on(tmp_path):
 def test_the_checkpoint_before_the_last_is_kept(tmp_path):
     unfinished_run(tmp_path)
     assert read_checkpoint(tmp_path / "previous.pt") == {"epoch": 0}
+
+
+def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
+    RunFolder(tmp_path).save_checkpoint("best.pt", {"weight": torch.zeros(10**6)})
+    with zipfile.ZipFile(tmp_path / "best.pt") as plain, zipfile.ZipFile(tmp_path / "last.pt", "w", 8) as packed:
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member))
+    with pytest.raises(RunFolderError, match=r"last\.pt is torn or damaged .*refused, it unpacks to 40\d{5} bytes"):
+        read_checkpoint(tmp_path / "last.pt")
 
 
 @pytest.mark.parametrize("damage", ["cut", "a flipped bit", "empty", "text"])

@@ -64,6 +64,11 @@ def splits(*, train=60, val=24, test=30, noise=0.0):
     )
 
 
+def untimed(content):
+    """A row of metrics or a summary without its wall times, which no two runs share."""
+    return {name: value for name, value in content.items() if name not in ("seconds", "train_seconds")}
+
+
 def model(*, seed=0, norm=False, dropout=0.0):
     """LateFusion with linear encoders to 4 features, optionally with BatchNorm and dropout."""
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from bss import distributed
 from bss.data import INDEX_KEY
 from bss.samplers import OrderSampler
-from bss.scores import ScoreTable
+from bss.scores import OPEN_ROWS, ScoreTable
 
 
 def index_and_sample(batch: Any) -> tuple[Tensor, Any]:
@@ -51,7 +51,7 @@ def run_state(sampler: OrderSampler, *, position: int) -> dict:
     state = {"sampler": {**sampler.state_dict(), "position": position}}
     if sampler.table is not None:
         table = sampler.table.state_dict()
-        state["table"] = {**table, "open": distributed.total(table["open"])}
+        state["table"] = {**table, **{name: distributed.total(table[name]) for name in OPEN_ROWS}}
     return state
 
 

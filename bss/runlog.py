@@ -354,11 +354,16 @@ def _locked(owner: object, path: Path) -> Callable[[], None]:
     return unlock
 
 
+def _program(path: Path) -> list[str]:
+    """How a program was started: a script by its name, a package by ``python -m``."""
+    return ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
+
+
 def environment() -> dict[str, Any]:
     """What is needed to judge a number later: command, versions, commit, machine."""
     packages = ("bss", "torch", "torchvision", "torchaudio", "numpy", "soundfile", "soxr", "scikit-learn")
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [*_program(Path(sys.argv[0])), *sys.argv[1:]],
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},

@@ -243,6 +243,12 @@ def test_config_holds_what_it_was_given_and_the_versions(tmp_path):
     assert {"bss", "torchvision", "torchaudio", "scikit-learn"} < set(versions)
 
 
+def test_a_package_is_named_as_python_starts_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/somewhere/bss/__main__.py", "compare", "ks"])
+    RunFolder(tmp_path).write_config({})
+    assert json.loads((tmp_path / "config.json").read_text())["command"] == ["python", "-m", "bss", "compare", "ks"]
+
+
 def test_config_holds_command_commit_and_machine(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/CREMAD/train-CL.py", "--sample", "--seed", "3"])
     RunFolder(tmp_path).write_config({})

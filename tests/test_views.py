@@ -127,7 +127,8 @@ def test_a_view_of_a_picture_copies_nothing():
 
 
 def boxed(shapes, flips, seed=0):
-    views = [Picture(picture(*shape, seed=seed + i), flip) for i, (shape, flip) in enumerate(zip(shapes, flips, strict=True))]
+    pairs = enumerate(zip(shapes, flips, strict=True))
+    views = [Picture(picture(*shape, seed=seed + i), flip) for i, (shape, flip) in pairs]
     batch = Pictures.batch([Pictures([view]) for view in views])
     return views, batch["frames"].flatten(0, 1), batch["box"].flatten(0, 1)
 

@@ -237,7 +237,7 @@ def _sample(example: samples.Example, data: Splits | None, hidden: set[str]) -> 
                 images.append(f'<img src="{address}" alt="{escape(name)} of {escape(example.name)}">')
     numbers = f"difficulty {example.difficulty:.2f}, similarity {example.similarity:.2f}, loss {example.loss:.2f}"
     return (
-        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(example.name)}{"".join(images)}'
+        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(example.name)}<br>{"".join(images)}'
         f"{numbers}; n = {example.seeds}</div>"
     )
 

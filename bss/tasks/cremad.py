@@ -9,18 +9,6 @@ from bss.models import LateFusion
 from bss.recipes.cremad import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, CremadRecipe
 from bss.tasks import audiovisual, parts
 
-__all__ = [
-    "CL",
-    "CL_OFFICIAL",
-    "RELEASED_KEYS",
-    "SPL",
-    "SPL_OFFICIAL",
-    "build_data",
-    "build_model",
-    "sample_recipe",
-    "write_sample",
-]
-
 RELEASED_KEYS = audiovisual.RELEASED_KEYS
 TEST_SHARE = 0.1
 """Share of the actors that ``split="speaker"`` tests on; the published test list has a tenth of the clips."""

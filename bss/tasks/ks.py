@@ -11,18 +11,6 @@ from bss.models import LateFusion
 from bss.recipes.ks import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, KineticsSoundsRecipe
 from bss.tasks import audiovisual, parts
 
-__all__ = [
-    "CL",
-    "CL_OFFICIAL",
-    "RELEASED_KEYS",
-    "SPL",
-    "SPL_OFFICIAL",
-    "build_data",
-    "build_model",
-    "sample_recipe",
-    "write_sample",
-]
-
 RELEASED_KEYS = audiovisual.RELEASED_KEYS
 
 

@@ -15,18 +15,6 @@ from bss.recipes.nvgesture import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, NVGestureR
 from bss.seeding import seeded
 from bss.tasks import parts
 
-__all__ = [
-    "CL",
-    "CL_OFFICIAL",
-    "RELEASED_KEYS",
-    "SPL",
-    "SPL_OFFICIAL",
-    "build_data",
-    "build_model",
-    "sample_recipe",
-    "write_sample",
-]
-
 RELEASED_KEYS = {
     "encoders.rgb.": "rgb_encoder.rgbmodel.",
     "encoders.flow.": "of_encoder.ofmodel.",

@@ -15,18 +15,6 @@ from bss.recipes.sarcasm import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, SarcasmRecip
 from bss.seeding import seeded
 from bss.tasks import imagetext
 
-__all__ = [
-    "CL",
-    "CL_OFFICIAL",
-    "RELEASED_KEYS",
-    "SPL",
-    "SPL_OFFICIAL",
-    "build_data",
-    "build_model",
-    "sample_recipe",
-    "write_sample",
-]
-
 IMAGENET_CLASSES = 1000
 """Outputs of the ResNet's own classifier, which the image branch keeps."""
 

@@ -16,18 +16,6 @@ from bss.recipes.twitter15 import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, Twitter15R
 from bss.seeding import seeded
 from bss.tasks import imagetext
 
-__all__ = [
-    "CL",
-    "CL_OFFICIAL",
-    "RELEASED_KEYS",
-    "SPL",
-    "SPL_OFFICIAL",
-    "build_data",
-    "build_model",
-    "sample_recipe",
-    "write_sample",
-]
-
 RELEASED_KEYS = {
     "encoders.image.": "visual_net.",
     "encoders.text.bert.bert.": "text_net.bert.",

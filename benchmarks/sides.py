@@ -367,7 +367,7 @@ def _imported(checkout: Path, folder: str, root: Path) -> ModuleType:
         script = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(script)
         if folder == "CREMA-D":  # its lists have a fixed place
-            place = "/data/php_code/data_processing/CREMA/annotations"
+            place = os.sep + "data/php_code/data_processing/CREMA/annotations"
             here = str(root / "annotations")
             files = sys.modules["dataset.CramedDataset"]
             files.open = lambda file, *rest, **options: builtins.open(file.replace(place, here), *rest, **options)

@@ -265,7 +265,8 @@ def test_a_test_view_is_fixed_and_a_training_view_draws_from_torchs_generator_on
     for draw in (0, 0, 1):
         with seeded("view", draw):
             views.append(bytes_of(collate([data.train[3]])))
-    assert views[0] == views[1] != views[2]
+    moving = stem != "twitter15"  # whose released recipe shows training pictures as they are
+    assert views[0] == views[1] and (views[0] != views[2]) == moving
 
 
 @every_task
@@ -289,7 +290,7 @@ def test_an_epoch_sees_the_pacings_share_with_cl_and_every_sample_once_with_spl(
     stem, method, sampler, root, tmp_path, capsys
 ):
     task = task_of(stem)
-    recipe = replace(small(getattr(task, method), stem), batch_size=4, tail="draw")
+    recipe = replace(small(getattr(task, method), stem), batch_size=4, tail="draw", imbalance_every=0)  # no probes
     data = shortened(task.build_data(recipe, root), train=24, test=4)
     summary = fit(
         task.build_model(recipe, root), data, sampler, recipe, Run(tmp_path / "run", root, torch.device("cpu"))

@@ -36,6 +36,7 @@ setup(
             "librosa==0.11.0",  # what the spectrogram and the resampling are compared with
             "ruff==0.17.6",  # another release formats differently
             "matplotlib==3.11.2",  # the report's figures
+            "tensorboard==2.21.0",  # the curves are read back
         ],
         "tensorboard": ["tensorboard>=2.14"],  # --set tensorboard=true
         "report": ["matplotlib>=3.8"],  # the figures of python -m bss compare and report

@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 import time
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ class Decoded:
             data = index.with_suffix(".data")
             try:
                 place = _places(index, data, wanted)
-            except (OSError, ValueError, KeyError, EOFError, zlib.error):  # damaged, or just deleted by another run
+            except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):  # damaged, or deleted now
                 continue
             if place is not None:
                 for file in (index, data):

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from bss import cache as module
 from bss.cache import Cache, Kind, cache_folder
 from bss.data import IndexedDataset, SeededViews, collate
+from bss.datasets import audiovisual
 from bss.errors import DataError
 from bss.recipe import override
 from bss.tasks import cremad as task
@@ -325,9 +326,9 @@ def test_a_run_that_waits_for_another_can_be_stopped(root):
 
         def check():
             if wish.is_set():
-                raise InterruptedError("stop")
+                raise KeyboardInterrupt
 
-        with pytest.raises(RuntimeError) if False else pytest.raises(BaseException, match="stop"):
+        with pytest.raises(KeyboardInterrupt):
             cache_of(root).build(check=check)
 
 
@@ -356,7 +357,7 @@ def batches(recipe, root, *, workers=0):
 def test_batches_with_and_without_a_cache_are_equal_bit_for_bit(sample):
     plain, cached = override(task.CL, [*SMALL, "cache=none"]), override(task.CL, SMALL)
     parts = [("audio", "waveform"), ("audio", "length"), ("visual", "frames"), ("visual", "box")]
-    for workers in (0, 2):
+    for workers in (0, 1):
         for one, other in zip(batches(plain, sample), batches(cached, sample, workers=workers), strict=True):
             assert all(torch.equal(one[name][part], other[name][part]) for name, part in parts)
             assert torch.equal(one["label"], other["label"])
@@ -365,16 +366,14 @@ def test_batches_with_and_without_a_cache_are_equal_bit_for_bit(sample):
 def test_an_epoch_from_the_cache_opens_no_file_of_the_data_set(sample, monkeypatch):
     data = task.build_data(override(task.CL, SMALL), sample)
     data.cache.build()
-    for name in ("read_audio", "read_frame"):
-        for place in (task.audiovisual.AudioVisual.__module__,):
-            owner = __import__(place, fromlist=["sound"])
-            monkeypatch.setattr(owner.sound if name == "read_audio" else owner.picture, name, pytest.fail)
+    monkeypatch.setattr(audiovisual.sound, "read_audio", pytest.fail)
+    monkeypatch.setattr(audiovisual.picture, "read_frame", pytest.fail)
     for part in (data.train, data.score, data.val, data.test):
         assert len([part[index] for index in range(len(part))]) == len(part)
 
 
 def test_the_official_recipe_decodes_the_frames_that_it_uses_only(sample, tmp_path):
-    data = task.build_data(override(task.CL_OFFICIAL, [*SMALL, f"cache={tmp_path}"]), sample)
+    data = task.build_data(override(task.CL_OFFICIAL, [*SMALL, "val_fraction=0", f"cache={tmp_path}"]), sample)
     frames = [len(part.rows) for kind, part in data.cache.parts.items() if kind.name == "frames"]
     assert frames == [len(data.train) + len(data.test)]  # one each, of two
     assert data.cache.folder.parent == tmp_path and data.cache.folder.name.startswith("data-")

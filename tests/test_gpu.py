@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -13,6 +14,7 @@ from bss.imbalance import TrainingWatch
 from bss.loops import score_dataset, train_one_epoch
 from bss.runlog import read_checkpoint
 from bss.samplers import SelfPacedSampler
+from bss.transforms.views import FrameViews, Picture, Pictures, RepeatToLength, Sound
 from tests import tiny
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -113,3 +115,26 @@ def test_a_run_in_fp16_that_was_stopped_goes_on_with_its_loss_scale(cuda, tmp_pa
     assert summaries[0] == summaries[1]
     scales = [read_checkpoint(tmp_path / name / "last.pt")["scaler"] for name in ("whole", "stopped")]
     assert scales[0] == scales[1] and scales[0]["scale"] > 0
+
+
+def test_repeating_sounds_and_resizing_pictures_never_waits_and_equals_the_cpus(cuda):
+    rng = np.random.default_rng(0)
+    looks = {(360, 480, 3): False, (101, 77, 3): True, (9, 300, 3): True}
+    pictures = [Pictures([Picture(rng.integers(0, 256, shape, np.uint8), flip)]) for shape, flip in looks.items()]
+    sounds = [Sound(rng.standard_normal(length).astype(np.float32)) for length in (5, 700, 1500)]
+    window, views = RepeatToLength(1000), FrameViews(224)
+    expected = window(Sound.batch(sounds)), views(Pictures.batch(pictures))
+    batches = [
+        {name: part.to(cuda) for name, part in batch.items()}
+        for batch in (Sound.batch(sounds), Pictures.batch(pictures))
+    ]
+    window, views = window.to(cuda), views.to(cuda)
+    window(batches[0]), views(batches[1])  # warm-up
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        repeated, squares = window(batches[0]), views(batches[1])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(repeated.cpu(), expected[0])
+    assert (squares.cpu() - expected[1]).abs().max() <= 1.01 / 255 / 0.224  # a grey level

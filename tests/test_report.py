@@ -219,6 +219,18 @@ def test_arms_may_differ_in_how_long_they_train_and_in_their_schedule(tmp_path):
     assert list(results(tmp_path).arms) == ["uniform", "cl"]
 
 
+def test_an_arm_of_the_runner_may_have_a_loss_of_its_own_and_is_not_the_control(tmp_path):
+    write_run(tmp_path / "joint", arm="joint", recipe={"unimodal_weight": 0.0})
+    config = tmp_path / "joint" / "config.json"
+    config.write_text(config.read_text().replace("CurriculumSampler", "UniformSampler"))
+    write_run(tmp_path / "uniform", recipe={"unimodal_weight": 1.0})
+    assert results(tmp_path).controls[0] == "uniform"
+    for name in ("joint", "uniform"):
+        (tmp_path / name / "arm.json").unlink()
+    with pytest.raises(RunFolderError, match="unimodal_weight is"):
+        results(tmp_path)
+
+
 def test_a_control_and_a_metric_must_exist(tmp_path, capsys):
     write_run(tmp_path / "a")
     with pytest.raises(RecipeError, match="the control 'cl' is none of the arms with a finished run: uniform"):

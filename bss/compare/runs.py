@@ -22,6 +22,9 @@ FREE_FIELDS = {"overwrite", "checkpoint_minutes", "cache", "tensorboard"}
 ARM_FIELDS = {"epochs", "updates"}
 """Recipe fields, beside those of the schedule, that may differ between arms: how long each of them trains."""
 
+STEP_FIELDS = {"fused_weight", "unimodal_weight", "prediction"}
+"""Recipe fields that an arm of the runner may set as well: ``joint`` trains and predicts with the fused head alone."""
+
 
 @dataclass(frozen=True)
 class FinishedRun:
@@ -236,8 +239,9 @@ def _arm_recipe(run: FinishedRun) -> dict[str, Any]:
 def check_comparable(runs: Sequence[FinishedRun]) -> None:
     """Refuse runs that do not belong into one table.
 
-    They must be of one task and one recipe (the order, and how long it trains, aside); those of one arm of one recipe
-    altogether; those of one seed must have the same training samples and, where it is known, the same initial weights.
+    They must be of one task and one recipe (the order, how long it trains and what an arm sets aside); those of one
+    arm of one recipe altogether; those of one seed must have the same training samples and, where it is known, the same
+    initial weights.
 
     Raises:
         RunFolderError: names the first two that differ, and in what.
@@ -262,7 +266,8 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
         sizes = [each.config["samples"]["test"] for each in (first, run)]
         if sizes[0] != sizes[1]:
             raise _refusal("splits", "the number of test samples", first, run, *sizes)
-        _check_recipes(first, run, but=ARM_FIELDS, schedule=False)
+        by_the_runner = STEP_FIELDS if first.mark and run.mark else set()
+        _check_recipes(first, run, but=ARM_FIELDS | by_the_runner, schedule=False)
         _check_recipes(of_arm.setdefault(run.arm, run), run, but=set(), schedule=True)
         mate = of_seed.setdefault(run.seed, run)
         if mate.training_list != run.training_list:

@@ -158,6 +158,7 @@ def results_of(
 def _usual_controls(arms: Mapping[str, Sequence[FinishedRun]]) -> tuple[str, ...]:
     plain = {arm: members[0].config for arm, members in arms.items() if not members[0].config.get("method")}
     uniform = [arm for arm, config in plain.items() if config["sampler"] == "UniformSampler"]
+    uniform.sort(key=lambda arm: arm != "uniform")  # others may have a loss of their own, as ``joint`` has
     pacing = [arm for arm, config in plain.items() if config["sampler"] == "RandomPacingSampler"]
     return tuple(uniform[:1] + pacing) or tuple(arms)[:1]
 

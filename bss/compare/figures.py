@@ -40,7 +40,7 @@ def check_installed() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise RecipeError(f'the report draws with matplotlib ({error}): pip install "bss[report]"') from error
+        raise RecipeError(f"the report draws with matplotlib ({error}): pip install matplotlib") from error
 
 
 @contextmanager

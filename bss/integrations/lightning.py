@@ -16,7 +16,7 @@ from bss.samplers import OrderSampler
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
 except ImportError as error:
-    raise ImportError("bss.integrations.lightning needs Lightning: pip install 'bss[frameworks]'") from error
+    raise ImportError("bss.integrations.lightning needs Lightning: pip install lightning") from error
 
 HORIZON = 1000
 """Epochs that are looked at for changing sizes where the trainer has no ``max_epochs``."""

@@ -1,7 +1,11 @@
 from . import cli as cli
 from . import integrations as integrations
+from . import methods as methods
+from . import models as models
 from . import pacing as pacing
 from . import recipes as recipes
+from . import samplers as samplers
+from . import scoring as scoring
 from .data import IndexedDataset as IndexedDataset
 from .engine import fit as fit
 from .hooks import attach as attach

@@ -20,10 +20,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 @pytest.fixture
 def untouched_rngs():
     """Fails the test if it leaves the global random state of Python, NumPy or torch changed."""
-    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    before = random_states()
     yield
-    after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
-    assert after == before
+    assert random_states() == before
+
+
+def random_states():
+    """The global random states of Python, NumPy and torch, to compare."""
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
 
 # Files with a fixture that is expensive to make: their tests stay in one process, and begin first.

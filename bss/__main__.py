@@ -154,7 +154,10 @@ def _add_comparisons(commands: Any) -> None:
         "--device", default="auto", metavar="NAME", help="auto (default): all GPUs in turn; cpu; cuda:1"
     )
     compare.add_argument(
-        "--workers", type=int, metavar="N", help="processes per run that load data (default: the cores, shared)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes per run that load data (default: the cores, shared; none for data in memory)",
     )
     compare.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the task's CL recipe"

@@ -51,13 +51,13 @@ from bss.loops import (
 from bss.methods import Arranging, Masking, Method
 from bss.metrics import Metrics, classification_metrics, rank_correlation, unimodal_heads
 from bss.models import LateFusion
-from bss.recipe import Recipe, describe, flatten
+from bss.recipe import FREE_FIELDS, Recipe, describe, flatten
 from bss.runlog import FollowerFolder, RunFolder, read_checkpoint
 from bss.samplers import OrderSampler
 from bss.scores import NEVER, OPEN_ROWS, ScoreTable
 from bss.seeding import generator, mixed_seed
 
-MAY_CHANGE = {"epochs", "overwrite", "checkpoint_minutes", "compile", "cache", "tensorboard"}
+MAY_CHANGE = FREE_FIELDS | {"epochs", "compile"}
 """Recipe fields in which a run may differ from its first part; nothing that was computed so far depends on them.
 
 ``compile`` is one, as a device is: what follows differs by rounding. ``precision`` is another arithmetic,

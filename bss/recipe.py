@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Rescore = Literal["once", "pass", "online"] | int
 PacingName = Literal["root", "linear", "geometric", "logarithmic", "exponential", "step"]
 
+FREE_FIELDS = {"overwrite", "checkpoint_minutes", "cache", "tensorboard"}
+"""Recipe fields that change no number; they may differ between any two runs."""
+
 R = TypeVar("R")
 
 

@@ -12,6 +12,7 @@ import torch
 
 from bss.__main__ import main
 from bss.arms import find
+from bss.compare import command
 from bss.compare.runner import attempt, devices_of, is_finished, train
 from bss.compare.study import Study, load_task, seeds_of, weights_hash
 from bss.errors import DataNotFoundError, RecipeError, RunFolderError
@@ -80,7 +81,7 @@ def test_a_comparison_that_is_cut_short_has_whole_pairs(study):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"task": "nothing"}, "unknown task 'nothing'; the tasks are cremad, ks"),
+        ({"task": "nothing"}, "error: unknown task 'nothing'; the tasks are cremad, ks"),
         ({"task": "nothing.py"}, "is not a file"),
         ({"arms": "uniform,nothing"}, "unknown arm 'nothing'; the arms are"),
         ({"arms": "cl,cl"}, "the arm 'cl' is given twice"),
@@ -89,7 +90,7 @@ def test_a_comparison_that_is_cut_short_has_whole_pairs(study):
         ({"control": "spl"}, "the control 'spl' is none of --arms uniform,cl"),
         ({"jobs": "0"}, "--jobs must be at least 1"),
         ({"device": "tpu"}, "--device tpu: PyTorch sees"),
-        ({"set": "nothing=1"}, "unknown recipe field 'nothing'"),
+        ({"set": "nothing=1"}, "error: unknown recipe field 'nothing'"),
         ({"set": "seed=1"}, "--set seed= is not for a comparison: use --seeds"),
         ({"data-root": "no-folder-here"}, "--data-root no-folder-here is not a folder"),
         ({"set": "batch_size=64"}, "48 training samples do not fill one batch of 64"),
@@ -100,6 +101,34 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(tmp_path,
     assert main(flags(tmp_path, **options)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+TASK_IN_MEMORY = """
+import torch
+from bss.datasets.tensors import tensor_splits
+from tests.comparing import CL, build_model
+
+def build_data(recipe, root):
+    return tensor_splits(
+        {"x": torch.zeros(40, 2)}, torch.arange(40) % 2, train=range(20), val=None, test=range(20, 40),
+        names=[str(i) for i in range(40)], classes=("a", "b"),
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("in_memory", "given", "workers"), [(True, None, 0), (True, "1", 1), (False, None, 3), (False, "0", 0)]
+)
+def test_loader_processes_are_started_unless_the_data_are_in_memory(tmp_path, monkeypatch, in_memory, given, workers):
+    (tmp_path / "task.py").write_text(TASK_IN_MEMORY)
+    planned = []
+    monkeypatch.setattr(command, "default_workers", lambda: 6)
+    monkeypatch.setattr(command, "run_all", lambda study, **_: planned.append(study.workers) or [])
+    words = flags(tmp_path, task=tmp_path / "task.py" if in_memory else TASK, jobs="2")
+    place = words.index("--workers")
+    words[place : place + 2] = ["--workers", given] if given else []
+    assert main(words) == 130  # nothing was trained
+    assert planned == [workers]
 
 
 def test_a_task_file_must_define_what_a_task_does(tmp_path):

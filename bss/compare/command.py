@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bss.arms import find
@@ -13,6 +14,7 @@ from bss.compare.runs import find_folders, read_runs
 from bss.compare.study import Study, check_arms, load_task, seeds_of
 from bss.compare.tables import METRICS, all_tables, as_csv, finding, results_of
 from bss.data import default_workers
+from bss.datasets.tensors import TensorSamples
 from bss.errors import RecipeError, RunFolderError, shown
 
 
@@ -27,7 +29,6 @@ def compare(flags: argparse.Namespace) -> int:
     if flags.jobs < 1:
         raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
     devices = devices_of(flags.device)
-    workers = default_workers() // flags.jobs if flags.workers is None else flags.workers
     study = Study(
         task=flags.task,
         arms=tuple(_names(flags.arms)),
@@ -36,7 +37,7 @@ def compare(flags: argparse.Namespace) -> int:
         assignments=tuple(flags.set),
         data_root=_data_root(flags),
         out=flags.out,
-        workers=workers,
+        workers=flags.workers or 0,
     )
     find(study.arms)
     for name in (controls := _names(flags.control)):
@@ -45,6 +46,8 @@ def compare(flags: argparse.Namespace) -> int:
     check_arms(study, None)
     first = study.recipe(find(study.arms)[0], study.seeds[0], None)
     data = load_task(study.task).build_data(first, study.data_root)
+    if flags.workers is None and not isinstance(data.train, TensorSamples):
+        study = replace(study, workers=default_workers() // flags.jobs)
     updates = study.updates(data)
     if updates == 0:
         raise RecipeError(f"{len(data.train)} training samples do not fill one batch of {first.batch_size}")

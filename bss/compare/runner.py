@@ -21,11 +21,12 @@ import torch
 from tqdm import tqdm
 
 from bss.arms import Arm, find
-from bss.compare.runs import ARM_FILE, FREE_FIELDS, list_hash, opened
+from bss.compare.runs import ARM_FILE, list_hash, opened
 from bss.compare.study import Study, load_task, title, weights_hash
 from bss.engine import Run, fit
 from bss.errors import BssError, RecipeError, RunFolderError
 from bss.interrupts import Interrupted, Interrupts
+from bss.recipe import FREE_FIELDS
 
 
 @dataclass(frozen=True)

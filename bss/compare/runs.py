@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bss.errors import RunFolderError, shown
+from bss.recipe import FREE_FIELDS
 
 if TYPE_CHECKING:
     import numpy as np
 
 ARM_FILE = "arm.json"
 """What the runner adds to a run folder: which arm of which task it is, and the hash of its initial weights."""
-
-FREE_FIELDS = {"overwrite", "checkpoint_minutes", "cache", "tensorboard"}
-"""Recipe fields that change no number; they may differ between any two runs."""
 
 ARM_FIELDS = {"epochs", "updates"}
 """Recipe fields, beside those of the schedule, that may differ between arms: how long each of them trains."""

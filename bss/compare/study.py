@@ -149,8 +149,10 @@ def check_arms(study: Study, updates: int | None) -> None:
     """Make every arm's recipe once.
 
     Raises:
-        RecipeError: an arm that is unknown or given twice, or that the task's recipe does not admit (named).
+        RecipeError: a task or an assignment that is wrong for all arms; an arm that is unknown or given twice, or that
+            the task's recipe does not admit (named).
     """
+    study.base()
     for arm in find(study.arms):
         try:
             study.recipe(arm, study.seeds[0], updates)

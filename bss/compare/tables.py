@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bss.compare.runs import FREE_FIELDS, FinishedRun, by_arm, check_comparable
+from bss.compare.runs import FinishedRun, by_arm, check_comparable
 from bss.compare.statistics import LEAST_RESAMPLED, Difference, differences, mean_and_std
 from bss.errors import RecipeError, shown
+from bss.recipe import FREE_FIELDS
 
 PLUS_MINUS = "\u00b1"
 MINUS = "\u2212"

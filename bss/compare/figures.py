@@ -88,15 +88,17 @@ def forest(differences: Sequence[Difference], unit: str) -> str:
     """Every arm's difference to the control: a dot per seed, the mean and its t interval."""
     svg: list[str] = []
     shown = [each for each in differences if each.mean is not None]
-    with _figure("forest" + shown[0].control, 0.9 + 0.36 * len(shown), svg) as figure:
+    names = [_short(each.arm) for each in shown]
+    row = 0.27 if all("\n" not in name for name in names) else 0.36  # inches
+    with _figure("forest" + shown[0].control, 0.9 + row * len(shown), svg) as figure:
         axes = figure.add_subplot()
         axes.axvline(0, color=BLACK, linewidth=1)
         for place, each in enumerate(shown):
-            axes.plot(each.values, [place + 0.22] * len(each.values), "o", color="#777777", markersize=3, alpha=0.7)
+            axes.plot(each.values, [place + 0.28] * len(each.values), "o", color="#777777", markersize=3, alpha=0.7)
             if each.t_interval is not None:
                 axes.plot(each.t_interval, [place] * 2, "-", color=COLOURS[1], linewidth=2)
             axes.plot([each.mean], [place], "D", color=COLOURS[1], markersize=5)
-        axes.set_yticks(range(len(shown)), [_short(each.arm) for each in shown])
+        axes.set_yticks(range(len(shown)), names)
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(f"minus {shown[0].control}, {unit}")

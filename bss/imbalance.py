@@ -414,14 +414,19 @@ class TrainingWatch:
         return isinstance(self.model, LateFusion) and step % WATCHED_EVERY == 0
 
     @torch.no_grad()
-    def see(self, features: Features) -> None:
+    def see(self, features: Features, kept: Mapping[str, Tensor] | None = None) -> None:
         """Look at a step, after its backward and before the optimiser's step.
 
         Args:
             features: modality name -> (B, D_m), from :func:`features_seen`.
+            kept: modality name -> (B,) bool, where a method hides modalities: hidden features, which are zeros, do not
+                count in the mean.
         """
         for name, features_BD in features.items():
-            self._add(f"features.{name}", _sum_and_count(features_BD))
+            sum_and_count = _sum_and_count(features_BD)
+            if kept and name in kept:
+                sum_and_count[-1] = kept[name].sum()
+            self._add(f"features.{name}", sum_and_count)
         for name, encoder in self.model.encoders.items():
             gradients = [parameter.grad for parameter in encoder.parameters() if parameter.grad is not None]
             if gradients:
@@ -437,7 +442,8 @@ class TrainingWatch:
     def mean_features(self) -> dict[str, Tensor] | None:
         """Mean feature of every modality, (D_m,) float32; None where nothing was looked at. All processes must ask."""
         means = self._means("features")
-        return None if not means or any(mean is None for mean in means.values()) else means
+        seen = [mean is not None and bool(mean.isfinite().all()) for mean in means.values()]
+        return means if means and all(seen) else None
 
     def reset(self) -> None:
         """Forget the epoch."""

@@ -22,7 +22,7 @@ from bss.errors import TrainingError
 from bss.imbalance import TrainingWatch, features_seen
 from bss.methods import Arranging, Method
 from bss.metrics import Metrics, classification_metrics, head_logits
-from bss.models import Logits
+from bss.models import KEEP_KEY, Logits
 from bss.scores import ScoreTable
 from bss.scoring import check_choice, head_losses, similarity_of, tensors_of, weighted_loss
 
@@ -115,7 +115,7 @@ def train_one_epoch(
             scaler.unscale_(optimizer)
             method.after_backward(model, logits, target)
             if looking:
-                watch.see(features)
+                watch.see(features, batch.get(KEEP_KEY))
             scaler.step(optimizer)
             scaler.update()
             with torch.no_grad():

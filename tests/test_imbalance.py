@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bss import imbalance
+from bss.data import IndexedDataset
 from bss.engine import Run, fit
 from bss.fusion import SumFusion
 from bss.imbalance import (
@@ -37,9 +38,11 @@ from bss.imbalance import (
 )
 from bss.interrupts import Interrupted
 from bss.loops import evaluate, predict, train_one_epoch
+from bss.methods import ModalityDropout
 from bss.models import LateFusion, Logits
 from bss.runlog import read_checkpoint
 from bss.samplers import CurriculumSampler, RandomPacingSampler, SelfPacedSampler
+from bss.scores import ScoreTable
 from tests import tiny
 
 CPU = torch.device("cpu")
@@ -512,6 +515,31 @@ def test_the_watch_averages_features_over_samples():
     assert watch.mean_features()["audio"].tolist() == [2.0]
     watch.see({"audio": torch.tensor([[8.0]]), "visual": torch.tensor([[3.0]])})  # (1 + 3 + 8) / 3, 3 / 3
     assert {name: mean.tolist() for name, mean in watch.mean_features().items()} == {"audio": [4.0], "visual": [1.0]}
+
+
+def test_the_watch_leaves_hidden_features_out_of_their_mean():
+    watch = TrainingWatch(tiny.model())
+    features = {"audio": torch.tensor([[4.0], [0.0]]), "visual": torch.tensor([[1.0], [3.0]])}
+    kept = {"audio": torch.tensor([True, False]), "visual": torch.tensor([True, True])}
+    watch.see(features, kept)
+    assert {name: mean.tolist() for name, mean in watch.mean_features().items()} == {"audio": [4.0], "visual": [2.0]}
+    watch.reset()
+    watch.see({name: torch.zeros(2, 1) for name in features}, {"audio": torch.tensor([False, False])})
+    assert watch.mean_features() is None  # no audio was looked at
+
+
+def test_training_with_hidden_modalities_tells_the_watch_which_are_hidden(monkeypatch):
+    network, told = tiny.model(), []
+    monkeypatch.setattr(TrainingWatch, "see", lambda self, features, kept=None: told.append((features, kept)))
+    method = ModalityDropout(probability=0.9, seed=1)
+    method.begin_run(ScoreTable(20), network)
+    method.begin_epoch(0)
+    batch = torch.utils.data.default_collate([IndexedDataset(tiny.splits(train=20).train)[i] for i in range(20)])
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    train_one_epoch(network, [batch], optimizer, method=method, watch=TrainingWatch(network))
+    ((features, kept),) = told
+    assert any((~keep_B).any() for keep_B in kept.values())
+    assert all((features[name][~keep_B] == 0).all() for name, keep_B in kept.items())
 
 
 def test_the_watch_looks_at_every_fourth_step_of_a_late_fusion():

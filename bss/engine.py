@@ -214,7 +214,7 @@ class _Training:
         self.interrupts = interrupts
         recipe, folder = self.recipe, self.folder
         saved = distributed.from_main(folder.checkpoint() if distributed.is_main() else None)
-        plan = _plan(self.sampler, recipe, self.epochs)
+        plan = _plan(self.sampler, recipe, self.epochs, self.method)
         _say(f"{describe(recipe)}\n{_sizes(self.data)}\n{plan}\nrun folder: {folder.path}")
         self.identity = _identity(self.data, self.sampler, self.method, recipe)
         if saved is None:
@@ -964,7 +964,7 @@ def _config(
     }
 
 
-def _plan(sampler: OrderSampler, recipe: Recipe, epochs: int) -> str:
+def _plan(sampler: OrderSampler, recipe: Recipe, epochs: int, method: Method) -> str:
     """How many samples the epochs will see; shows at once whether a pacing is in effect."""
     sizes = [sampler.size_at(epoch) for epoch in range(epochs)]
     partial = [epoch for epoch, size in enumerate(sizes) if size < sampler.size]
@@ -978,7 +978,9 @@ def _plan(sampler: OrderSampler, recipe: Recipe, epochs: int) -> str:
             plan += f", {sizes[-1]} in epoch {epochs}"
     share = distributed.share_of_batch(recipe.batch_size)
     steps = recipe.updates or sampler.total_steps(epochs, share, drop_last=recipe.tail == "last")
-    return f"{type(sampler).__name__}: {plan}; {steps} steps of {recipe.batch_size} in all"
+    rearranged = isinstance(method, Arranging) and not recipe.updates
+    unless = f", but for what {type(method).__name__} adds or leaves out" if rearranged else ""
+    return f"{type(sampler).__name__}: {plan}; {steps} steps of {recipe.batch_size} in all{unless}"
 
 
 def _percentages(metrics: Metrics) -> str:

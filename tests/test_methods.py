@@ -470,6 +470,14 @@ def plain(request, tmp_path_factory):
     return recipe, sampler, read_checkpoint(folder / "last.pt")["model"]
 
 
+def test_the_printed_plan_says_that_smv_adds_steps(tmp_path, capsys):
+    recipe, sampler = ORDERS["uniform"]
+    run(tmp_path / "epochs", "smv", recipe=recipe, sampler=sampler)
+    assert " in all, but for what SampleValuation adds or leaves out\n" in capsys.readouterr().out
+    run(tmp_path / "updates", "smv", recipe=replace(recipe, updates=3), sampler=sampler)
+    assert "; 3 steps of 12 in all\n" in capsys.readouterr().out
+
+
 @every_method
 def test_a_method_trains_in_any_order_and_changes_the_run(name, plain, tmp_path):
     recipe, sampler, weights = plain

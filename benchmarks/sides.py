@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data import dataloader as torch_loading
 from tqdm import tqdm
 
-from bss import ScoreTable, SelfPacedSampler, engine
+from bss import ScoreTable, SelfPacedSampler
 from bss.data import INDEX_KEY, Splits
 from bss.datasets import cremad as cremad_files
 from bss.datasets import ks as ks_files
@@ -41,8 +41,10 @@ from bss.datasets.audiovisual import write_clip
 from bss.engine import Run, fit
 from bss.errors import BssError
 from bss.interrupts import Interrupted
+from bss.loaders import scoring_loaders, training_loader
 from bss.loops import train_one_epoch
 from bss.methods import Method
+from bss.optimizers import optimizer_of
 from bss.recipe import Schedule, override
 from bss.recipes.audiovisual import AudioVisualRecipe
 from bss.runlog import environment
@@ -473,8 +475,8 @@ class Ours:
         size = len(self.data.train)
         sampler = SelfPacedSampler(size, difficulty=torch.zeros(size), seed=self.recipe.seed)
         sampler.set_epoch(0)
-        scoring, _ = engine._score_loaders(self.data, self.recipe, run)
-        return engine._train_loader(self.data, sampler, self.recipe, run), scoring
+        scoring, _ = scoring_loaders(self.data, self.recipe, run)
+        return training_loader(self.data, sampler, self.recipe, run), scoring
 
     def epoch(self) -> Epoch:
         """What a user's run does in an epoch, without its validation and without its checkpoint.
@@ -513,7 +515,7 @@ class Ours:
         layout = torch.channels_last if recipe.channels_last else torch.preserve_format
         model = self.kind.task.build_model(recipe, self.root).to(self.device, memory_format=layout)
         resident = [random_batch(self.kind, recipe, recipe.batch_size, self.device)] * self.batches
-        optimizer = engine._optimizer(model, recipe)
+        optimizer = optimizer_of(model, recipe)
         table = ScoreTable(recipe.batch_size).to(self.device)
         clock = Clock(self.device)
         with clock.watching(model), quiet():

@@ -8,34 +8,31 @@ its last checkpoint and ends as if it had never been stopped; under torchrun sev
 import contextlib
 import hashlib
 import math
-import random
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from bss import distributed, tensorboard
 from bss.criteria import scores_of
-from bss.data import IndexedDataset, SeededViews, Splits, Variants, collate
+from bss.data import Splits, Variants
 from bss.errors import DataError, RecipeError, RunFolderError, TrainingError
 from bss.imbalance import (
     TrainingWatch,
-    class_distance,
     contributions,
     describe_predictions,
-    effective_sample_size,
     gradient_ratio,
     linear_probes,
     mean_features,
 )
-from bss.interrupts import Interrupts, leave_to_the_parent
+from bss.interrupts import Interrupts
+from bss.loaders import Checked, measuring_loader, scoring_loaders, training_loader
 from bss.loops import (
     Predicted,
     ProgressBar,
@@ -43,19 +40,21 @@ from bss.loops import (
     evaluate,
     evaluating,
     predict,
-    random_state_kept,
     score_dataset,
     show,
     train_one_epoch,
 )
 from bss.methods import Arranging, Masking, Method
-from bss.metrics import Metrics, classification_metrics, rank_correlation, unimodal_heads
+from bss.metrics import Metrics, classification_metrics, unimodal_heads
 from bss.models import LateFusion
+from bss.optimizers import learning_rate, optimizer_of
+from bss.order_log import OrderLog
+from bss.random_states import epoch_randomness, random_states, set_random_states
 from bss.recipe import FREE_FIELDS, Recipe, describe, flatten
+from bss.run import Run
 from bss.runlog import FollowerFolder, RunFolder, read_checkpoint
 from bss.samplers import OrderSampler
-from bss.scores import NEVER, OPEN_ROWS, ScoreTable
-from bss.seeding import generator, mixed_seed
+from bss.scores import OPEN_ROWS, ScoreTable
 
 MAY_CHANGE = FREE_FIELDS | {"epochs", "compile"}
 """Recipe fields in which a run may differ from its first part; nothing that was computed so far depends on them.
@@ -63,25 +62,6 @@ MAY_CHANGE = FREE_FIELDS | {"epochs", "compile"}
 ``compile`` is one, as a device is: what follows differs by rounding. ``precision`` is another arithmetic,
 ``channels_last`` a layout that the optimiser's state is saved in, and ``updates`` has cut the last epoch short.
 """
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where and on what a run happens; nothing in it changes a result on the same kind of device.
-
-    Attributes:
-        out: the run folder.
-        data_root: the data set's folder.
-        device: where the network lives.
-        workers: processes that load data; 0 = in this one.
-        resume: a finished run in the folder is fine, and left as it is.
-    """
-
-    out: Path
-    data_root: Path
-    device: torch.device
-    workers: int = 0
-    resume: bool = False
 
 
 def fit(
@@ -185,14 +165,14 @@ class _Training:
         self.trained_model = distributed.wrapped(self.model, run.device, sync_batchnorm=recipe.sync_batchnorm)
         self.table, self.sampler = table.to(run.device), sampler
         method.begin_run(self.table, self.model)
-        self.optimizer = _optimizer(self.model, recipe)
+        self.optimizer = optimizer_of(self.model, recipe)
         self.scaler = torch.amp.GradScaler(run.device.type, enabled=recipe.precision == "fp16")
         shown = replace(data, train=Variants(data.train)) if isinstance(method, Arranging) else data
-        self.train_loader = _train_loader(shown, sampler, recipe, run)
-        self.score_loader, self.calibration_loader = _score_loaders(data, recipe, run)
+        self.train_loader = training_loader(shown, sampler, recipe, run)
+        self.score_loader, self.calibration_loader = scoring_loaders(data, recipe, run)
         watched = data.val if self.honest else data.test
-        self.watched_loader = _loader(watched, recipe, run)
-        self.order_log = _OrderLog(data.labels_N)
+        self.watched_loader = measuring_loader(watched, recipe, run)
+        self.order_log = OrderLog(data.labels_N)
         self.watch = TrainingWatch(self.model)
         self.curves: tensorboard.Curves | None = None
         self.epochs = _num_epochs(sampler, recipe)
@@ -314,7 +294,7 @@ class _Training:
                 "watch": self.watch.state_dict(),
                 "table": {**table, **{name: distributed.total(table[name]) for name in OPEN_ROWS}},
                 "sampler": self.sampler.state_dict(),
-                "randomness": distributed.gathered_objects(_random_states(self.run.device)),
+                "randomness": distributed.gathered_objects(random_states(self.run.device)),
             }
         self.folder.save_checkpoint("last.pt", state)
         self.saved_at = time.monotonic()
@@ -331,15 +311,15 @@ class _Training:
         """Score if it is due, train, measure, and save; goes on in the middle where the run was stopped there."""
         recipe, epoch = self.recipe, self.epoch
         self.began = time.perf_counter() - self.before.seconds
-        lr = _learning_rate(recipe, self.data, epoch, self.spent.updates)
+        lr = learning_rate(recipe, len(self.data.train), epoch, self.spent.updates)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        with _epoch_randomness(recipe.seed, epoch, self.run.device, step=self.totals.steps if self.totals else 0):
+        with epoch_randomness(recipe.seed, epoch, self.run.device, step=self.totals.steps if self.totals else 0):
             if self.totals is None:
                 self._order()
                 self.totals = Totals(torch.zeros((), device=self.run.device, dtype=torch.float64))
             elif self.resumed_randomness is not None:
-                _set_random_states(self.resumed_randomness, self.run.device)
+                set_random_states(self.resumed_randomness, self.run.device)
             self.method.begin_epoch(epoch)
             self.train_began = time.perf_counter() - self.before.train_seconds
             trained = train_one_epoch(
@@ -393,7 +373,7 @@ class _Training:
             with _eager(self.recipe):
                 score_dataset(
                     self.model,
-                    _Checked(self.score_loader, self.interrupts),
+                    Checked(self.score_loader, self.interrupts),
                     self.table,
                     mode=schedule.mode,
                     calibration_batches=schedule.calibration_batches,
@@ -412,7 +392,7 @@ class _Training:
             self.score_loader.batch_sampler.epoch = epoch
             show(
                 self.model,
-                _Checked(self.score_loader, self.interrupts),
+                Checked(self.score_loader, self.interrupts),
                 self.method,
                 precision=self.recipe.precision,
                 progress=f"valuing modalities before epoch {epoch + 1}",
@@ -427,7 +407,7 @@ class _Training:
         with _eager(recipe):
             return predict(
                 self.model,
-                _Checked(loader, self.interrupts),
+                Checked(loader, self.interrupts),
                 prediction=recipe.prediction,
                 precision=recipe.precision,
                 features=recipe.imbalance_every > 0,
@@ -510,7 +490,7 @@ class _Training:
     def final_test(self) -> dict[str, Any]:
         """Measure the test set, and give the summary; leaves the model with the chosen epoch's weights."""
         best, last = self.best, self.last
-        loader = _loader(self.data.test, self.recipe, self.run, once=True)
+        loader = measuring_loader(self.data.test, self.recipe, self.run, once=True)
         if not self.honest:
             return {
                 "test": {"chosen": last["test"], "last": last["test"]},
@@ -544,7 +524,8 @@ class _Training:
         if not test.share.features:
             return row
         train = self._predict(
-            _loader(self.data.score, self.recipe, self.run, once=True), progress="features of the training samples"
+            measuring_loader(self.data.score, self.recipe, self.run, once=True),
+            progress="features of the training samples",
         )
         row["shapley"] = self._contributions(test, mean_features(train.share.features))
         features = [
@@ -557,101 +538,6 @@ class _Training:
 
 
 # ---- what a run is made of -----------------------------------------------------------------------------------------
-
-
-class _Keys(Sampler):
-    """Turns indices into the (epoch, index) keys of :class:`bss.data.SeededViews`, in the order of a sampler."""
-
-    def __init__(self, sampler: OrderSampler):
-        self.sampler = sampler
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.sampler.epoch, index) for index in self.sampler)
-
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-
-class _FixedBatches(Sampler):
-    """The same batches in every scoring pass, as lists of (epoch, index) keys; ``epoch`` is set from outside."""
-
-    def __init__(self, batches: list[list[int]]):
-        self.batches = batches
-        self.epoch = 0
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return ([(self.epoch, index) for index in batch] for batch in self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-
-class _Checked:
-    """A loader that ends its pass when the run was asked to end."""
-
-    def __init__(self, loader: DataLoader, interrupts: Interrupts):
-        self.loader, self.interrupts = loader, interrupts
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.interrupts.checked(self.loader)
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-
-def _data_loader(dataset: Dataset, recipe: Recipe, run: Run, *, once: bool = False, **options: Any) -> DataLoader:
-    """A loader with the run's settings; ``once`` lets its workers end after the first pass."""
-    return DataLoader(
-        dataset,
-        num_workers=run.workers,
-        persistent_workers=run.workers > 0 and not once,
-        pin_memory=run.device.type == "cuda",
-        collate_fn=collate,
-        worker_init_fn=leave_to_the_parent,
-        # Without a generator of its own a loader draws its base seed from the global one.
-        generator=torch.Generator().manual_seed(mixed_seed("loader", recipe.seed)),
-        **options,
-    )
-
-
-def _loader(dataset: Dataset, recipe: Recipe, run: Run, *, once: bool = False) -> DataLoader:
-    """This process's share of a data set in its own order: for what is measured."""
-    if distributed.world_size() > 1:
-        dataset = Subset(dataset, distributed.share(range(len(dataset))))
-    batch_size = distributed.share_of_batch(recipe.batch_size)
-    return _data_loader(dataset, recipe, run, once=once, batch_size=batch_size)
-
-
-def _train_loader(data: Splits, sampler: OrderSampler, recipe: Recipe, run: Run) -> DataLoader:
-    views = SeededViews(IndexedDataset(data.train), recipe.seed)
-    batch_size = distributed.share_of_batch(recipe.batch_size)
-    # With tail="draw" the sampler itself leaves out what does not fill a batch.
-    last = recipe.tail == "last"
-    return _data_loader(views, recipe, run, sampler=_Keys(sampler), batch_size=batch_size, drop_last=last)
-
-
-def _score_loaders(data: Splits, recipe: Recipe, run: Run) -> tuple[DataLoader, DataLoader | None]:
-    """What a scoring pass looks at, and with several processes what all of them calibrate on.
-
-    A pass sees the samples in one fixed order: shuffled where BatchNorm's batches matter, else that of the list, which
-    is often sorted by class or actor and would make a batch's statistics those of one class. Processes share whole
-    batches, so that a sample's batch-mates do not depend on how many processes there are.
-    """
-    order = list(range(len(data.score)))
-    if recipe.schedule.mode in ("calibrated", "batch"):
-        order = torch.randperm(len(order), generator=generator("scoring", recipe.seed)).tolist()
-    view = data.train if recipe.schedule.view == "train" else data.score
-    # Streams of their own: the scoring pass must not look at the very crops that the epoch trains on.
-    views = SeededViews(IndexedDataset(view), recipe.seed, purpose="scoring view")
-    batches = [order[at : at + recipe.batch_size] for at in range(0, len(order), recipe.batch_size)]
-    once = recipe.schedule.rescore == "once"
-
-    def loader(members: list[list[int]]) -> DataLoader:
-        return _data_loader(views, recipe, run, once=once, batch_sampler=_FixedBatches(members))
-
-    if distributed.world_size() == 1:
-        return loader(batches), None
-    return loader(distributed.share(batches)), loader(batches[: recipe.schedule.calibration_batches])
 
 
 def _table(data: Splits, recipe: Recipe) -> ScoreTable:
@@ -694,21 +580,6 @@ def _eager(recipe: Recipe) -> contextlib.AbstractContextManager:
     return torch.compiler.set_stance("force_eager") if recipe.compile else contextlib.nullcontext()
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # Fused: three to six times as fast on a CPU, and on a GPU an overflow in fp16 skips a step without a wait for it.
-    options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, **options)
-    optimizer = torch.optim.SGD(parameters, momentum=recipe.momentum, **options)
-    if recipe.momentum:
-        # From zeros the first step is the same. PyTorch's fused SGD starts from memory that its first step fills, and
-        # leaves it as it was found where an overflow skips that step.
-        for parameter in parameters:
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimizer
-
-
 def _num_epochs(sampler: OrderSampler, recipe: Recipe) -> int:
     """How many epochs the run takes: with ``updates`` as many as give so many steps, the last perhaps cut short."""
     if recipe.updates is None:
@@ -719,13 +590,6 @@ def _num_epochs(sampler: OrderSampler, recipe: Recipe) -> int:
         steps += sampler.steps_at(epochs, share, drop_last=last)
         epochs += 1
     return epochs
-
-
-def _learning_rate(recipe: Recipe, data: Splits, epoch: int, updates: int) -> float:
-    """The learning rate of an epoch that begins after so many updates."""
-    if recipe.updates is not None:
-        epoch = updates // (len(data.train) // recipe.batch_size)
-    return recipe.lr * recipe.lr_gamma ** (epoch // recipe.lr_step)
 
 
 def _check_size(data: Splits, recipe: Recipe) -> None:
@@ -790,75 +654,9 @@ def _check_readable(splits: dict[str, Dataset | None], recipe: Recipe, run: Run,
     """
     for name, dataset in splits.items():
         if dataset is not None:
-            with ProgressBar(_loader(dataset, recipe, run, once=True), f"checking the {name} files") as bar:
+            with ProgressBar(measuring_loader(dataset, recipe, run, once=True), f"checking the {name} files") as bar:
                 for _ in interrupts.checked(bar):
                     pass
-
-
-class _OrderLog:
-    """Compares each epoch's order and difficulty with the last ones, and keeps the scores behind them."""
-
-    def __init__(self, labels_N: Tensor):
-        self.labels_N = labels_N
-        self.position: Tensor | None = None
-        self.difficulty: Tensor | None = None
-        self.scored_epoch = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors."""
-        return {"position": self.position, "difficulty": self.difficulty, "scored_epoch": self.scored_epoch}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state_dict`."""
-        self.position, self.difficulty = state["position"], state["difficulty"]
-        self.scored_epoch = state["scored_epoch"]
-
-    def describe(
-        self, sampler: OrderSampler, table: ScoreTable, folder: RunFolder | FollowerFolder, *, rescored: bool
-    ) -> dict[str, Any]:
-        """What ``metrics.jsonl`` says of the order; all correlations are Spearman's, None where undefined.
-
-        ``order_to_last``: positions of the samples that both this and the last epoch see. ``difficulty_to_last``:
-        difficulty of all samples, against the last scores. ``order_to_difficulty``: position in this epoch against
-        difficulty; positive = balanced samples come earlier. ``age``: mean number of epochs since the scores were made
-        (0 = by the newest possible pass or training epoch). ``unscored``: samples without any score.
-        ``effective_size``: of the weights that the order was drawn by, see
-        :func:`bss.imbalance.effective_sample_size`. ``class_distance`` and ``class_distance_start``: of the epoch's
-        samples, and of its first tenth, from the class mix of the training set, see
-        :func:`bss.imbalance.class_distance`. ``distinct``: how many different samples the epoch has.
-        """
-        order = sampler.global_order()
-        # Of a sample that comes more than once the first place counts.
-        position = torch.full((sampler.size,), len(order))
-        position = position.scatter_reduce(0, order, torch.arange(len(order)), "amin")
-        position[position == len(order)] = -1
-        weights, labels = sampler.weights(), self.labels_N[order]
-        row: dict[str, Any] = {
-            "order_to_last": None,
-            "difficulty_to_last": None,
-            "order_to_difficulty": None,
-            "effective_size": None if weights is None else effective_sample_size(weights),
-            "class_distance": class_distance(labels, self.labels_N),
-            "class_distance_start": class_distance(labels[: math.ceil(len(labels) / 10)], self.labels_N),
-            "distinct": int((position >= 0).sum()),
-        }
-        if self.position is not None:
-            both = (position >= 0) & (self.position >= 0)
-            row["order_to_last"] = rank_correlation(position[both], self.position[both])
-        self.position = position
-        if sampler.uses_scores and not table.is_empty:
-            difficulty = table.difficulty(normalize=sampler.normalize, criterion=sampler.criterion).cpu()
-            row["order_to_difficulty"] = rank_correlation(torch.arange(len(order)), difficulty[order])
-            if rescored and self.difficulty is not None:
-                row["difficulty_to_last"] = rank_correlation(difficulty, self.difficulty)
-            if rescored:
-                folder.append_scores(sampler.epoch, table, difficulty)
-                self.difficulty, self.scored_epoch = difficulty, sampler.epoch
-            has_score = table.age != NEVER
-            since = sampler.epoch - self.scored_epoch
-            row["age"] = float(table.age[has_score].float().mean()) + since
-            row["unscored"] = int((~has_score).sum())
-        return row
 
 
 # ---- small things --------------------------------------------------------------------------------------------------
@@ -886,51 +684,6 @@ def _peers_may_have_ended(interrupts: Interrupts) -> Iterator[None]:
         if distributed.world_size() > 1:
             interrupts.check()
         raise
-
-
-@contextlib.contextmanager
-def _epoch_randomness(seed: int, epoch: int, device: torch.device, *, step: int = 0) -> Iterator[None]:
-    """What a network draws in an epoch (dropout) is a function of seed, epoch and rank; the global states come back.
-
-    ``step`` is where an epoch goes on in the middle: without its saved states that is a stream of its own.
-    """
-    cudnn = torch.backends.cudnn
-    flags = cudnn.benchmark, cudnn.deterministic
-    stream = [seed, epoch, *([distributed.rank(), step] if distributed.rank() or step else [])]
-    with random_state_kept(device):
-        torch.default_generator.manual_seed(mixed_seed("network", *stream))
-        if device.type == "cuda":
-            torch.cuda.manual_seed(mixed_seed("network", *stream))
-        cudnn.benchmark, cudnn.deterministic = False, True
-        try:
-            yield
-        finally:
-            cudnn.benchmark, cudnn.deterministic = flags
-
-
-def _random_states(device: torch.device) -> dict[str, Any]:
-    """The random states of this process in plain values and tensors: torch's, and those a user's network may draw from.
-
-    What a loader's workers draw is a function of (seed, epoch, index), so they have no state.
-    """
-    kind, words, *rest = np.random.get_state()
-    version, internal, gauss = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        "numpy": [kind, torch.from_numpy(words.astype(np.int64)), *rest],
-        "python": [version, torch.tensor(internal), gauss],
-    }
-
-
-def _set_random_states(states: dict[str, Any], device: torch.device) -> None:
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"], device)
-    kind, words, *rest = states["numpy"]
-    np.random.set_state((kind, words.numpy().astype(np.uint32), *rest))
-    version, internal, gauss = states["python"]
-    random.setstate((version, tuple(internal.tolist()), gauss))
 
 
 def _say(text: str) -> None:

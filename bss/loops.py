@@ -23,6 +23,7 @@ from bss.imbalance import TrainingWatch, features_seen
 from bss.methods import Arranging, Method
 from bss.metrics import Metrics, classification_metrics, head_logits
 from bss.models import KEEP_KEY, Logits
+from bss.random_states import random_state_kept
 from bss.scores import ScoreTable
 from bss.scoring import check_choice, head_losses, similarity_of, tensors_of, weighted_loss
 
@@ -428,13 +429,6 @@ def _buffers_kept(norms: list[_BatchNorm]) -> Iterator[None]:
             norm.momentum = momentum
             for name, buffer in norm.named_buffers():
                 buffer.copy_(buffers[name])
-
-
-@contextlib.contextmanager
-def random_state_kept(device: torch.device) -> Iterator[None]:
-    """Bring torch's global random states, of the CPU and of this device, back at the end of the block."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
 
 
 class ProgressBar(tqdm):

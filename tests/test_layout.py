@@ -29,6 +29,10 @@ FORBIDDEN = {
     "hooks": {"engine", "tasks", "recipe", "datasets", "cli", "integrations"},
     "doctor": {"engine", "samplers", "models", "encoders", "tasks", "recipe"},
     "engine": {"datasets", "tasks", "encoders", "cli"},
+    "loaders": {"engine", "datasets", "tasks", "encoders", "cli"},
+    "loops": {"engine", "datasets", "tasks", "encoders", "cli"},
+    "optimizers": {"engine", "datasets", "tasks", "encoders", "cli"},
+    "order_log": {"engine", "datasets", "tasks", "encoders", "cli"},
     "recipe": {"engine", "datasets", "tasks", "samplers", "recipes"},
     "recipes": {"engine", "datasets", "tasks", "samplers", "loops", "models"},
 }

@@ -876,7 +876,6 @@ def test_the_published_lists_of_crema_d_share_all_91_actors(capsys):
 
 @pytest.mark.skipif(not (SHARED / "nvgesture").is_dir(), reason="the real clips are not here")
 def test_the_real_clips_of_nvgesture_decode():
-    pytest.importorskip("bss.datasets.nvgesture")
     from bss.datasets import nvgesture
 
     found = examine(SHARED / "nvgesture", nvgesture)

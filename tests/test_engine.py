@@ -16,9 +16,10 @@ from bss import engine
 from bss.data import IndexedDataset
 from bss.engine import Run, evaluate, fit, score_dataset, train_one_epoch
 from bss.errors import DataError, RunFolderError, TrainingError
+from bss.loaders import scoring_loaders, training_loader
 from bss.methods import Method
 from bss.models import initialize
-from bss.samplers import CurriculumSampler, RandomPacingSampler, SelfPacedSampler
+from bss.samplers import CurriculumSampler, RandomPacingSampler, SelfPacedSampler, UniformSampler
 from tests import tiny
 
 CPU = torch.device("cpu")
@@ -300,6 +301,33 @@ def test_the_chosen_epoch_is_the_best_on_validation_and_the_test_set_is_measured
         copy.load_state_dict(state["model"])
         assert evaluate(copy, DataLoader(data.test, batch_size=4)) == summary["test"][name]
     assert evaluate(network, DataLoader(data.test, batch_size=4)) == summary["test"]["chosen"]
+
+
+@pytest.mark.parametrize("view", ["train", "test"])
+def test_a_scoring_pass_never_sees_the_views_that_the_epoch_trains_on(tmp_path, view):
+    data = tiny.splits(train=16, noise=1.0)  # a training sample is noisy, anew in every view
+    recipe = replace(tiny.CL, schedule=replace(tiny.CL.schedule, view=view))
+    sampler = UniformSampler(16, seed=0)
+    seen = []
+    for loader in (
+        training_loader(data, sampler, recipe, run_in(tmp_path)),
+        scoring_loaders(data, recipe, run_in(tmp_path))[0],
+    ):
+        batches = list(loader)
+        index = torch.cat([batch["bss_index"] for batch in batches])
+        seen.append(torch.cat([batch["audio"] for batch in batches])[index.argsort()])
+    trained, scored = seen
+    assert not (trained == scored).any()
+    assert torch.equal(scored, data.score.audio) == (view == "test")
+
+
+@pytest.mark.parametrize(("mode", "shuffled"), [("eval", False), ("batch", True), ("calibrated", True)])
+def test_a_scoring_pass_shuffles_where_the_batches_matter(tmp_path, mode, shuffled):
+    recipe = replace(tiny.CL, schedule=replace(tiny.CL.schedule, mode=mode))
+    passes = [scoring_loaders(tiny.splits(), recipe, run_in(tmp_path))[0] for _ in range(2)]
+    first, second = ([index for batch in loader for index in batch["bss_index"].tolist()] for loader in passes)
+    assert first == second and sorted(first) == list(range(60))
+    assert (first != sorted(first)) == shuffled
 
 
 def test_without_validation_the_best_test_epoch_is_called_an_oracle_and_the_last_is_the_result(tmp_path, capsys):

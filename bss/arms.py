@@ -176,6 +176,19 @@ ARMS = (
     Arm("spl-history", "SPL, mean of all scores so far", SelfPacedSampler, _self_paced(history=None)),
     Arm("spl-online", "SPL, scores from the training forward", SelfPacedSampler, _self_paced(rescore="online")),
     Arm("spl-class-balanced", "SPL, class mix kept in every batch", SelfPacedSampler, _self_paced(class_balanced=True)),
+    # Whether it is the skewed classes that make a sharp order cost accuracy.
+    Arm(
+        "spl-sharp-class-balanced",
+        "spl-sharp, class mix kept in every batch",
+        SelfPacedSampler,
+        _self_paced(normalize="rank", temperature=0.25, class_balanced=True),
+    ),
+    Arm(
+        "spl-imbalanced-first-class-balanced",
+        "SPL, imbalanced first, class mix kept in every batch",
+        SelfPacedSampler,
+        _self_paced(order="imbalanced_first", class_balanced=True),
+    ),
     # The same scores used in another way than as an order within the epoch.
     Arm("resampling", "draws with replacement by SPL's weights", ResamplingSampler, _self_paced()),
     Arm("mix", "every batch one blend of balanced and imbalanced", MixSampler, _curriculum(rescore="pass")),

@@ -149,3 +149,10 @@ def test_arms_join_in_either_order():
 def test_arms_that_do_not_join_are_refused(name):
     with pytest.raises(RecipeError, match=r"does not join.*loss-weights"):
         find([name])
+
+
+@pytest.mark.parametrize(("epochs", "smv", "data_remixing"), [(4, 1, 1), (12, 3, 3), (32, 5, 8), (120, 5, 10)])
+def test_the_warm_up_of_a_method_is_the_released_one_or_a_quarter_of_the_run(epochs, smv, data_remixing):
+    recipe = replace(TASK, epochs=epochs)
+    warmups = [arm.method(recipe).warmup_epochs for arm in find(["smv", "data-remixing"])]
+    assert warmups == [smv, data_remixing]

@@ -119,7 +119,8 @@ def test_the_table_has_mean_difference_and_interval_by_hand(tmp_path):
 
 def test_a_difference_that_stands_is_named(tmp_path):
     made = results(study(tmp_path, {"uniform": [0.5, 0.6, 0.7, 0.8], "cl": [0.6, 0.701, 0.802, 0.9]}))
-    assert finding(made).startswith("Different from uniform at the 5 % level") and "cl (+10.1 points" in finding(made)
+    beginning = "Different from uniform at the 5 % level, Holm-adjusted over "
+    assert finding(made).startswith(beginning) and "cl (+10.1 points, p < 0.001)" in finding(made)
 
 
 def test_random_pacing_is_a_second_control_for_the_arms_with_its_sizes(tmp_path):

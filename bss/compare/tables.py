@@ -349,8 +349,16 @@ def finding(results: Results) -> str:
             f"No arm differs from {control} at the 5 % level, Holm-adjusted over {len(tested)} "
             f"comparison{'s' * (len(tested) != 1)}. That is no proof that they are equal: see the intervals."
         )
-    listed = ", ".join(f"{each.arm} ({points(each.mean)} points, p = {p_text(each.p_holm)})" for each in apart)
-    return f"Different from {control} at the 5 % level, Holm-adjusted over {len(tested)} comparisons: {listed}."
+    listed = ", ".join(f"{each.arm} ({points(each.mean)} points, p {_relation(each.p_holm)})" for each in apart)
+    return (
+        f"Different from {control} at the 5 % level, Holm-adjusted over {len(tested)} "
+        f"comparison{'s' * (len(tested) != 1)}: {listed}."
+    )
+
+
+def _relation(p: float) -> str:
+    text = p_text(p)
+    return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
 
 # ---- numbers as text -----------------------------------------------------------------------------------------------

@@ -22,7 +22,9 @@ class SelfPacedSampler(OrderSampler):
     Args:
         num_samples: N.
         floor: >= 0, keeps the most imbalanced sample drawable; the released NVGesture uses 0.
-        temperature: > 0. 1 is the method; below 1 the order follows the difficulty more strictly, above 1 less.
+        temperature: > 0. 1 is the method; below 1 the order follows the difficulty more strictly, above 1 less. One
+            that follows it strictly goes through the classes one after the other unless it is given their ``labels``,
+            and that can cost much accuracy, see RESULTS.md.
         order: ``"balanced_first"``, or ``"imbalanced_first"`` as the released Twitter/train-SPL.py:157.
         pacing: None visits all samples; with one, only the first floor(N * pacing) of the draw.
         **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed. With ``labels`` the

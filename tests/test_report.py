@@ -117,6 +117,15 @@ def test_the_table_has_mean_difference_and_interval_by_hand(tmp_path):
     assert finding(made).startswith("No arm differs from uniform at the 5 % level")
 
 
+@pytest.mark.parametrize(
+    ("seeds", "text"), [((0, 1), "seeds 0, 1,"), ((3, 4, 5), "seeds 3 to 5,"), ((0, 1, 3), "seeds 0, 1, 3,")]
+)
+def test_the_page_says_which_seeds(tmp_path, seeds, text):
+    for seed in seeds:
+        write_run(tmp_path / f"seed{seed}", seed=seed)
+    assert f"1 arm, {text} " in page(results(tmp_path))
+
+
 def test_a_difference_that_stands_is_named(tmp_path):
     made = results(study(tmp_path, {"uniform": [0.5, 0.6, 0.7, 0.8], "cl": [0.6, 0.701, 0.802, 0.9]}))
     beginning = "Different from uniform at the 5 % level, Holm-adjusted over "

@@ -86,10 +86,11 @@ def page(results: Results) -> str:
 
 def _counts(results: Results) -> str:
     seeds = sorted({run.seed for run in results.runs})
-    listed = ", ".join(map(str, seeds)) if len(seeds) <= 20 else f"{len(seeds)} of them"
+    whole = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
+    listed = f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
     updates = sorted({run.updates for run in results.runs})
     cost = f"{updates[0]:,} updates each" if len(updates) == 1 else f"{updates[0]:,} to {updates[-1]:,} updates"
-    return f"{len(results.arms)} arms, seeds {listed}, {cost}"
+    return f"{len(results.arms)} arm{'s' * (len(results.arms) > 1)}, seeds {listed}, {cost}"
 
 
 def _notes(results: Results) -> Iterator[str]:

@@ -10,6 +10,7 @@ paths are changed at run time; what it computes is left alone.
 import argparse
 import builtins
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -102,30 +104,35 @@ def write_files(name: str, root: Path, samples: int) -> None:
         root: folder to make.
         samples: training clips, 2 or more.
     """
-    kind = KINDS[name]
     (root / "annotations").mkdir(parents=True)
     for split, count in (("train", samples), ("test", 2)):
-        rows = []
-        for number in tqdm(range(count), f"writing {name} {split} files", disable=None, leave=False, unit="clip"):
-            label = kind.classes[number % len(kind.classes)]
-            if name == "cremad":
-                clip = f"{1001 + number // 6 if split == 'train' else 1091}_DFA_{label}_XX"
-                wav, frames = root / "AudioWAV" / f"{clip}.wav", root / "Image-01-FPS" / clip
-            else:
-                clip = f"{split}{number:06d}"
-                wav = root / f"{split}_wav" / f"{clip}.wav"
-                frames = root / f"{split}_img" / "Image-01-FPS" / clip
-            wav.parent.mkdir(parents=True, exist_ok=True)
-            rng = np.random.default_rng(mixed_seed("benchmark files", number, split == "test"))
-            sound = 0.1 * rng.standard_normal(round(kind.rate * rng.uniform(*kind.seconds)))
-            write_clip(wav, frames, sound, kind.rate, [picture(rng, *kind.frame_size) for _ in range(kind.frames)])
-            rows.append(f"{clip},{label}\n")
+        write = functools.partial(_write_clip, name, root, split)
+        title = f"writing {name} {split} files"
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            rows = list(tqdm(pool.map(write, range(count)), title, count, disable=None, leave=False, unit="clip"))
         if name == "ks":
             rows.insert(0, "youtube_id,label\n")
         (root / "annotations" / f"{split}.csv").write_text("".join(rows), encoding="utf-8")
     if name == "ks":  # a list that the released loader opens and does not use
         text = (root / "annotations" / "train.csv").read_text(encoding="utf-8")
         (root / "annotations" / "weight.csv").write_text(text, encoding="utf-8")
+
+
+def _write_clip(name: str, root: Path, split: str, number: int) -> str:
+    """One clip's files; returns its row of the list."""
+    kind = KINDS[name]
+    label = kind.classes[number % len(kind.classes)]
+    if name == "cremad":
+        clip = f"{2001 + number // 6 if split == 'train' else 1001}_DFA_{label}_XX"
+        wav, frames = root / "AudioWAV" / f"{clip}.wav", root / "Image-01-FPS" / clip
+    else:
+        clip = f"{split}{number:06d}"
+        wav, frames = root / f"{split}_wav" / f"{clip}.wav", root / f"{split}_img" / "Image-01-FPS" / clip
+    wav.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(mixed_seed("benchmark files", number, split == "test"))
+    sound = 0.1 * rng.standard_normal(round(kind.rate * rng.uniform(*kind.seconds)))
+    write_clip(wav, frames, sound, kind.rate, [picture(rng, *kind.frame_size) for _ in range(kind.frames)])
+    return f"{clip},{label}\n"
 
 
 def picture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -593,10 +600,12 @@ def has_bf16(device: torch.device) -> bool:
     return any(there for name, there in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
 
 
-def parser_of(description: str, *, samples: int, repeats: int) -> argparse.ArgumentParser:
-    """The flags that both benchmarks have."""
+def parser_of(description: str, *, samples: int, repeats: int, alone: bool = False) -> argparse.ArgumentParser:
+    """The flags that the benchmarks share; one that runs ``alone`` can do without the released code."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--released", type=Path, required=True, metavar="PATH", help="checkout of the released code")
+    parser.add_argument(
+        "--released", type=Path, required=not alone, metavar="PATH", help="checkout of the released code"
+    )
     parser.add_argument("--task", choices=list(KINDS), required=True, help="whose files and recipe")
     parser.add_argument("--repeats", type=_count(1), default=repeats, help="measured rounds, after one to warm up")
     parser.add_argument("--samples", type=_count(2), default=samples, help="training clips to write")
@@ -611,7 +620,7 @@ def parser_of(description: str, *, samples: int, repeats: int) -> argparse.Argum
 def checked(flags: argparse.Namespace) -> argparse.Namespace:
     """Refuse flags that cannot be followed."""
     folder = KINDS[flags.task].folder
-    if not (flags.released / folder / "train-SPL.py").is_file():
+    if flags.released and not (flags.released / folder / "train-SPL.py").is_file():
         raise UserError(
             f"--released {flags.released} holds no {folder}/train-SPL.py: "
             "give a checkout of https://github.com/njustkmg/IJCAI25-BSS"

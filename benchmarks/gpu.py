@@ -1,0 +1,283 @@
+"""What one GPU makes of a recipe: number formats, files against resident tensors, and the cost of an order.
+
+    python benchmarks/gpu.py --task cremad --workers 12
+
+On clips in the sizes of the data set (see versus_released.py), at the recipe's batch size. For each format:
+
+- *network*: training steps with online scores on one batch of random tensors that is on the GPU already: samples a
+  second, and the share of the rate at which the card multiplies large matrices in that format;
+- *files*: the training epochs of a run as a user starts it, self-paced order with online scores, from the second on
+  (the first starts the loader processes, and compiles): samples a second, and the share of the *network*'s rate.
+
+Runs take turns. Then the cost of an order, as the ratio to uniform order, and with ``--released`` the released code's
+SPL epoch against ours. Times are medians (smallest - largest). The network is deterministic in a run; *network* steps
+are given for PyTorch's own choice of kernels too.
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from sides import (
+    KINDS,
+    Ours,
+    Released,
+    checked,
+    machine,
+    parser_of,
+    quiet,
+    random_batch,
+    run_main,
+    spread,
+    write_files,
+)
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+from versus_released import HALF, ONLINE, PLAIN
+
+from bss import ScoreTable
+from bss.engine import Run, fit
+from bss.loops import train_one_epoch
+from bss.optimizers import optimizer_of
+
+STEPS = 10
+"""Steps of the network alone between two looks at the clock."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to run the network.
+
+    Attributes:
+        settings: of the recipe.
+        matrix: the format of the card's matrix rate that its convolutions are held against.
+    """
+
+    settings: tuple[str, ...]
+    matrix: str
+
+
+FORMATS = {
+    "fp32": Format(PLAIN, "tf32"),
+    "fp32, channels-last": Format(("precision=fp32", "channels_last=true"), "tf32"),
+    "bf16": Format(("precision=bf16", "channels_last=false"), "bf16"),
+    "bf16, channels-last": Format(HALF, "bf16"),
+    "bf16, channels-last, compiled": Format((*HALF, "compile=true"), "bf16"),
+}
+"""PyTorch lets convolutions of fp32 tensors round their factors to TF32, unless told otherwise, and so do we."""
+
+PASSES = ("fp32", "bf16, channels-last")
+"""Formats that are measured with a scoring pass before every epoch, too."""
+
+ORDERS = (PASSES[-1], f"{PASSES[-1]}, scoring pass")
+"""Sides that are held against uniform order in the same format."""
+
+
+def matrix_rates(device: torch.device, size: int) -> dict[str, float]:
+    """TFLOP/s of a product of two random square matrices, by format; the median of twenty after five."""
+    rates = {}
+    for name, dtype in (("bf16", torch.bfloat16), ("tf32", torch.float32)):
+        left, right = torch.randn(2, size, size, device=device, generator=torch.Generator(device).manual_seed(0)).to(
+            dtype
+        )
+        with tf32(name == "tf32"):
+            times = timed(partial(torch.matmul, left, right), 25, device)[5:]
+        rates[name] = 2 * size**3 / statistics.median(times) / 1e12
+    return rates
+
+
+@contextlib.contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Let matrix products round their factors to TF32 inside the block."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@contextlib.contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """cuDNN's kernels: those that a run uses, or whatever PyTorch finds fastest."""
+    cudnn = torch.backends.cudnn
+    flags = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = not wanted, wanted
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = flags
+
+
+def timed(work: Callable[[], Any], times: int, device: torch.device) -> list[float]:
+    """Seconds of each call, with the device's work done."""
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def network_alone(ours: Ours, blocks: int, *, as_in_a_run: bool) -> list[float]:
+    """Samples a second of training steps on resident tensors, of each block of steps after the first two.
+
+    Args:
+        ours: recipe and files.
+        blocks: that are measured.
+        as_in_a_run: with deterministic kernels.
+    """
+    recipe, device = ours.recipe, ours.device
+    layout = torch.channels_last if recipe.channels_last else torch.preserve_format
+    model = ours.kind.task.build_model(recipe, ours.root).to(device, memory_format=layout)
+    if recipe.compile:
+        model.encode = torch.compile(model.encode)
+    resident = [random_batch(ours.kind, recipe, recipe.batch_size, device)] * STEPS
+    optimizer, table = optimizer_of(model, recipe), ScoreTable(recipe.batch_size).to(device)
+
+    def steps() -> None:
+        weights = {"fused_weight": recipe.fused_weight, "unimodal_weight": recipe.unimodal_weight}
+        train_one_epoch(model, resident, optimizer, table=table, precision=recipe.precision, **weights)
+
+    with deterministic(as_in_a_run):
+        return [STEPS * recipe.batch_size / seconds for seconds in timed(steps, 2 + blocks, device)[2:]]
+
+
+def operations(ours: Ours) -> float:
+    """TFLOP of a training step on a sample, forward and backward; a multiplication and an addition are two."""
+    recipe = ours.recipe
+    model = ours.kind.task.build_model(recipe, ours.root).to(ours.device)
+    batch = random_batch(ours.kind, recipe, 2, ours.device)
+    with FlopCounterMode(display=False) as counter:
+        logits = model(batch)
+        (logits.fused.sum() + sum(head.sum() for head in logits.unimodal.values())).backward()
+    return counter.get_total_flops() / 2 / 1e12
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Seconds of the epochs of a run from the second on: of the steps alone, and with scoring, order and measuring."""
+
+    steps: list[float]
+    whole: list[float]
+
+
+def from_files(ours: Ours, epochs: int) -> Epochs:
+    """Train on the files as a user does."""
+    recipe = replace(ours.recipe, epochs=1 + epochs)
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        run = Run(out=Path(folder) / "run", data_root=ours.root, device=ours.device, workers=ours.workers)
+        fit(ours.kind.task.build_model(recipe, ours.root), ours.data, ours.sampler_class, recipe, run)
+        rows = [json.loads(row) for row in (run.out / "metrics.jsonl").open()][1:]
+    return Epochs([row["train_seconds"] for row in rows], [row["seconds"] for row in rows])
+
+
+def print_formats(runs: dict[str, list[Epochs]], sides: dict[str, Ours], flags: argparse.Namespace) -> None:
+    """Markdown: a row for each format.
+
+    Args:
+        runs: on the files, by format.
+        sides: recipes by format; the others are held against the first.
+        flags: of the command line.
+    """
+    rates = matrix_rates(flags.device, flags.matrix)
+    cost = operations(next(iter(sides.values())))
+    print(f"\n{1000 * cost:.0f} GFLOP a sample and training step; matrices of {flags.matrix} rows: ", end="")
+    print(", ".join(f"{rate:.0f} TFLOP/s {name}" for name, rate in rates.items()))
+    print(
+        "\n| format | network, samples/s | TFLOP/s, of the matrix rate | / the first | free kernels, samples/s |",
+        end="",
+    )
+    print(" files, samples/s | / network | / the first |\n|---|---|---|---|---|---|---|---|")
+    first: tuple[float, float] | None = None
+    for name, ours in sides.items():
+        alone = network_alone(ours, flags.blocks, as_in_a_run=True)
+        free = network_alone(ours, flags.blocks, as_in_a_run=False)
+        samples = ours.batches * ours.recipe.batch_size
+        files = [samples / seconds for run in runs[name] for seconds in run.steps]
+        middle = statistics.median(alone), statistics.median(files)
+        first = first or middle
+        rate = cost * middle[0]
+        print(
+            f"| {name} | {spread(alone, 0)} | {rate:.0f}, {100 * rate / rates[flags.formats[name].matrix]:.0f} % | "
+            f"{middle[0] / first[0]:.2f} | {spread(free, 0)} | {spread(files, 0)} | {middle[1] / middle[0]:.2f} | "
+            f"{middle[1] / first[1]:.2f} |",
+            flush=True,
+        )
+
+
+def print_orders(runs: dict[str, list[Epochs]], uniform: list[Epochs]) -> None:
+    """Markdown: what an order costs, against uniform order in the same format; a ratio for each round."""
+    print("\n| order, in bf16 and channels-last | steps / uniform's | whole epoch / uniform's |\n|---|---|---|")
+    for name, measured in runs.items():
+        pairs = list(zip(measured, uniform, strict=True))
+        steps = [statistics.median(a.steps) / statistics.median(b.steps) for a, b in pairs]
+        whole = [statistics.median(a.whole) / statistics.median(b.whole) for a, b in pairs]
+        print(f"| {name} | {spread(steps, 3)} | {spread(whole, 3)} |", flush=True)
+
+
+def print_released(released: Released, runs: dict[str, list[Epochs]]) -> None:
+    """Markdown: the released code's SPL epoch, the second of two, against ours."""
+    theirs = [released.epoch().whole for _ in range(2)][1]
+    print(f"\nThe released SPL epoch: {theirs:.1f} s\n\n| ours | seconds | released / ours |\n|---|---|---|")
+    for name, measured in runs.items():
+        seconds = [each for run in measured for each in run.whole]
+        print(f"| {name} | {spread(seconds)} | {spread([theirs / each for each in seconds], 1)} |", flush=True)
+
+
+def formats_of(text: str) -> dict[str, Format]:
+    """The named ones, for argparse."""
+    names = text.split(";")
+    if unknown := [name for name in names if name not in FORMATS]:
+        raise argparse.ArgumentTypeError(f"no format {unknown[0]!r}: {'; '.join(FORMATS)}")
+    return {name: FORMATS[name] for name in names}
+
+
+def main():
+    parser = parser_of(__doc__, samples=2048, repeats=3, alone=True)
+    parser.set_defaults(device=torch.device("cuda"), batch_size=None, workers=8)
+    parser.add_argument("--epochs", type=int, default=3, help="of every run that are measured, after the first")
+    parser.add_argument("--blocks", type=int, default=5, help=f"of {STEPS} steps of the network alone")
+    parser.add_argument("--matrix", type=int, default=8192, help="rows of the matrices that give the card's rate")
+    parser.add_argument("--formats", type=formats_of, default=FORMATS, help="some of them, with semicolons between")
+    flags = parser.parse_args()
+    flags.batch_size = flags.batch_size or KINDS[flags.task].task.SPL.batch_size
+    checked(flags)
+    torch.set_num_threads(flags.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / flags.task
+        common = (flags.task, root, flags.batch_size, flags.device, flags.workers)
+        write_files(flags.task, root, flags.samples)
+
+        def side(settings: Sequence[str], *, uniform: bool = False) -> Ours:
+            return Ours(*common, [*settings, *flags.set], uniform=uniform)
+
+        print(machine(flags))
+        online = {name: side((ONLINE, *each.settings)) for name, each in flags.formats.items()}
+        passes = {
+            f"{name}, scoring pass": side(each.settings) for name, each in flags.formats.items() if name in PASSES
+        }
+        sides = {**online, **passes, "uniform": side(FORMATS[PASSES[-1]].settings, uniform=True)}
+        runs: dict[str, list[Epochs]] = {name: [] for name in sides}
+        plan = [name for _ in range(flags.repeats) for name in sides]
+        for name in tqdm(plan, f"{flags.task} runs", unit="run", disable=None, leave=False):
+            runs[name].append(from_files(sides[name], flags.epochs))
+        print_formats(runs, online, flags)
+        print_orders({name: runs[name] for name in ORDERS if name in runs}, runs["uniform"])
+        if flags.released:
+            print_released(Released(flags.released, *common), {name: runs[name] for name in (*online, *passes)})
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -45,6 +45,7 @@ from tqdm import tqdm
 from versus_released import HALF, ONLINE, PLAIN
 
 from bss import ScoreTable
+from bss.compiling import compile_network
 from bss.engine import Run, fit
 from bss.loops import train_one_epoch
 from bss.optimizers import optimizer_of
@@ -75,11 +76,10 @@ FORMATS = {
 }
 """PyTorch lets convolutions of fp32 tensors round their factors to TF32, unless told otherwise, and so do we."""
 
-PASSES = ("fp32", "bf16, channels-last")
-"""Formats that are measured with a scoring pass before every epoch, too."""
+ORDERS_IN = "bf16, channels-last"
+"""The format in which orders are held against uniform order."""
 
-ORDERS = (PASSES[-1], f"{PASSES[-1]}, scoring pass")
-"""Sides that are held against uniform order in the same format."""
+UNIFORM = f"{ORDERS_IN}, uniform order"
 
 
 def matrix_rates(device: torch.device, size: int) -> dict[str, float]:
@@ -142,7 +142,7 @@ def network_alone(ours: Ours, blocks: int, *, as_in_a_run: bool) -> list[float]:
     layout = torch.channels_last if recipe.channels_last else torch.preserve_format
     model = ours.kind.task.build_model(recipe, ours.root).to(device, memory_format=layout)
     if recipe.compile:
-        model.encode = torch.compile(model.encode)
+        compile_network(model)
     resident = [random_batch(ours.kind, recipe, recipe.batch_size, device)] * STEPS
     optimizer, table = optimizer_of(model, recipe), ScoreTable(recipe.batch_size).to(device)
 
@@ -183,37 +183,37 @@ def from_files(ours: Ours, epochs: int) -> Epochs:
     return Epochs([row["train_seconds"] for row in rows], [row["seconds"] for row in rows])
 
 
-def print_formats(runs: dict[str, list[Epochs]], sides: dict[str, Ours], flags: argparse.Namespace) -> None:
-    """Markdown: a row for each format.
-
-    Args:
-        runs: on the files, by format.
-        sides: recipes by format; the others are held against the first.
-        flags: of the command line.
-    """
+def print_networks(sides: dict[str, Ours], flags: argparse.Namespace) -> dict[str, float]:
+    """Markdown: a row for each format, on resident tensors; returns the median samples a second of each."""
     rates = matrix_rates(flags.device, flags.matrix)
     cost = operations(next(iter(sides.values())))
     print(f"\n{1000 * cost:.0f} GFLOP a sample and training step; matrices of {flags.matrix} rows: ", end="")
     print(", ".join(f"{rate:.0f} TFLOP/s {name}" for name, rate in rates.items()))
-    print(
-        "\n| format | network, samples/s | TFLOP/s, of the matrix rate | / the first | free kernels, samples/s |",
-        end="",
-    )
-    print(" files, samples/s | / network | / the first |\n|---|---|---|---|---|---|---|---|")
-    first: tuple[float, float] | None = None
+    print("\n| network | samples/s | / the first | TFLOP/s, of the matrix rate | free kernels, samples/s |")
+    print("|---|---|---|---|---|", flush=True)
+    medians: dict[str, float] = {}
     for name, ours in sides.items():
         alone = network_alone(ours, flags.blocks, as_in_a_run=True)
         free = network_alone(ours, flags.blocks, as_in_a_run=False)
-        samples = ours.batches * ours.recipe.batch_size
-        files = [samples / seconds for run in runs[name] for seconds in run.steps]
-        middle = statistics.median(alone), statistics.median(files)
-        first = first or middle
-        rate = cost * middle[0]
+        medians[name] = statistics.median(alone)
+        rate, first = cost * medians[name], next(iter(medians.values()))
+        share = f"{rate:.0f}, {100 * rate / rates[flags.formats[name].matrix]:.0f} %"
+        ratio = f"{medians[name] / first:.2f}"
+        print(f"| {name} | {spread(alone, 0)} | {ratio} | {share} | {spread(free, 0)} |", flush=True)
+    return medians
+
+
+def print_files(runs: dict[str, list[Epochs]], sides: dict[str, Ours], networks: dict[str, float]) -> None:
+    """Markdown: a row for each format, on files."""
+    print("\n| files | samples/s | / network | / the first |\n|---|---|---|---|")
+    medians: dict[str, float] = {}
+    for name, alone in networks.items():
+        samples = sides[name].batches * sides[name].recipe.batch_size
+        rates = [samples / seconds for run in runs[name] for seconds in run.steps]
+        medians[name] = statistics.median(rates)
+        first = next(iter(medians.values()))
         print(
-            f"| {name} | {spread(alone, 0)} | {rate:.0f}, {100 * rate / rates[flags.formats[name].matrix]:.0f} % | "
-            f"{middle[0] / first[0]:.2f} | {spread(free, 0)} | {spread(files, 0)} | {middle[1] / middle[0]:.2f} | "
-            f"{middle[1] / first[1]:.2f} |",
-            flush=True,
+            f"| {name} | {spread(rates, 0)} | {medians[name] / alone:.2f} | {medians[name] / first:.2f} |", flush=True
         )
 
 
@@ -247,7 +247,7 @@ def formats_of(text: str) -> dict[str, Format]:
 def main():
     parser = parser_of(__doc__, samples=2048, repeats=3, alone=True)
     parser.set_defaults(device=torch.device("cuda"), batch_size=None, workers=8)
-    parser.add_argument("--epochs", type=int, default=3, help="of every run that are measured, after the first")
+    parser.add_argument("--epochs", type=int, default=3, help="of a run, after its first; 0: no files")
     parser.add_argument("--blocks", type=int, default=5, help=f"of {STEPS} steps of the network alone")
     parser.add_argument("--matrix", type=int, default=8192, help="rows of the matrices that give the card's rate")
     parser.add_argument("--formats", type=formats_of, default=FORMATS, help="some of them, with semicolons between")
@@ -265,18 +265,21 @@ def main():
 
         print(machine(flags))
         online = {name: side((ONLINE, *each.settings)) for name, each in flags.formats.items()}
-        passes = {
-            f"{name}, scoring pass": side(each.settings) for name, each in flags.formats.items() if name in PASSES
-        }
-        sides = {**online, **passes, "uniform": side(FORMATS[PASSES[-1]].settings, uniform=True)}
+        networks = print_networks(online, flags)
+        if not flags.epochs:
+            return
+        settings = FORMATS[ORDERS_IN].settings
+        scored = {f"{ORDERS_IN}, scoring pass": side(settings)} if ORDERS_IN in online else {}
+        sides = {**online, **scored, UNIFORM: side(settings, uniform=True)}
         runs: dict[str, list[Epochs]] = {name: [] for name in sides}
         plan = [name for _ in range(flags.repeats) for name in sides]
         for name in tqdm(plan, f"{flags.task} runs", unit="run", disable=None, leave=False):
             runs[name].append(from_files(sides[name], flags.epochs))
-        print_formats(runs, online, flags)
-        print_orders({name: runs[name] for name in ORDERS if name in runs}, runs["uniform"])
+        print_files(runs, sides, networks)
+        if scored:
+            print_orders({name: runs[name] for name in (ORDERS_IN, *scored)}, runs[UNIFORM])
         if flags.released:
-            print_released(Released(flags.released, *common), {name: runs[name] for name in (*online, *passes)})
+            print_released(Released(flags.released, *common), {name: runs[name] for name in (*online, *scored)})
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import functools
 import importlib
 import importlib.util
 import io
+import itertools
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -96,6 +97,10 @@ KINDS = {
 }
 
 
+DISTINCT = 256
+"""Clips of a part that are made; further ones are links to them, which cost as much to read and to decode."""
+
+
 def write_files(name: str, root: Path, samples: int) -> None:
     """Write ``samples`` training clips and two test clips in the layout that both sides read.
 
@@ -106,10 +111,16 @@ def write_files(name: str, root: Path, samples: int) -> None:
     """
     (root / "annotations").mkdir(parents=True)
     for split, count in (("train", samples), ("test", 2)):
-        write = functools.partial(_write_clip, name, root, split)
-        title = f"writing {name} {split} files"
+        clips = [_place(name, root, split, number) for number in range(count)]
+        clips[0].wav.parent.mkdir(parents=True, exist_ok=True)
+        made, linked = range(min(count, DISTINCT)), range(DISTINCT, count)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            rows = list(tqdm(pool.map(write, range(count)), title, count, disable=None, leave=False, unit="clip"))
+            making = pool.map(functools.partial(_write_clip, KINDS[name], split), clips[: len(made)], made)
+            list(tqdm(making, f"making {name} {split} clips", len(made), disable=None, leave=False, unit="clip"))
+        for number in linked:
+            _link(clips[number % DISTINCT], clips[number])
+        labels = itertools.cycle(KINDS[name].classes)
+        rows = [f"{clip.frames.name},{label}\n" for clip, label in zip(clips, labels, strict=False)]
         if name == "ks":
             rows.insert(0, "youtube_id,label\n")
         (root / "annotations" / f"{split}.csv").write_text("".join(rows), encoding="utf-8")
@@ -118,21 +129,35 @@ def write_files(name: str, root: Path, samples: int) -> None:
         (root / "annotations" / "weight.csv").write_text(text, encoding="utf-8")
 
 
-def _write_clip(name: str, root: Path, split: str, number: int) -> str:
-    """One clip's files; returns its row of the list."""
-    kind = KINDS[name]
-    label = kind.classes[number % len(kind.classes)]
-    if name == "cremad":
-        clip = f"{2001 + number // 6 if split == 'train' else 1001}_DFA_{label}_XX"
-        wav, frames = root / "AudioWAV" / f"{clip}.wav", root / "Image-01-FPS" / clip
-    else:
+class _Place(NamedTuple):
+    """Where a clip lies: its sound, and the folder of its frames, which has its name."""
+
+    wav: Path
+    frames: Path
+
+
+def _place(name: str, root: Path, split: str, number: int) -> _Place:
+    if name == "ks":
         clip = f"{split}{number:06d}"
-        wav, frames = root / f"{split}_wav" / f"{clip}.wav", root / f"{split}_img" / "Image-01-FPS" / clip
-    wav.parent.mkdir(parents=True, exist_ok=True)
+        return _Place(root / f"{split}_wav" / f"{clip}.wav", root / f"{split}_img" / "Image-01-FPS" / clip)
+    classes = KINDS[name].classes
+    actor = 2001 + number // len(classes) if split == "train" else 1001
+    clip = f"{actor}_DFA_{classes[number % len(classes)]}_XX"
+    return _Place(root / "AudioWAV" / f"{clip}.wav", root / "Image-01-FPS" / clip)
+
+
+def _write_clip(kind: Kind, split: str, place: _Place, number: int) -> None:
     rng = np.random.default_rng(mixed_seed("benchmark files", number, split == "test"))
     sound = 0.1 * rng.standard_normal(round(kind.rate * rng.uniform(*kind.seconds)))
-    write_clip(wav, frames, sound, kind.rate, [picture(rng, *kind.frame_size) for _ in range(kind.frames)])
-    return f"{clip},{label}\n"
+    pictures = [picture(rng, *kind.frame_size) for _ in range(kind.frames)]
+    write_clip(place.wav, place.frames, sound, kind.rate, pictures)
+
+
+def _link(old: _Place, new: _Place) -> None:
+    os.link(old.wav, new.wav)
+    new.frames.mkdir()
+    for frame in old.frames.iterdir():
+        os.link(frame, new.frames / frame.name)
 
 
 def picture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

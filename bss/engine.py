@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from bss import distributed, tensorboard
+from bss.compiling import as_written, compile_network, restore
 from bss.criteria import scores_of
 from bss.data import Splits, Variants
 from bss.errors import DataError, RecipeError, RunFolderError, TrainingError
@@ -46,7 +47,6 @@ from bss.loops import (
 )
 from bss.methods import Arranging, Masking, Method
 from bss.metrics import Metrics, classification_metrics, unimodal_heads
-from bss.models import LateFusion
 from bss.optimizers import learning_rate, optimizer_of
 from bss.order_log import OrderLog
 from bss.random_states import epoch_randomness, random_states, set_random_states
@@ -160,8 +160,8 @@ class _Training:
         self.model = model.to(run.device)
         if recipe.channels_last:
             _channels_last(model)
-        if recipe.compile:  # on the instance, so that the weights keep their names
-            setattr(model, _part_to_compile(model), torch.compile(getattr(model, _part_to_compile(model))))
+        if recipe.compile:
+            compile_network(model)
         self.trained_model = distributed.wrapped(self.model, run.device, sync_batchnorm=recipe.sync_batchnorm)
         self.table, self.sampler = table.to(run.device), sampler
         method.begin_run(self.table, self.model)
@@ -237,7 +237,7 @@ class _Training:
 
     def close(self) -> None:
         """End what runs beside the training, and leave the network as it is written."""
-        vars(self.model).pop(_part_to_compile(self.model), None)
+        restore(self.model)
         if self.curves is not None:
             self.curves.close()
 
@@ -370,7 +370,7 @@ class _Training:
             for loader in (self.score_loader, self.calibration_loader):
                 if loader is not None:
                     loader.batch_sampler.epoch = epoch
-            with _eager(self.recipe):
+            with as_written(self.model):
                 score_dataset(
                     self.model,
                     Checked(self.score_loader, self.interrupts),
@@ -404,7 +404,7 @@ class _Training:
 
     def _predict(self, loader: DataLoader, *, progress: str | None = None) -> Predicted:
         recipe = self.recipe
-        with _eager(recipe):
+        with as_written(self.model):
             return predict(
                 self.model,
                 Checked(loader, self.interrupts),
@@ -416,7 +416,7 @@ class _Training:
 
     def _measured(self, loader: DataLoader) -> Metrics:
         recipe, batches = self.recipe, self.interrupts.checked(loader)
-        with _eager(recipe):
+        with as_written(self.model):
             return evaluate(self.model, batches, prediction=recipe.prediction, precision=recipe.precision)
 
     def _imbalance(self, predicted: Predicted) -> dict[str, Any]:
@@ -568,16 +568,6 @@ def _channels_last(model: nn.Module) -> None:
     for parameter in model.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def _part_to_compile(model: nn.Module) -> str:
-    """The method that holds nearly all of the work. Hooks and methods look at what comes after a LateFusion's."""
-    return "encode" if isinstance(model, LateFusion) else "forward"
-
-
-def _eager(recipe: Recipe) -> contextlib.AbstractContextManager:
-    """Run a compiled network as it is written: every new mode or size of batch would be compiled anew."""
-    return torch.compiler.set_stance("force_eager") if recipe.compile else contextlib.nullcontext()
 
 
 def _num_epochs(sampler: OrderSampler, recipe: Recipe) -> int:

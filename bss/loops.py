@@ -129,7 +129,9 @@ def train_one_epoch(
             bar.show(totals.loss, totals.samples)
             if after_step is not None:
                 after_step(totals)
-    seen = distributed.total(torch.tensor([float(totals.samples)], dtype=torch.float64, device=device)).item()
+    # Filled on the device: a copy from the host would wait for it before the sums of the losses are under way.
+    samples = torch.full((), totals.samples, dtype=torch.float64, device=device)
+    seen = distributed.total(samples).item()
     return Trained(distributed.total(totals.loss).item() / max(seen, 1), round(seen), totals.steps)
 
 

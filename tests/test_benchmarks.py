@@ -129,6 +129,16 @@ def test_our_loader_finds_every_clip_that_was_written(sides, tmp_path):
     assert len(ours.data.train) == 4 and len(ours.data.test) == 2 and ours.batches == 2
 
 
+def test_more_clips_than_are_made_are_links_that_both_sides_find(sides, tmp_path, monkeypatch):
+    monkeypatch.setattr(sides, "DISTINCT", 3)
+    sides.write_files("cremad", tmp_path / "data", 8)
+    ours = sides.Ours("cremad", tmp_path / "data", 2, CPU, 0, SMALL)
+    assert len(ours.data.train) == 8
+    rows = (tmp_path / "data" / "annotations" / "train.csv").read_text().splitlines()
+    wavs = [tmp_path / "data" / "AudioWAV" / f"{row.split(',')[0]}.wav" for row in rows]
+    assert [wav.stat().st_nlink for wav in wavs] == [3, 3, 2, 3, 3, 2, 3, 3]
+
+
 # ---- the arithmetic ------------------------------------------------------------------------------------------------
 
 

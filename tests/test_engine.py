@@ -13,12 +13,14 @@ from torch.utils.data import DataLoader
 
 import bss
 from bss import engine
+from bss.compiling import compile_network, restore
 from bss.data import IndexedDataset
 from bss.engine import Run, evaluate, fit, score_dataset, train_one_epoch
 from bss.errors import DataError, RunFolderError, TrainingError
+from bss.fusion import ConcatFusion
 from bss.loaders import scoring_loaders, training_loader
 from bss.methods import Method
-from bss.models import initialize
+from bss.models import LateFusion, initialize
 from bss.samplers import CurriculumSampler, RandomPacingSampler, SelfPacedSampler, UniformSampler
 from tests import tiny
 
@@ -521,7 +523,30 @@ def test_only_training_steps_are_compiled_and_the_network_is_left_as_it_was(tmp_
     assert graphs and all(all(training) for training in graphs)
     assert list(network.state_dict()) == names
     assert list(torch.load(tmp_path / "a" / "last.pt", weights_only=True)["model"]) == names
-    assert "encode" not in vars(network)
+    assert not any("forward" in vars(part) for part in network.modules())
+
+
+def test_what_makes_inputs_of_a_batch_is_not_compiled(monkeypatch):
+    class Cut(nn.Module):
+        def forward(self, rows):
+            return rows[:, :2]
+
+    compiled, graphs = torch.compile, []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda function: compiled(function, backend=backend))
+    encoders, dims = {name: nn.Sequential(Cut(), nn.Linear(2, 4), nn.ReLU()) for name in "ab"}, {"a": 4, "b": 4}
+    network = LateFusion(encoders, ConcatFusion(dims, 3), 3, feature_dims=dims)
+    batches = [{name: torch.randn(5, width) for name in "ab"} for width in range(2, 8)]
+    plain = [network(batch).fused for batch in batches]
+    compile_network(network)
+    assert all(network(batch).fused.equal(logits) for batch, logits in zip(batches, plain, strict=True))
+    assert len(graphs) == 2  # one for each encoder, whatever the widths
+    restore(network)
+    assert not any("forward" in vars(encoder) for encoder in encoders.values())
 
 
 # ---- which samples -------------------------------------------------------------------------------------------------

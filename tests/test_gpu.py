@@ -1,6 +1,8 @@
 """What only a GPU can show; these tests skip themselves where there is none."""
 
+import contextlib
 import json
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch.utils.data import DataLoader
 import bss
 from bss.engine import Run, fit
 from bss.imbalance import TrainingWatch
+from bss.interrupts import Interrupted
 from bss.loops import score_dataset, train_one_epoch
 from bss.runlog import read_checkpoint
 from bss.samplers import SelfPacedSampler
@@ -105,12 +108,13 @@ def test_a_run_in_mixed_precision_or_compiled_learns_what_the_plain_one_does(cud
 
 
 def test_a_run_in_fp16_that_was_stopped_goes_on_with_its_loss_scale(cuda, tmp_path):
-    recipe, summaries = replace(tiny.SPL, precision="fp16"), []
-    for name, parts in (("whole", (3,)), ("stopped", (2, 3))):
-        for epochs in parts:
-            (tmp_path / name / "done").unlink(missing_ok=True)
-            run = Run(out=tmp_path / name, data_root=tmp_path, device=cuda)
-            summary = fit(tiny.model(norm=True), tiny.splits(), SelfPacedSampler, replace(recipe, epochs=epochs), run)
+    recipe, data, summaries = replace(tiny.SPL, precision="fp16"), tiny.splits(), []
+    stopping = replace(data, train=tiny.Signalling(data.train, 80, signal.SIGTERM))  # in the second of 56 each
+    for name, parts in (("whole", [data]), ("stopped", [stopping, data])):
+        run = Run(out=tmp_path / name, data_root=tmp_path, device=cuda)
+        for part in parts:
+            with pytest.raises(Interrupted) if part is stopping else contextlib.nullcontext():
+                summary = fit(tiny.model(norm=True), part, SelfPacedSampler, recipe, run)
         summaries.append(tiny.untimed(summary))
     assert summaries[0] == summaries[1]
     scales = [read_checkpoint(tmp_path / name / "last.pt")["scaler"] for name in ("whole", "stopped")]

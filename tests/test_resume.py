@@ -135,22 +135,6 @@ def test_runs_killed_at_twenty_random_moments_end_as_the_run_that_was_never_kill
 # ---- signals -------------------------------------------------------------------------------------------------------
 
 
-class Signalling(torch.utils.data.Dataset):
-    """Sends this process a signal when the ``at``-th sample is read."""
-
-    def __init__(self, dataset, at, signum):
-        self.dataset, self.at, self.signum, self.count = dataset, at, signum, 0
-
-    def __len__(self):
-        return len(self.dataset)
-
-    def __getitem__(self, index):
-        self.count += 1
-        if self.count == self.at:
-            os.kill(os.getpid(), self.signum)
-        return self.dataset[index]
-
-
 def run(out, *, recipe=tiny.SPL, sampler=SelfPacedSampler, **parts):
     data = replace(tiny.splits(noise=0.3), **parts)
     return fit(tiny.model(norm=True, dropout=0.3), data, sampler, recipe, Run(out, out, CPU))
@@ -179,7 +163,7 @@ def test_a_signal_lets_the_step_end_saves_and_goes_on_to_the_same_end(
 ):
     data = tiny.splits(noise=0.3)
     with pytest.raises(Interrupted) as interrupted:
-        run(tmp_path / "run", **{part: Signalling(getattr(data, part), at, signum)})
+        run(tmp_path / "run", **{part: tiny.Signalling(getattr(data, part), at, signum)})
     assert interrupted.value.status == status
     if part == "val":  # the epoch's steps are done; what was not saved is done again
         assert where(tmp_path / "run") in (None, (0, 7))
@@ -213,7 +197,7 @@ def test_a_second_ctrl_c_interrupts_at_once():
 def stop_in_epoch_two(out, **options):
     data = tiny.splits(noise=0.3)
     with pytest.raises(Interrupted):
-        run(out, train=Signalling(data.train, 80, signal.SIGTERM), **options)
+        run(out, train=tiny.Signalling(data.train, 80, signal.SIGTERM), **options)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +256,7 @@ def test_a_damaged_last_checkpoint_costs_steps_and_changes_nothing(never_stopped
 def test_a_run_without_a_checkpoint_starts_over(never_stopped, tmp_path):
     data = tiny.splits(noise=0.3)
     with pytest.raises(Interrupted):
-        run(tmp_path, score=Signalling(data.score, 5, signal.SIGTERM))
+        run(tmp_path, score=tiny.Signalling(data.score, 5, signal.SIGTERM))
     assert not (tmp_path / "last.pt").exists() and (tmp_path / "config.json").exists()
     run(tmp_path)
     assert "continued" not in json.loads((tmp_path / "config.json").read_text())

@@ -176,6 +176,15 @@ def test_a_task_trains_with_both_samplers_and_any_normalisation(task, norm, root
         assert 0 <= summary["test"]["last"]["accuracy"]["all"] <= 1
 
 
+def test_the_digits_train_with_resnets_too(root, tmp_path):
+    recipe = override(replace(digits.CL, epochs=1), ["encoder=resnet18", "stretch=32", "updates=1"])
+    model = digits.build_model(recipe, root)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 22_360_990
+    run = Run(tmp_path / "run", root, torch.device("cpu"))
+    summary = bss.fit(model, digits.build_data(recipe, root), bss.CurriculumSampler, recipe, run)
+    assert summary["updates"] == 1
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_the_weights_and_the_validation_part_are_a_function_of_the_seed(task, root):
     for seed, same in ((0, True), (1, False)):

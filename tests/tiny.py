@@ -1,5 +1,6 @@
 """A two-modality problem of a few kilobytes, for tests of the engine: features instead of files, linear encoders."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -84,3 +85,19 @@ def model(*, seed=0, norm=False, dropout=0.0):
         {name: encoder(dim) for name, dim in DIMS.items()}, ConcatFusion(dims, 3), 3, feature_dims=dims
     )
     return initialize(network, seed)
+
+
+class Signalling(torch.utils.data.Dataset):
+    """Sends this process a signal when the ``at``-th sample is read."""
+
+    def __init__(self, dataset, at, signum):
+        self.dataset, self.at, self.signum, self.count = dataset, at, signum, 0
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        self.count += 1
+        if self.count == self.at:
+            os.kill(os.getpid(), self.signum)
+        return self.dataset[index]

@@ -53,8 +53,8 @@ class DigitsRecipe(Recipe):
         mels: mel bands.
         norm: after every convolution of ``"small"``: ``"batch"`` normalisation, ``"group"`` (8 groups; no running
             statistics), or ``"none"``.
-        encoder: of both modalities: three ``"small"`` convolutions, or ``"resnet18"`` of full width on inputs that are
-            stretched to 224 x 224, for a GPU.
+        encoder: of both modalities: three ``"small"`` convolutions, or ``"resnet18"`` of full width, for a GPU.
+        stretch: pixels, height and width that ResNet-18's inputs are stretched to.
     """
 
     split: Literal["speaker", "in-domain"] = "speaker"
@@ -65,10 +65,11 @@ class DigitsRecipe(Recipe):
     mels: int = 32
     norm: Norm = "batch"
     encoder: Literal["small", "resnet18"] = "small"
+    stretch: int = 112
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("seconds", "n_fft", "hop_length", "mels"):
+        for name in ("seconds", "n_fft", "hop_length", "mels", "stretch"):
             if not getattr(self, name) > 0:
                 raise RecipeError(f"{name} must be > 0, got {getattr(self, name)}")
 
@@ -146,7 +147,7 @@ def build_model(recipe: DigitsRecipe, root: Path) -> LateFusion:
 def _encoder(recipe: DigitsRecipe) -> nn.Sequential:
     """(B, 1, H, W) -> (B, 64), with three 3x3 convolutions of stride 2 in 23,520 parameters; or (B, 512)."""
     if recipe.encoder == "resnet18":
-        stretch = nn.Upsample((224, 224), mode="bilinear", align_corners=False)
+        stretch = nn.Upsample((recipe.stretch, recipe.stretch), mode="bilinear", align_corners=False)
         return nn.Sequential(OrderedDict(stretch=stretch, resnet=resnet18(in_channels=1)))
     layers: list[nn.Module] = []
     for inner, outer in itertools.pairwise((1, *CHANNELS)):

@@ -31,6 +31,7 @@ from sides import (
     KINDS,
     Ours,
     Released,
+    at_least,
     checked,
     machine,
     parser_of,
@@ -247,9 +248,11 @@ def formats_of(text: str) -> dict[str, Format]:
 def main():
     parser = parser_of(__doc__, samples=2048, repeats=3, alone=True)
     parser.set_defaults(device=torch.device("cuda"), batch_size=None, workers=8)
-    parser.add_argument("--epochs", type=int, default=3, help="of a run, after its first; 0: no files")
-    parser.add_argument("--blocks", type=int, default=5, help=f"of {STEPS} steps of the network alone")
-    parser.add_argument("--matrix", type=int, default=8192, help="rows of the matrices that give the card's rate")
+    parser.add_argument("--epochs", type=at_least(0), default=3, help="of a run, after its first; 0: no files")
+    parser.add_argument("--blocks", type=at_least(1), default=5, help=f"of {STEPS} steps of the network alone")
+    parser.add_argument(
+        "--matrix", type=at_least(1), default=8192, help="rows of the matrices that give the card's rate"
+    )
     parser.add_argument("--formats", type=formats_of, default=FORMATS, help="some of them, with semicolons between")
     flags = parser.parse_args()
     flags.batch_size = flags.batch_size or KINDS[flags.task].task.SPL.batch_size

@@ -632,13 +632,13 @@ def parser_of(description: str, *, samples: int, repeats: int, alone: bool = Fal
         "--released", type=Path, required=not alone, metavar="PATH", help="checkout of the released code"
     )
     parser.add_argument("--task", choices=list(KINDS), required=True, help="whose files and recipe")
-    parser.add_argument("--repeats", type=_count(1), default=repeats, help="measured rounds, after one to warm up")
-    parser.add_argument("--samples", type=_count(2), default=samples, help="training clips to write")
-    parser.add_argument("--batch-size", type=_count(2), default=4, help="of both sides")
+    parser.add_argument("--repeats", type=at_least(1), default=repeats, help="measured rounds, after one to warm up")
+    parser.add_argument("--samples", type=at_least(2), default=samples, help="training clips to write")
+    parser.add_argument("--batch-size", type=at_least(2), default=4, help="of both sides")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of our recipe")
     parser.add_argument("--device", type=torch.device, default="cpu", help="of both sides' networks")
-    parser.add_argument("--workers", type=_count(0), default=0, help="processes that load data, of both sides")
-    parser.add_argument("--threads", type=_count(1), default=2, help="of the CPU, for arithmetic")
+    parser.add_argument("--workers", type=at_least(0), default=0, help="processes that load data, of both sides")
+    parser.add_argument("--threads", type=at_least(1), default=2, help="of the CPU, for arithmetic")
     return parser
 
 
@@ -660,7 +660,9 @@ def checked(flags: argparse.Namespace) -> argparse.Namespace:
     return flags
 
 
-def _count(least: int) -> Callable[[str], int]:
+def at_least(least: int) -> Callable[[str], int]:
+    """A whole number of the command line, for argparse."""
+
     def whole_number(text: str) -> int:
         value = int(text)
         if value < least:

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from bss import distributed, tensorboard
-from bss.compiling import as_written, compile_network, restore
+from bss.compiling import as_written, compile_network
 from bss.criteria import scores_of
 from bss.data import Splits, Variants
 from bss.errors import DataError, RecipeError, RunFolderError, TrainingError
@@ -160,8 +160,7 @@ class _Training:
         self.model = model.to(run.device)
         if recipe.channels_last:
             _channels_last(model)
-        if recipe.compile:
-            compile_network(model)
+        self.restore = compile_network(model) if recipe.compile else None
         self.trained_model = distributed.wrapped(self.model, run.device, sync_batchnorm=recipe.sync_batchnorm)
         self.table, self.sampler = table.to(run.device), sampler
         method.begin_run(self.table, self.model)
@@ -237,7 +236,8 @@ class _Training:
 
     def close(self) -> None:
         """End what runs beside the training, and leave the network as it is written."""
-        restore(self.model)
+        if self.restore is not None:
+            self.restore()
         if self.curves is not None:
             self.curves.close()
 
@@ -370,7 +370,7 @@ class _Training:
             for loader in (self.score_loader, self.calibration_loader):
                 if loader is not None:
                     loader.batch_sampler.epoch = epoch
-            with as_written(self.model):
+            with self._as_written():
                 score_dataset(
                     self.model,
                     Checked(self.score_loader, self.interrupts),
@@ -402,9 +402,13 @@ class _Training:
         if arranging:
             self.sampler.rearrange(self.method.arrange(epoch, self.sampler.global_order()))
 
+    def _as_written(self) -> contextlib.AbstractContextManager:
+        """Scoring and measuring run the network without its graphs."""
+        return as_written() if self.recipe.compile else contextlib.nullcontext()
+
     def _predict(self, loader: DataLoader, *, progress: str | None = None) -> Predicted:
         recipe = self.recipe
-        with as_written(self.model):
+        with self._as_written():
             return predict(
                 self.model,
                 Checked(loader, self.interrupts),
@@ -416,7 +420,7 @@ class _Training:
 
     def _measured(self, loader: DataLoader) -> Metrics:
         recipe, batches = self.recipe, self.interrupts.checked(loader)
-        with as_written(self.model):
+        with self._as_written():
             return evaluate(self.model, batches, prediction=recipe.prediction, precision=recipe.precision)
 
     def _imbalance(self, predicted: Predicted) -> dict[str, Any]:

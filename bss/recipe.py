@@ -208,8 +208,8 @@ class Recipe:
             float32 in any case.
         channels_last: keep images and their convolutions' weights in the memory format NHWC; it changes the speed, and
             results by rounding.
-        compile: run training steps through torch.compile; scoring and measuring stay as they are. The first steps take
-            a minute or more; results change by rounding.
+        compile: run training steps through torch.compile; scoring and measuring stay as they are. The first step takes
+            minutes; results change by rounding.
         imbalance_every: every so many epochs the modalities' contributions (Shapley values) are measured; 0 = never,
             and no linear probes at the end either.
         imbalance_masking: what stands for the features of a modality that is masked to measure contributions: their

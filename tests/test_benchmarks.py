@@ -232,6 +232,41 @@ def test_our_network_alone_loads_nothing(sides, tmp_path):
     assert parts["loading"] == 0 < parts["training"]
 
 
+@pytest.mark.parametrize("script", ["gpu"], indirect=True)
+def test_formats_and_orders_are_measured_on_any_device(script, monkeypatch, capsys):
+    flags = ["--task", "cremad", "--device", "cpu", "--samples", "4", "--batch-size", "2", "--workers", "0"]
+    flags += ["--threads", "1", "--epochs", "1", "--blocks", "1", "--repeats", "1", "--matrix", "16"]
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *flags, *settings, "--formats", "fp32;bf16, channels-last"])
+    flags_before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark
+    script.main()
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark) == flags_before
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    tables = {row[0].strip(): [] for row in rows if row[1].strip().startswith(("samples/s", "steps"))}
+    for row in rows:
+        if row[0].strip() in tables:
+            name = row[0].strip()
+        else:
+            tables[name].append((row[0].strip(), float(row[1].split()[0])))
+    assert [[row for row, _ in table] for table in tables.values()] == [
+        ["fp32", "bf16, channels-last"],
+        ["fp32", "bf16, channels-last"],
+        ["bf16, channels-last", "bf16, channels-last, scoring pass"],
+    ]
+    assert all(figure > 0 for table in tables.values() for _, figure in table)
+
+
+@pytest.mark.parametrize("script", ["gpu"], indirect=True)
+def test_the_operations_of_a_step_are_three_forwards(script, sides, tmp_path):
+    sides.write_files("cremad", tmp_path / "data", 2)
+    ours = sides.Ours("cremad", tmp_path / "data", 2, CPU, 0, ["cache=none", "image_size=224", "seconds=1"])
+    # ResNet-18 on 224 x 224: 1.81 G multiply-adds (torchvision's table), on 257 x 63 about 0.34 of that; two
+    # operations each; backward costs twice the forward, but for the first layer's inputs.
+    frames = 1 + 22050 // 353
+    expected = 3 * 2 * 1.81e9 * (1 + 257 * frames / 224**2) / 1e12
+    assert script.operations(ours) == pytest.approx(expected, rel=0.1)
+
+
 # ---- what a user may get wrong -------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 import bss
 from bss import engine
-from bss.compiling import compile_network, restore
+from bss.compiling import compile_network
 from bss.data import IndexedDataset
 from bss.engine import Run, evaluate, fit, score_dataset, train_one_epoch
 from bss.errors import DataError, RunFolderError, TrainingError
@@ -526,6 +526,17 @@ def test_only_training_steps_are_compiled_and_the_network_is_left_as_it_was(tmp_
     assert not any("forward" in vars(part) for part in network.modules())
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_forward_that_a_library_put_on_the_network_is_there_after_a_run(compiled, tmp_path, monkeypatch):
+    network = tiny.model(norm=True)
+    encoder = network.encoders["audio"]
+    calls, original = [], encoder.forward
+    encoder.forward = mine = lambda rows: calls.append(1) or original(rows)
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    fit(network, tiny.splits(), SelfPacedSampler, replace(tiny.SPL, epochs=1, compile=compiled), run_in(tmp_path))
+    assert encoder.forward is mine and calls
+
+
 def test_what_makes_inputs_of_a_batch_is_not_compiled(monkeypatch):
     class Cut(nn.Module):
         def forward(self, rows):
@@ -542,10 +553,10 @@ def test_what_makes_inputs_of_a_batch_is_not_compiled(monkeypatch):
     network = LateFusion(encoders, ConcatFusion(dims, 3), 3, feature_dims=dims)
     batches = [{name: torch.randn(5, width) for name in "ab"} for width in range(2, 8)]
     plain = [network(batch).fused for batch in batches]
-    compile_network(network)
+    restore = compile_network(network)
     assert all(network(batch).fused.equal(logits) for batch, logits in zip(batches, plain, strict=True))
     assert len(graphs) == 2  # one for each encoder, whatever the widths
-    restore(network)
+    restore()
     assert not any("forward" in vars(encoder) for encoder in encoders.values())
 
 

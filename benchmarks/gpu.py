@@ -45,11 +45,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 from versus_released import HALF, ONLINE, PLAIN
 
-from bss import ScoreTable
-from bss.compiling import compile_network
 from bss.engine import Run, fit
-from bss.loops import train_one_epoch
-from bss.optimizers import optimizer_of
 
 STEPS = 10
 """Steps of the network alone between two looks at the clock."""
@@ -139,20 +135,10 @@ def network_alone(ours: Ours, blocks: int, *, as_in_a_run: bool) -> list[float]:
         blocks: that are measured.
         as_in_a_run: with deterministic kernels.
     """
-    recipe, device = ours.recipe, ours.device
-    layout = torch.channels_last if recipe.channels_last else torch.preserve_format
-    model = ours.kind.task.build_model(recipe, ours.root).to(device, memory_format=layout)
-    if recipe.compile:
-        compile_network(model)
-    resident = [random_batch(ours.kind, recipe, recipe.batch_size, device)] * STEPS
-    optimizer, table = optimizer_of(model, recipe), ScoreTable(recipe.batch_size).to(device)
-
-    def steps() -> None:
-        weights = {"fused_weight": recipe.fused_weight, "unimodal_weight": recipe.unimodal_weight}
-        train_one_epoch(model, resident, optimizer, table=table, precision=recipe.precision, **weights)
-
+    _, train = ours.steps_on_resident_tensors(STEPS)
     with deterministic(as_in_a_run):
-        return [STEPS * recipe.batch_size / seconds for seconds in timed(steps, 2 + blocks, device)[2:]]
+        seconds = timed(train, 2 + blocks, ours.device)[2:]
+    return [STEPS * ours.recipe.batch_size / each for each in seconds]
 
 
 def operations(ours: Ours) -> float:

@@ -37,6 +37,7 @@ from torch.utils.data import dataloader as torch_loading
 from tqdm import tqdm
 
 from bss import ScoreTable, SelfPacedSampler
+from bss.compiling import compile_network
 from bss.data import INDEX_KEY, Splits
 from bss.datasets import cremad as cremad_files
 from bss.datasets import ks as ks_files
@@ -541,26 +542,26 @@ class Ours:
             epoch = Epoch({**epoch.parts, "scoring": scoring})
         return epoch
 
-    def network_alone(self) -> Epoch:
-        """As many training steps as an epoch has, with online scores, on one batch of random tensors."""
+    def steps_on_resident_tensors(self, steps: int) -> tuple[nn.Module, Callable[[], None]]:
+        """A new network as a run trains it, and what makes so many steps of it with online scores on one batch."""
         recipe = self.recipe
         layout = torch.channels_last if recipe.channels_last else torch.preserve_format
         model = self.kind.task.build_model(recipe, self.root).to(self.device, memory_format=layout)
-        resident = [random_batch(self.kind, recipe, recipe.batch_size, self.device)] * self.batches
-        optimizer = optimizer_of(model, recipe)
+        if recipe.compile:
+            compile_network(model)
+        resident = [random_batch(self.kind, recipe, recipe.batch_size, self.device)] * steps
+        weights = {"fused_weight": recipe.fused_weight, "unimodal_weight": recipe.unimodal_weight}
         table = ScoreTable(recipe.batch_size).to(self.device)
+        options = {**weights, "table": table, "precision": recipe.precision}
+        return model, functools.partial(train_one_epoch, model, resident, optimizer_of(model, recipe), **options)
+
+    def network_alone(self) -> Epoch:
+        """As many training steps as an epoch has, with online scores, on one batch of random tensors."""
+        model, train = self.steps_on_resident_tensors(self.batches)
         clock = Clock(self.device)
         with clock.watching(model), quiet():
             clock.start("training")
-            train_one_epoch(
-                model,
-                resident,
-                optimizer,
-                fused_weight=recipe.fused_weight,
-                unimodal_weight=recipe.unimodal_weight,
-                table=table,
-                precision=recipe.precision,
-            )
+            train()
             clock.stop()
         return summed(clock)
 

@@ -31,22 +31,6 @@ METHODS = {
 }
 
 
-class Signalling(torch.utils.data.Dataset):
-    """Sends its process SIGTERM when sample number ``at`` (counted over the run) is read."""
-
-    def __init__(self, dataset, at):
-        self.dataset, self.at, self.count = dataset, at, 0
-
-    def __len__(self):
-        return len(self.dataset)
-
-    def __getitem__(self, index):
-        self.count += 1
-        if self.count == self.at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return self.dataset[index]
-
-
 class Broken(torch.utils.data.Dataset):
     """A data set whose last sample cannot be read."""
 
@@ -67,7 +51,7 @@ def train(arm, out, *, signal_at=None):
     recipe, sampler = ARMS[arm]
     data = tiny.splits(train=60, val=25, test=31)
     if signal_at is not None:
-        data = replace(data, train=Signalling(data.train, signal_at))
+        data = replace(data, train=tiny.Signalling(data.train, signal_at, signal.SIGTERM))
     return fit(tiny.model(), data, sampler, recipe, Run(out, out, torch.device("cpu")))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from dataclasses import replace
 
 import pytest
@@ -29,7 +30,7 @@ from bss.runlog import read_checkpoint
 from bss.samplers import CurriculumSampler, SelfPacedSampler, UniformSampler
 from bss.scoring import head_losses
 from tests import ddp_worker, tiny
-from tests.ddp_worker import METHODS, SPL, Signalling
+from tests.ddp_worker import METHODS, SPL
 from tests.test_distributed import assert_equal_runs, launch
 from tests.test_resume import assert_identical
 
@@ -450,7 +451,7 @@ def test_a_stopped_run_with_a_method_ends_as_if_it_had_never_stopped(name, tmp_p
     run(tmp_path / "whole", name)
     data = tiny.splits(train=60, val=25, test=31, noise=0.3)
     with pytest.raises(Interrupted):
-        run(tmp_path / "stopped", name, data=replace(data, train=Signalling(data.train, 90)))
+        run(tmp_path / "stopped", name, data=replace(data, train=tiny.Signalling(data.train, 90, signal.SIGTERM)))
     run(tmp_path / "stopped", name)
     config = json.loads((tmp_path / "stopped" / "config.json").read_text())
     assert config["continued"][0]["step"] > 0
@@ -506,8 +507,9 @@ def test_two_processes_train_as_one(name, together, tmp_path):
 
 def test_an_unfinished_run_with_other_numbers_of_its_method_is_refused(tmp_path):
     data = tiny.splits(train=60, val=25, test=31)
+    stopping = replace(data, train=tiny.Signalling(data.train, 90, signal.SIGTERM))
     with pytest.raises(Interrupted):
-        run(tmp_path, method=MMPareto(gamma=2.0), data=replace(data, train=Signalling(data.train, 90)))
+        run(tmp_path, method=MMPareto(gamma=2.0), data=stopping)
     with pytest.raises(RunFolderError, match=r"method\.gamma: 2\.0 there, 1\.5 here"):
         run(tmp_path, method=MMPareto(), data=data)
 

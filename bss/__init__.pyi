@@ -17,6 +17,7 @@ from .pacing import linear_pacing as linear_pacing
 from .pacing import logarithmic_pacing as logarithmic_pacing
 from .pacing import root_pacing as root_pacing
 from .pacing import step_pacing as step_pacing
+from .samplers import ClassMatchedSampler as ClassMatchedSampler
 from .samplers import CurriculumSampler as CurriculumSampler
 from .samplers import MixSampler as MixSampler
 from .samplers import RandomPacingSampler as RandomPacingSampler

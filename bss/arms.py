@@ -5,13 +5,14 @@ arm of either kind join as ``spl+ogm-ge``: the order of the first, the step of t
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from bss.errors import RecipeError, shown
 from bss.methods import OGMGE, DataRemixing, LossWeights, Method, MMPareto, ModalityDropout, SampleValuation
-from bss.recipe import Recipe, Schedule, SelfPacedSchedule
+from bss.recipe import ClassMatchedSchedule, Recipe, Schedule, SelfPacedSchedule
 from bss.samplers import (
+    ClassMatchedSampler,
     CurriculumSampler,
     MixSampler,
     OrderSampler,
@@ -75,6 +76,12 @@ def _warmed_up(**numbers: Any) -> Adapt:
     return adapt
 
 
+def _class_matched(recipe: Recipe) -> Recipe:
+    """The task's own curriculum for the sampler that follows its classes."""
+    numbers = {field.name: getattr(recipe.schedule, field.name) for field in fields(recipe.schedule)}
+    return replace(recipe, schedule=ClassMatchedSchedule(**numbers))
+
+
 def _fused_loss_alone(recipe: Recipe) -> Recipe:
     schedule = _UNIFORM(recipe).schedule
     return replace(recipe, fused_weight=1.0, unimodal_weight=0.0, prediction="fused", schedule=schedule)
@@ -115,6 +122,12 @@ ARMS = (
         "random pacing after a uniform warm-up",
         RandomPacingSampler,
         _warmed_up(),
+    ),
+    Arm(
+        "random-pacing-class-matched",
+        "random pacing with the class mix of CL's subsets",
+        ClassMatchedSampler,
+        _class_matched,
     ),
     Arm("anti", "anti-curriculum: imbalanced first", CurriculumSampler, _curriculum(order="imbalanced_first")),
     # The method.

@@ -148,6 +148,15 @@ class CurriculumSchedule(Schedule):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassMatchedSchedule(CurriculumSchedule):
+    """The class-matched control of a curriculum."""
+
+    def sampler_options(self, labels_N: "Tensor") -> dict[str, Any]:
+        """See :meth:`Schedule.sampler_options`."""
+        return {**super().sampler_options(labels_N), "class_of": labels_N}
+
+
+@dataclass(frozen=True, kw_only=True)
 class SelfPacedSchedule(Schedule):
     """SPL, the learning-based sampler, and resampling.
 

@@ -268,6 +268,25 @@ def class_balanced(order: Tensor, labels: Tensor) -> Tensor:
     return by_class[torch.tensor(_proportional_order(sizes.tolist()), device=order.device)]
 
 
+def class_matched(order: Tensor, members: Tensor, labels: Tensor) -> Tensor:
+    """Other samples in the same sequence of classes: what is left of an order when only its classes count.
+
+    Every prefix of the result has the class mix of the same prefix of ``order``.
+
+    Args:
+        order: (N,) int64, a permutation.
+        members: (N,) int64, a permutation: the sequence in which the samples of a class take its places.
+        labels: (N,) integers.
+
+    Returns:
+        (N,) int64, a permutation.
+    """
+    matched = torch.empty_like(order)
+    places = torch.argsort(labels[order], stable=True)
+    matched[places] = members[torch.argsort(labels[members], stable=True)]
+    return matched
+
+
 def weighted_order(weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
     """Draw k of N samples without replacement, each next one with probability proportional to its weight.
 

@@ -18,8 +18,9 @@ from bss.fusion import ConcatFusion
 from bss.methods.loss_weights import LossWeights, mean_one_weights
 from bss.models import LateFusion
 from bss.pacing import linear_pacing
-from bss.recipe import CurriculumSchedule, Schedule, SelfPacedSchedule
+from bss.recipe import ClassMatchedSchedule, CurriculumSchedule, Schedule, SelfPacedSchedule
 from bss.samplers import (
+    ClassMatchedSampler,
     CurriculumSampler,
     MixSampler,
     RandomPacingSampler,
@@ -395,6 +396,7 @@ def test_loss_weights_are_frozen_for_the_epoch_and_survive_a_stop():
     [
         (UniformSampler, Schedule(start=1.0, class_balanced=True)),
         (RandomPacingSampler, CurriculumSchedule()),
+        (ClassMatchedSampler, ClassMatchedSchedule(class_balanced=True)),
         (MixSampler, CurriculumSchedule(criterion="loss")),
         (ResamplingSampler, SelfPacedSchedule(temperature=0.5, class_balanced=True)),
     ],

@@ -19,7 +19,14 @@ from torch.utils.data.distributed import DistributedSampler
 
 import bss
 from bss.pacing import linear_pacing, root_pacing
-from bss.samplers import SAMPLERS, CurriculumSampler, OrderSampler, RandomPacingSampler, SelfPacedSampler
+from bss.samplers import (
+    SAMPLERS,
+    ClassMatchedSampler,
+    CurriculumSampler,
+    OrderSampler,
+    RandomPacingSampler,
+    SelfPacedSampler,
+)
 
 every_sampler = pytest.mark.parametrize("kind", SAMPLERS, ids=lambda kind: kind.__name__)
 every_scored_sampler = pytest.mark.parametrize(
@@ -35,6 +42,8 @@ FULL = partial(root_pacing, start=1.0)
 def make(kind: type[OrderSampler], n: int, *, scores: int = 0, **options) -> OrderSampler:
     """A sampler of any kind over n samples; one that needs scores gets random ones, unless it has a table."""
     options = {"pacing": GROWING} | options
+    if kind is ClassMatchedSampler:
+        options = {"class_of": torch.arange(n) % 3} | options
     if kind.uses_scores and options.get("table") is None and "difficulty" not in options:
         options["difficulty"] = torch.rand(n, generator=torch.Generator().manual_seed(scores)) * 2
     return kind(n, **options)
@@ -304,7 +313,7 @@ def test_an_open_table_is_refused_with_the_way_out(kind):
 @every_scored_sampler
 def test_missing_scores_are_refused_with_the_way_out(kind):
     with pytest.raises(ValueError, match=r"table= or difficulty="):
-        kind(4).set_epoch(0)
+        make(kind, 4, difficulty=None).set_epoch(0)
 
 
 @every_scored_sampler
@@ -841,11 +850,11 @@ def test_a_negative_epoch_is_refused(kind):
 @every_scored_sampler
 def test_scores_that_do_not_fit_are_refused(kind):
     with pytest.raises(ValueError, match="5 rows"):
-        kind(4, table=bss.ScoreTable(5))
+        make(kind, 4, table=bss.ScoreTable(5))
     with pytest.raises(ValueError, match="difficulty"):
-        kind(4, difficulty=torch.zeros(5))
+        make(kind, 4, difficulty=torch.zeros(5))
     with pytest.raises(ValueError, match="not both"):
-        kind(4, table=bss.ScoreTable(4), difficulty=torch.zeros(4))
+        make(kind, 4, table=bss.ScoreTable(4), difficulty=torch.zeros(4))
 
 
 # ---- real loaders ----
@@ -1123,6 +1132,54 @@ def test_random_pacing_can_keep_the_class_mix():
 def test_random_pacing_refuses_scores(scores):
     with pytest.raises(ValueError, match="no table= or difficulty="):
         RandomPacingSampler(4, pacing=GROWING, **scores)
+
+
+# ---- the class-matched control ----
+
+
+def test_class_matched_subsets_have_the_classes_of_the_curriculum_and_other_members():
+    # By difficulty come the 30 samples of class 0, then those of class 1; epoch 0 has 36 samples.
+    class_of = torch.arange(90) // 30
+    difficulty = torch.arange(90) / 90
+    control = ClassMatchedSampler(90, class_of=class_of, difficulty=difficulty, pacing=LINEAR)
+    method = CurriculumSampler(90, difficulty=difficulty, pacing=LINEAR)
+    for epoch in range(5):
+        subset, of_method = order_of(control, epoch), order_of(method, epoch)
+        assert class_of[subset].bincount(minlength=3).tolist() == class_of[of_method].bincount(minlength=3).tolist()
+    assert set(order_of(method, 0)) == set(range(36))
+    assert set(range(30)) < set(order_of(control, 0)) < set(range(60))
+    assert set(order_of(control, 0)) != set(range(36))
+
+
+def test_class_matched_subsets_are_nested_while_the_scores_stay():
+    sampler = make(ClassMatchedSampler, 60)
+    subsets = [set(order_of(sampler, epoch)) for epoch in range(5)]
+    assert all(a <= b for a, b in itertools.pairwise(subsets))
+    assert len(subsets[0]) < len(subsets[-1])
+
+
+def test_every_sample_of_a_class_is_as_likely_a_first_class_matched_member():
+    # 3 of 10, all of class 0, whose six samples have 500 each over 1000 seeds; five standard deviations are 79.
+    third = partial(linear_pacing, start=0.3, grow_epochs=10**9)
+    counts = torch.zeros(10)
+    for seed in range(1000):
+        options = {"class_of": torch.arange(10) // 6, "difficulty": torch.arange(10) / 10, "pacing": third}
+        counts[order_of(ClassMatchedSampler(10, seed=seed, **options), 0)] += 1
+    assert counts.sum() == 3000 == counts[:6].sum()
+    assert ((counts[:6] - 500).abs() < 79).all()
+
+
+def test_with_labels_class_matched_subsets_keep_the_class_mix_of_the_whole():
+    labels = torch.arange(50) // 25
+    options = {"class_of": labels, "difficulty": torch.arange(50) / 50, "pacing": LINEAR}
+    subset = order_of(ClassMatchedSampler(50, labels=labels, **options), 0)
+    assert labels[subset].bincount().tolist() == [10, 10]
+
+
+@pytest.mark.parametrize("class_of", [torch.zeros(3, dtype=torch.int64), torch.zeros(4)], ids=["length", "dtype"])
+def test_classes_that_do_not_fit_are_refused(class_of):
+    with pytest.raises(ValueError, match="class_of must be 4 integers"):
+        ClassMatchedSampler(4, class_of=class_of, difficulty=torch.zeros(4))
 
 
 @every_sampler

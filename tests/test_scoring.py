@@ -12,6 +12,7 @@ from torch.nn import functional
 import bss
 from bss.scoring import (
     class_balanced,
+    class_matched,
     feature_similarity,
     gradient_magnitude,
     race_order,
@@ -445,6 +446,24 @@ def test_classes_of_any_order_are_interleaved_with_repeats_kept():
     # Two of class 0 and four of class 1, whose members keep their order 5, 3, 5, 4.
     labels = torch.tensor([0, 0, 0, 1, 1, 1])
     assert class_balanced(torch.tensor([5, 3, 5, 2, 0, 4]), labels).tolist() == [5, 2, 3, 5, 0, 4]
+
+
+def test_other_members_in_the_same_sequence_of_classes():
+    # The order's classes are 0 1 0 1 0; class 0 has the members 2, 0, 4 in their sequence, class 1 has 3, 1.
+    labels = torch.tensor([0, 1, 0, 1, 0])
+    matched = class_matched(torch.tensor([4, 1, 0, 3, 2]), torch.tensor([3, 2, 0, 1, 4]), labels)
+    assert matched.tolist() == [2, 3, 0, 1, 4]
+
+
+@given(labels=st.lists(st.integers(-2, 3), min_size=1, max_size=40), seed=st.integers(0, 2**31))
+def test_a_class_matched_order_has_the_classes_of_one_and_the_members_of_the_other(labels, seed):
+    labels, count = torch.tensor(labels), len(labels)
+    order, members = (torch.randperm(count, generator=torch.Generator().manual_seed(seed + i)) for i in range(2))
+    matched = class_matched(order, members, labels)
+    assert sorted(matched.tolist()) == list(range(count))
+    assert torch.equal(labels[matched], labels[order])
+    for label in labels.unique():
+        assert torch.equal(matched[labels[matched] == label], members[labels[members] == label])
 
 
 # ---- feature_similarity and gradient_magnitude ----

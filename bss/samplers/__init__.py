@@ -1,6 +1,7 @@
 """Samplers: they decide which samples an epoch sees, and in which order."""
 
 from bss.samplers.base import OrderSampler
+from bss.samplers.class_matched import ClassMatchedSampler
 from bss.samplers.curriculum import CurriculumSampler
 from bss.samplers.mix import MixSampler
 from bss.samplers.random_pacing import RandomPacingSampler
@@ -12,6 +13,7 @@ SAMPLERS = (
     CurriculumSampler,
     SelfPacedSampler,
     RandomPacingSampler,
+    ClassMatchedSampler,
     UniformSampler,
     MixSampler,
     ResamplingSampler,
@@ -20,6 +22,7 @@ SAMPLERS = (
 
 __all__ = [
     "SAMPLERS",
+    "ClassMatchedSampler",
     "CurriculumSampler",
     "MixSampler",
     "OrderSampler",

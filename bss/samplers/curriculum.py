@@ -47,7 +47,11 @@ class CurriculumSampler(OrderSampler):
 
     def _scored_order(self, epoch: int, count: int) -> Tensor:
         self._refuse_empty_table()
-        subset = curriculum_order(self._current_difficulty(), order=self.order, labels=self.labels)[:count]
+        subset = self._ranking()[:count]
         if not self.shuffle:
             return subset
         return self._by_class(subset[torch.randperm(count, generator=generator("shuffle", self.seed, epoch))])
+
+    def _ranking(self) -> Tensor:
+        """All samples in the order in which they join, (N,) int64."""
+        return curriculum_order(self._current_difficulty(), order=self.order, labels=self.labels)

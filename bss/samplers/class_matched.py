@@ -1,0 +1,42 @@
+"""Class-matched pacing: the control between random pacing and a curriculum."""
+
+from typing import Unpack
+
+import torch
+from torch import Tensor
+
+from bss.samplers.base import OrderOptions
+from bss.samplers.curriculum import CurriculumSampler
+from bss.scoring import class_matched
+from bss.seeding import generator
+
+
+class ClassMatchedSampler(CurriculumSampler):
+    """A curriculum of classes alone: every subset has the classes of CL's in the same numbers, with random members.
+
+    An untrained network scores classes rather than samples, so CL's first subsets hold few classes. What this gains
+    over random pacing is due to that; what CL gains over this is due to WHICH samples of a class come first. Subsets
+    are nested as long as the scores stay.
+
+    A proposal of this library, not of the paper.
+
+    Args:
+        num_samples: N.
+        class_of: (N,) class ids, integers. (``labels`` would keep the class mix of all N instead: with both, this is
+            random pacing with that mix.)
+        seed: non-negative; draws the members as well.
+        **options: as for :class:`CurriculumSampler`; one of ``table`` and ``difficulty`` is needed.
+
+    Raises:
+        ValueError: see :class:`OrderSampler`; or ``class_of`` is of another length, or no integers.
+    """
+
+    def __init__(self, num_samples: int, *, class_of: Tensor, seed: int = 0, **options: Unpack[OrderOptions]):
+        super().__init__(num_samples, seed=seed, **options)
+        if class_of.shape != (num_samples,) or class_of.is_floating_point():
+            raise ValueError(f"class_of must be {num_samples} integers, got {tuple(class_of.shape)} {class_of.dtype}")
+        self.class_of = class_of
+        self._members = torch.randperm(num_samples, generator=generator("members", seed))
+
+    def _ranking(self) -> Tensor:
+        return class_matched(super()._ranking(), self._members, self.class_of)

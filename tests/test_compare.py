@@ -202,7 +202,7 @@ def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_t
     assert (study.folder("uniform", 0) / "done").stat().st_mtime_ns == before
     text = (tmp_path / "out" / "report.html").read_text()
     assert "Tiny &lt;task&gt;: 2 ways to train, compared" in text and "seeds 0, 1, 12 updates each" in text
-    assert "Not shown, being neither picture nor sound: audio, visual" in text
+    assert "Not shown, being neither picture, sound nor text: audio, visual" in text
     assert "| cl | 2 |" in (tmp_path / "out" / "table.md").read_text()
 
 

@@ -19,6 +19,7 @@ from bss.compare.runs import find_folders, read_runs
 from bss.compare.statistics import band, bootstrap_interval, differences, holm, mean_and_std, t_interval, t_test
 from bss.compare.tables import Table, as_csv, difference_table, finding, p_text, points, results_of
 from bss.errors import RecipeError, RunFolderError
+from bss.transforms.text import Tokens
 from tests.comparing import write_run
 
 numbers = st.floats(-100, 100)
@@ -192,6 +193,9 @@ def test_a_folder_that_is_left_out_is_named_on_the_screen_and_in_the_page(tmp_pa
         text = (tmp_path / "page" / name).read_text()
         assert f"Left out: {bad}: unfinished, 2 epochs so far" in text
         assert "The arms have different numbers of seeds (uniform 2, cl 1)" in text
+    lines = (tmp_path / "page" / "table.md").read_text().splitlines()
+    before_headings = {lines[i - 1] for i, line in enumerate(lines) if line.startswith("## ")}
+    assert before_headings == {""}
 
 
 @pytest.mark.parametrize(
@@ -357,6 +361,23 @@ def test_pictures_spectrograms_clips_and_flow_are_shown(shape):
 )
 def test_what_is_neither_picture_nor_sound_is_not_shown(value):
     assert samples.picture(value) is None
+
+
+def test_a_text_is_written_and_not_drawn():
+    # Token ids are a (3, L) tensor, which would pass for a picture.
+    text = Tokens(torch.ones(3, 9, dtype=torch.int64), "oh great <b>")
+    assert samples.picture(text) is None
+    assert samples.words(text) == "oh great <b>"
+    assert samples.words(Tokens(text.tokens_3L, "a" * 281)) == "a" * 280 + "..."
+    assert samples.words(torch.zeros(3, 9)) is None
+
+
+def test_runs_of_a_task_file_that_lies_elsewhere_by_now_stand_together(tmp_path):
+    write_run(tmp_path / "runs" / "one", mark={"task": "/old/place/digits.py"})
+    write_run(tmp_path / "runs" / "other", arm="cl", mark={"task": "/new/place/digits.py"})
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 0
+    write_run(tmp_path / "runs" / "third", arm="spl", mark={"task": "/new/place/words.py"})
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 2
 
 
 def test_a_recording_is_shown_as_its_spectrogram_and_a_frame_as_it_is():

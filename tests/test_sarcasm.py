@@ -11,8 +11,8 @@ import torch
 import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import default_collate
 
+from bss.data import collate
 from bss.datasets import sarcasm
 from bss.datasets.imagetext import ImageText, write_text_model
 from bss.datasets.sarcasm import GIVEAWAYS, find_samples, has_giveaway, read_list, read_samples
@@ -300,8 +300,10 @@ def test_the_default_recipe_uses_the_published_validation_list(generated):
     data = task.build_data(task.sample_recipe(task.CL), generated)
     assert (len(data.train), len(data.score), len(data.val), len(data.test)) == (24, 24, 8, 6)
     sample = data.train[0]
-    assert sample["image"].shape == (3, 64, 64) and sample["text"].dtype == torch.int64
-    assert sample["text"].shape[0] == 3 and data.labels_N.tolist() == [post.label for post in data.train.posts]
+    assert sample["image"].shape == (3, 64, 64)
+    assert torch.equal(sample["text"].tokens_3L, data.train.tokens_N3L[0])
+    assert sample["text"].text == data.train.posts[0].text
+    assert data.labels_N.tolist() == [post.label for post in data.train.posts]
     assert data.score.tokens_N3L is data.train.tokens_N3L and data.dropped == {"train": [], "test": [], "val": []}
 
 
@@ -411,7 +413,7 @@ def test_the_network_is_the_released_one_key_by_key(tmp_path):
 def test_the_network_gives_logits_of_every_head_and_is_a_function_of_the_seed(generated, untouched_rngs):
     recipe = task.sample_recipe(task.CL)
     data = task.build_data(recipe, generated)
-    batch = default_collate([data.score[i] for i in range(4)])
+    batch = collate([data.score[i] for i in range(4)])
     model = task.build_model(recipe, generated)
     logits = model.eval()(batch)
     assert logits.fused.shape == (4, 2) and {name: tuple(z.shape) for name, z in logits.unimodal.items()} == {

@@ -11,11 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bss.data import collate
 from bss.datasets.imagetext import write_text_model
 from bss.encoders import TextEncoder, text_encoder
 from bss.errors import DataError, DataNotFoundError, RecipeError
 from bss.seeding import seeded
-from bss.transforms.text import clean_text, encode, load_config, load_tokenizer, model_source
+from bss.transforms.text import Tokens, clean_text, encode, load_config, load_tokenizer, model_source
 from tests.conftest import random_states
 
 WORDS = "oh great monday coffee the is"
@@ -198,6 +199,24 @@ def test_the_feature_is_that_of_the_first_token(root, tokenizer, pool):
     feature = encoder(tokens)
     assert feature.shape == (2, encoder.feature_dim) == (2, 64)
     torch.testing.assert_close(feature, expected)
+
+
+def test_a_batch_is_as_long_as_its_longest_text_and_keeps_the_tokens(tokenizer):
+    tokens = tokens_of(tokenizer, ["oh", "the coffee is great oh oh oh", "oh great monday"])
+    parts = [Tokens(tokens[i], text) for i, text in ((0, "oh"), (2, "oh great monday"))]
+    batch = Tokens.batch(parts)["tokens"]
+    assert batch.shape == (2, 3, 5) and tokens.shape == (3, 3, 9)  # [CLS] oh great monday [SEP]
+    assert torch.equal(batch, tokens[[0, 2], :, :5])
+    assert not tokens[[0, 2], 1, 5:].any()
+    assert batch[:, 1].sum(dim=1).tolist() == [3, 5]
+
+
+@torch.no_grad()
+def test_a_batch_of_texts_is_encoded_as_their_token_ids_are(root, tokenizer):
+    encoder = tiny(root).eval()
+    tokens = tokens_of(tokenizer, ["oh great", "the coffee is great"])
+    batch = collate([{"text": Tokens(row, "")} for row in tokens])["text"]
+    assert torch.equal(encoder(batch), encoder(tokens))
 
 
 @torch.no_grad()

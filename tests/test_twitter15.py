@@ -10,8 +10,8 @@ import torch
 import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import default_collate
 
+from bss.data import collate
 from bss.datasets import twitter15
 from bss.datasets.imagetext import write_text_model
 from bss.datasets.twitter15 import find_samples, read_list, read_samples
@@ -306,7 +306,7 @@ def test_the_network_is_the_released_one_key_by_key(tmp_path):
 def test_the_network_gives_logits_of_every_head(generated, untouched_rngs):
     recipe = task.sample_recipe(task.SPL)
     data = task.build_data(recipe, generated)
-    logits = task.build_model(recipe, generated).eval()(default_collate([data.score[i] for i in range(4)]))
+    logits = task.build_model(recipe, generated).eval()(collate([data.score[i] for i in range(4)]))
     assert logits.fused.shape == (4, 3)
     assert {name: tuple(z.shape) for name, z in logits.unimodal.items()} == {"image": (4, 3), "text": (4, 3)}
 

@@ -99,9 +99,9 @@ def _write(
     runs, left_out = read_runs(folders)
     results = results_of(runs, controls=controls, metric=metric, order=order, left_out=left_out, notes=notes)
     markdown = "\n".join(table.markdown() for table in all_tables(results))
-    listed = "".join(f"- {note}\n" for note in [*results.notes, *(f"Left out: {p}: {why}" for p, why in left_out)])
+    listed = "\n".join(f"- {note}" for note in [*results.notes, *(f"Left out: {p}: {why}" for p, why in left_out)])
     files = {
-        "table.md": f"{finding(results)}\n\n{listed}{markdown}",
+        "table.md": "\n\n".join(part for part in (finding(results), listed, markdown) if part),
         "table.csv": as_csv(results),
         "report.html": page(results),
     }

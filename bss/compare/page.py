@@ -196,7 +196,8 @@ def _samples(results: Results) -> Iterator[str]:
         cells = "".join(_sample(example, data, hidden) for example in examples)
         yield f'<h3>{title}</h3><div class="samples">{cells}</div>'
     if hidden:
-        yield f'<p class="caption">Not shown, being neither picture nor sound: {escape(", ".join(sorted(hidden)))}.</p>'
+        names = escape(", ".join(sorted(hidden)))
+        yield f'<p class="caption">Not shown, being neither picture, sound nor text: {names}.</p>'
 
 
 def _data(run: FinishedRun) -> tuple[Splits | None, str]:
@@ -220,7 +221,7 @@ def _recipe(base: Recipe, saved: Mapping[str, Any]) -> Recipe:
 
 
 def _sample(example: samples.Example, data: Splits | None, hidden: set[str]) -> str:
-    images = []
+    shown = []
     label = f"class {example.label}"
     if data is not None:
         label = str(data.classes[example.label])
@@ -228,18 +229,19 @@ def _sample(example: samples.Example, data: Splits | None, hidden: set[str]) -> 
             content = data.score[example.position]
         except (BssError, OSError) as error:
             content = {}
-            images.append(f"<em>{escape(str(error).splitlines()[0])}</em>")
+            shown.append(f"<em>{escape(str(error).splitlines()[0])}</em>")
         for name, value in content.items():
             if name == "label":
                 continue
-            address = samples.picture(value)
-            if address is None:
-                hidden.add(name)
+            if (text := samples.words(value)) is not None:
+                shown.append(f"<q>{escape(text)}</q><br>")
+            elif (address := samples.picture(value)) is not None:
+                shown.append(f'<img src="{address}" alt="{escape(name)} of {escape(example.name)}">')
             else:
-                images.append(f'<img src="{address}" alt="{escape(name)} of {escape(example.name)}">')
+                hidden.add(name)
     numbers = f"difficulty {example.difficulty:.2f}, similarity {example.similarity:.2f}, loss {example.loss:.2f}"
     return (
-        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(example.name)}<br>{"".join(images)}'
+        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(example.name)}<br>{"".join(shown)}'
         f"{numbers}; n = {example.seeds}</div>"
     )
 

@@ -250,7 +250,8 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
     of_seed: dict[int, FinishedRun] = {}
     for run in runs:
         tasks = [each.mark.get("task") for each in (first, run)]
-        if None not in tasks and tasks[0] != tasks[1]:
+        # Of a task's own file the name counts: a repository may lie elsewhere by now, or on another machine.
+        if None not in tasks and Path(tasks[0]).name != Path(tasks[1]).name:
             raise _refusal("tasks", "the task", first, run, *tasks)
         only = sorted(_fields(first) ^ _fields(run))
         if only:

@@ -1,4 +1,4 @@
-"""The most balanced and the most imbalanced training samples of an arm, with pictures where they can be shown."""
+"""The most balanced and the most imbalanced training samples of an arm, with their pictures, sounds and texts."""
 
 import base64
 import io
@@ -14,6 +14,9 @@ COUNT = 8
 
 HEIGHT = 96
 """Pixels of a picture."""
+
+CHARACTERS = 280
+"""Of a text; a post has no more."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,19 @@ def picture(value: Any) -> str | None:
     buffer = io.BytesIO()
     image.resize((width, HEIGHT)).save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def words(value: Any) -> str | None:
+    """What a page can write of a modality: a text, cut after :data:`CHARACTERS`; None of what is none.
+
+    Args:
+        value: of one sample, as a data set returns it.
+    """
+    from bss.transforms.text import Tokens
+
+    if not isinstance(value, Tokens):
+        return None
+    return value.text if len(value.text) <= CHARACTERS else f"{value.text[:CHARACTERS]}..."
 
 
 def _pixels(value: Any) -> Any:

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from bss.datasets.listing import checked_name, visible
 from bss.errors import DataError, shown
 from bss.transforms import image as picture
+from bss.transforms.text import Tokens
 
 PLACEHOLDER = "$T$"
 """What TomBERT's texts have in the place of the aspect term."""
@@ -132,12 +133,12 @@ def with_pictures(posts: Sequence[Post], folders: Sequence[Path]) -> list[Post]:
 
 
 class ImageText(Dataset):
-    """Samples of posts.
+    """Samples of posts, to be batched by :func:`bss.data.collate`.
 
     A sample is a dict:
 
     - ``"image"``: (3, S, S) float32
-    - ``"text"``: (3, L) int64, see :func:`bss.transforms.text.encode`
+    - ``"text"``: a :class:`bss.transforms.text.Tokens`
     - ``"label"``: int
 
     Args:
@@ -161,13 +162,13 @@ class ImageText(Dataset):
     def __len__(self) -> int:
         return len(self.posts)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor | int]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         post = self.posts[index]
         try:
             image = self.transform(picture.read_frame(post.path))
         except DataError as error:
             raise DataError(f"{error} ({post.listed})") from error
-        return {"image": image, "text": self.tokens_N3L[index], "label": post.label}
+        return {"image": image, "text": Tokens(self.tokens_N3L[index], post.filled()), "label": post.label}
 
 
 # ------------------------------------------------------------------------------------------------ generated data

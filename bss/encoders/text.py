@@ -1,6 +1,7 @@
 """Text encoders: BERT and its relatives through transformers."""
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -39,14 +40,10 @@ class TextEncoder(nn.Module):
         self.takes_types = "token_type_ids" in inspect.signature(bert.forward).parameters
         self.feature_dim = bert.config.hidden_size
 
-    def forward(self, tokens_B3L: Tensor) -> Tensor:
-        """(B, 3, L) int64, see :func:`bss.transforms.text.encode`, to (B, D).
-
-        Positions that are padding in the whole batch are cut off: a data set is padded to its longest text, a batch
-        is rarely that long, and attention never looks there.
-        """
-        length = int(tokens_B3L[:, 1].any(dim=0).sum())
-        ids_BL, mask_BL, types_BL = tokens_B3L[..., :length].unbind(dim=1)
+    def forward(self, text: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """A batch of :class:`bss.transforms.text.Tokens`, or (B, 3, L) int64 as such, to (B, D)."""
+        tokens_B3L = text if isinstance(text, Tensor) else text["tokens"]
+        ids_BL, mask_BL, types_BL = tokens_B3L.unbind(dim=1)
         types = {"token_type_ids": types_BL} if self.takes_types else {}
         output = self.bert(input_ids=ids_BL, attention_mask=mask_BL, **types)
         return output.last_hidden_state[:, 0] if self.pool == "cls" else output.pooler_output

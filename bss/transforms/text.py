@@ -3,17 +3,44 @@
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 
 from bss.choices import Cleaning
+from bss.data import Content, batch_zeros
 from bss.errors import BssError, DataError, DataNotFoundError, RecipeError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Tokens(Content):
+    """A text as its token ids.
+
+    Attributes:
+        tokens_3L: (3, L) int64, one text of :func:`encode`; L is the same in a whole data set.
+        text: what a person reads.
+    """
+
+    tokens_3L: Tensor
+    text: str
+
+    @classmethod
+    def batch(cls, contents: Sequence[Self]) -> dict[str, Tensor]:
+        """``"tokens"`` (B, 3, longest) int64: positions that are padding in the whole batch are cut off.
+
+        A data set is padded to its longest text, a batch is rarely that long, and attention never looks there.
+        """
+        longest = max(int(content.tokens_3L[1].sum()) for content in contents)
+        tokens_B3L = batch_zeros((len(contents), 3, longest), torch.int64)
+        for row_3L, content in zip(tokens_B3L, contents, strict=True):
+            row_3L.copy_(content.tokens_3L[:, :longest])
+        return {"tokens": tokens_B3L}
 
 
 _CAPTION = str.maketrans("-/", "  ", ",.'!?\"()*#:;~")

@@ -173,6 +173,16 @@ def test_arms_start_from_the_same_weights_and_train_for_the_same_updates(study):
         is_finished(study, find(["cl"])[0], 0, 13)
 
 
+def test_a_task_file_may_be_moved_between_runs_but_another_one_is_refused(study, tmp_path):
+    uniform = find(["uniform"])[0]
+    train(study, uniform, 0, 12, "cpu")
+    (tmp_path / "moved.py").write_text(TASK.read_text())
+    assert is_finished(replace(study, task=str(tmp_path / "moved.py")), uniform, 0, 12)
+    (tmp_path / "other.py").write_text(TASK.read_text() + "\n")
+    with pytest.raises(RunFolderError, match=r"of another kind \(task: .*comparing\.py there, .*other\.py here"):
+        is_finished(replace(study, task=str(tmp_path / "other.py")), uniform, 0, 12)
+
+
 def test_an_arm_that_starts_elsewhere_is_refused(study):
     uniform, cl = find(study.arms)
     train(study, uniform, 0, 12, "cpu")

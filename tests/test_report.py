@@ -380,6 +380,16 @@ def test_runs_of_a_task_file_that_lies_elsewhere_by_now_stand_together(tmp_path)
     assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 2
 
 
+def test_a_task_file_that_was_changed_between_the_runs_is_said(tmp_path):
+    texts = ("a", "a", "b")
+    for seed, text in enumerate(texts):
+        write_run(tmp_path / str(seed), seed=seed, mark={"task_file": text})
+    notes = " ".join(results(tmp_path).notes)
+    assert "The task's file was changed between the runs (2 versions)" in notes
+    write_run(tmp_path / "2", seed=2, mark={"task_file": None})  # as made before this was noted
+    assert "task's file" not in " ".join(results(tmp_path).notes)
+
+
 def test_a_recording_is_shown_as_its_spectrogram_and_a_frame_as_it_is():
     import numpy as np
 

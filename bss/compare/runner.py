@@ -5,6 +5,7 @@ not end the others. What a run prints goes to ``log.txt`` in its folder.
 """
 
 import contextlib
+import hashlib
 import json
 import multiprocessing
 import os
@@ -85,7 +86,9 @@ def is_finished(study: Study, arm: Arm, seed: int, updates: int | None) -> bool:
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise RunFolderError(f"{folder} is marked as done, but damaged ({error}): delete it, and repeat") from error
     recipe = json.loads(json.dumps(asdict(study.recipe(arm, seed, updates))))
-    here = {**opened(recipe), "sampler": arm.sampler.__name__, "task": task_name(study)}
+    moved = mark.get("task_file") is not None and mark["task_file"] == task_file(study)
+    task = mark["task"] if moved else task_name(study)
+    here = {**opened(recipe), "sampler": arm.sampler.__name__, "task": task}
     names = [name for name in {**there, **here} if name not in FREE_FIELDS and there.get(name) != here.get(name)]
     if names:
         name = names[0]
@@ -100,6 +103,11 @@ def is_finished(study: Study, arm: Arm, seed: int, updates: int | None) -> bool:
 def task_name(study: Study) -> str:
     """How the marks of the runs name the task: its stem, or the whole path of its file."""
     return str(Path(study.task).resolve()) if study.task.endswith(".py") else study.task
+
+
+def task_file(study: Study) -> str | None:
+    """SHA-256 of a task's own file, which is the same task wherever it lies; None of the library's tasks."""
+    return hashlib.sha256(Path(study.task).read_bytes()).hexdigest() if study.task.endswith(".py") else None
 
 
 def run_all(study: Study, *, updates: int | None, jobs: int, devices: list[str]) -> list[Outcome]:
@@ -254,6 +262,7 @@ def train(study: Study, arm: Arm, seed: int, updates: int | None, device: str) -
         "arm": arm.name,
         "title": arm.title,
         "task": task_name(study),
+        "task_file": task_file(study),
         "task_title": title(task),
         "initial_weights": weights_hash(model.state_dict()),
         "training_samples": list_hash(data.names, data.labels_N.numpy()),
@@ -269,7 +278,7 @@ def train(study: Study, arm: Arm, seed: int, updates: int | None, device: str) -
     return fit(model, data, arm.sampler, recipe, run, method=method)
 
 
-def _check_start(path: Path, mark: dict[str, str]) -> None:
+def _check_start(path: Path, mark: dict[str, Any]) -> None:
     """Refuse a run that does not start where another arm's run of the same seed does."""
     if not path.exists():
         return

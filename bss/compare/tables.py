@@ -190,6 +190,9 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
         kinds = {str(run.config.get(name)) for run in results.runs}
         if len(kinds) > 1:
             yield f"The runs differ in {name} ({len(kinds)} kinds, see the end of the page)."
+    texts = {run.mark.get("task_file") for run in results.runs} - {None}
+    if len(texts) > 1:
+        yield f"The task's file was changed between the runs ({len(texts)} versions): they may not be comparable."
 
 
 # ---- the tables ----------------------------------------------------------------------------------------------------

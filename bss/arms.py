@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from bss.errors import RecipeError, shown
+from bss.errors import RecipeError, guess, shown
 from bss.methods import OGMGE, DataRemixing, LossWeights, Method, MMPareto, ModalityDropout, SampleValuation
 from bss.recipe import ClassMatchedSchedule, Recipe, Schedule, SelfPacedSchedule
 from bss.samplers import (
@@ -248,7 +248,8 @@ def _named(name: str) -> Arm:
     for arm in ARMS:
         if arm.name == name:
             return arm
-    raise RecipeError(f"unknown arm {shown(name)}; the arms are:\n  {', '.join(arm.name for arm in ARMS)}")
+    names = [arm.name for arm in ARMS]
+    raise RecipeError(f"unknown arm {shown(name)}{guess(name, names)}; the arms are:\n  {', '.join(names)}")
 
 
 def _joined(name: str, parts: list[Arm]) -> Arm:

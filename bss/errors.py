@@ -4,6 +4,8 @@ The command line prints these in one or two lines, without a traceback; everythi
 traceback. They also are ``ValueError`` / ``FileNotFoundError``, so code that embeds the library can catch those.
 """
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -38,3 +40,9 @@ def shown(value: Any, length: int = 60) -> str:
     except ValueError:  # Python writes no whole number of more than 4,300 digits
         text = f"a {type(value).__name__} with a number of thousands of digits"
     return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def guess(name: str, known: Iterable[str]) -> str:
+    """``" (did you mean NAME?)"`` with the known name that is most like a mistyped one; empty if none is."""
+    alike = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
+    return f" (did you mean {alike[0]}?)" if alike else ""

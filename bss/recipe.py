@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bss import pacing
 from bss.choices import Criterion, Information, Masking, Normalize, Order, Precision, ScoringMode, Similarity, Space
-from bss.errors import RecipeError, shown
+from bss.errors import RecipeError, guess, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -287,7 +287,8 @@ def override(recipe: R, assignments: list[str]) -> R:
         if len(paths) > 1:
             raise RecipeError(f"the recipe field {shown(name)} is not unique: write {' or '.join(paths)}")
         if not paths:
-            raise RecipeError(f"unknown recipe field {shown(name)}; the fields are:\n  {', '.join(known)}")
+            hint = guess(name, [*known, *(path.rpartition(".")[2] for path in known)])
+            raise RecipeError(f"unknown recipe field {shown(name)}{hint}; the fields are:\n  {', '.join(known)}")
         owner, path = recipe, paths[0].split(".")
         target = nested
         for part in path[:-1]:

@@ -124,6 +124,11 @@ def test_an_unknown_arm_is_refused_with_all_that_are_known(name):
     assert all(arm.name in str(refused.value) for arm in ARMS)
 
 
+def test_a_mistyped_arm_is_answered_with_the_one_that_is_most_like_it():
+    with pytest.raises(RecipeError, match=r"'randompacing' \(did you mean random-pacing\?\); the arms are"):
+        find(["randompacing"])
+
+
 def test_an_arm_given_twice_is_refused():
     with pytest.raises(RecipeError, match="'cl' is given twice"):
         find(["cl", "uniform", "cl"])

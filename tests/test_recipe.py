@@ -500,3 +500,18 @@ class WithAFile:
 @pytest.mark.parametrize(("text", "value"), [("none", None), ("other.pt", "other.pt"), ("None", None)])
 def test_none_is_none_also_where_a_text_is_allowed(text, value):
     assert override(WithAFile(), [f"weights={text}"]).weights == value
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("schedule.temprature", "'schedule.temprature' (did you mean schedule.temperature?); the fields are"),
+        ("batchsize", "'batchsize' (did you mean batch_size?); the fields are"),
+        ("rescor", "'rescor' (did you mean rescore?); the fields are"),
+        ("learning_rate", "'learning_rate'; the fields are"),
+    ],
+)
+def test_a_mistyped_field_is_answered_with_the_one_that_is_most_like_it(name, hint):
+    with pytest.raises(RecipeError) as refused:
+        override(SPL, [f"{name}=1"])
+    assert hint in str(refused.value)

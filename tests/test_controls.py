@@ -407,3 +407,4 @@ def test_each_sampler_is_built_from_its_schedule(kind, schedule):
     assert sampler.criterion == schedule.criterion
     assert (sampler.labels is HALF) == schedule.class_balanced
     assert len(order_of(sampler)) == sampler.size_at(0)
+    assert getattr(sampler, "class_of", HALF) is HALF

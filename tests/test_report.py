@@ -368,8 +368,35 @@ def test_a_text_is_written_and_not_drawn():
     text = Tokens(torch.ones(3, 9, dtype=torch.int64), "oh great <b>")
     assert samples.picture(text) is None
     assert samples.words(text) == "oh great <b>"
+    assert samples.words(Tokens(text.tokens_3L, "a" * 280)) == "a" * 280
     assert samples.words(Tokens(text.tokens_3L, "a" * 281)) == "a" * 280 + "..."
     assert samples.words(torch.zeros(3, 9)) is None
+
+
+TASK_WITH_TEXTS = """
+import torch
+from bss.data import Splits
+from bss.transforms.text import Tokens
+from tests import tiny
+
+TITLE, CL = "Texts", tiny.CL
+
+def build_data(recipe, root):
+    texts = [{"text": Tokens(torch.ones(3, 2, dtype=torch.int64), f"<b>oh {i}"), "label": 0} for i in range(4)]
+    names = [f"clip{i}" for i in range(4)]
+    return Splits(texts, texts, texts, texts, torch.zeros(4, dtype=torch.int64), names, ("none",))
+
+def build_model(recipe, root):
+    raise NotImplementedError
+"""
+
+
+def test_the_page_writes_the_texts_of_samples_as_text(tmp_path):
+    (tmp_path / "texts.py").write_text(TASK_WITH_TEXTS)
+    write_run(tmp_path / "runs" / "one", mark={"task": str(tmp_path / "texts.py")})
+    text = page(results(tmp_path / "runs"))
+    assert text.count("<q>&lt;b&gt;oh ") == 4 and "<b>oh" not in text
+    assert "Not shown, being" not in text
 
 
 def test_runs_of_a_task_file_that_lies_elsewhere_by_now_stand_together(tmp_path):

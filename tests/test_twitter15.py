@@ -228,6 +228,8 @@ def test_the_term_is_in_the_text_by_default_and_a_mark_in_the_released_way(root)
     recipe = task.sample_recipe(task.CL)
     default = texts(task.build_data(recipe, root).train, root)
     assert default[1] == "[CLS] rt0 [UNK] chuck bass is everything [UNK] mcm [SEP]"
+    shown = task.build_data(recipe, root).train[1]["text"].text
+    assert "chuck bass is everything" in shown.lower() and "$T$" not in shown
     pairs = texts(task.build_data(replace(recipe, use_target=True), root).train, root)
     assert pairs[0] == "[CLS] rt0 [UNK] chuck bass is everything [UNK] mcm [SEP] chuck bass [SEP]"
     official = texts(task.build_data(task.sample_recipe(task.CL_OFFICIAL), root).train, root)

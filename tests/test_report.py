@@ -17,7 +17,7 @@ from bss.compare import figures, samples
 from bss.compare.page import page
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.statistics import band, bootstrap_interval, differences, holm, mean_and_std, t_interval, t_test
-from bss.compare.tables import Table, as_csv, difference_table, finding, p_text, points, results_of
+from bss.compare.tables import Table, as_csv, difference_table, finding, p_text, points, results_of, same_sizes
 from bss.errors import RecipeError, RunFolderError
 from bss.transforms.text import Tokens
 from tests.comparing import write_run
@@ -131,6 +131,16 @@ def test_a_difference_that_stands_is_named(tmp_path):
     made = results(study(tmp_path, {"uniform": [0.5, 0.6, 0.7, 0.8], "cl": [0.6, 0.701, 0.802, 0.9]}))
     beginning = "Different from uniform at the 5 % level, Holm-adjusted over "
     assert finding(made).startswith(beginning) and "cl (+10.1 points, p < 0.001)" in finding(made)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "same"), [((47, 40), True), ((40, 8), True), ((48, 40), False), ((40, 40, 8), False)], ids=str
+)
+def test_epochs_have_the_same_sizes_within_a_batch_and_but_for_the_last(tmp_path, sizes, same):
+    write_run(tmp_path / "a", sizes=(40, 40))
+    write_run(tmp_path / "b", arm="cl", sizes=sizes)
+    runs, _ = read_runs(find_folders([tmp_path]))
+    assert same_sizes(*runs) is same_sizes(*reversed(runs)) is same
 
 
 def test_random_pacing_is_a_second_control_for_the_arms_with_its_sizes(tmp_path):

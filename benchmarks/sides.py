@@ -400,7 +400,10 @@ def _imported(checkout: Path, folder: str, root: Path) -> ModuleType:
     try:
         spec = importlib.util.spec_from_file_location(f"released_{folder.replace('-', '')}", path)
         script = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(script)
+        try:
+            spec.loader.exec_module(script)
+        except ModuleNotFoundError as error:
+            raise UserError(f"{path} needs the package {error.name}: pip install {error.name}") from error
         if folder == "CREMA-D":  # its lists have a fixed place
             place = os.sep + "data/php_code/data_processing/CREMA/annotations"
             here = str(root / "annotations")

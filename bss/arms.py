@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from bss.criteria import check_heads
 from bss.errors import RecipeError, guess, shown
 from bss.methods import OGMGE, DataRemixing, LossWeights, Method, MMPareto, ModalityDropout, SampleValuation
 from bss.recipe import ClassMatchedSchedule, Recipe, Schedule, SelfPacedSchedule
@@ -265,6 +266,11 @@ def _joined(name: str, parts: list[Arm]) -> Arm:
     order, step = orders[0], steps[0]
 
     def adapt(recipe: Recipe) -> Recipe:
-        return replace(step.adapt(recipe), schedule=order.adapt(recipe).schedule)
+        stepped, schedule = step.adapt(recipe), order.adapt(recipe).schedule
+        if order.sampler.uses_scores and stepped.unimodal_weight == 0:
+            if schedule.criterion == "both" and schedule.similarity == "prediction":
+                schedule = replace(schedule, criterion="loss")  # the fused one: it is all that the heads leave to judge by
+            check_heads(replace(stepped, schedule=schedule))
+        return replace(stepped, schedule=schedule)
 
     return Arm(name, f"{order.title}; {step.title}", order.sampler, adapt, step.method, by_order=False)

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from tqdm import tqdm
@@ -29,7 +29,7 @@ from bss.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
 """Of the files; another number makes older ones unknown."""
 
 KEPT_DAYS = 30
@@ -161,9 +161,12 @@ class Decoded:
                     position = _aligned(file.tell())
                     file.write(bytes(position - file.tell()))
                     bar.update()
+                _flush(file)
             content = {"names": np.frombuffer(b"\0".join(names), np.uint8), "states": states}
             with open(index, "wb") as file:
-                np.savez(file, **content, offsets=np.array(offsets), shapes=np.array(shapes), format=FORMAT)
+                places = {"offsets": np.array(offsets), "shapes": np.array(shapes)}
+                np.savez(file, **content, **places, size=position, format=FORMAT)
+                _flush(file)
             digest = hashlib.sha256(content["names"].tobytes() + states.tobytes()).hexdigest()[:16]
             target = folder / f"{self.kind.name}-{digest}"
             os.replace(data, f"{target}.data")
@@ -311,17 +314,22 @@ def _places(
 ) -> dict[Path, tuple[int, tuple[int, ...]]] | None:
     """Offset and shape of every wanted file; None if one is missing in the index or was changed."""
     with np.load(index, allow_pickle=False) as content:
-        if content["format"] != FORMAT:
+        if content["format"] != FORMAT or content["size"] != data.stat().st_size:
             return None
         names = content["names"].tobytes().split(b"\0")
         states, offsets, shapes = (content[name].tolist() for name in ("states", "offsets", "shapes"))
-    end = data.stat().st_size
     place = {}
     for name, state, offset, shape in zip(names, states, offsets, shapes, strict=True):
         path, *now = wanted.get(name, (None,))
-        if now == state and offset < end:
+        if now == state:
             place[path] = offset, tuple(length for length in shape if length >= 0)
     return place if len(place) == len(wanted) else None
+
+
+def _flush(file: BinaryIO) -> None:
+    """Put a file on the disk before it gets its name: after a power cut the name could else be that of a hole."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _aligned(position: int) -> int:

@@ -67,6 +67,20 @@ def feature_scores(
     return likeness, magnitude
 
 
+def check_heads(recipe: Recipe) -> None:
+    """Refuse to score by the similarity of predictions that nothing trains.
+
+    Raises:
+        RecipeError: the modalities' own heads have no weight in the loss, and the recipe's difficulty needs them.
+    """
+    schedule = recipe.schedule
+    if recipe.unimodal_weight == 0 and schedule.criterion != "loss" and schedule.similarity == "prediction":
+        raise RecipeError(
+            "unimodal_weight=0 leaves the modalities' own heads as they were drawn, so that their similarity is noise: "
+            "set schedule.criterion=loss, or schedule.similarity=feature"
+        )
+
+
 def scores_of(recipe: Recipe, model: nn.Module) -> SampleScores | None:
     """What a scoring pass of this recipe computes; None = the method's scores, from logits alone.
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from bss import distributed, tensorboard
 from bss.compiling import as_written, compile_network
-from bss.criteria import scores_of
+from bss.criteria import check_heads, scores_of
 from bss.data import Splits, Variants
 from bss.errors import DataError, RecipeError, RunFolderError, TrainingError
 from bss.imbalance import (
@@ -32,7 +32,7 @@ from bss.imbalance import (
     linear_probes,
     mean_features,
 )
-from bss.interrupts import Interrupts
+from bss.interrupts import Interrupted, Interrupts
 from bss.loaders import Checked, measuring_loader, scoring_loaders, training_loader
 from bss.loops import (
     Predicted,
@@ -77,6 +77,7 @@ def fit(
 
     An unfinished run of the same recipe and data in the folder is continued where its last checkpoint was made. On the
     same kind of device it ends with the weights, metrics and scores of a run that was never stopped, bit for bit.
+    ``overwrite`` replaces what others left there; the run that it began goes on like any other.
 
     Args:
         model: maps a batch to :class:`bss.models.Logits`.
@@ -93,25 +94,29 @@ def fit(
 
     Raises:
         DataError: too few samples or classes to train on, or a file that cannot be read.
-        RunFolderError: the folder holds a finished run, or an unfinished one of another recipe (the difference is
-            named).
+        RecipeError: scores or a method that the recipe cannot have.
+        RunFolderError: the folder holds a finished run, or one of another recipe (the difference is named).
         TrainingError: the loss is not finite any more.
         Interrupted: SIGINT or SIGTERM came; the step was finished and everything is saved.
     """
     _check_size(data, recipe)
     _check_method(method, recipe)
+    if sampler_class.uses_scores or (method is not None and method.uses_scores):
+        check_heads(recipe)
     if recipe.tensorboard:
         tensorboard.check_installed()
     table = _table(data, recipe)
     sampler = _sampler(sampler_class, data, table, recipe)
+    identity = _identity(data, sampler, method or Method(), recipe)
     folder: RunFolder | FollowerFolder = FollowerFolder(run.out)
     if distributed.is_main():
         folder = RunFolder(run.out, overwrite=recipe.overwrite, resume=run.resume)
     if distributed.from_main(folder.finished):
-        _say(f"{folder.path} holds a finished run: nothing to do")
-        return distributed.from_main(folder.summary() if distributed.is_main() else None)
+        summary = distributed.from_main(_finished(folder, identity, recipe) if distributed.is_main() else None)
+        _say(f"{folder.path} holds this run, finished: nothing to do")
+        return summary
 
-    training = _Training(model, data, sampler, table, recipe, run, folder, method or Method())
+    training = _Training(model, data, sampler, table, recipe, run, folder, method or Method(), identity)
     with contextlib.closing(training), Interrupts() as interrupts, _peers_may_have_ended(interrupts):
         training.begin(interrupts, _config(data, sampler_class, method, recipe, run))
         with _closing(folder, data):
@@ -151,8 +156,10 @@ class _Training:
         run: Run,
         folder: RunFolder | FollowerFolder,
         method: Method,
+        identity: dict[str, Any],
     ):
         self.data, self.recipe, self.run, self.folder, self.method = data, recipe, run, folder, method
+        self.identity = identity
         self.honest = data.val is not None
         self.watched_name = "val" if self.honest else "test"
         self.online = recipe.schedule.rescore == "online"
@@ -192,10 +199,9 @@ class _Training:
         """Start a new run, or bring back an unfinished one."""
         self.interrupts = interrupts
         recipe, folder = self.recipe, self.folder
-        saved = distributed.from_main(folder.checkpoint() if distributed.is_main() else None)
+        saved = distributed.from_main(self._saved() if distributed.is_main() else None)
         plan = _plan(self.sampler, recipe, self.epochs, self.method)
         _say(f"{describe(recipe)}\n{_sizes(self.data)}\n{plan}\nrun folder: {folder.path}")
-        self.identity = _identity(self.data, self.sampler, self.method, recipe)
         if saved is None:
             if distributed.is_main():
                 folder.clear()
@@ -205,7 +211,7 @@ class _Training:
             splits = {"validation": self.data.val, "test": self.data.test}
             _check_readable(splits, recipe, self.run, interrupts)
             return
-        _refuse_difference(folder.path, saved["identity"], self.identity)
+        _refuse_difference(folder.path, "an unfinished run", saved["identity"], self.identity)
         _build_cache(self.data, self.run, interrupts)
         rows = None
         if distributed.is_main():
@@ -220,6 +226,16 @@ class _Training:
             f"after step {saved['step']} of epoch {self.epoch + 1}" if saved["step"] else f"with epoch {self.epoch + 1}"
         )
         _say("continuing with the test" if self.done else f"continuing {where}")
+
+    def _saved(self) -> dict[str, Any] | None:
+        """The checkpoint to go on from; None where there is none, or one of a run that is to be replaced."""
+        if not self.recipe.overwrite:
+            return self.folder.checkpoint()
+        try:
+            saved = self.folder.checkpoint()
+        except RunFolderError:
+            return None
+        return saved if saved is not None and saved["identity"] == self.identity else None
 
     def _note(self, row: dict[str, Any]) -> None:
         """Keep what is needed of an epoch's row; all rows would grow with the number of epochs."""
@@ -285,11 +301,11 @@ class _Training:
             "method": self.method.state_dict(),
         }
         if middle:
-            samples = distributed.total(torch.tensor(float(self.totals.samples), device=self.run.device))
+            samples = distributed.total(torch.tensor(self.totals.samples, device=self.run.device))
             state |= {
                 "order_row": self.order_row,
                 "spent_on_epoch": asdict(self._spent_on_epoch()),
-                "samples": round(samples.item()),
+                "samples": int(samples),
                 "loss_sum": distributed.total(self.totals.loss),
                 "watch": self.watch.state_dict(),
                 "table": {**table, **{name: distributed.total(table[name]) for name in OPEN_ROWS}},
@@ -339,13 +355,14 @@ class _Training:
                 progress=f"epoch {epoch + 1}/{self.epochs}",
             )
         train_seconds = self._spent_on_epoch().train_seconds
-        self.table.synchronize()
         if not math.isfinite(trained.loss):
             raise TrainingError(
                 f"the training loss of epoch {epoch + 1} is {trained.loss}: lower the learning rate "
-                f"(--set lr={recipe.lr / 10:g}); the epochs before it are in {self.folder.path}"
+                f"(--set lr={recipe.lr / 10:g}), or look for samples that are not finite; the epochs before it are in "
+                f"{self.folder.path}"
             )
-        predicted = self._predict(self.watched_loader)
+        predicted = self._after_the_steps()
+        self.table.synchronize()
         measured = classification_metrics(predicted.heads, predicted.target)
         row = {
             "epoch": epoch,
@@ -361,6 +378,16 @@ class _Training:
         }
         self._finish_epoch(row)
         _say(_epoch_line(row, self.epochs, measured, self.watched_name))
+
+    def _after_the_steps(self) -> Predicted:
+        """Measure the epoch; a stop in between keeps its steps."""
+        try:
+            return self._predict(self.watched_loader)
+        except Interrupted:
+            # Of several processes some may be past their last batch, and saving takes all of them.
+            if distributed.world_size() == 1:
+                self._save()
+            raise
 
     def _order(self) -> None:
         """Scores, where a pass is due, and the epoch's order."""
@@ -383,10 +410,10 @@ class _Training:
                     progress=f"scoring before epoch {epoch + 1}",
                 )
             if self.table.is_empty:
-                raise TrainingError(
-                    f"no training sample has a finite score before epoch {epoch + 1}: the network diverged, "
-                    f"lower the learning rate (--set lr={self.recipe.lr / 10:g})"
-                )
+                cause = f"the network diverged, lower the learning rate (--set lr={self.recipe.lr / 10:g})"
+                if self.spent.updates == 0:  # nothing has been learned yet
+                    cause = "look for numbers in the samples or in the initial weights that are not finite"
+                raise TrainingError(f"no training sample has a finite score before epoch {epoch + 1}: {cause}")
         arranging = isinstance(self.method, Arranging) and self.method.arranges(epoch)
         if arranging:
             self.score_loader.batch_sampler.epoch = epoch
@@ -571,7 +598,9 @@ def _channels_last(model: nn.Module) -> None:
     """Lay the weights of 2-D convolutions out as NHWC, in place; what they are applied to follows them."""
     for parameter in model.parameters():
         if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+            # Not contiguous(): where both layouts are one (a single channel, a 1x1 kernel) it keeps the strides of the
+            # other, and the convolution then goes by those: a spectrogram's first layer, the largest of a ResNet.
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
 
 
 def _num_epochs(sampler: OrderSampler, recipe: Recipe) -> int:
@@ -619,15 +648,31 @@ def _identity(data: Splits, sampler: OrderSampler, method: Method, recipe: Recip
     return {**kinds, **parts, "training list (hash)": listed[:12], **fixed}
 
 
-def _refuse_difference(path: Path, saved: dict[str, Any], own: dict[str, Any]) -> None:
+def _refuse_difference(path: Path, what: str, saved: dict[str, Any], own: dict[str, Any]) -> None:
     names = [name for name in {**saved, **own} if saved.get(name) != own.get(name)]
     if names:
         shown = "; ".join(f"{name}: {saved.get(name)} there, {own.get(name)} here" for name in names[:4])
         more = f"; and {len(names) - 4} more" if len(names) > 4 else ""
         raise RunFolderError(
-            f"{path} holds an unfinished run that differs from this one ({shown}{more}).\n"
-            "Repeat its command to continue it, or pass another --out, or --set overwrite=true"
+            f"{path} holds {what} that differs from this one ({shown}{more}).\n"
+            "Repeat its own command, or pass another --out, or --set overwrite=true"
         )
+
+
+def _finished(folder: RunFolder, identity: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The summary of the finished run in the folder.
+
+    Raises:
+        RunFolderError: it is another run than the one that is asked for, or damaged.
+    """
+    try:
+        saved = read_checkpoint(folder.path / "last.pt")
+        there = {**saved["identity"], "epochs": saved["recipe"]["epochs"]}
+        _refuse_difference(folder.path, "a finished run", there, {**identity, "epochs": recipe.epochs})
+        return folder.summary()
+    except BaseException:
+        folder.close()
+        raise
 
 
 def _build_cache(data: Splits, run: Run, interrupts: Interrupts) -> None:

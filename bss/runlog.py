@@ -39,7 +39,8 @@ class RunFolder:
 
     Args:
         path: the folder; made when missing.
-        overwrite: whether a run that is already there is replaced.
+        overwrite: whether a run that is already there is replaced; an unfinished one that was itself begun with
+            ``overwrite`` goes on, since it is the one that replaced the other.
         resume: whether a finished run is fine: there is nothing left to do.
 
     Attributes:
@@ -61,7 +62,7 @@ class RunFolder:
             raise RunFolderError(f"{reason}; pass another --out") from error
         with self._writing():
             self._unlock = _locked(self, self.path)
-            if overwrite:
+            if overwrite and not self._overwritten():
                 self.clear()
             self.finished = (self.path / "done").exists()
             self.scored = 0
@@ -74,6 +75,14 @@ class RunFolder:
                 "pass another --out, or --set overwrite=true"
             )
 
+    def _overwritten(self) -> bool:
+        """Whether the run here is unfinished and has replaced another one already."""
+        try:
+            config = json.loads((self.path / "config.json").read_text())
+            return bool(config["recipe"]["overwrite"]) and not (self.path / "done").exists()
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
     def clear(self) -> None:
         """Remove what a run wrote, the half-written files of a crash included; nothing else is touched."""
         with self._writing():
@@ -81,8 +90,18 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
     def summary(self) -> dict[str, Any]:
-        """The summary of a finished run."""
-        return json.loads((self.path / "summary.json").read_text())
+        """The summary of a finished run.
+
+        Raises:
+            RunFolderError: it is damaged or missing.
+        """
+        try:
+            return json.loads((self.path / "summary.json").read_text())
+        except (OSError, ValueError) as error:
+            raise RunFolderError(
+                f"{self.path} is marked as done, but its summary.json is damaged or missing ({error}): pass another "
+                "--out, or --set overwrite=true"
+            ) from error
 
     # ---- continuing an unfinished run ------------------------------------------------------------------------------
 
@@ -129,7 +148,7 @@ class RunFolder:
             if len(rows) < epochs or (size and (not raw.exists() or raw.stat().st_size < size)):
                 raise RunFolderError(
                     f"{self.path} has less than its checkpoint says ({len(rows)} of {epochs} epochs): files of the run "
-                    "were removed. Pass another --out, or --set overwrite=true"
+                    "were removed. Pass another --out, or delete it"
                 )
             _replace_text(metrics, "".join(f"{line}\n" for line in lines))
             if raw.exists():
@@ -167,6 +186,8 @@ class RunFolder:
             row[name] = values.float().cpu().numpy()
         with self._writing(), open(self.path / "scores.raw", "ab") as file:
             file.write(row.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
         self.scored += 1
 
     def pack_scores(self, names: list[str], labels: torch.Tensor) -> None:

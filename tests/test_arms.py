@@ -140,9 +140,18 @@ def test_an_order_and_a_step_join(step):
     adapted = arm.adapt(TASK)
     (spl,) = find(["spl"])
     assert arm.sampler is SelfPacedSampler and arm.title == f"SPL; {step.title}"
-    assert adapted.schedule == spl.adapt(TASK).schedule
+    own = spl.adapt(TASK).schedule
+    assert adapted.schedule == (replace(own, criterion="loss") if step.name == "joint" else own)
     assert replace(adapted, schedule=TASK.schedule) == replace(step.adapt(TASK), schedule=TASK.schedule)
     assert arm.method is step.method
+
+
+def test_an_order_by_heads_that_nothing_trains_is_one_by_the_fused_loss_or_refused():
+    by_features, random = find(["feature-loss+joint", "random-pacing+joint"])
+    assert by_features.adapt(TASK).schedule.criterion == random.adapt(TASK).schedule.criterion == "both"
+    (by_heads,) = find(["cl-similarity+joint"])
+    with pytest.raises(RecipeError, match="unimodal_weight=0 leaves .* set schedule.criterion=loss"):
+        by_heads.adapt(TASK)
 
 
 def test_arms_join_in_either_order():

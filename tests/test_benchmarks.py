@@ -99,6 +99,12 @@ def checkout(tmp_path) -> Path:
     return tmp_path / "checkout"
 
 
+def test_a_package_that_the_released_code_needs_is_named(sides, checkout, tmp_path):
+    (checkout / "KS" / "dataset" / "KS.py").write_text("import no_such_package", encoding="utf-8")
+    with pytest.raises(sides.UserError, match=r"train-SPL\.py needs the package no_such_package: pip install"):
+        sides.Released(checkout, "ks", tmp_path / "data", 2, CPU, 0)
+
+
 # ---- the files -----------------------------------------------------------------------------------------------------
 
 

@@ -185,7 +185,7 @@ def test_a_moved_data_set_keeps_its_cache(root, tmp_path):
     assert cache.open() and contents(cache) == EXPECTED and not DECODED
 
 
-@pytest.mark.parametrize("damage", ["cut data", "no data", "cut index", "empty index", "other format"])
+@pytest.mark.parametrize("damage", ["cut data", "short data", "no data", "cut index", "empty index", "other format"])
 def test_a_damaged_cache_is_built_anew(root, damage, monkeypatch):
     if damage == "other format":
         monkeypatch.setattr(module, "FORMAT", 0)
@@ -194,6 +194,8 @@ def test_a_damaged_cache_is_built_anew(root, damage, monkeypatch):
     data, index = (root / ".bss-cache" / name for name in names(root))
     if damage == "cut data":
         os.truncate(data, 5)
+    elif damage == "short data":  # every array still begins inside of the file
+        os.truncate(data, data.stat().st_size - 1)
     elif damage == "no data":
         data.unlink()
     elif damage == "cut index":

@@ -1,19 +1,22 @@
 """``python -m bss compare``: runs, and how they go on, fail and are compared."""
 
 import json
+import multiprocessing
 import os
 import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from bss import arms
 from bss.__main__ import main
 from bss.arms import find
-from bss.compare import command
-from bss.compare.runner import attempt, devices_of, is_finished, train
+from bss.compare import command, runner
+from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, method_of, run_all, train
 from bss.compare.study import Study, load_task, seeds_of, weights_hash
 from bss.errors import DataNotFoundError, RecipeError, RunFolderError
 from tests import comparing, tiny
@@ -60,12 +63,12 @@ def test_seeds_that_are_none_are_refused(text):
 
 
 def test_equal_updates_are_those_of_uniform_order(study):
-    data = load_task(study.task).build_data(study.base(), study.data_root)
-    assert study.updates(data) == 2 * (48 // 8)  # 60 samples less a fifth, in batches of 8, for 2 epochs
-    assert replace(study, budget="epochs").updates(data) is None
-    assert replace(study, assignments=("updates=5",)).updates(data) == 5
+    assert study.updates(48) == 2 * (48 // 8)  # in batches of 8, for 2 epochs
+    assert study.updates(39) == 2 * 4
+    assert replace(study, budget="epochs").updates(48) is None
+    assert replace(study, assignments=("updates=5",)).updates(48) == 5
     with pytest.raises(RecipeError, match="contradicts --updates epochs"):
-        replace(study, budget="epochs", assignments=("updates=5",)).updates(data)
+        replace(study, budget="epochs", assignments=("updates=5",)).updates(48)
 
 
 def test_arms_differ_in_nothing_but_the_order(study):
@@ -161,41 +164,100 @@ def test_a_device_must_exist(monkeypatch):
 def test_arms_start_from_the_same_weights_and_train_for_the_same_updates(study):
     marks = []
     for arm in find(study.arms):
-        assert attempt(study, arm, 0, 12, "cpu").failure is None
+        assert attempt(study, arm, 0, "cpu").failure is None
         folder = study.folder(arm.name, 0)
         marks.append(json.loads((folder / "arm.json").read_text()))
         rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         assert sum(row["steps"] for row in rows) == 12
     assert marks[0]["initial_weights"] == marks[1]["initial_weights"]
     assert [mark["arm"] for mark in marks] == ["uniform", "cl"]
-    assert all(is_finished(study, arm, 0, 12) for arm in find(study.arms))
+    assert all(is_finished(study, arm, 0) for arm in find(study.arms))
+    other = replace(study, assignments=(*study.assignments, "updates=13"))
     with pytest.raises(RunFolderError, match=r"a finished run of another kind \(updates: 12 there, 13 here"):
-        is_finished(study, find(["cl"])[0], 0, 13)
+        is_finished(other, find(["cl"])[0], 0)
 
 
-def test_a_task_file_may_be_moved_between_runs_but_another_one_is_refused(study, tmp_path):
+def test_a_task_file_may_be_moved_and_commented_between_runs_but_another_one_is_refused(study, tmp_path):
     uniform = find(["uniform"])[0]
-    train(study, uniform, 0, 12, "cpu")
-    (tmp_path / "moved.py").write_text(TASK.read_text())
-    assert is_finished(replace(study, task=str(tmp_path / "moved.py")), uniform, 0, 12)
-    (tmp_path / "other.py").write_text(TASK.read_text() + "\n")
+    train(study, uniform, 0, "cpu")
+    (tmp_path / "moved.py").write_text(f"# A comment.\n{TASK.read_text()}\n")
+    assert is_finished(replace(study, task=str(tmp_path / "moved.py")), uniform, 0)
+    (tmp_path / "other.py").write_text(TASK.read_text() + "OTHER = 1\n")
     with pytest.raises(RunFolderError, match=r"of another kind \(task: .*comparing\.py there, .*other\.py here"):
-        is_finished(replace(study, task=str(tmp_path / "other.py")), uniform, 0, 12)
+        is_finished(replace(study, task=str(tmp_path / "other.py")), uniform, 0)
+
+
+def test_what_was_trained_before_the_tasks_code_was_changed_is_not_taken_for_trained(study, tmp_path):
+    uniform = find(["uniform"])[0]
+    task = tmp_path / "task.py"
+    task.write_text(TASK.read_text())
+    study = replace(study, task=str(task))
+    train(study, uniform, 0, "cpu")
+    assert is_finished(study, uniform, 0)
+    task.write_text(TASK.read_text().replace("epochs=2", "epochs=3"))  # the module in memory is the old one: only the text
+    with pytest.raises(RunFolderError, match=r"uniform/seed0 was trained before .*task\.py was changed: pass another"):
+        is_finished(study, uniform, 0)
+
+
+def test_a_finished_run_with_another_number_of_its_method_is_refused(study, monkeypatch):
+    (arm,) = find(["smv"])
+    study = replace(study, arms=("smv",), assignments=("imbalance_every=0", "epochs=4"))
+    train(study, arm, 0, "cpu")
+    assert is_finished(study, arm, 0)
+    monkeypatch.setattr(arms, "_shortened", lambda released, recipe: 3)
+    with pytest.raises(RunFolderError, match=r"of another kind \(method.warmup_epochs: 1 there, 3 here"):
+        is_finished(study, arm, 0)
+
+
+def test_the_warm_up_of_a_method_is_a_share_of_the_updates_where_they_are_given():
+    (arm,) = find(["data-remixing"])
+    recipe = replace(tiny.CL, epochs=100, updates=48)  # 48 samples in batches of 8: eight epochs
+    assert method_of(arm, recipe, 48).warmup_epochs == 2
+    assert method_of(arm, replace(recipe, updates=None), 48).warmup_epochs == 10
+
+
+def test_an_unfinished_run_goes_on_only_with_the_weights_samples_and_code_that_it_began_with(study, tmp_path):
+    (uniform,) = find(["uniform"])
+    folder = study.folder("uniform", 0)
+    train(study, uniform, 0, "cpu")
+    (folder / "done").unlink()
+    began = json.loads((folder / "arm.json").read_text())
+    for name, noun in (("initial_weights", "weights"), ("training_samples", "samples"), ("task_file", "code")):
+        (folder / "arm.json").write_text(json.dumps({**began, name: "others"}))
+        with pytest.raises(RunFolderError, match=f"uniform/seed0 holds an unfinished run that began with other {noun}"):
+            train(study, uniform, 0, "cpu")
+        assert json.loads((folder / "arm.json").read_text())[name] == "others"
+    (folder / "arm.json").write_text("{")
+    with pytest.raises(RunFolderError, match=r"arm\.json is damaged"):
+        train(study, uniform, 0, "cpu")
+    (folder / "arm.json").write_text(json.dumps(began))
+    train(study, uniform, 0, "cpu")
+    assert (folder / "done").exists()
+
+
+def test_finished_runs_on_other_samples_than_those_under_the_data_root_are_named(study):
+    (uniform,) = find(["uniform"])
+    train(study, uniform, 0, "cpu")
+    data = load_task(study.task).build_data(study.recipe(uniform, 0, None), study.data_root)
+    check_data(study, data)
+    with pytest.raises(RunFolderError, match="uniform/seed0 was trained on other samples than those under .*/data"):
+        check_data(study, replace(data, names=["other", *data.names[1:]]))
 
 
 def test_an_arm_that_starts_elsewhere_is_refused(study):
     uniform, cl = find(study.arms)
-    train(study, uniform, 0, 12, "cpu")
+    train(study, uniform, 0, "cpu")
     mark = study.folder("uniform", 0) / "arm.json"
     mark.write_text(json.dumps({**json.loads(mark.read_text()), "initial_weights": "others"}))
-    outcome = attempt(study, cl, 0, 12, "cpu")
+    outcome = attempt(study, cl, 0, "cpu")
     assert "the initial weights of cl and uniform differ with one seed" in outcome.failure
+    assert "Does build_model draw its weights from the recipe's seed" in outcome.failure
 
 
 def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_twice(study, tmp_path, capsys):
     uniform, cl = find(study.arms)
     for arm, seed in ((uniform, 0), (cl, 0), (uniform, 1)):
-        train(study, arm, seed, 12, "cpu")
+        train(study, arm, seed, "cpu")
     before = (study.folder("uniform", 0) / "done").stat().st_mtime_ns
     (tmp_path / "data" / "broken-seed").write_text("1")
     capsys.readouterr()
@@ -207,13 +269,41 @@ def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_t
     assert "this seed is broken on purpose" in (tmp_path / "out" / "report.html").read_text()
 
     (tmp_path / "data" / "broken-seed").unlink()
-    assert attempt(study, cl, 1, 12, "cpu").failure is None
+    assert attempt(study, cl, 1, "cpu").failure is None
     assert main(flags(tmp_path, seeds="2")) == 0
     assert (study.folder("uniform", 0) / "done").stat().st_mtime_ns == before
     text = (tmp_path / "out" / "report.html").read_text()
     assert "Tiny &lt;task&gt;: 2 ways to train, compared" in text and "seeds 0, 1, 12 updates each" in text
     assert "Not shown, being neither picture, sound nor text: audio, visual" in text
     assert "| cl | 2 |" in (tmp_path / "out" / "table.md").read_text()
+
+
+class DyingWorker:
+    """Does its job at once and is dead then."""
+
+    def __init__(self, study, device, threads):
+        self.made.append((device, threads))
+        self.pipe, self.theirs = multiprocessing.Pipe()
+        self.process = SimpleNamespace(is_alive=lambda: False, join=lambda: None)
+        self.job = None
+
+    def give(self, job):
+        self.job = job
+        self.theirs.send(job)
+
+    def outcome(self, *, stopping):
+        self.job = None
+        return Outcome(*self.pipe.recv(), accuracy=0.5)
+
+
+def test_the_threads_and_devices_are_dealt_out_and_a_worker_that_died_is_replaced(study, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "_Worker", DyingWorker)
+    monkeypatch.setattr(DyingWorker, "made", [], raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    outcomes = run_all(replace(study, seeds=(0, 1)), jobs=2, devices=["cuda:0", "cuda:1"])
+    assert {(outcome.arm, outcome.seed) for outcome in outcomes} == {(a, s) for a in ("uniform", "cl") for s in (0, 1)}
+    assert DyingWorker.made[:2] == [("cuda:0", 3), ("cuda:1", 3)] and len(DyingWorker.made) == 4
+    assert "[4/4]" in capsys.readouterr().out
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, capsys):

@@ -21,6 +21,7 @@ from bss.fusion import ConcatFusion
 from bss.loaders import scoring_loaders, training_loader
 from bss.methods import Method
 from bss.models import LateFusion, initialize
+from bss.optimizers import learning_rate
 from bss.samplers import CurriculumSampler, RandomPacingSampler, SelfPacedSampler, UniformSampler
 from tests import tiny
 
@@ -381,6 +382,12 @@ def test_by_updates_the_learning_rate_falls_after_the_steps_of_whole_epochs(tmp_
     assert [row["lr"] for row in rows] == pytest.approx([0.5, 0.5, 0.5, 0.05, 0.05, 0.005])
 
 
+def test_by_updates_an_epoch_has_the_steps_of_whole_batches():
+    recipe = replace(tiny.CL, updates=60, lr=0.5, lr_step=2, lr_gamma=0.1)
+    rates = [learning_rate(recipe, 100, 0, updates) for updates in (23, 24)]  # 100 samples are 12 batches of 8
+    assert rates == pytest.approx([0.5, 0.05])
+
+
 def test_by_epochs_the_learning_rate_falls_with_the_epochs(tmp_path):
     recipe = replace(tiny.CL, epochs=5, lr=0.5, lr_step=2, lr_gamma=0.1)
     fit(tiny.model(), tiny.splits(train=100), CurriculumSampler, recipe, run_in(tmp_path))
@@ -503,6 +510,16 @@ def test_channels_last_changes_the_format_of_the_images_weights_and_nothing_else
         assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
     for plain, other in zip(*rows, strict=True):
         assert plain["train_loss"] == pytest.approx(other["train_loss"], abs=1e-4)
+
+
+@pytest.mark.parametrize(("channels", "kernel"), [(1, 7), (64, 1), (3, 3)])
+def test_channels_last_says_so_in_the_strides_where_both_layouts_are_one(channels, kernel):
+    convolution = nn.Conv2d(channels, 8, kernel, bias=False)
+    engine._channels_last(convolution)
+    size = channels * kernel * kernel
+    assert convolution.weight.stride() == (size, 1, channels * kernel, channels)
+    image = torch.zeros(2, channels, 9, 9)
+    assert convolution(image).is_contiguous(memory_format=torch.channels_last)  # which the layers after it go by
 
 
 def test_only_training_steps_are_compiled_and_the_network_is_left_as_it_was(tmp_path, monkeypatch):
@@ -702,12 +719,18 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_came_before(tmp_p
     assert (tmp_path / "last.pt").exists() and not (tmp_path / "done").exists()
 
 
-def test_a_network_that_diverged_before_the_first_scoring_is_said_so(tmp_path):
+def test_before_the_first_step_it_is_not_the_learning_rate_that_is_blamed(tmp_path):
     network = tiny.model()
     network.heads["audio"].weight.data.fill_(math.nan)
     with pytest.warns(UserWarning, match="60 samples had no finite score"):
-        with pytest.raises(TrainingError, match="no training sample has a finite score before epoch 1"):
+        with pytest.raises(TrainingError, match="finite score before epoch 1: look for numbers in the samples or in the"):
             fit(network, tiny.splits(), CurriculumSampler, tiny.CL, run_in(tmp_path))
+
+
+def test_a_network_that_diverged_before_a_later_scoring_is_told_a_lower_learning_rate(tmp_path):
+    warm = replace(tiny.CL, lr=1e30, schedule=replace(tiny.CL.schedule, warmup_epochs=1))
+    with pytest.raises(TrainingError, match=r"lower the learning rate"):
+        fit(tiny.model(), tiny.splits(), CurriculumSampler, warm, run_in(tmp_path))
 
 
 def test_an_interrupted_run_keeps_its_epochs_and_scores(tmp_path, monkeypatch):

@@ -360,6 +360,13 @@ def test_a_probe_finds_what_is_linear_in_the_features_and_nothing_else():
     assert accuracy["telling"] == 1.0 and accuracy["noise"] < 0.7 and unconverged == []
 
 
+def test_a_probe_sees_a_telling_feature_however_small_its_numbers_are():
+    label = torch.arange(80) % 2
+    noise = torch.randn(80, generator=torch.Generator().manual_seed(0))
+    features = torch.stack((1e-4 * (2.0 * label - 1), noise), dim=1)  # the penalty on weights would hide the first
+    assert linear_probe(features[:40], label[:40], features[40:], label[40:])[0] == 1.0
+
+
 def test_a_probe_is_measured_on_the_test_part():
     features, label = torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1])
     swapped = linear_probe(features, label, features, 1 - label)
@@ -526,6 +533,17 @@ def test_the_watch_leaves_hidden_features_out_of_their_mean():
     watch.reset()
     watch.see({name: torch.zeros(2, 1) for name in features}, {"audio": torch.tensor([False, False])})
     assert watch.mean_features() is None  # no audio was looked at
+
+
+@pytest.mark.parametrize("main", [True, False])
+def test_the_sums_of_an_epoch_that_goes_on_are_carried_by_one_process(monkeypatch, main):
+    before, after = TrainingWatch(tiny.model()), TrainingWatch(tiny.model())
+    before.see({"audio": torch.tensor([[4.0]]), "visual": torch.tensor([[2.0]])})
+    monkeypatch.setattr(imbalance.distributed, "is_main", lambda: main)
+    after.load_state_dict(before.state_dict(), torch.device("cpu"))
+    after.see({"audio": torch.tensor([[0.0]]), "visual": torch.tensor([[0.0]])})
+    expected = {"audio": [2.0], "visual": [1.0]} if main else {"audio": [0.0], "visual": [0.0]}
+    assert {name: mean.tolist() for name, mean in after.mean_features().items()} == expected
 
 
 def test_training_with_hidden_modalities_tells_the_watch_which_are_hidden(monkeypatch):

@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -153,7 +154,7 @@ def never_stopped(tmp_path_factory):
     [
         ("train", 3, (0, 1)),  # in the first step, which is finished and saved
         ("train", 60 + 20, (1, 3)),  # 56 samples an epoch: sample 80 is in step 3 of the second
-        ("val", 24 + 5, (0, 7)),  # the files are read once before training; then the measuring of epoch 1
+        ("val", 24 + 5, (0, 7)),  # the files are read once before training; in the measuring of epoch 1 its steps are kept
         ("score", 5, None),  # in the first scoring pass there is nothing to save yet
         ("score", 60 + 5, (1, 0)),
     ],
@@ -165,10 +166,7 @@ def test_a_signal_lets_the_step_end_saves_and_goes_on_to_the_same_end(
     with pytest.raises(Interrupted) as interrupted:
         run(tmp_path / "run", **{part: tiny.Signalling(getattr(data, part), at, signum)})
     assert interrupted.value.status == status
-    if part == "val":  # the epoch's steps are done; what was not saved is done again
-        assert where(tmp_path / "run") in (None, (0, 7))
-    else:
-        assert where(tmp_path / "run") == saved
+    assert where(tmp_path / "run") == saved
     run(tmp_path / "run")
     assert_identical(never_stopped, tmp_path / "run")
 
@@ -280,6 +278,65 @@ def test_a_finished_run_is_refused_or_left_as_it_is_when_asked(tmp_path, capsys)
     )
     assert again == summary and "nothing to do" in capsys.readouterr().out
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def weights_equal(one, other):
+    left, right = (read_checkpoint(folder / "last.pt")["model"] for folder in (one, other))
+    return all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_overwrite_replaces_a_run_once_and_the_same_command_goes_on(never_stopped, tmp_path):
+    over = replace(tiny.SPL, overwrite=True)
+    run(tmp_path, recipe=replace(tiny.SPL, seed=7))
+    stop_in_epoch_two(tmp_path, recipe=over)
+    assert where(tmp_path) == (1, 3)
+    data = tiny.splits(noise=0.3)
+    with pytest.raises(Interrupted):
+        run(tmp_path, recipe=over, train=tiny.Signalling(data.train, 10, signal.SIGTERM))
+    assert where(tmp_path) == (1, 5)  # sample 10 is in the second step after the third
+    run(tmp_path, recipe=over)
+    assert weights_equal(tmp_path, never_stopped)
+    run(tmp_path, recipe=replace(over, seed=7))  # a finished run is replaced, whoever began it
+    assert not weights_equal(tmp_path, never_stopped)
+
+
+@pytest.mark.parametrize("begun_with", [True, False])
+def test_overwrite_replaces_an_unfinished_run_that_differs_or_is_damaged(never_stopped, tmp_path, begun_with):
+    over = replace(tiny.SPL, overwrite=True)
+    stop_in_epoch_two(tmp_path / "other", recipe=replace(over, seed=7, overwrite=begun_with))
+    stop_in_epoch_two(tmp_path / "damaged", recipe=replace(over, overwrite=begun_with))
+    for name in ("last.pt", "previous.pt"):
+        (tmp_path / "damaged" / name).write_bytes(b"torn")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the damaged checkpoints are named
+        for folder in (tmp_path / "other", tmp_path / "damaged"):
+            run(folder, recipe=over)
+            assert weights_equal(folder, never_stopped)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sampler", "words"),
+    [
+        (replace(tiny.SPL, lr=0.01), SelfPacedSampler, "lr: 0.05 there, 0.01 here"),
+        (replace(tiny.SPL, epochs=5), SelfPacedSampler, "epochs: 3 there, 5 here"),
+        (tiny.CL, CurriculumSampler, "sampler: SelfPacedSampler there, CurriculumSampler here"),
+    ],
+    ids=["lr", "epochs", "sampler"],
+)
+def test_a_finished_run_of_another_recipe_is_not_taken_for_the_one_asked_for(tmp_path, recipe, sampler, words):
+    run(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(RunFolderError, match=f"a finished run that differs .*{words}"):
+        fit(tiny.model(norm=True), tiny.splits(), sampler, recipe, Run(tmp_path, tmp_path, CPU, resume=True))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["summary.json", "last.pt"])
+def test_a_finished_run_that_is_damaged_is_named(tmp_path, name):
+    run(tmp_path)
+    (tmp_path / name).write_text("{")
+    with pytest.raises(RunFolderError, match=rf"{name}.*damaged"):
+        fit(tiny.model(norm=True), tiny.splits(), SelfPacedSampler, tiny.SPL, Run(tmp_path, tmp_path, CPU, resume=True))
 
 
 def test_checkpoints_in_the_middle_of_an_epoch_change_nothing(never_stopped, tmp_path):

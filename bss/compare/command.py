@@ -9,7 +9,7 @@ from pathlib import Path
 from bss.arms import find
 from bss.compare import figures
 from bss.compare.page import page
-from bss.compare.runner import devices_of, run_all
+from bss.compare.runner import check_data, devices_of, run_all
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.study import Study, check_arms, load_task, seeds_of
 from bss.compare.tables import METRICS, all_tables, as_csv, finding, results_of
@@ -48,14 +48,15 @@ def compare(flags: argparse.Namespace) -> int:
     data = load_task(study.task).build_data(first, study.data_root)
     if flags.workers is None and not isinstance(data.train, TensorSamples):
         study = replace(study, workers=default_workers() // flags.jobs)
-    updates = study.updates(data)
+    updates = study.updates(len(data.train))
     if updates == 0:
         raise RecipeError(f"{len(data.train)} training samples do not fill one batch of {first.batch_size}")
     check_arms(study, updates)
+    check_data(study, data)
     _make(flags.out)
     budget = f"{first.epochs} epochs" if updates is None else f"{updates} updates"
     print(f"{len(study.arms)} arms x {len(study.seeds)} seeds, {budget} each, on {', '.join(devices)}")
-    outcomes = run_all(study, updates=updates, jobs=flags.jobs, devices=devices)
+    outcomes = run_all(study, jobs=flags.jobs, devices=devices)
 
     failures = [outcome for outcome in outcomes if outcome.failure]
     unfinished = [each for each in study.plan() if not (study.folder(*each) / "done").exists()]

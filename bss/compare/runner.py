@@ -4,16 +4,18 @@ A run that is finished is left as it is, one that was stopped goes on from its l
 not end the others. What a run prints goes to ``log.txt`` in its folder.
 """
 
+import ast
 import contextlib
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -24,10 +26,12 @@ from tqdm import tqdm
 from bss.arms import Arm, find
 from bss.compare.runs import ARM_FILE, list_hash, opened
 from bss.compare.study import Study, load_task, title, weights_hash
+from bss.data import Splits
 from bss.engine import Run, fit
 from bss.errors import BssError, RecipeError, RunFolderError
 from bss.interrupts import Interrupted, Interrupts
-from bss.recipe import FREE_FIELDS
+from bss.methods import Method
+from bss.recipe import FREE_FIELDS, Recipe
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,11 @@ def devices_of(name: str) -> list[str]:
     )
 
 
-def is_finished(study: Study, arm: Arm, seed: int, updates: int | None) -> bool:
+def is_finished(study: Study, arm: Arm, seed: int) -> bool:
     """Whether the run is done, and done as it would be now.
 
     Raises:
-        RunFolderError: there is a finished run of another recipe, sampler or method in its folder (named).
+        RunFolderError: there is a finished run of another task, recipe, sampler or method in its folder (named).
     """
     folder = study.folder(arm.name, seed)
     if not (folder / "done").exists():
@@ -83,12 +87,17 @@ def is_finished(study: Study, arm: Arm, seed: int, updates: int | None) -> bool:
         config = json.loads((folder / "config.json").read_text())
         mark = json.loads((folder / ARM_FILE).read_text())
         there = {**opened(config["recipe"]), "sampler": config["sampler"], "task": mark["task"]}
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        there |= _described(config["method"], config["method_settings"])
+        samples, code_there = int(config["samples"]["train"]), mark["task_file"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(f"{folder} is marked as done, but damaged ({error}): delete it, and repeat") from error
-    recipe = json.loads(json.dumps(asdict(study.recipe(arm, seed, updates))))
-    moved = mark.get("task_file") is not None and mark["task_file"] == task_file(study)
-    task = mark["task"] if moved else task_name(study)
-    here = {**opened(recipe), "sampler": arm.sampler.__name__, "task": task}
+    recipe, code = study.recipe(arm, seed, study.updates(samples)), task_file(study)
+    method = method_of(arm, recipe, samples)
+    here = {**opened(asdict(recipe)), "sampler": arm.sampler.__name__, "task": task_name(study)}
+    here |= _described(type(method).__name__, method.settings()) if method else _described(None, {})
+    if code is not None and code_there == code:
+        here["task"] = mark["task"]  # the file lies elsewhere now
+    here = json.loads(json.dumps(here))
     names = [name for name in {**there, **here} if name not in FREE_FIELDS and there.get(name) != here.get(name)]
     if names:
         name = names[0]
@@ -97,7 +106,44 @@ def is_finished(study: Study, arm: Arm, seed: int, updates: int | None) -> bool:
             f"{folder} holds a finished run of another kind ({name}: {there.get(name)} there, {here.get(name)} here"
             f"{more}): pass another --out, or delete it"
         )
+    if code_there != code:
+        raise RunFolderError(
+            f"{folder} was trained before {study.task} was changed: pass another --out, or delete it.\n"
+            "If the change does not matter, python -m bss report puts older and newer runs into one table, and says so"
+        )
     return True
+
+
+def _described(method: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {"method": method, **{f"method.{name}": value for name, value in settings.items()}}
+
+
+def method_of(arm: Arm, recipe: Recipe, num_train: int) -> Method | None:
+    """What changes the arm's training step.
+
+    A method's warm-up is a share of the run's epochs: with equal updates, of those that uniform order has.
+    """
+    if arm.method is None:
+        return None
+    if recipe.updates is not None:
+        recipe = replace(recipe, epochs=math.ceil(recipe.updates / max(1, num_train // recipe.batch_size)))
+    return arm.method(recipe)
+
+
+def check_data(study: Study, data: Splits) -> None:
+    """Refuse finished runs of the first seed that were trained on other samples than those under the data root.
+
+    Raises:
+        RunFolderError: names the first.
+    """
+    own = list_hash(data.names, data.labels_N.numpy())
+    for arm in study.arms:
+        folder = study.folder(arm, study.seeds[0])
+        if (folder / "done").exists() and _mark(folder).get("training_samples") != own:
+            raise RunFolderError(
+                f"{folder} was trained on other samples than those under {study.data_root}: pass another --out, or "
+                "delete it"
+            )
 
 
 def task_name(study: Study) -> str:
@@ -106,16 +152,21 @@ def task_name(study: Study) -> str:
 
 
 def task_file(study: Study) -> str | None:
-    """SHA-256 of a task's own file, which is the same task wherever it lies; None of the library's tasks."""
-    return hashlib.sha256(Path(study.task).read_bytes()).hexdigest() if study.task.endswith(".py") else None
+    """SHA-256 of the code in a task's own file, comments and layout aside; None of the library's tasks.
+
+    It is the same task wherever the file lies.
+    """
+    if not study.task.endswith(".py"):
+        return None
+    code = ast.unparse(ast.parse(Path(study.task).read_text(encoding="utf-8")))
+    return hashlib.sha256(code.encode()).hexdigest()
 
 
-def run_all(study: Study, *, updates: int | None, jobs: int, devices: list[str]) -> list[Outcome]:
+def run_all(study: Study, *, jobs: int, devices: list[str]) -> list[Outcome]:
     """Train whatever is not finished, with a progress bar over the runs.
 
     Args:
         study: the comparison.
-        updates: of every run, see :meth:`bss.compare.study.Study.updates`.
         jobs: processes.
         devices: process i trains on device i modulo their number.
 
@@ -128,10 +179,10 @@ def run_all(study: Study, *, updates: int | None, jobs: int, devices: list[str])
     """
     arms = {arm.name: arm for arm in find(study.arms)}
     plan = study.plan()
-    todo = [(arm, seed) for arm, seed in plan if not is_finished(study, arms[arm], seed, updates)]
+    todo = [(arm, seed) for arm, seed in plan if not is_finished(study, arms[arm], seed)]
     outcomes: list[Outcome] = []
     with tqdm(total=len(plan), initial=len(plan) - len(todo), unit="run", disable=None, smoothing=0) as bar:
-        for outcome in _pooled(study, todo, updates, min(jobs, len(todo)), devices):
+        for outcome in _pooled(study, todo, min(jobs, len(todo)), devices):
             outcomes.append(outcome)
             if not outcome.stopped:
                 bar.update()
@@ -145,10 +196,10 @@ def run_all(study: Study, *, updates: int | None, jobs: int, devices: list[str])
 class _Worker:
     """A process and what it is doing."""
 
-    def __init__(self, study: Study, updates: int | None, device: str, threads: int):
+    def __init__(self, study: Study, device: str, threads: int):
         context = multiprocessing.get_context("spawn")  # a forked process could neither use a GPU nor OpenMP safely
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, study, updates, device, threads))
+        self.process = context.Process(target=_work, args=(theirs, study, device, threads))
         # Ctrl-C reaches the whole process group, but it is for the parent to say what ends; fit itself may note it.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.process.start()
@@ -174,13 +225,11 @@ class _Worker:
             return Outcome(arm, seed, None if stopping else f"its process died ({cause})", stopped=stopping)
 
 
-def _pooled(
-    study: Study, todo: list[tuple[str, int]], updates: int | None, jobs: int, devices: list[str]
-) -> Iterator[Outcome]:
+def _pooled(study: Study, todo: list[tuple[str, int]], jobs: int, devices: list[str]) -> Iterator[Outcome]:
     threads = max(1, torch.get_num_threads() // max(jobs, 1))
 
     def start(slot: int) -> _Worker:
-        return _Worker(study, updates, devices[slot % len(devices)], threads)
+        return _Worker(study, devices[slot % len(devices)], threads)
 
     waiting = list(reversed(todo))
     workers: list[_Worker] = []
@@ -216,26 +265,26 @@ def _pooled(
 # ---- in a worker process -------------------------------------------------------------------------------------------
 
 
-def _work(pipe: Connection, study: Study, updates: int | None, device: str, threads: int) -> None:
+def _work(pipe: Connection, study: Study, device: str, threads: int) -> None:
     """Train what comes through the pipe until it is closed."""
     torch.set_num_threads(threads)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             name, seed = pipe.recv()
-            outcome = attempt(study, find([name])[0], seed, updates, device)
+            outcome = attempt(study, find([name])[0], seed, device)
             pipe.send(outcome)
             if outcome.stopped:
                 return
 
 
-def attempt(study: Study, arm: Arm, seed: int, updates: int | None, device: str) -> Outcome:
+def attempt(study: Study, arm: Arm, seed: int, device: str) -> Outcome:
     """One run, whatever becomes of it; what it prints, and the traceback of a failure, is in its ``log.txt``."""
     folder = study.folder(arm.name, seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "log.txt", "a") as log, redirect_stdout(log), redirect_stderr(log):
             try:
-                summary = train(study, arm, seed, updates, device)
+                summary = train(study, arm, seed, device)
             except Exception:
                 traceback.print_exc()
                 raise
@@ -249,14 +298,17 @@ def attempt(study: Study, arm: Arm, seed: int, updates: int | None, device: str)
     return Outcome(arm.name, seed, accuracy=summary["test"]["last"]["accuracy"]["all"])
 
 
-def train(study: Study, arm: Arm, seed: int, updates: int | None, device: str) -> dict[str, Any]:
+def train(study: Study, arm: Arm, seed: int, device: str) -> dict[str, Any]:
     """One run, in this process; returns what :func:`bss.engine.fit` does, and raises what it and the task do.
 
     Raises:
         RecipeError: its initial weights or its training samples are not those of the other arms with this seed.
+        RunFolderError: its unfinished run began with others, or with another task.
     """
-    task, recipe, folder = load_task(study.task), study.recipe(arm, seed, updates), study.folder(arm.name, seed)
+    task, folder = load_task(study.task), study.folder(arm.name, seed)
+    recipe = study.recipe(arm, seed, None)
     data = task.build_data(recipe, study.data_root)
+    recipe = study.recipe(arm, seed, study.updates(len(data.train)))
     model = task.build_model(recipe, study.data_root)
     mark = {
         "arm": arm.name,
@@ -268,24 +320,48 @@ def train(study: Study, arm: Arm, seed: int, updates: int | None, device: str) -
         "training_samples": list_hash(data.names, data.labels_N.numpy()),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "arm.json.tmp").write_text(json.dumps(mark, indent=2) + "\n")
-    os.replace(folder / "arm.json.tmp", folder / ARM_FILE)
+    _check_unfinished(folder, mark)
+    temporary = folder / f"arm.json.{os.getpid()}.tmp"  # another comparison may begin the same run
+    temporary.write_text(json.dumps(mark, indent=2) + "\n")
+    os.replace(temporary, folder / ARM_FILE)
     # Of two runs that begin at once, the one that wrote its mark last sees the other's.
     for other in study.arms:
-        _check_start(study.folder(other, seed) / ARM_FILE, mark)
-    method = arm.method(recipe) if arm.method is not None else None
+        _check_start(study.folder(other, seed), mark)
     run = Run(folder, study.data_root, torch.device(device), workers=study.workers, resume=True)
-    return fit(model, data, arm.sampler, recipe, run, method=method)
+    return fit(model, data, arm.sampler, recipe, run, method=method_of(arm, recipe, len(data.train)))
 
 
-def _check_start(path: Path, mark: dict[str, Any]) -> None:
-    """Refuse a run that does not start where another arm's run of the same seed does."""
-    if not path.exists():
+def _check_unfinished(folder: Path, mark: Mapping[str, Any]) -> None:
+    """Refuse to go on with what began otherwise; the checkpoint would carry on what the new mark denies."""
+    if not (folder / "last.pt").exists() or not (folder / ARM_FILE).exists():
         return
-    other = json.loads(path.read_text())
-    for name in ("initial_weights", "training_samples"):
-        if other[name] != mark[name]:
-            raise RecipeError(
-                f"the {name.replace('_', ' ')} of {mark['arm']} and {other['arm']} differ with one seed, so these arms "
-                f"cannot be compared (if the task was changed since, delete {path.parent} or pass another --out)"
+    began = _mark(folder)
+    for name, noun in (("initial_weights", "weights"), ("training_samples", "samples"), ("task_file", "code")):
+        if began.get(name) != mark[name]:
+            raise RunFolderError(
+                f"{folder} holds an unfinished run that began with other {noun}: the task was changed since. "
+                "Delete it, or pass another --out"
             )
+
+
+def _check_start(folder: Path, mark: Mapping[str, Any]) -> None:
+    """Refuse a run that does not start where another arm's run of the same seed does."""
+    if not (folder / ARM_FILE).exists():
+        return
+    other = _mark(folder)
+    for name in ("initial_weights", "training_samples"):
+        if other.get(name) != mark[name]:
+            raise RecipeError(
+                f"the {name.replace('_', ' ')} of {mark['arm']} and {other.get('arm')} differ with one seed, so these "
+                f"arms cannot be compared. Does build_model draw its weights from the recipe's seed, as "
+                f'`with seeded("build", recipe.seed):` does? If the task was changed since, delete {folder} or pass '
+                "another --out"
+            )
+
+
+def _mark(folder: Path) -> dict[str, Any]:
+    """What ``arm.json`` says."""
+    try:
+        return dict(json.loads((folder / ARM_FILE).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunFolderError(f"{folder / ARM_FILE} is damaged ({error}): delete {folder}, and repeat") from error

@@ -268,11 +268,18 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
         by_the_runner = STEP_FIELDS if first.mark and run.mark else set()
         _check_recipes(first, run, but=ARM_FIELDS | by_the_runner, schedule=False)
         _check_recipes(of_arm.setdefault(run.arm, run), run, but=set(), schedule=True)
+        settings = [each.config.get("method_settings") for each in (of_arm[run.arm], run)]
+        settings = [{name: value for name, value in (each or {}).items() if name != "seed"} for each in settings]
+        if settings[0] != settings[1]:
+            raise _refusal("methods", "its numbers", of_arm[run.arm], run, *settings)
         mate = of_seed.setdefault(run.seed, run)
         if mate.training_list != run.training_list:
             raise _refusal(
                 "splits", "the training list (hash)", mate, run, mate.training_list[:12], run.training_list[:12]
             )
+        sizes = [each.config["samples"].get("val") for each in (mate, run)]
+        if sizes[0] != sizes[1]:
+            raise _refusal("splits", "the number of validation samples", mate, run, *sizes)
         weights = [each.mark.get("initial_weights") for each in (mate, run)]
         if None not in weights and weights[0] != weights[1]:
             raise _refusal("initial weights", "their hash", mate, run, *(hashed[:12] for hashed in weights))

@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Any, Literal
 
 from bss.arms import Arm, find
-from bss.data import Splits
 from bss.errors import DataNotFoundError, RecipeError, shown
 from bss.recipe import Recipe, override
 
@@ -67,8 +66,11 @@ class Study:
         """
         return replace(arm.adapt(replace(self.base(), seed=seed)), updates=updates)
 
-    def updates(self, data: Splits) -> int | None:
-        """Optimiser steps of every run: those of uniform order in the recipe's epochs; None with equal epochs.
+    def updates(self, num_train: int) -> int | None:
+        """Optimiser steps of a run: those of uniform order in the recipe's epochs; None with equal epochs.
+
+        Args:
+            num_train: training samples, of which seeds may have different numbers: speakers' clips are not equally many.
 
         Raises:
             RecipeError: ``updates=`` is set beside equal epochs.
@@ -78,7 +80,7 @@ class Study:
             if base.updates is not None:
                 raise RecipeError("--set updates= contradicts --updates epochs: leave one of them out")
             return None
-        return base.updates or base.epochs * (len(data.train) // base.batch_size)
+        return base.updates or base.epochs * (num_train // base.batch_size)
 
     def folder(self, arm: str, seed: int) -> Path:
         """The run folder."""

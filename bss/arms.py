@@ -269,7 +269,7 @@ def _joined(name: str, parts: list[Arm]) -> Arm:
         stepped, schedule = step.adapt(recipe), order.adapt(recipe).schedule
         if order.sampler.uses_scores and stepped.unimodal_weight == 0:
             if schedule.criterion == "both" and schedule.similarity == "prediction":
-                schedule = replace(schedule, criterion="loss")  # the fused one: it is all that the heads leave to judge by
+                schedule = replace(schedule, criterion="loss")  # the fused one is all there is to judge by
             check_heads(replace(stepped, schedule=schedule))
         return replace(stepped, schedule=schedule)
 

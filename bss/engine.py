@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from bss import distributed, tensorboard
+from bss import bf16, distributed, tensorboard
 from bss.compiling import as_written, compile_network
 from bss.criteria import check_heads, scores_of
 from bss.data import Splits, Variants
@@ -167,7 +167,9 @@ class _Training:
         self.model = model.to(run.device)
         if recipe.channels_last:
             _channels_last(model)
-        self.restore = compile_network(model) if recipe.compile else None
+        self.restore = [compile_network(model)] if recipe.compile else []
+        if recipe.precision == "bf16" and run.device.type == "cpu" and bf16.affected():
+            self.restore.append(bf16.guard(model))
         self.trained_model = distributed.wrapped(self.model, run.device, sync_batchnorm=recipe.sync_batchnorm)
         self.table, self.sampler = table.to(run.device), sampler
         method.begin_run(self.table, self.model)
@@ -252,8 +254,8 @@ class _Training:
 
     def close(self) -> None:
         """End what runs beside the training, and leave the network as it is written."""
-        if self.restore is not None:
-            self.restore()
+        for restore in self.restore:
+            restore()
         if self.curves is not None:
             self.curves.close()
 

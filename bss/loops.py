@@ -219,8 +219,8 @@ def predict(
     broken = [name for name, values in logits.items() if not values.isfinite().all()]
     if broken:
         raise TrainingError(
-            f"the logits of the {broken[0]} head are not finite on the evaluation data: the training diverged, so lower "
-            "the learning rate (a tenth of it: --set lr=), or samples are not finite"
+            f"the logits of the {broken[0]} head are not finite on the evaluation data: the training diverged, so "
+            "lower the learning rate (a tenth of it: --set lr=), or samples are not finite"
         )
     share = Share({name: torch.cat(parts) for name, parts in kept.items()}, torch.cat(targets))
     return Predicted(logits, distributed.gathered(share.target), share)

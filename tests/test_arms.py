@@ -150,7 +150,7 @@ def test_an_order_by_heads_that_nothing_trains_is_one_by_the_fused_loss_or_refus
     by_features, random = find(["feature-loss+joint", "random-pacing+joint"])
     assert by_features.adapt(TASK).schedule.criterion == random.adapt(TASK).schedule.criterion == "both"
     (by_heads,) = find(["cl-similarity+joint"])
-    with pytest.raises(RecipeError, match="unimodal_weight=0 leaves .* set schedule.criterion=loss"):
+    with pytest.raises(RecipeError, match=r"unimodal_weight=0 leaves .* set schedule.criterion=loss"):
         by_heads.adapt(TASK)
 
 

@@ -194,7 +194,9 @@ def test_what_was_trained_before_the_tasks_code_was_changed_is_not_taken_for_tra
     study = replace(study, task=str(task))
     train(study, uniform, 0, "cpu")
     assert is_finished(study, uniform, 0)
-    task.write_text(TASK.read_text().replace("epochs=2", "epochs=3"))  # the module in memory is the old one: only the text
+    task.write_text(
+        TASK.read_text().replace("epochs=2", "epochs=3")
+    )  # the module in memory is the old one: only the text
     with pytest.raises(RunFolderError, match=r"uniform/seed0 was trained before .*task\.py was changed: pass another"):
         is_finished(study, uniform, 0)
 
@@ -240,7 +242,7 @@ def test_finished_runs_on_other_samples_than_those_under_the_data_root_are_named
     train(study, uniform, 0, "cpu")
     data = load_task(study.task).build_data(study.recipe(uniform, 0, None), study.data_root)
     check_data(study, data)
-    with pytest.raises(RunFolderError, match="uniform/seed0 was trained on other samples than those under .*/data"):
+    with pytest.raises(RunFolderError, match=r"uniform/seed0 was trained on other samples than those under .*/data"):
         check_data(study, replace(data, names=["other", *data.names[1:]]))
 
 

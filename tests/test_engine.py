@@ -723,7 +723,9 @@ def test_before_the_first_step_it_is_not_the_learning_rate_that_is_blamed(tmp_pa
     network = tiny.model()
     network.heads["audio"].weight.data.fill_(math.nan)
     with pytest.warns(UserWarning, match="60 samples had no finite score"):
-        with pytest.raises(TrainingError, match="finite score before epoch 1: look for numbers in the samples or in the"):
+        with pytest.raises(
+            TrainingError, match="finite score before epoch 1: look for numbers in the samples or in the"
+        ):
             fit(network, tiny.splits(), CurriculumSampler, tiny.CL, run_in(tmp_path))
 
 

@@ -29,6 +29,7 @@ def trajectory(arm, folder):
         weight_decay=1.0,
         lr=5e-6,  # small steps: rounding, which differs between processors, must not grow into another trajectory
         width=4,
+        sample_rate=16_000,  # the files' own: bands that resampling leaves empty hold the logarithms of rounding
         seconds=0.3,
         image_size=64,
         val_fraction=0.2,

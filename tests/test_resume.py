@@ -154,7 +154,11 @@ def never_stopped(tmp_path_factory):
     [
         ("train", 3, (0, 1)),  # in the first step, which is finished and saved
         ("train", 60 + 20, (1, 3)),  # 56 samples an epoch: sample 80 is in step 3 of the second
-        ("val", 24 + 5, (0, 7)),  # the files are read once before training; in the measuring of epoch 1 its steps are kept
+        (
+            "val",
+            24 + 5,
+            (0, 7),
+        ),  # the files are read once before training; in the measuring of epoch 1 its steps are kept
         ("score", 5, None),  # in the first scoring pass there is nothing to save yet
         ("score", 60 + 5, (1, 0)),
     ],

@@ -70,7 +70,7 @@ class Study:
         """Optimiser steps of a run: those of uniform order in the recipe's epochs; None with equal epochs.
 
         Args:
-            num_train: training samples, of which seeds may have different numbers: speakers' clips are not equally many.
+            num_train: training samples; a validation split by speakers leaves seeds with different numbers of them.
 
         Raises:
             RecipeError: ``updates=`` is set beside equal epochs.

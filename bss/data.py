@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from bss.cache import Cache
-from bss.errors import DataError
+from bss.errors import DataError, shown
 from bss.seeding import mixed_seed, seeded
 
 INDEX_KEY = "bss_index"
@@ -197,10 +197,22 @@ def stratified_split(
         classes: class names, for the error.
 
     Raises:
-        DataError: a class with a single sample, or a part or rest with fewer samples than there are classes.
+        DataError: a label that is no class id, a class with a single sample, or a part or rest with fewer samples than
+            there are classes.
     """
     from sklearn.model_selection import train_test_split
 
+    ids = np.asarray(labels)
+    if ids.size and ids.dtype.kind not in "iu":
+        raise DataError(
+            f"labels must be class ids, whole numbers in 0..{len(classes) - 1}, got {shown(labels[0])}: "
+            "pass classes.index(name) for a class's name, int(label) for a number"
+        )
+    for position in np.flatnonzero((ids < 0) | (ids >= len(classes)))[:1]:
+        raise DataError(
+            f"sample {position} has the label {ids[position]}; {len(classes)} classes have the labels "
+            f"0..{len(classes) - 1}"
+        )
     counts = np.bincount(labels, minlength=len(classes))
     alone = [classes[c] for c in np.flatnonzero(counts == 1)]
     if alone:

@@ -133,6 +133,28 @@ def _with_index(index: int, sample: Any) -> Any:
     return {**sample, INDEX_KEY: index} if isinstance(sample, dict) else (index, sample)
 
 
+def index_and_sample(batch: Any) -> tuple[Tensor | Sequence[int], Any]:
+    """Split a batch of :class:`IndexedDataset` into the (B,) index and what the data set itself returned.
+
+    Raises:
+        ValueError: the batch has no index.
+    """
+    if isinstance(batch, Mapping) and INDEX_KEY in batch:
+        return batch[INDEX_KEY], batch
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+        index = batch[0]
+        if isinstance(index, Tensor):
+            found = index.ndim == 1 and not index.is_floating_point()
+        else:  # of a collate_fn of the user's own
+            found = isinstance(index, (tuple, list)) and all(isinstance(position, int) for position in index)
+        if found:
+            return index, batch[1]
+    raise ValueError(
+        f"the batch, a {type(batch).__name__}, carries no sample index: wrap the training set as "
+        "bss.IndexedDataset(dataset)"
+    )
+
+
 class Variants(Dataset):
     """A data set in which ``index + N * variant`` is the sample of that index again, for any variant >= 0.
 

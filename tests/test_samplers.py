@@ -836,6 +836,7 @@ def test_the_usual_loop_warns_about_nothing(kind):
         ({"rank": -1}, "rank"),
         ({"num_replicas": 2, "rank": 2}, "rank"),
         ({"n": 0}, "num_samples"),
+        ({"pacing": 0.3}, r"pacing must be a function of the epoch, .*start=.* got 0\.3"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(kind, options, named):

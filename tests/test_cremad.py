@@ -594,7 +594,7 @@ def test_a_clip_in_both_lists_is_refused(tmp_path):
     train, test = (root / "annotations" / f"{split}.csv" for split in ("train", "test"))
     shared = train.read_text().splitlines()[0]
     test.write_text(test.read_text() + shared + "\n")
-    with pytest.raises(DataError, match=f"1 samples are in the training and in the test list.* is {shared[:8]}"):
+    with pytest.raises(DataError, match=f"1 sample is in the training and in the test list.* is {shared[:8]}"):
         task.build_data(task.CL, root)
 
 

@@ -94,7 +94,7 @@ class Kind:
 
 KINDS = {
     "cremad": Kind(cremad, "CREMA-D", 6698, cremad_files.CLASSES, 16000, (2.0, 3.0), 3, (360, 480)),
-    "ks": Kind(ks, "KS", 14739, ks_files.CLASSES, 44100, (10.0, 10.0), 10, (256, 340)),
+    "ks": Kind(ks, "KS", 14799, ks_files.CLASSES, 44100, (10.0, 10.0), 10, (256, 340)),
 }
 
 

@@ -64,10 +64,10 @@ def _parser(description: str, recipe: Recipe, *, default_root: Path) -> argparse
         "--out",
         type=Path,
         metavar="DIR",
-        help="the run folder (default: runs/<data set>-<sampler>-seed<seed>)",
+        help="the run folder (default: runs/<data set>-<sampler>-seed<seed>); sample-data beside it is for --sample",
     )
     add("--resume", action="store_true", help="fine if the run is finished; an unfinished one goes on in any case")
-    add("--sample", action="store_true", help="write a small generated data set and train on it, now")
+    add("--sample", action="store_true", help="train now on a small generated data set, in sample-data beside OUT")
     add("--official", action="store_true", help="the numbers and habits of the authors' released code")
     add("--seed", type=int, metavar="N", help=f"default {recipe.seed}")
     add("--epochs", type=int, metavar="N", help=f"default {recipe.epochs}")

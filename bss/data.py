@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from bss.cache import Cache
-from bss.errors import DataError
+from bss.errors import DataError, shown
 from bss.seeding import mixed_seed, seeded
 
 INDEX_KEY = "bss_index"
@@ -133,6 +133,28 @@ def _with_index(index: int, sample: Any) -> Any:
     return {**sample, INDEX_KEY: index} if isinstance(sample, dict) else (index, sample)
 
 
+def index_and_sample(batch: Any) -> tuple[Tensor | Sequence[int], Any]:
+    """Split a batch of :class:`IndexedDataset` into the (B,) index and what the data set itself returned.
+
+    Raises:
+        ValueError: the batch has no index.
+    """
+    if isinstance(batch, Mapping) and INDEX_KEY in batch:
+        return batch[INDEX_KEY], batch
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+        index = batch[0]
+        if isinstance(index, Tensor):
+            found = index.ndim == 1 and not index.is_floating_point()
+        else:  # of a collate_fn of the user's own
+            found = isinstance(index, (tuple, list)) and all(isinstance(position, int) for position in index)
+        if found:
+            return index, batch[1]
+    raise ValueError(
+        f"the batch, a {type(batch).__name__}, carries no sample index: wrap the training set as "
+        "bss.IndexedDataset(dataset)"
+    )
+
+
 class Variants(Dataset):
     """A data set in which ``index + N * variant`` is the sample of that index again, for any variant >= 0.
 
@@ -197,10 +219,22 @@ def stratified_split(
         classes: class names, for the error.
 
     Raises:
-        DataError: a class with a single sample, or a part or rest with fewer samples than there are classes.
+        DataError: a label that is no class id, a class with a single sample, or a part or rest with fewer samples than
+            there are classes.
     """
     from sklearn.model_selection import train_test_split
 
+    ids = np.asarray(labels)
+    if ids.size and ids.dtype.kind not in "iu":
+        raise DataError(
+            f"labels must be class ids, whole numbers in 0..{len(classes) - 1}, got {shown(labels[0])}: "
+            "pass classes.index(name) for a class's name, int(label) for a number"
+        )
+    for position in np.flatnonzero((ids < 0) | (ids >= len(classes)))[:1]:
+        raise DataError(
+            f"sample {position} has the label {ids[position]}; {len(classes)} classes have the labels "
+            f"0..{len(classes) - 1}"
+        )
     counts = np.bincount(labels, minlength=len(classes))
     alone = [classes[c] for c in np.flatnonzero(counts == 1)]
     if alone:

@@ -6,6 +6,7 @@ They take a network, a loader and numbers; what a run is made of (recipe, splits
 import contextlib
 import itertools
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from bss import distributed
 from bss.choices import Precision, Prediction, ScoringMode
-from bss.data import INDEX_KEY
+from bss.data import INDEX_KEY, index_and_sample
 from bss.errors import TrainingError
 from bss.imbalance import TrainingWatch, features_seen
 from bss.methods import Arranging, Method
@@ -292,7 +293,8 @@ def score_dataset(
         progress: label of a progress bar; None = no bar.
 
     Raises:
-        ValueError: an unknown mode.
+        ValueError: an unknown mode, or a loader whose data set is no :class:`bss.IndexedDataset`.
+        TrainingError: a last batch of one sample that BatchNorm refuses, in ``"train"`` mode; it is a ValueError too.
     """
     check_choice("mode", mode, ScoringMode)
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
@@ -305,7 +307,7 @@ def score_dataset(
             return run(model, batch)
 
     def score(batch: Any) -> None:
-        index, batch = _index_and_batch(batch)
+        index, batch = index_and_sample(batch)
         if scores is not None:
             with autocast(device, precision):
                 similarity, loss = scores(model, _to_device(batch, device))
@@ -319,7 +321,8 @@ def score_dataset(
         if mode == "train":
             model.train()
             for batch in batches:
-                score(batch)
+                with _single_row_explained(batch):
+                    score(batch)
         else:
             norms = _trained_norms(model)
             model.eval()
@@ -332,7 +335,7 @@ def score_dataset(
                         batches = itertools.chain(head, batches)
                 whole = 0
                 for batch in batches:
-                    size = len(_index_and_batch(batch)[0])
+                    size = len(index_and_sample(batch)[0])
                     whole = max(whole, size)
                     for norm in norms if mode == "batch" else []:
                         # The running statistics become those of the newest whole batch; a smaller last one, which has
@@ -340,21 +343,42 @@ def score_dataset(
                         norm.momentum = 1.0
                         norm.train(size == whole)
                     score(batch)
-    table.synchronize()
+    missing = (~table.synchronize()).nonzero().squeeze(1).tolist()
+    if missing:
+        shown = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
+        warnings.warn(
+            f"the scoring pass left out {len(missing)} of {table.num_samples} samples (indices {shown}), which keep "
+            "their older score, if they have one: give it a loader of the whole training set, with drop_last=False",
+            stacklevel=3,  # over the frame of no_grad
+        )
+
+
+@contextlib.contextmanager
+def _single_row_explained(batch: Any) -> Iterator[None]:
+    """Of a batch of one sample most BatchNorm layers can take no statistics: torch says so without the way out."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error) or len(index_and_sample(batch)[0]) > 1:
+            raise
+        raise TrainingError(
+            "the last batch of the scoring pass has a single sample, of which BatchNorm takes no statistics in mode "
+            "'train': change the batch size by one, or the mode to 'calibrated' or 'batch' (--set schedule.mode=)"
+        ) from error
 
 
 def _calibrate(
     model: nn.Module, norms: list[_BatchNorm], batches: list[Any], forward: Forward, device: torch.device
 ) -> None:
     """Replace BatchNorm's running statistics by the plain average over some batches, and return to eval mode."""
-    sizes = [len(_index_and_batch(batch)[0]) for batch in batches]
+    sizes = [len(index_and_sample(batch)[0]) for batch in batches]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average instead of an exponential one
         norm.train()
     for batch, size in zip(batches, sizes, strict=True):
         if size == max(sizes):  # a last batch of a few samples, or of one, has no statistics worth averaging
-            forward(model, _to_device(_index_and_batch(batch)[1], device))
+            forward(model, _to_device(index_and_sample(batch)[1], device))
     for norm in norms:
         norm.eval()
 
@@ -363,10 +387,6 @@ def _trained_norms(model: nn.Module) -> list[_BatchNorm]:
     """BatchNorm layers whose statistics follow the data: not those that a network in training keeps in eval mode."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     return [norm for norm in norms if norm.training or not model.training]
-
-
-def _index_and_batch(batch: Any) -> tuple[Tensor, Any]:
-    return (batch[INDEX_KEY], batch) if isinstance(batch, Mapping) else batch
 
 
 # ---- small things --------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ exponential, step: Wu, Dyer, Neyshabur 2021.
 """
 
 import math
+import numbers
 from collections.abc import Callable
 
 Pacing = Callable[[int], float]
@@ -70,8 +71,8 @@ def _progress(epoch: int, start: float, grow_epochs: int) -> float:
     """Checks the arguments once for all; x = t / T, or 1.0 where growth is over (before any formula can overflow)."""
     if epoch < 0:
         raise ValueError(f"epoch must be >= 0, got {epoch}")
-    if not 0 < start <= 1:
-        raise ValueError(f"start must lie in (0, 1], got {start}")
+    if not isinstance(start, numbers.Real) or not 0 < start <= 1:
+        raise ValueError(f"start must be a number in (0, 1], got {start!r}")
     if not 0 <= grow_epochs < math.inf:
         raise ValueError(f"grow_epochs must be >= 0, got {grow_epochs}")
     t = epoch + 1

@@ -267,6 +267,12 @@ class Recipe:
         _require(self.lr > 0, "lr", self.lr, "> 0")
         _require(self.imbalance_every >= 0, "imbalance_every", self.imbalance_every, ">= 0")
         _require(0 <= self.val_fraction < 1, "val_fraction", self.val_fraction, "in [0, 1)")
+        warmup = self.schedule.warmup_epochs
+        if self.updates is None and warmup >= self.epochs:
+            raise RecipeError(
+                f"schedule.warmup_epochs={warmup} leaves nothing of epochs={self.epochs}, so the schedule would never "
+                "begin: lower the one or raise the other"
+            )
 
 
 def override(recipe: R, assignments: list[str]) -> R:
@@ -287,7 +293,7 @@ def override(recipe: R, assignments: list[str]) -> R:
         if len(paths) > 1:
             raise RecipeError(f"the recipe field {shown(name)} is not unique: write {' or '.join(paths)}")
         if not paths:
-            hint = guess(name, [*known, *(path.rpartition(".")[2] for path in known)])
+            hint = _of_spl(name) or guess(name, [*known, *(path.rpartition(".")[2] for path in known)])
             raise RecipeError(f"unknown recipe field {shown(name)}{hint}; the fields are:\n  {', '.join(known)}")
         owner, path = recipe, paths[0].split(".")
         target = nested
@@ -295,6 +301,15 @@ def override(recipe: R, assignments: list[str]) -> R:
             owner, target = getattr(owner, part), target.setdefault(part, {})
         target[path[-1]] = _parsed(paths[0], text, typing.get_type_hints(type(owner))[path[-1]])
     return _replaced(recipe, nested)
+
+
+def _of_spl(name: str) -> str:
+    """A hint where a field that is not known is one of SPL's schedule; else empty."""
+    own = {member.name for member in dataclasses.fields(SelfPacedSchedule)}
+    common = {member.name for member in dataclasses.fields(Schedule)}
+    if name.removeprefix("schedule.") in own - common:
+        return " (only the schedule of SPL has it: train-SPL.py)"
+    return ""
 
 
 def flatten(recipe: Any, prefix: str = "") -> dict[str, Any]:

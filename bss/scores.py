@@ -1,5 +1,6 @@
 """The score table: one row per training sample, filled from logits, read by the samplers."""
 
+import numbers
 import warnings
 from collections.abc import Sequence
 
@@ -46,7 +47,7 @@ class ScoreTable:
         age: (N,) int32, closed epochs since the sample was last scored (0 = in the newest one), -1 = never.
 
     Raises:
-        ValueError: ``num_samples`` below 1, or a momentum outside [0, 1).
+        ValueError: ``num_samples`` that is no whole number >= 1, or a momentum outside [0, 1).
     """
 
     def __init__(
@@ -59,8 +60,9 @@ class ScoreTable:
         space: Space = "probability",
     ):
         check_choice("space", space, Space)
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be >= 1, got {num_samples}")
+        if not isinstance(num_samples, numbers.Integral) or num_samples < 1:
+            found = num_samples if isinstance(num_samples, numbers.Number) else f"a {type(num_samples).__name__}"
+            raise ValueError(f"num_samples must be a whole number >= 1, got {found}: pass len(dataset)")
         if momentum is not None and not 0 <= momentum < 1:
             raise ValueError(f"momentum must be None or lie in [0, 1), got {momentum}")
         self.num_samples = num_samples
@@ -124,8 +126,8 @@ class ScoreTable:
             loss: (B,), instead of logits; with ``similarity``.
 
         Raises:
-            ValueError: neither or both forms, shapes that differ, an index that is not an integer or (checked on the
-                CPU only, since elsewhere it would wait for the device) lies outside [0, N).
+            ValueError: neither or both forms, shapes that differ, an index or target that is not an integer or (checked
+                on the CPU only, since elsewhere it would wait for the device) lies outside [0, N), or above C - 1.
         """
         logits_given = [x is not None for x in (unimodal, fused, target)]
         scores_given = [x is not None for x in (similarity, loss)]
@@ -137,15 +139,15 @@ class ScoreTable:
                     "two or more unimodal logits (B, C), fused logits (B, C) and a target (B,) are needed, got "
                     f"{[tuple(z.shape) for z in logits]}, {tuple(fused.shape)}, {tuple(target.shape)}"
                 )
+            target = _checked_target(target, fused.shape[1])
             similarity = similarity_of([z.detach() for z in logits], space=self.space)
             loss = loss_of(
                 fused.detach(),
                 [z.detach() for z in logits],
-                target,
+                target.clamp(min=0),  # cross entropy itself knows -100 alone, and refuses other negative targets
                 fused_weight=self.fused_weight,
                 unimodal_weight=self.unimodal_weight,
             )
-            # Cross entropy ignores -100 and returns 0 there, which would look like a perfectly learned sample.
             loss = loss.masked_fill(target.to(loss.device) < 0, torch.nan)
         elif not (all(scores_given) and not any(logits_given)):
             raise ValueError("give either unimodal=, fused= and target=, or similarity= and loss=")
@@ -164,11 +166,14 @@ class ScoreTable:
         self._open_counts.index_add_(1, index, torch.stack((finite, ~finite)).to(torch.int32))
         self._touched = True
 
-    def synchronize(self) -> None:
+    def synchronize(self) -> Tensor:
         """Close the epoch: blend the new scores into the table. Under DDP the one collective of an epoch.
 
         All ranks must call it together. Samples without a finite score keep their older one; the others are named in
         a warning. Without an update since the last call, on any rank, only a collective takes place.
+
+        Returns:
+            Which samples had an update since the last call, on any rank, (N,) bool.
         """
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             both = torch.cat((self._open_sums, self._open_counts.double()))
@@ -176,10 +181,10 @@ class ScoreTable:
             self._open_sums.copy_(both[:2])
             self._open_counts.copy_(both[2:])
             self._touched = True
-        if not self._touched:
-            return
         count, rejected = self._open_counts
-        seen = count > 0
+        seen, updated = count > 0, count + rejected > 0
+        if not self._touched:
+            return updated
         bad = ((rejected > 0) & ~seen).nonzero().squeeze(1).tolist()
         if bad:
             shown = ", ".join(map(str, bad[:5])) + (" ..." if len(bad) > 5 else "")
@@ -196,6 +201,7 @@ class ScoreTable:
             self.age = torch.where(seen, 0, self.age + (self.age != NEVER)).to(torch.int32)
         self._clear_open()
         self._touched = False
+        return updated
 
     def difficulty(self, *, normalize: Normalize = "minmax", criterion: Criterion = "both") -> Tensor:
         """Difficulty of every sample, (N,) float32 in [0, 2] on the table's device; small = balanced.
@@ -289,6 +295,15 @@ class ScoreTable:
                     "was the table made for another data set?"
                 )
         return index.long()
+
+
+def _checked_target(target: Tensor, classes: int) -> Tensor:
+    allowed = f"class ids in 0..{classes - 1}, of the logits' {classes} classes"
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise ValueError(f"target must be integers, {allowed}, got {target.dtype}")
+    if target.device.type == "cpu" and len(target) and int(target.max()) >= classes:
+        raise ValueError(f"target must be {allowed}, got {int(target.max())}")
+    return target.long()
 
 
 def _blend(old: Tensor, new: Tensor, past: Tensor) -> Tensor:

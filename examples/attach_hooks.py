@@ -7,6 +7,7 @@ The second form trains on the six views of the UCI "multiple features" digits.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 import bss
+from bss.errors import BssError
 
 
 class Theirs(Net):
@@ -52,4 +54,7 @@ def main(path: Path | None = None, epochs: int = 10) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--mfeat", type=Path, help="npz file with the six views")
-    main(parser.parse_args().mfeat)
+    try:
+        main(parser.parse_args().mfeat)
+    except BssError as error:
+        sys.exit(f"error: {error}")

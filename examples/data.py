@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import bss
+from bss.datasets.tensors import read_arrays
 
 
 class Views(Dataset):
@@ -42,12 +43,17 @@ def mfeat(path: Path) -> tuple[Views, Views]:
 
     Args:
         path: npz file with one (2000, D) array per view, ``y`` (2000,), and the indices ``train`` and ``test``.
+
+    Raises:
+        DataError, DataNotFoundError: no such file, or another one.
     """
     import numpy as np
 
+    advice = "benchmarks/study/README.md says what mfeat.npz holds"
+    rows = read_arrays(path, ("y", "train", "test"), title="Multiple features", advice=advice)
+    label, train, test = (torch.from_numpy(array) for array in rows.values())
     with np.load(path) as file:
-        arrays = {name: torch.from_numpy(file[name]) for name in file.files}
-    label, train, test = (arrays.pop(name) for name in ("y", "train", "test"))
+        arrays = {name: torch.from_numpy(file[name]) for name in file.files if name not in rows}
     views = {name: (x - x[train].mean(0)) / x[train].std(0) for name, x in arrays.items()}
     return tuple(Views({name: x[part].float() for name, x in views.items()}, label[part]) for part in (train, test))
 

@@ -74,4 +74,7 @@ if __name__ == "__main__":
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     parser = argparse.ArgumentParser()
     parser.add_argument("--devices", type=int, default=1)
-    main(parser.parse_args().devices)
+    flags = parser.parse_args()
+    if flags.devices < 1:
+        parser.error(f"--devices must be >= 1, got {flags.devices}")
+    main(flags.devices)

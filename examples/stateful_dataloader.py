@@ -99,4 +99,7 @@ def main(workers: int = 0) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--workers", type=int, default=0)
-    main(parser.parse_args().workers)
+    flags = parser.parse_args()
+    if flags.workers < 0:
+        parser.error(f"--workers must be >= 0, got {flags.workers}")
+    main(flags.workers)

@@ -100,7 +100,7 @@ def test_the_curriculum_arms_keep_the_tasks_pacing():
 
 def test_the_warm_up_is_an_eighth_of_the_growth_and_one_epoch_at_least():
     (arm,) = find(["cl-warmup"])
-    published = replace(TASK, schedule=CurriculumSchedule())
+    published = replace(TASK, epochs=40, schedule=CurriculumSchedule())
     assert [arm.adapt(recipe).schedule.warmup_epochs for recipe in (published, TASK)] == [5, 1]
 
 

@@ -1,4 +1,5 @@
 import collections
+import errno
 import os
 import pickle
 import shutil
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -517,6 +519,42 @@ def test_an_interrupted_sample_leaves_nothing_behind(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_sample_that_cannot_be_written_there_names_the_folder_the_reason_and_the_way_out(tmp_path):
+    put(tmp_path / "file", b"")
+    root = tmp_path / "file" / "sample-data" / "cremad"
+    with pytest.raises(DataError) as refused:
+        cremad.write_sample(root, **SMALL)
+    assert str(refused.value).splitlines() == [
+        f"cannot write the generated sample to {root}: Not a directory.",
+        "Pass --out with a run folder elsewhere: the sample lies in sample-data beside it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "free", "reason"),
+    [
+        (OSError(errno.EROFS, "Read-only file system"), 10**9, "Read-only file system"),
+        (OSError("5120 requested and 0 written"), 10**9, "5120 requested and 0 written"),  # numpy's own
+        (AssertionError(), 1000, "No space left on device"),  # soundfile's own
+    ],
+)
+def test_a_disk_that_takes_no_more_is_said_and_leaves_nothing_behind(tmp_path, monkeypatch, error, free, reason):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(generate, "texture", fail)
+    monkeypatch.setattr(generate.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    with pytest.raises(DataError, match=f"to {tmp_path / 'sample'}: {reason}"):
+        cremad.write_sample(tmp_path / "sample", **SMALL)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_error_that_is_not_the_disks_stays_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "texture", lambda *_, **__: {}["colour"])
+    with pytest.raises(KeyError, match="colour"):
+        cremad.write_sample(tmp_path / "sample", **SMALL)
+
+
 def test_two_processes_can_write_the_same_sample_at_once(tmp_path, monkeypatch):
     root = tmp_path / "sample"
     write_tree = cremad._write_tree
@@ -556,7 +594,7 @@ def test_a_clip_in_both_lists_is_refused(tmp_path):
     train, test = (root / "annotations" / f"{split}.csv" for split in ("train", "test"))
     shared = train.read_text().splitlines()[0]
     test.write_text(test.read_text() + shared + "\n")
-    with pytest.raises(DataError, match=f"1 samples are in the training and in the test list.* is {shared[:8]}"):
+    with pytest.raises(DataError, match=f"1 sample is in the training and in the test list.* is {shared[:8]}"):
         task.build_data(task.CL, root)
 
 

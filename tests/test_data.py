@@ -207,6 +207,20 @@ def test_a_training_list_too_small_to_split_is_refused_with_the_way_out(labels, 
         stratified_split(labels, fraction, seed=0, classes=CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0, 0, 1, 1, 6, 6], r"sample 4 has the label 6; 6 classes have the labels 0\.\.5"),
+        ([0, 0, -1, -1], r"sample 2 has the label -1; 6 classes have the labels 0\.\.5"),
+        ([0.0, 0.0, 1.0, 1.0], r"whole numbers in 0\.\.5, got 0\.0: .*int\(label\)"),
+        (["A", "A", "B", "B"], r"whole numbers in 0\.\.5, got 'A': pass classes\.index\(name\)"),
+    ],
+)
+def test_a_label_that_is_no_class_id_is_refused_with_what_is_allowed(labels, said):
+    with pytest.raises(DataError, match=said):
+        stratified_split(labels, 0.5, seed=0, classes=CLASSES)
+
+
 def test_seeds_beyond_32_bits_are_refused_since_they_would_collide():
     with pytest.raises(ValueError, match=r"2\*\*32 - 1"):
         mixed_seed("order", 2**32 + 5, 0)

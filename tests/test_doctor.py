@@ -591,6 +591,16 @@ def test_a_class_in_no_list_is_a_warning(tmp_path):
     assert "classes" not in found
 
 
+def test_a_class_with_a_single_training_sample_is_a_warning_with_the_way_out(tmp_path):
+    lists = {"train": [{}, {"label": 1}, {}], "test": [{}, {"label": 1}]}
+    (finding,) = examine(tmp_path, made_up(**lists))["class-single"]
+    assert finding.severity == "warning" and finding.message.startswith("1 class has a single training sample")
+    assert "--set val_fraction=0" in finding.message
+    assert [str(example) for example in finding.examples] == ["train2 (train.txt line 2): b"]
+    assert "class-single" not in examine(tmp_path, made_up(**lists | {"train": [{}, {"label": 1}] * 2}))
+    assert "class-single" not in examine(tmp_path, made_up(**lists, val=[{}]))  # nothing is split there
+
+
 def test_the_same_answer_for_all_gets_the_share_of_the_largest_class(tmp_path, capsys):
     tree, findings = doctor.examine(made_up(train=[{"label": 1}] * 3 + [{}], test=[{}]), tmp_path)
     report = doctor.report.as_dict("made_up", tree, findings)

@@ -255,6 +255,50 @@ def test_a_pass_scores_models_and_batches_of_any_shape_through_forward():
     assert torch.allclose(table.loss, bss.sample_loss(fused, [audio, visual], target), atol=1e-6)
 
 
+def test_train_mode_says_what_to_do_about_a_last_batch_of_one_sample():
+    network, data = tiny.model(norm=True), tiny.features(17)
+    with pytest.raises(TrainingError, match=r"last batch .* a single sample.*'train': change the batch size by one"):
+        scored(network, data, "train")
+
+
+@pytest.mark.parametrize("mode", ["eval", "batch", "train"])
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("wrapped", [lambda data: data, lambda data: list(zip(data.audio, data.label, strict=True))])
+def test_a_loader_without_an_index_is_refused_with_the_wrapper_that_adds_it(wrapped, norm, mode):
+    loader, table = DataLoader(wrapped(tiny.features(16)), 8), bss.ScoreTable(16)
+    with pytest.raises(ValueError, match=r"carries no sample index: wrap .* as bss\.IndexedDataset\(dataset\)"):
+        score_dataset(tiny.model(norm=norm), loader, table, mode=mode)
+    assert table.is_empty and not table.is_open
+
+
+def test_an_index_may_be_a_list_of_a_collate_function_of_ones_own():
+    network, data = tiny.model(), tiny.features(16)
+    batch = next(iter(DataLoader(data, 16)))
+    table = bss.ScoreTable(16)
+    score_dataset(network, [(list(range(16)), batch)], table, mode="eval")
+    assert torch.equal(table.loss, scored(network, data, "eval", batch_size=16).loss)
+
+
+def test_samples_that_a_pass_leaves_out_are_counted_with_the_way_out():
+    network, data, table = tiny.model(), tiny.features(20), bss.ScoreTable(20)
+    with pytest.warns(UserWarning) as told:
+        score_dataset(network, loader_of(data, drop_last=True), table, mode="eval")
+    (warning,) = told
+    assert "left out 4 of 20 samples (indices 16, 17, 18, 19)" in str(warning.message)
+    assert "drop_last=False" in str(warning.message) and warning.filename == __file__
+
+
+def test_a_pass_over_everything_is_silent_and_one_without_finite_scores_is_told_once():
+    network, data = tiny.model(), tiny.features(16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scored(network, data, "eval")
+    data.audio[3] = torch.nan
+    with pytest.warns(UserWarning) as told:
+        scored(network, data, "eval")
+    assert [str(warning.message).partition(" this")[0] for warning in told] == ["1 samples had no finite score"]
+
+
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="'calibrated', 'batch', 'eval', 'train'"):
         scored(tiny.model(), tiny.features(8), "exact")
@@ -615,6 +659,7 @@ def test_spl_visits_every_sample_once_an_epoch_in_another_order(tmp_path, monkey
     assert epochs[0] != epochs[1]
 
 
+@pytest.mark.filterwarnings("error")  # none of these ways leaves a table empty, or a sample out
 @pytest.mark.parametrize(
     ("schedule", "scored_epochs"),
     [({"rescore": "pass"}, [0, 1, 2, 3]), ({"rescore": 2}, [0, 2]), ({"rescore": "once"}, [0]),

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,28 @@ def test_an_example_runs_as_a_script():
     done = subprocess.run([sys.executable, EXAMPLES / "plain_pytorch.py"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert accuracy(done.stdout)["fused"] > 88
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "said"),
+    [
+        ("attach_hooks", ["--mfeat", "/nope.npz"], "error: Multiple features: there is no nope.npz under /.\n"),
+        ("attach_hooks", ["--mfeat", __file__], "not a .npz file of arrays"),
+        ("stateful_dataloader", ["--workers", "-1"], "error: --workers must be >= 0, got -1"),
+        ("lightning_module", ["--devices", "0"], "error: --devices must be >= 1, got 0"),
+    ],
+)
+def test_a_wrong_flag_is_two_lines(name, flags, said, monkeypatch, capsys):
+    if NEEDS[name]:
+        pytest.importorskip(NEEDS[name])
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setattr(sys, "argv", [name, *flags])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    sys.modules.pop("data", None)
+    # argparse prints its message, sys.exit leaves its own to Python
+    message = capsys.readouterr().err if ended.value.code == 2 else f"{ended.value.code}\n"
+    assert said in message and len(message.splitlines()) == 2
 
 
 def test_the_plain_loop_is_an_ordinary_one_without_its_marked_lines():

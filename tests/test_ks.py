@@ -217,8 +217,15 @@ def test_the_official_recipe_takes_the_first_frames_and_leaves_out_short_clips(r
 
 
 def test_a_clip_in_both_lists_is_refused(root):
-    with pytest.raises(DataError, match="2 samples are in the training and in the test list"):
+    with pytest.raises(DataError) as refused:
         task.build_data(override(task.CL, ["val_fraction=0"]), root)
+    first = min(NAMES)
+    line = 2 + list(NAMES).index(first)
+    places = ", ".join(f"{root / 'annotations' / split}.csv line {line}" for split in ("train", "test"))
+    assert str(refused.value).splitlines() == [
+        f"2 samples are in the training and in the test list, the first is {first} ({places}).",
+        "Delete it from one of the two; python -m bss doctor names all of them",
+    ]
 
 
 def test_official_class_numbers_are_those_of_first_appearance_and_name_the_same_classes(root):

@@ -253,6 +253,28 @@ def test_a_curriculum_with_online_scores_needs_a_warm_up():
         CurriculumSchedule(rescore="online")
 
 
+@pytest.mark.parametrize("name", ["temperature", "schedule.temperature", "floor"])
+def test_a_field_of_spl_alone_is_refused_elsewhere_with_the_script_that_has_it(name):
+    said = refusal(CL, f"{name}=0.5")
+    assert said.startswith(f"unknown recipe field '{name}' (only the schedule of SPL has it: train-SPL.py); the fields")
+    assert "SPL" not in refusal(CL, "temprature=0.5").partition(";")[0]
+
+
+def test_every_field_of_a_curriculums_schedule_is_one_of_spls_too():
+    of_cl = {name for name in flatten(CL) if name.startswith("schedule.")}
+    assert of_cl < set(flatten(SPL))  # so no hint is due there
+
+
+@pytest.mark.parametrize("recipe", [CL, SPL], ids=["CL", "SPL"])
+def test_a_warm_up_that_fills_the_run_is_refused(recipe):
+    for epochs in (1, 4, 5):
+        said = refusal(recipe, "schedule.warmup_epochs=5", f"epochs={epochs}")
+        assert f"warmup_epochs=5 leaves nothing of epochs={epochs}, so the schedule would never begin" in said
+    assert override(recipe, ["schedule.warmup_epochs=5", "epochs=6"]).schedule.warmup_epochs == 5
+    counted = override(recipe, ["schedule.warmup_epochs=5", "epochs=1", "updates=900"])  # epochs do not count there
+    assert counted.schedule.warmup_epochs == 5
+
+
 FIELDS = sorted(set(flatten(CL)) | set(flatten(SPL)))
 VALUES = st.one_of(
     st.text(max_size=20),

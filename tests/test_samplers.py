@@ -6,6 +6,7 @@ import itertools
 import math
 import pickle
 import random
+import re
 import warnings
 from functools import partial
 
@@ -25,6 +26,7 @@ from bss.samplers import (
     CurriculumSampler,
     OrderSampler,
     RandomPacingSampler,
+    ResamplingSampler,
     SelfPacedSampler,
 )
 
@@ -834,6 +836,7 @@ def test_the_usual_loop_warns_about_nothing(kind):
         ({"rank": -1}, "rank"),
         ({"num_replicas": 2, "rank": 2}, "rank"),
         ({"n": 0}, "num_samples"),
+        ({"pacing": 0.3}, r"pacing must be a function of the epoch, .*start=.* got 0\.3"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(kind, options, named):
@@ -990,6 +993,48 @@ def test_a_refused_epoch_leaves_the_sampler_where_it_was():
 
 
 # ---- SPL ----
+
+
+def told_in_a_loop(sampler: OrderSampler, *, epochs=range(3), update: bool) -> list[warnings.WarningMessage]:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for epoch in epochs:
+            sampler.set_epoch(epoch)
+            list(sampler)
+            if update:
+                rescore(sampler.table, seed=epoch)
+    return told
+
+
+@pytest.mark.parametrize("kind", [SelfPacedSampler, ResamplingSampler])
+@pytest.mark.parametrize(("warmup", "first"), [(0, 1), (2, 2)])
+def test_epochs_that_leave_no_score_are_warned_about_once_with_the_way_out(kind, warmup, first):
+    (told,) = told_in_a_loop(kind(4, table=bss.ScoreTable(4), warmup_epochs=warmup), epochs=range(4), update=False)
+    said = rf"still empty, so the order of epoch {first} is uniform: call table\.update\(batch\['bss_index'\]"
+    assert re.search(said, str(told.message)) and told.filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("epochs", "update", "options"),
+    [
+        (range(3), True, {}),
+        (range(3), True, {"warmup_epochs": 1}),
+        (range(1), False, {}),  # nothing can be there yet
+        (range(7, 8), False, {}),  # nor in the first epoch of a loop that counts otherwise
+        (range(3), False, {"warmup_epochs": 3}),
+        (range(3), False, {"table": None, "difficulty": torch.tensor([0.0, 1, 1, 2])}),
+    ],
+)
+def test_an_empty_table_is_no_matter_before_an_epoch_was_trained(epochs, update, options):
+    sampler = SelfPacedSampler(4, **{"table": bss.ScoreTable(4)} | options)
+    assert told_in_a_loop(sampler, epochs=epochs, update=update) == []
+
+
+def test_orders_that_are_only_looked_at_are_no_epochs():
+    sampler = SelfPacedSampler(4, table=bss.ScoreTable(4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sorted(order_of(sampler, 0)) == sorted(order_of(sampler, 1)) == [0, 1, 2, 3]
 
 
 def mean_positions(sampler: SelfPacedSampler, epochs: int) -> torch.Tensor:

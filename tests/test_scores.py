@@ -288,6 +288,47 @@ def test_a_table_without_rows_is_refused():
         bss.ScoreTable(0)
 
 
+@pytest.mark.parametrize(
+    ("num_samples", "found"),
+    [(torch.utils.data.TensorDataset(Z), "a TensorDataset"), ([1, 2], "a list"), (2.0, "2.0"), (-3, "-3")],
+)
+def test_what_is_no_number_of_rows_is_refused_with_the_way_out(num_samples, found):
+    with pytest.raises(ValueError, match=rf"num_samples .* whole number >= 1, got {found}: pass len\(dataset\)"):
+        bss.ScoreTable(num_samples)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_targets_of_any_integer_type_are_class_ids(dtype):
+    table = bss.ScoreTable(2)
+    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0]])
+    table.update([0, 1], unimodal=[logits, logits], fused=logits, target=torch.tensor([1, 0], dtype=dtype))
+    table.synchronize()
+    assert table.loss.tolist() == pytest.approx([3 * math.log(2), 3 * math.log(4 / 3)])
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        (torch.tensor([1, 2]), "class ids in 0..1, of the logits' 2 classes, got 2"),
+        (torch.tensor([1.0, 0.0]), "integers, class ids in 0..1, of the logits' 2 classes, got torch.float32"),
+        (torch.tensor([True, False]), "got torch.bool"),
+    ],
+)
+def test_a_target_that_is_no_class_id_is_refused_with_what_is_allowed(target, found):
+    table, logits = bss.ScoreTable(2), torch.zeros(2, 2)
+    with pytest.raises(ValueError, match=f"target must be .*{found}"):
+        table.update([0, 1], unimodal=[logits, logits], fused=logits, target=target)
+    assert not table.is_open
+
+
+def test_closing_an_epoch_tells_which_samples_had_an_update():
+    table = bss.ScoreTable(4)
+    table.update([3, 1], similarity=torch.tensor([0.5, math.nan]), loss=torch.ones(2))
+    with pytest.warns(UserWarning, match="indices 1"):
+        assert table.synchronize().tolist() == [False, True, False, True]
+    assert table.synchronize().tolist() == [False] * 4
+
+
 # ---- update is an observer ----
 
 
@@ -652,9 +693,10 @@ def test_reading_an_indexed_data_set_does_not_change_it():
     assert pickle.dumps(dataset) == before
 
 
-def test_an_ignored_target_leaves_its_sample_without_a_score():
+@pytest.mark.parametrize("ignored", [-100, -1])
+def test_an_ignored_target_leaves_its_sample_without_a_score(ignored):
     table = bss.ScoreTable(2)
-    logits, target = torch.zeros(2, 3), torch.tensor([1, -100])
+    logits, target = torch.zeros(2, 3), torch.tensor([1, ignored])
     table.update([0, 1], unimodal=[logits, logits], fused=logits, target=target)
     with pytest.warns(UserWarning, match="indices 1"):
         table.synchronize()

@@ -124,8 +124,8 @@ def test_help_lists_the_flags_and_the_recipe(tmp_path):
     done = start(BROKEN, "--help", cwd=tmp_path)
     assert done.returncode == 0
     flags = ["--data-root", "--out", "--sample", "--official", "--seed", "--epochs", "--batch-size", "--device"]
-    for text in (*flags, "--workers", "--set", "schedule.grow_epochs="):
-        assert text in done.stdout
+    for text in (*flags, "--workers", "--set", "schedule.grow_epochs=", "sample-data beside"):
+        assert text in " ".join(done.stdout.split())
 
 
 def test_the_default_run_folder_is_named_after_data_set_sampler_and_seed(sample, tmp_path, monkeypatch):
@@ -155,6 +155,13 @@ def test_a_wrong_flag_value_is_one_or_two_lines(flags, parts, tmp_path, monkeypa
     assert run_here(BROKEN, *flags, "--out", tmp_path / "run", monkeypatch=monkeypatch, cwd=tmp_path) == 2
     assert_short_message(capsys.readouterr().err, *parts)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_sample_that_cannot_be_written_is_two_lines_with_the_way_out(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    flags = ["--sample", "--out", tmp_path / "file" / "run"]
+    assert run_here(BROKEN, *flags, monkeypatch=monkeypatch, cwd=tmp_path) == 2
+    assert_short_message(capsys.readouterr().err, str(tmp_path / "file" / "sample-data"), "Not a directory", "--out")
 
 
 def test_a_typo_in_a_flag_lists_the_flags(tmp_path, monkeypatch, capsys):

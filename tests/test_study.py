@@ -112,7 +112,61 @@ def test_the_parts_hold_the_rows_that_they_were_given():
 
 def test_a_row_in_two_parts_is_refused_by_name():
     with pytest.raises(DataError, match="sample y is in the train part and in the test part"):
-        tensor_splits({}, torch.zeros(4), train=[0, 3], val=[1], test=[3], names="vwxy", classes=("p",))
+        tensor_splits({}, torch.zeros(4).long(), train=[0, 3], val=[1], test=[3], names="vwxy", classes=("p",))
+
+
+VALUES = {"a": torch.arange(8.0).reshape(4, 2), "b": torch.arange(4)}
+PARTS = {"train": [0, 1], "val": [2], "test": [3], "names": "vwxy", "classes": ("p", "q")}
+NAN, INF = (torch.tensor([[0.0, 0], [0, 0], [0, bad], [0, 0]]) for bad in (float("nan"), float("inf")))
+
+
+def parts_of(values=VALUES, labels=(0, 1, 0, 1), **changed):
+    labels = torch.tensor(labels) if isinstance(labels, tuple) else labels
+    return tensor_splits(values, labels, **PARTS | changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"names": "vwx"}, r"for each of the 4 labels, got {'a': 4, 'b': 4, 'names': 3}"),
+        ({"values": VALUES | {"a": torch.zeros(5, 2)}}, r"for each of the 4 labels, got {'a': 5, 'b': 4, 'names': 4}"),
+        ({"values": {"a": np.zeros((4, 2))}}, r"modality a must be a tensor .* got ndarray: pass torch.as_tensor"),
+        ({"labels": (0.0, 1.0, 0.0, 1.0)}, r"integers in 0\.\.1, got \(4,\) torch.float32: pass labels.long\(\)"),
+        ({"labels": ((0, 1),) * 4}, r"got \(4, 2\) torch.int64: .*labels.argmax\(dim=1\) of one-hot rows"),
+        ({"labels": (True, False, True, True)}, r"got \(4,\) torch.bool: pass labels.long\(\)"),
+        ({"labels": ["p", "q", "p", "q"]}, r"must be a tensor .* got list: pass torch.tensor\(\[classes.index\(name\)"),
+        ({"labels": (0, 1, 2, 1)}, r"sample x \(row 2\) has the label 2; the 2 classes have the labels 0\.\.1"),
+        ({"labels": (0, -1, 0, 1)}, r"sample w \(row 1\) has the label -1; the 2 classes have the labels 0\.\.1"),
+        ({"train": [0, -3]}, r"the train part has the row -3, but the 4 samples have the rows 0\.\.3"),
+        ({"test": [4]}, r"the test part has the row 4, but the 4 samples have the rows 0\.\.3"),
+        ({"train": [0, 1, 1.5]}, r"the train part must be .* row numbers in 0\.\.3, got \(3,\) torch.float32"),
+        ({"train": [True, True, False, False]}, r"got \(4,\) torch.bool: pass mask.nonzero\(\).flatten\(\) of a mask"),
+        ({"train": [[0, 1]]}, r"the train part must be .* row numbers in 0\.\.3, got \(1, 2\) torch.int64"),
+        ({"train": ["v", "w"]}, r"the train part must be .* row numbers in 0\.\.3, got \['v', 'w'\]"),
+        ({"train": []}, "the train part has no samples$"),
+        ({"val": []}, "the validation part has no samples: pass val=None for no validation$"),
+        ({"test": torch.tensor([])}, "the test part has no samples$"),
+        ({"values": {"a": NAN}}, r"sample x \(row 2\) has a non-finite a: mend it or leave the sample out"),
+        ({"values": {"b": VALUES["b"], "a": INF}}, r"sample x \(row 2\) has a non-finite a"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_makes_no_parts_is_refused_with_what_is_allowed(changed, said):
+    with pytest.raises(DataError, match=said):
+        parts_of(**changed)
+
+
+def test_a_row_that_is_in_no_part_may_hold_anything():
+    data = parts_of({"a": NAN}, (0, 1, -1, 1), val=None)
+    assert len(data.train) == 2 and data.test.modalities["a"].tolist() == [[0, 0]]
+
+
+def test_labels_and_rows_of_any_integer_type_are_fine():
+    labels = torch.tensor([0, 1, 0, 1], dtype=torch.uint8)
+    rows = {"train": np.array([1, 0], dtype=np.int32), "val": range(2, 3), "test": torch.tensor([3])}
+    data = parts_of(labels=labels, **rows)
+    assert data.labels_N.tolist() == [1, 0] and data.labels_N.dtype == torch.int64
+    assert data.names == ["w", "v"] and data.val.labels_N.tolist() == [0]
 
 
 def test_standardised_by_hand():

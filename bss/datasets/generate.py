@@ -4,6 +4,7 @@ A sound's class is meant to be easy to hear and a picture's class hard to see, s
 and the other weak and a joint network leans on the strong one.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -14,10 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from bss.errors import DataError
+from bss.errors import BssError, DataError
 
 MARKER = "sample.json"
 """File that marks a generated data set and holds its parameters."""
+
+FULL = 2**20
+"""Bytes; a disk with less than this free is full."""
 
 
 def tone(
@@ -110,11 +114,24 @@ def write_once(root: str | os.PathLike, parameters: Mapping[str, Any], write_tre
         ``root``.
 
     Raises:
-        DataError: ``root`` holds something else, or a sample of other parameters; nothing is overwritten.
+        DataError: ``root`` holds something else, or a sample of other parameters, and nothing is overwritten; or it
+            cannot be written there.
     """
     root, parameters = Path(root), dict(parameters)
-    if _holds(root, parameters):
-        return root
+    try:
+        if not _holds(root, parameters):
+            _write(root, parameters, write_tree)
+    except BssError:
+        raise
+    except OSError as error:
+        raise DataError(
+            f"cannot write the generated sample to {root}: {error.strerror or error}.\n"
+            "Pass --out with a run folder elsewhere: the sample lies in sample-data beside it"
+        ) from error
+    return root
+
+
+def _write(root: Path, parameters: dict[str, Any], write_tree: Callable[[Path], None]) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
@@ -129,9 +146,13 @@ def write_once(root: str | os.PathLike, parameters: Mapping[str, Any], write_tre
             # Another process was faster: its tree is as good, if it is the same.
             if not _holds(root, parameters):
                 raise
+    except Exception as error:
+        # Not every library that writes media says what went wrong, so the disk is asked before the tree is deleted.
+        if shutil.disk_usage(building).free < FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return root
 
 
 def _holds(root: Path, parameters: dict[str, Any]) -> bool:

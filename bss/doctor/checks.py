@@ -262,6 +262,25 @@ def classes(tree: Tree) -> Iterator[Finding]:
         yield Finding("classes", "ok", f"all {len(tree.classes)} classes are in {' and '.join(counts)}")
 
 
+def single_samples(tree: Tree) -> Iterator[Finding]:
+    """Classes with one training sample, where training takes its validation samples from the training list."""
+    if "train" not in tree.samples or "val" in tree.samples:
+        return
+    counts = Counter(sample.label for sample in tree.samples["train"])
+    alone = [sample for sample in tree.samples["train"] if counts[sample.label] == 1]
+    if alone:
+        yield Finding(
+            "class-single",
+            "warning",
+            f"{number(len(alone), 'class has', 'classes have')} a single training sample: training takes validation "
+            "samples from every class of train, and cannot; pass --set val_fraction=0, or leave the class out",
+            tuple(
+                Example(tree.classes[sample.label], row=tree.short(sample.listed), sample=sample.name)
+                for sample in alone
+            ),
+        )
+
+
 def _classes(names: Sequence[str]) -> str:
     return number(len(names), "class is", "classes are")
 
@@ -298,4 +317,13 @@ def shared_groups(tree: Tree) -> Iterator[Finding]:
         yield Finding("shared-groups", "ok", f"no {tree.group} of {' or '.join(clean)} is in train ({len(known):,})")
 
 
-ALL = (list_sizes, missing_files, broken_files, unusual_media, classes, shared_names, shared_groups)
+ALL = (
+    list_sizes,
+    missing_files,
+    broken_files,
+    unusual_media,
+    classes,
+    single_samples,
+    shared_names,
+    shared_groups,
+)

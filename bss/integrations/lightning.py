@@ -9,8 +9,9 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from bss.data import index_and_sample
 from bss.hooks import AttachedScores, Fused, Select, attach
-from bss.integrations.parts import check_filled, index_and_sample, load_run_state, run_state
+from bss.integrations.parts import check_filled, load_run_state, run_state
 from bss.samplers import OrderSampler
 
 try:

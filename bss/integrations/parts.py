@@ -1,31 +1,8 @@
-"""What every adapter needs: the index in a batch, and the state of sampler and table over all ranks."""
-
-from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
+"""What every adapter needs: the state of sampler and table over all ranks."""
 
 from bss import distributed
-from bss.data import INDEX_KEY
 from bss.samplers import OrderSampler
 from bss.scores import OPEN_ROWS, ScoreTable
-
-
-def index_and_sample(batch: Any) -> tuple[Tensor, Any]:
-    """Split a batch of :class:`bss.IndexedDataset` into the (B,) index and what the data set itself returned.
-
-    Raises:
-        ValueError: the batch has no index.
-    """
-    if isinstance(batch, Mapping) and INDEX_KEY in batch:
-        return batch[INDEX_KEY], batch
-    if isinstance(batch, (tuple, list)) and len(batch) == 2 and isinstance(batch[0], Tensor):
-        if batch[0].ndim == 1 and not batch[0].is_floating_point():
-            return batch[0], batch[1]
-    raise ValueError(
-        f"the training batch, a {type(batch).__name__}, carries no sample index: wrap the training set as "
-        "bss.IndexedDataset(dataset)"
-    )
 
 
 def check_filled(table: ScoreTable) -> None:

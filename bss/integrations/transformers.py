@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bss.data import INDEX_KEY
+from bss.data import INDEX_KEY, index_and_sample
 from bss.hooks import Fused, Select, attach
-from bss.integrations.parts import check_filled, index_and_sample, load_run_state, run_state
+from bss.integrations.parts import check_filled, load_run_state, run_state
 from bss.samplers import OrderSampler
 
 STATE_FILE = "bss.pt"

@@ -111,6 +111,11 @@ class OrderSampler(DistributedSampler, abc.ABC):
             raise ValueError(f"the table has {table.num_samples} rows, the sampler {num_samples} samples")
         if difficulty is not None and difficulty.shape != (num_samples,):
             raise ValueError(f"difficulty must be ({num_samples},), got {tuple(difficulty.shape)}")
+        if pacing is not None and not callable(pacing):
+            raise ValueError(
+                "pacing must be a function of the epoch, such as functools.partial(bss.root_pacing, start=0.1), "
+                f"got {pacing!r}"
+            )
         if labels is not None and (labels.shape != (num_samples,) or labels.is_floating_point()):
             raise ValueError(f"labels must be {num_samples} integers, got {tuple(labels.shape)} {labels.dtype}")
         for name, value, least in (

@@ -1,5 +1,6 @@
 """SPL: the learning-based sampler, which draws a weighted order of all samples every epoch."""
 
+import warnings
 from typing import Unpack
 
 from torch import Tensor
@@ -50,6 +51,22 @@ class SelfPacedSampler(OrderSampler):
         self.temperature = temperature
         check_choice("order", order, Order)
         self.order = order
+        self._told_of_empty_table = False
+
+    def set_epoch(self, epoch: int) -> None:
+        """See :meth:`OrderSampler.set_epoch`. Warns, once, where an epoch was trained and has left no score at all."""
+        trained = self._position > 0 and epoch != self.epoch
+        super().set_epoch(epoch)
+        if not trained or self._told_of_empty_table or epoch < self.warmup_epochs:
+            return
+        if self.table is not None and self.table.is_empty:
+            self._told_of_empty_table = True
+            warnings.warn(
+                f"an epoch has ended and the ScoreTable is still empty, so the order of epoch {epoch} is uniform: call "
+                "table.update(batch['bss_index'], ...) in the training step and table.synchronize() after the epoch, "
+                "or bss.score_dataset(...) before set_epoch",
+                stacklevel=2,
+            )
 
     def weights(self) -> Tensor | None:
         """See :meth:`OrderSampler.weights`; from the scores as they are now, relative to the largest weight."""

@@ -27,9 +27,14 @@ def train_and_test(
     """
     train, dropped = find_samples(root, "train", **options)
     test, test_dropped = find_samples(root, "test", **options)
-    both = {sample.name for sample in train} & {sample.name for sample in test}
+    trained = {sample.name: sample for sample in train}
+    both = sorted((sample for sample in test if sample.name in trained), key=lambda sample: sample.name)
     if both:
-        raise DataError(f"{len(both)} samples are in the training and in the test list, the first is {min(both)}")
+        first, count = both[0], f"{len(both)} samples are" if len(both) > 1 else "1 sample is"
+        raise DataError(
+            f"{count} in the training and in the test list, the first is {first.name} ({trained[first.name].listed}, "
+            f"{first.listed}).\nDelete it from one of the two; python -m bss doctor names all of them"
+        )
     return train, test, {"train": dropped, "test": test_dropped}
 
 

@@ -66,7 +66,7 @@ def test_without_scatter_there_is_no_interval_and_no_test(values):
 
 def test_holm_multiplies_the_smallest_by_their_number_and_never_falls():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3 x .01, then 2 x .03, then max(.06, .04)
-    assert holm([0.5, None, 0.9]) == [1.0, None, 1.0]
+    assert holm([0.01, None, 0.04]) == pytest.approx([0.03, None, 0.08])  # 3 x .01, then 2 x .04: None is one of three
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got 1.5"):
         holm([1.5])
 
@@ -96,6 +96,7 @@ def test_differences_are_taken_over_the_seeds_that_both_arms_have():
     cl, spl = differences(values, "uniform")
     assert (cl.seeds, cl.values, cl.mean) == ((1, 2), (1.0, 3.0), 2.0)
     assert (spl.seeds, spl.mean, spl.p, spl.p_holm) == ((), None, None, None)
+    assert cl.p_holm == cl.p  # without a seed in common, spl is no second comparison
     with pytest.raises(ValueError, match="no values of 'nothing'"):
         differences(values, "nothing")
 
@@ -125,6 +126,27 @@ def test_the_page_says_which_seeds(tmp_path, seeds, text):
     for seed in seeds:
         write_run(tmp_path / f"seed{seed}", seed=seed)
     assert f"1 arm, {text} " in page(results(tmp_path))
+
+
+def test_the_adjustment_counts_what_was_planned_and_names_what_could_not_be_tested(tmp_path):
+    # The differences of cl are 2, 3, 4 points: t = 3 sqrt(3), p = 1 - t / sqrt(t^2 + 2) = 0.0351, doubled 0.0702.
+    study(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.52, 0.63, 0.74], "spl": [0.51, 0.61, 0.71], "anti": [0.4]})
+    write_run(tmp_path / "mix" / "seed9", arm="mix", seed=9)
+    made = results(tmp_path, order=("uniform", "cl", "spl", "anti", "mix"))
+    said = finding(made)
+    assert said.startswith("No arm differs from uniform at the 5 % level, Holm-adjusted over 2 comparisons. ")
+    named = "Not tested: spl (the same difference with every seed); anti (one seed in common); mix (no seed in common)."
+    table = difference_table(made, "uniform", "chosen")
+    assert said.endswith(named) and table.caption.endswith(f"p by Holm for 2 comparisons. {named}")
+    assert [row[-2:] for row in table.rows[1:3]] == [["0.035 (3)", "0.070"], ["- (3)", "-"]]
+
+
+def test_the_finding_gives_the_adjusted_p_value(tmp_path):
+    # Differences of 3, 4, 5 points: t = 4 sqrt(3), p = 1 - t / sqrt(t^2 + 2) = 0.0202, and twice that is below 5 %.
+    study(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.53, 0.64, 0.75], "spl": [0.49, 0.6, 0.71]})
+    assert finding(results(tmp_path, order=("uniform", "cl", "spl"))) == (
+        "Different from uniform at the 5 % level, Holm-adjusted over 2 comparisons: cl (+4.0 points, p = 0.040)."
+    )
 
 
 def test_a_difference_that_stands_is_named(tmp_path):

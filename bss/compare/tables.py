@@ -209,7 +209,8 @@ def all_tables(results: Results) -> list[Table]:
 
 def difference_table(results: Results, control: str, epoch: str) -> Table:
     """Mean of every arm, and its paired difference to the control."""
-    of_arm = {difference.arm: difference for difference in results.differences(control, epoch)}
+    differences = results.differences(control, epoch)
+    of_arm = {difference.arm: difference for difference in differences}
     values = results.values(epoch, "all")
     rows = []
     for arm in [arm for arm in results.arms if arm == control or arm in of_arm]:
@@ -224,7 +225,7 @@ def difference_table(results: Results, control: str, epoch: str) -> Table:
         f"{PLUS_MINUS} standard deviation over n seeds. Then the paired difference to {control}{which} in percentage "
         f"points, seed by seed: mean, 95 % interval by Student's t and (from {LEAST_RESAMPLED} seeds on) by bootstrap, "
         "p of the paired t test with the number of pairs, and p by Holm for "
-        f"{len(of_arm)} comparison{'s' * (len(of_arm) != 1)}.",
+        f"{_family(differences)}.{_untested(differences)}",
         ["arm", "n", "mean", f"minus {control}", "t interval", "bootstrap", "p (pairs)", "p (Holm)"],
         rows,
     )
@@ -343,20 +344,42 @@ def _blank(pair: tuple[float, float | None]) -> list[float | str]:
 def finding(results: Results) -> str:
     """One sentence on the primary comparison."""
     control = results.controls[0]
-    tested = [each for each in results.differences(control, results.primary) if each.p_holm is not None]
+    differences = results.differences(control, results.primary)
+    tested = [each for each in differences if each.p_holm is not None]
     if not tested:
-        return f"No arm can be tested against {control}: a paired test needs two seeds or more in common, and scatter."
+        return (
+            f"No arm can be tested against {control}: a paired test needs two seeds or more in common, and scatter."
+            f"{_untested(differences)}"
+        )
     apart = [each for each in tested if each.p_holm < 0.05]
     if not apart:
         return (
-            f"No arm differs from {control} at the 5 % level, Holm-adjusted over {len(tested)} "
-            f"comparison{'s' * (len(tested) != 1)}. That is no proof that they are equal: see the intervals."
+            f"No arm differs from {control} at the 5 % level, Holm-adjusted over {_family(differences)}. That is no proof "
+            f"that they are equal: see the intervals.{_untested(differences)}"
         )
     listed = ", ".join(f"{each.arm} ({points(each.mean)} points, p {_relation(each.p_holm)})" for each in apart)
     return (
-        f"Different from {control} at the 5 % level, Holm-adjusted over {len(tested)} "
-        f"comparison{'s' * (len(tested) != 1)}: {listed}."
+        f"Different from {control} at the 5 % level, Holm-adjusted over {_family(differences)}: {listed}."
+        f"{_untested(differences)}"
     )
+
+
+def _family(differences: Sequence[Difference]) -> str:
+    """How many comparisons Holm's adjustment is over: those of the plan, tested or not."""
+    count = sum(each.comparable for each in differences)
+    return f"{count} comparison{'s' * (count != 1)}"
+
+
+def _untested(differences: Sequence[Difference]) -> str:
+    """A sentence that names the arms without a test by the reason; empty where all have one."""
+    reasons: dict[str, list[str]] = {}
+    for each in differences:
+        if each.p is None:
+            few = f"{'one' if each.seeds else 'no'} seed in common"
+            reason = "the same difference with every seed" if each.comparable else few
+            reasons.setdefault(reason, []).append(each.arm)
+    listed = "; ".join(f"{', '.join(arms)} ({reason})" for reason, arms in reasons.items())
+    return f" Not tested: {listed}." if listed else ""
 
 
 def _relation(p: float) -> str:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bss.__main__ import main
-from bss.compare import figures, samples
+from bss.compare import command, figures, samples
 from bss.compare.page import page
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.statistics import band, bootstrap_interval, differences, holm, mean_and_std, t_interval, t_test
@@ -429,6 +429,74 @@ def test_the_page_writes_the_texts_of_samples_as_text(tmp_path):
     text = page(results(tmp_path / "runs"))
     assert text.count("<q>&lt;b&gt;oh ") == 4 and "<b>oh" not in text
     assert "Not shown, being" not in text
+
+
+def task_of(tmp_path, text, **options):
+    """A run whose task is a file with this text."""
+    (tmp_path / "task.py").write_text(text)
+    return write_run(tmp_path / "runs" / "one", mark={"task": str(tmp_path / "task.py")}, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("def (", "the data cannot be read any more (SyntaxError: invalid syntax (task.py, line 1))."),
+        ("raise RuntimeError('moved\\naway')", "the data cannot be read any more (RuntimeError: moved)."),
+        (TASK_WITH_TEXTS.replace("texts = [", "texts = {}['gone'], ["), "any more (KeyError: &#x27;gone&#x27;)."),
+        (TASK_WITH_TEXTS.replace("return Splits", "return print"), "any more (AttributeError: "),
+        ("CL = None", "task.py does not define build_data, build_model, as bss/tasks/cremad.py does)."),
+    ],
+    ids=["syntax", "import", "data", "no splits", "no task"],
+)
+def test_a_task_that_breaks_is_a_reason_on_the_page(tmp_path, text, reason):
+    task_of(tmp_path, text)
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 0
+    text = (tmp_path / "page" / "report.html").read_text()
+    assert "No pictures and no class names: " in text and reason in text
+
+
+def test_a_mark_that_names_no_task_is_a_reason_on_the_page(tmp_path):
+    (task_of(tmp_path, "") / "arm.json").write_text('{"arm": "uniform"}')
+    reason = "the task of these runs is not known, they were not made by compare"
+    assert f"No pictures and no class names: {reason}." in page(results(tmp_path / "runs"))
+
+
+def test_a_sample_that_cannot_be_read_is_a_reason_in_its_place(tmp_path):
+    broken = "\nclass Broken(list):\n    def __getitem__(self, index):\n        raise ZeroDivisionError(f'<b>{index}')\n"
+    task_of(tmp_path, TASK_WITH_TEXTS.replace("Splits(texts, texts,", "Splits(texts, Broken(texts),") + broken)
+    text = page(results(tmp_path / "runs"))
+    assert text.count("<strong>none</strong>") == text.count("<em>Cannot be shown: ") == 4
+    assert "clip3<br><em>Cannot be shown: ZeroDivisionError: &lt;b&gt;3</em><br>difficulty 1.50" in text
+
+
+def test_a_page_that_cannot_be_made_leaves_the_tables(tmp_path, monkeypatch):
+    def refuse(_):
+        raise ZeroDivisionError
+
+    study(tmp_path / "runs", {"uniform": [0.5, 0.6]})
+    monkeypatch.setattr(command, "page", refuse)
+    with pytest.raises(ZeroDivisionError):
+        main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")])
+    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == ["table.csv", "table.md"]
+
+
+def test_names_of_classes_samples_and_modalities_are_escaped(tmp_path):
+    text = TASK_WITH_TEXTS.replace('("none",)', '("<i>none",)').replace('f"clip{i}"', "f'\"><b>{i}'")
+    modality = text[text.index('"text":') : text.index(', "label"')]
+    text = text.replace(modality, "'\"><u>': torch.eye(4), '<s>': torch.zeros(3)")
+    task_of(tmp_path, text, names=[f'"><b>{i}' for i in range(4)])
+    text = page(results(tmp_path / "runs"))
+    assert text.count("<strong>&lt;i&gt;none</strong><br>&quot;&gt;&lt;b&gt;") == 4
+    assert 'alt="&quot;&gt;&lt;u&gt; of &quot;&gt;&lt;b&gt;0"' in text
+    assert "neither picture, sound nor text: &lt;s&gt;." in text
+    assert not re.search("<[ibus]>", text)
+
+
+def test_data_that_were_changed_since_are_not_shown(tmp_path):
+    task_of(tmp_path, TASK_WITH_TEXTS, names=["clip0", "clip1", "clip3", "clip2"])
+    text = page(results(tmp_path / "runs"))
+    assert "No pictures and no class names: the data was changed since." in text
+    assert text.count("<strong>class 0</strong>") == 4 and "<q>" not in text
 
 
 def test_runs_of_a_task_file_that_lies_elsewhere_by_now_stand_together(tmp_path):

@@ -100,20 +100,20 @@ def _write(
     results = results_of(runs, controls=controls, metric=metric, order=order, left_out=left_out, notes=notes)
     markdown = "\n".join(table.markdown() for table in all_tables(results))
     listed = "\n".join(f"- {note}" for note in [*results.notes, *(f"Left out: {p}: {why}" for p, why in left_out)])
-    files = {
-        "table.md": "\n\n".join(part for part in (finding(results), listed, markdown) if part),
-        "table.csv": as_csv(results),
-        "report.html": page(results),
-    }
-    for name, text in files.items():
-        try:
-            (out / name).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise RunFolderError(f"cannot write {out / name}: {error.strerror}") from error
+    _save(out / "table.md", "\n\n".join(part for part in (finding(results), listed, markdown) if part))
+    _save(out / "table.csv", as_csv(results))
+    _save(out / "report.html", page(results))  # last, so that a page that cannot be made leaves the tables
     for path, reason in left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)
-    print(f"{finding(results)}\n{', '.join(str(out / name) for name in files)}")
+    print(f"{finding(results)}\n{', '.join(str(out / name) for name in ('table.md', 'table.csv', 'report.html'))}")
     return len(left_out)
+
+
+def _save(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunFolderError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _check_metric(metric: str) -> None:

@@ -202,15 +202,22 @@ def _samples(results: Results) -> Iterator[str]:
 
 def _data(run: FinishedRun) -> tuple[Splits | None, str]:
     """The data that a run was trained on, or why it cannot be had."""
-    if not run.mark:
+    if "task" not in run.mark:
         return None, "the task of these runs is not known, they were not made by compare"
     try:
         task = load_task(run.mark["task"])
         data = task.build_data(_recipe(task.CL, run.config["recipe"]), Path(run.config["data_root"]))
-    except (BssError, OSError) as error:
-        return None, f"the data cannot be read any more ({str(error).splitlines()[0]})"
-    same = list(data.names) == samples.read_scores(run.path)["name"].tolist()
+        names = list(data.names)
+    except Exception as error:  # the task is a user's code, and may raise anything
+        return None, f"the data cannot be read any more ({_reason(error)})"
+    same = names == samples.read_scores(run.path)["name"].tolist()
     return (data, "") if same else (None, "the data was changed since")
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, with its type where it was not written for a reader."""
+    line = str(error).partition("\n")[0].removesuffix(".")
+    return line if isinstance(error, (BssError, OSError)) else f"{type(error).__name__}: {line}"
 
 
 def _recipe(base: Recipe, saved: Mapping[str, Any]) -> Recipe:
@@ -221,29 +228,33 @@ def _recipe(base: Recipe, saved: Mapping[str, Any]) -> Recipe:
 
 
 def _sample(example: samples.Example, data: Splits | None, hidden: set[str]) -> str:
-    shown = []
-    label = f"class {example.label}"
+    label, shown = f"class {example.label}", ""
     if data is not None:
-        label = str(data.classes[example.label])
         try:
-            content = data.score[example.position]
-        except (BssError, OSError) as error:
-            content = {}
-            shown.append(f"<em>{escape(str(error).splitlines()[0])}</em>")
-        for name, value in content.items():
-            if name == "label":
-                continue
-            if (text := samples.words(value)) is not None:
-                shown.append(f"<q>{escape(text)}</q><br>")
-            elif (address := samples.picture(value)) is not None:
-                shown.append(f'<img src="{address}" alt="{escape(name)} of {escape(example.name)}">')
-            else:
-                hidden.add(name)
+            label = str(data.classes[example.label])
+            shown = _contents(example, data, hidden)
+        except Exception as error:  # a data set is a user's code as well
+            shown = f"<em>Cannot be shown: {escape(_reason(error))}</em><br>"
     numbers = f"difficulty {example.difficulty:.2f}, similarity {example.similarity:.2f}, loss {example.loss:.2f}"
     return (
-        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(example.name)}<br>{"".join(shown)}'
+        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(example.name)}<br>{shown}'
         f"{numbers}; n = {example.seeds}</div>"
     )
+
+
+def _contents(example: samples.Example, data: Splits, hidden: set[str]) -> str:
+    """What can be shown of a sample's modalities; the names of the others are added to ``hidden``."""
+    shown = []
+    for name, value in data.score[example.position].items():
+        if name == "label":
+            continue
+        if (text := samples.words(value)) is not None:
+            shown.append(f"<q>{escape(text)}</q><br>")
+        elif (address := samples.picture(value)) is not None:
+            shown.append(f'<img src="{address}" alt="{escape(name)} of {escape(example.name)}">')
+        else:
+            hidden.add(name)
+    return "".join(shown)
 
 
 # ---- small things --------------------------------------------------------------------------------------------------

@@ -17,7 +17,17 @@ from bss.compare import command, figures, samples
 from bss.compare.page import page
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.statistics import band, bootstrap_interval, differences, holm, mean_and_std, t_interval, t_test
-from bss.compare.tables import Table, as_csv, difference_table, finding, p_text, points, results_of, same_sizes
+from bss.compare.tables import (
+    Table,
+    as_csv,
+    cost_table,
+    difference_table,
+    finding,
+    p_text,
+    points,
+    results_of,
+    same_sizes,
+)
 from bss.errors import RecipeError, RunFolderError
 from bss.transforms.text import Tokens
 from tests.comparing import write_run
@@ -58,10 +68,16 @@ def test_the_paired_t_test_has_its_closed_form_for_three_values():
 
 
 @pytest.mark.parametrize(
-    "values", [[1.0], [2.0, 2.0], [0.3 - 0.2, 0.6 - 0.5]], ids=["one", "equal", "equal but rounded"]
+    "values", [[1.0], [2.0, 2.0], [0.3 - 0.2, 0.4 - 0.3]], ids=["one", "equal", "equal but rounded"]
 )
 def test_without_scatter_there_is_no_interval_and_no_test(values):
     assert t_interval(values) is t_test(values) is bootstrap_interval(values * 3 if len(values) > 1 else values) is None
+
+
+def test_rounding_is_no_scatter_but_a_millionth_is():
+    rounded = [0.3 - 0.2, 0.4 - 0.3]
+    assert rounded[0] != rounded[1] and t_test(rounded) is t_interval(rounded) is bootstrap_interval(rounded * 3) is None
+    assert t_test([1.0, 1.000001]) == pytest.approx(0, abs=1e-5) and t_interval([1.0, 1.000001]) is not None
 
 
 def test_holm_multiplies_the_smallest_by_their_number_and_never_falls():
@@ -147,6 +163,42 @@ def test_the_finding_gives_the_adjusted_p_value(tmp_path):
     assert finding(results(tmp_path, order=("uniform", "cl", "spl"))) == (
         "Different from uniform at the 5 % level, Holm-adjusted over 2 comparisons: cl (+4.0 points, p = 0.040)."
     )
+
+
+def rewrite(path, **changes):
+    """Change fields of a run's file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_one_run_without_a_validation_split_makes_the_last_epoch_the_primary_one(tmp_path):
+    study(tmp_path, {"uniform": [0.5, 0.6]})
+    rewrite(tmp_path / "uniform" / "seed1" / "summary.json", oracle={"epoch": 0})
+    assert results(tmp_path).primary == "last"
+
+
+def test_runs_of_different_lengths_are_a_note(tmp_path):
+    study(tmp_path, {"uniform": [0.5]})
+    assert "optimiser steps" not in " ".join(results(tmp_path).notes)
+    write_run(tmp_path / "cl", arm="cl", sizes=(40, 24))  # 5 and 3 steps of 8
+    assert "The runs differ in their optimiser steps (8 to 10): " in " ".join(results(tmp_path).notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("commit", "def"), ("commit", None), ("device", "cuda"), ("versions", {"torch": "3"})]
+)
+def test_runs_of_another_commit_device_or_version_are_a_note(tmp_path, name, value):
+    study(tmp_path, {"uniform": [0.5, 0.6, 0.7]})
+    rewrite(tmp_path / "uniform" / "seed1" / "config.json", machine={"cores": 9})  # every run may have its own
+    assert "The runs differ" not in " ".join(results(tmp_path).notes)
+    rewrite(tmp_path / "uniform" / "seed1" / "config.json", **{name: value})
+    notes = [note for note in results(tmp_path).notes if note.startswith("The runs differ")]
+    assert notes == [f"The runs differ in {name} (2 kinds, see the end of the page)."]
+
+
+def test_the_cost_table_counts_epochs_from_one(tmp_path):
+    study(tmp_path, {"uniform": [0.5, 0.6]})
+    rewrite(tmp_path / "uniform" / "seed1" / "summary.json", chosen_epoch=0)
+    assert cost_table(results(tmp_path)).rows == [["uniform", "10", "2", "1 to 2", "2.0 \u00b1 0.0"]]
 
 
 def test_a_difference_that_stands_is_named(tmp_path):
@@ -368,6 +420,17 @@ def test_a_panel_shows_the_control_and_six_others_at_most():
     names = ["control", *"abcdefgh"]
     assert figures.groups(names, "control") == [["control", *"abcdef"], ["control", *"gh"]]
     assert figures.groups(["control"], "control") == [["control"]]
+
+
+def test_the_histogram_is_in_percent_of_the_samples(tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn = []
+    monkeypatch.setattr(Axes, "stairs", lambda self, values, *_, **__: drawn.append(values.tolist()))
+    made = results(study(tmp_path, {"cl": [0.5, 0.6]}))
+    _, count, epochs = figures.histogram("cl", made.arms["cl"])
+    assert (count, epochs) == (8, [0])
+    assert [share for share in drawn[0] if share] == [25] * 4  # of the two seeds' samples, a quarter at each difficulty
 
 
 # ---- samples ----

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bss.__main__ import main
+from bss.__main__ import STEMS, main
 from bss.arms import find
 from bss.compare import command
-from bss.compare.runner import attempt, devices_of, is_finished, train
+from bss.compare.runner import Outcome, attempt, devices_of, is_finished, train
 from bss.compare.study import Study, load_task, seeds_of, weights_hash
 from bss.errors import DataNotFoundError, RecipeError, RunFolderError
 from tests import comparing, tiny
@@ -131,6 +131,13 @@ def test_loader_processes_are_started_unless_the_data_are_in_memory(tmp_path, mo
     assert planned == [workers]
 
 
+@pytest.mark.parametrize("stem", STEMS)
+def test_where_files_are_missing_no_flag_is_advised_that_a_comparison_does_not_have(tmp_path, capsys, stem):
+    assert main(flags(tmp_path, task=stem)) == 2
+    said = capsys.readouterr().err
+    assert "README.md describes the layout" in said and "--sample" not in said
+
+
 def test_a_task_file_must_define_what_a_task_does(tmp_path):
     (tmp_path / "task.py").write_text("CL = None\n")
     with pytest.raises(RecipeError, match="does not define build_data, build_model"):
@@ -202,7 +209,10 @@ def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_t
     assert main(flags(tmp_path, seeds="2")) == 1  # a pool of one process, which gets the one run that is left
     said = capsys.readouterr()
     assert "[4/4] cl seed 1: FAILED: RuntimeError: this seed is broken on purpose" in said.out
-    assert "Failed and left out: cl seed 1" in said.err
+    assert "1 of 4 runs failed (why: above, and in table.md): cl seed 1\n" in said.err
+    assert "broken" not in said.err and "Failed and left out: cl seed 1: RuntimeError: this seed is broken" in (
+        tmp_path / "out" / "table.md"
+    ).read_text()
     assert "Traceback" in (study.folder("cl", 1) / "log.txt").read_text()
     assert "this seed is broken on purpose" in (tmp_path / "out" / "report.html").read_text()
 
@@ -214,6 +224,29 @@ def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_t
     assert "Tiny &lt;task&gt;: 2 ways to train, compared" in text and "seeds 0, 1, 12 updates each" in text
     assert "Not shown, being neither picture, sound nor text: audio, visual" in text
     assert "| cl | 2 |" in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_where_all_runs_fail_there_is_no_report_and_the_reason_is_said(tmp_path, monkeypatch, capsys):
+    outcomes = [Outcome(arm, 0, f"RuntimeError: {arm} is broken") for arm in ("uniform", "cl")]
+    monkeypatch.setattr(command, "run_all", lambda *_, **__: outcomes)
+    assert main(flags(tmp_path)) == 1
+    said = capsys.readouterr().err
+    assert said == "no report was written: all 2 runs failed, the first with: RuntimeError: uniform is broken\n"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_report_of_some_of_the_runs_in_the_folder_says_how_to_make_one_of_all(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "run_all", lambda *_, **__: [])
+    monkeypatch.setattr(command, "page", lambda _: "")
+    out = tmp_path / "out"
+    for arm in ("uniform", "cl", "spl", "anti"):
+        comparing.write_run(out / arm / "seed0", arm=arm)
+    (out / "anti" / "seed0" / "done").unlink()
+    assert main(flags(tmp_path)) == 0
+    said = capsys.readouterr().out
+    assert f"{out} holds 1 more, and\npython -m bss report {out} --out {out} makes one of all of them\n" in said
+    assert main(flags(tmp_path, arms="uniform,cl,spl")) == 0
+    assert "of the runs of this command" not in capsys.readouterr().out
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, capsys):

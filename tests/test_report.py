@@ -1,6 +1,7 @@
 """The report: statistics by hand, which runs may stand together, and what the page says."""
 
 import csv
+import html
 import io
 import json
 import math
@@ -217,6 +218,16 @@ def test_epochs_have_the_same_sizes_within_a_batch_and_but_for_the_last(tmp_path
     assert same_sizes(*runs) is same_sizes(*reversed(runs)) is same
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"), [((40,), (47,), True), ((40,), (48,), False), ((40,), (40, 40), False)], ids=str
+)
+def test_of_runs_of_one_epoch_that_epoch_counts(tmp_path, one, other, same):
+    write_run(tmp_path / "a", sizes=one)
+    write_run(tmp_path / "b", arm="cl", sizes=other)
+    runs, _ = read_runs(find_folders([tmp_path]))
+    assert same_sizes(*runs) is same_sizes(*reversed(runs)) is same
+
+
 def test_random_pacing_is_a_second_control_for_the_arms_with_its_sizes(tmp_path):
     study(tmp_path, {"uniform": [0.5], "random-pacing": [0.5], "cl": [0.5], "spl": [0.5]})
     for arm in ("random-pacing", "cl"):
@@ -265,6 +276,22 @@ def test_a_damaged_folder_is_told_from_a_whole_one(tmp_path, damage, reason):
     damage(tmp_path / "cl" / "seed1")
     runs, ((bad, said),) = read_runs(find_folders([tmp_path]))
     assert [run.seed for run in runs] == [0] and bad == tmp_path / "cl" / "seed1" and said.startswith(reason)
+
+
+@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (-math.inf, "-inf"), (None, "None"), ("1", "'1'")])
+def test_a_run_with_a_result_that_is_no_number_is_left_out(tmp_path, capsys, value, text):
+    study(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
+    bad = tmp_path / "runs" / "cl" / "seed1"
+    test = json.loads((bad / "summary.json").read_text())["test"]
+    test["chosen"]["map"]["audio"] = value
+    rewrite(bad / "summary.json", test=test)
+    reason = f"{bad}: its test mean average precision of audio is {text} (epoch chosen on validation)"
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 1
+    assert f"left out: {reason}" in capsys.readouterr().err
+    for name in ("table.md", "report.html"):
+        assert f"Left out: {reason}" in html.unescape((tmp_path / "page" / name).read_text())
+    assert main(["report", str(bad), "--out", str(tmp_path / "page")]) == 2
+    assert f"error: there is no run to report: {reason}" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_left_out_is_named_on_the_screen_and_in_the_page(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from bss.compare.runs import FinishedRun, by_arm, check_comparable
 from bss.compare.statistics import LEAST_RESAMPLED, Difference, differences, mean_and_std
-from bss.errors import RecipeError, shown
+from bss.errors import RecipeError, RunFolderError, shown
 from bss.recipe import FREE_FIELDS
 
 PLUS_MINUS = "\u00b1"
@@ -111,11 +112,24 @@ class Results:
 def same_sizes(one: FinishedRun, other: FinishedRun) -> bool:
     """Whether the epochs of two runs have the same numbers of samples.
 
-    The last epoch aside, which equal updates may cut short; a batch more or less is the rounding of classes.
+    The last of several epochs aside, which equal updates may cut short; a batch more or less is the rounding of classes.
     """
-    sizes = [[row["samples"] for row in run.rows[:-1]] for run in (one, other)]
-    batch = one.recipe["batch_size"]
-    return len(sizes[0]) == len(sizes[1]) and all(abs(a - b) < batch for a, b in zip(*sizes, strict=True))
+    if len(one.rows) != len(other.rows):
+        return False
+    counted = max(1, len(one.rows) - 1)
+    pairs = zip(one.rows[:counted], other.rows[:counted], strict=True)
+    return all(abs(a["samples"] - b["samples"]) < one.recipe["batch_size"] for a, b in pairs)
+
+
+def _no_number(run: FinishedRun) -> str | None:
+    """The first test result of a run that is no number, and so in no mean and no figure; None where all are."""
+    for epoch, metrics in run.summary["test"].items():
+        for metric, heads in metrics.items():
+            for head, value in heads.items():
+                if not isinstance(value, int | float) or not math.isfinite(value):
+                    which = EPOCHS.get(epoch, epoch)
+                    return f"its test {METRICS.get(metric, metric)} of {head} is {shown(value)} ({which})"
+    return None
 
 
 def results_of(
@@ -130,7 +144,7 @@ def results_of(
     """Check that runs may be compared, and set down how.
 
     Args:
-        runs: finished ones.
+        runs: finished ones; those whose test results are no numbers are left out.
         controls: arms; none = the arm of uniform order, then those of random pacing.
         metric: of :data:`METRICS`.
         order: of the arms; none = the controls first, then as they come.
@@ -138,9 +152,14 @@ def results_of(
         notes: for the reader.
 
     Raises:
-        RunFolderError: see :func:`bss.compare.runs.check_comparable`.
+        RunFolderError: see :func:`bss.compare.runs.check_comparable`; no run has numbers.
         RecipeError: a control or a metric that the runs do not have.
     """
+    reasons = [_no_number(run) for run in runs]
+    left_out = [*left_out, *((run.path, reason) for run, reason in zip(runs, reasons, strict=True) if reason)]
+    runs = [run for run, reason in zip(runs, reasons, strict=True) if not reason]
+    if not runs:
+        raise RunFolderError(f"there is no run to report: {left_out[-1][0]}: {left_out[-1][1]}")
     check_comparable(runs)
     arms = by_arm(runs, order)
     measured = list(runs[0].summary["test"]["last"])

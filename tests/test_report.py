@@ -614,3 +614,37 @@ def test_a_recording_is_shown_as_its_spectrogram_and_a_frame_as_it_is():
 
     assert samples.picture(Sound(np.random.default_rng(0).normal(size=4000).astype(np.float32)))
     assert samples.picture(Pictures([Picture(np.zeros((4, 6, 3), np.uint8), flip=True)]))
+
+
+def drawn(value):
+    """The grey values that a page shows, (H, W) or (H, W, 3)."""
+    import base64
+
+    import numpy as np
+    from PIL import Image
+
+    picture = samples.picture(value).removeprefix("data:image/png;base64,")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixels"),
+    [((1, 64, 5), (96, 96)), ((1, 64, 128), (96, 192)), ((32, 320), (96, 288)), ((3, 64, 32), (96, 48, 3))],
+    ids=str,
+)
+def test_a_short_clip_is_drawn_as_wide_as_high_and_a_picture_keeps_its_shape(shape, pixels):
+    assert drawn(torch.rand(*shape)).shape == pixels
+
+
+def test_an_outlier_does_not_leave_the_others_grey():
+    ramp = torch.arange(96 * 96).reshape(96, 96).float()  # drawn pixel by pixel
+    ramp[0, 0], ramp[-1, -1] = -1e6, 1e6
+    grey = drawn(ramp)
+    assert (grey[0, 0], grey[-1, -1]) == (0, 255) and abs(int(grey[48, 0]) - 127) <= 2
+    assert drawn(ramp * 0).max() == 0
+
+
+def test_a_stroke_of_a_few_pixels_is_seen():
+    stroke = torch.zeros(96, 96)
+    stroke[48, :9] = 1  # less than a hundredth
+    assert drawn(stroke)[48].tolist() == [255] * 9 + [0] * 87

@@ -47,6 +47,7 @@ figure { margin: 0; break-inside: avoid; } figure svg { width: 100%; max-width: 
 .sample img { max-width: 100%; height: 4.5rem; object-fit: contain; object-position: left;
   display: block; margin: .2rem 0; }
 pre { overflow-x: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+@media (max-width: 600px) { th:first-child, td:first-child { white-space: normal; min-width: 5rem; } }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; }
   table { font-size: 7.5pt; } th, td { padding: 1pt 4pt; } h2, h3 { break-after: avoid; } tr { break-inside: avoid; }
   figure svg { max-height: 22cm; } }

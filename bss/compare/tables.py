@@ -112,7 +112,7 @@ class Results:
 def same_sizes(one: FinishedRun, other: FinishedRun) -> bool:
     """Whether the epochs of two runs have the same numbers of samples.
 
-    The last of several epochs aside, which equal updates may cut short; a batch more or less is the rounding of classes.
+    The last of several epochs aside, which equal updates may cut short; a batch more or less is rounding by class.
     """
     if len(one.rows) != len(other.rows):
         return False
@@ -373,8 +373,8 @@ def finding(results: Results) -> str:
     apart = [each for each in tested if each.p_holm < 0.05]
     if not apart:
         return (
-            f"No arm differs from {control} at the 5 % level, Holm-adjusted over {_family(differences)}. That is no proof "
-            f"that they are equal: see the intervals.{_untested(differences)}"
+            f"No arm differs from {control} at the 5 % level, Holm-adjusted over {_family(differences)}. That is no "
+            f"proof that they are equal: see the intervals.{_untested(differences)}"
         )
     listed = ", ".join(f"{each.arm} ({points(each.mean)} points, p {_relation(each.p_holm)})" for each in apart)
     return (

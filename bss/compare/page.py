@@ -42,12 +42,13 @@ th:first-child, td:first-child, .prose th, .prose td { text-align: left; }
 thead th { border-bottom: 2px solid #555; vertical-align: bottom; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); gap: 1rem; }
 figure { margin: 0; break-inside: avoid; } figure svg { width: 100%; max-width: 28rem; height: auto; display: block; }
-.samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .8rem; }
+.samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(max(9.5rem, 22%), 1fr)); gap: .8rem; }
 .sample { font-size: .8rem; line-height: 1.35; break-inside: avoid; border-top: 1px solid #ddd; padding-top: .3rem; }
 .sample img { max-width: 100%; height: 4.5rem; object-fit: contain; object-position: left;
   display: block; margin: .2rem 0; }
 pre { overflow-x: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-@media (max-width: 600px) { th:first-child, td:first-child { white-space: normal; min-width: 5rem; } }
+@media (max-width: 600px) { th, td { padding: .25rem .35rem; } th, td:first-child { white-space: normal; }
+  th:first-child, td:first-child { min-width: 4.5rem; } }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; }
   table { font-size: 7.5pt; } th, td { padding: 1pt 4pt; } h2, h3 { break-after: avoid; } tr { break-inside: avoid; }
   figure svg { max-height: 22cm; } }

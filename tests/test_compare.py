@@ -259,6 +259,9 @@ def test_a_report_of_some_of_the_runs_in_the_folder_says_how_to_make_one_of_all(
     assert f"{out} holds 1 more, and\npython -m bss report {out} --out {out} makes one of all of them\n" in said
     assert main(flags(tmp_path, arms="uniform,cl,spl")) == 0
     assert "of the runs of this command" not in capsys.readouterr().out
+    (out / "cl" / "seed0" / "summary.json").write_text("{")
+    assert main(flags(tmp_path, arms="uniform,cl,spl")) == 1
+    assert f"left out: {out / 'cl' / 'seed0'}: summary.json is damaged" in capsys.readouterr().err
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, capsys):

@@ -321,7 +321,7 @@ def arm_table(results: Results) -> Table:
     return Table(
         "Arms",
         f"Sampler and method of every arm, and the fields in which its recipe differs from that of {control}.",
-        ["arm", "", "sampler, method", "recipe"],
+        ["arm", "way to train", "sampler, method", "recipe"],
         rows,
     )
 

@@ -4,10 +4,13 @@
 """
 
 import argparse
+import ast
 import importlib
 import pkgutil
 import sys
 import textwrap
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,15 +27,29 @@ STEMS = sorted(
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells, where asked to, what each data set's source must hold: only when help is printed, since it imports all."""
+    """Ends its help with what ``ending`` says, where it has one: only when help is printed, since that takes time."""
 
-    tells_sources = False
+    ending: Callable[[], str] | None = None
 
     def format_help(self) -> str:
-        if self.tells_sources:
-            sources = [f"{stem}: {_module(stem).DESCRIPTION}" for stem in STEMS]
-            self.epilog = "\n\n".join(["what --source must be:", *(textwrap.indent(text, "  ") for text in sources)])
+        if self.ending is not None:
+            self.epilog = self.ending()
         return super().format_help()
+
+
+def _sources() -> str:
+    """What each data set's source must hold."""
+    sources = [f"{stem}: {_module(stem).DESCRIPTION}" for stem in STEMS]
+    return "\n\n".join(["what --source must be:", *(textwrap.indent(text, "  ") for text in sources)])
+
+
+def _arms() -> str:
+    """Names and titles of all arms, read from the text of their module: to import it takes PyTorch, and seconds."""
+    text = Path(find_spec("bss.arms").origin).read_text(encoding="utf-8")
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    arms = [call.args[:2] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Arm"]
+    listed = [f"  {name.value:36} {title.value}" for name, title in arms if isinstance(name, ast.Constant)]
+    return "\n".join(["the arms (an order and a change of the training step join as in spl+ogm-ge):", *listed])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    prepare.tells_sources = True
+    prepare.ending = _sources
     prepare.add_argument("stem", choices=STEMS, help="the data set")
     prepare.add_argument("--source", type=Path, required=True, metavar="RAW", help="what was published; see below")
     prepare.add_argument("--out", type=Path, required=True, metavar="ROOT", help="the data root; made when missing")
@@ -135,9 +152,10 @@ def _add_comparisons(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    compare.ending = _arms
     compare.add_argument("task", help=f"{', '.join(STEMS)}, or a Python file like bss/tasks/cremad.py")
     compare.add_argument(
-        "--arms", default="uniform,random-pacing,cl,spl,anti", metavar="A,B", help="names (default: %(default)s)"
+        "--arms", default="uniform,random-pacing,cl,spl,anti", metavar="A,B", help="see below (default: %(default)s)"
     )
     compare.add_argument(
         "--seeds", default="5", metavar="N", help="5 (default): seeds 0 to 4; 3,7: these two; 0-9: these ten"

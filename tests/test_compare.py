@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,8 @@ import pytest
 import torch
 
 from bss import arms
-from bss.__main__ import main
-from bss.arms import find
+from bss.__main__ import STEMS, main
+from bss.arms import ARMS, find
 from bss.compare import command, runner
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, method_of, run_all, train
 from bss.compare.study import Study, load_task, seeds_of, weights_hash
@@ -44,6 +46,17 @@ def flags(tmp_path, **others):
     options = {"arms": "uniform,cl", "seeds": "1", "data-root": tmp_path / "data", "out": tmp_path / "out"}
     options |= {"device": "cpu", "workers": "0", "set": "imbalance_every=0", **others}
     return ["compare", str(options.pop("task", TASK)), *(w for k, v in options.items() for w in (f"--{k}", str(v)))]
+
+
+# ---- the help ----
+
+
+def test_the_help_lists_all_arms_without_importing_pytorch():
+    code = "import sys\nfrom bss.__main__ import main\ntry: main(['compare', '--help'])\n"
+    code += "finally: assert 'torch' not in sys.modules"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    listed = [line.split(maxsplit=1) for line in said.partition("the arms (")[2].splitlines()[1:]]
+    assert listed == [[arm.name, arm.title] for arm in ARMS]
 
 
 # ---- the plan ----
@@ -132,6 +145,13 @@ def test_loader_processes_are_started_unless_the_data_are_in_memory(tmp_path, mo
     words[place : place + 2] = ["--workers", given] if given else []
     assert main(words) == 130  # nothing was trained
     assert planned == [workers]
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_where_files_are_missing_no_flag_is_advised_that_a_comparison_does_not_have(tmp_path, capsys, stem):
+    assert main(flags(tmp_path, task=stem)) == 2
+    said = capsys.readouterr().err
+    assert "README.md describes the layout" in said and "--sample" not in said
 
 
 def test_a_task_file_must_define_what_a_task_does(tmp_path):
@@ -266,7 +286,9 @@ def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_t
     assert main(flags(tmp_path, seeds="2")) == 1  # a pool of one process, which gets the one run that is left
     said = capsys.readouterr()
     assert "[4/4] cl seed 1: FAILED: RuntimeError: this seed is broken on purpose" in said.out
-    assert "Failed and left out: cl seed 1" in said.err
+    assert "1 of 4 runs failed (why: above, and in table.md): cl seed 1\n" in said.err
+    assert "broken" not in said.err  # the reason is said once
+    assert "- Failed and left out: cl seed 1: RuntimeError: this seed" in (tmp_path / "out" / "table.md").read_text()
     assert "Traceback" in (study.folder("cl", 1) / "log.txt").read_text()
     assert "this seed is broken on purpose" in (tmp_path / "out" / "report.html").read_text()
 
@@ -306,6 +328,33 @@ def test_the_threads_and_devices_are_dealt_out_and_a_worker_that_died_is_replace
     assert {(outcome.arm, outcome.seed) for outcome in outcomes} == {(a, s) for a in ("uniform", "cl") for s in (0, 1)}
     assert DyingWorker.made[:2] == [("cuda:0", 3), ("cuda:1", 3)] and len(DyingWorker.made) == 4
     assert "[4/4]" in capsys.readouterr().out
+
+
+def test_where_all_runs_fail_there_is_no_report_and_the_reason_is_said(tmp_path, monkeypatch, capsys):
+    outcomes = [Outcome(arm, 0, f"RuntimeError: {arm} is broken") for arm in ("uniform", "cl")]
+    monkeypatch.setattr(command, "run_all", lambda *_, **__: outcomes)
+    assert main(flags(tmp_path)) == 1
+    said = capsys.readouterr().err
+    assert said == "no report was written: all 2 runs failed, the first with: RuntimeError: uniform is broken\n"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_report_of_some_of_the_runs_in_the_folder_says_how_to_make_one_of_all(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "check_data", lambda *_: None)
+    monkeypatch.setattr(command, "run_all", lambda *_, **__: [])
+    monkeypatch.setattr(command, "page", lambda _: "")
+    out = tmp_path / "out"
+    for arm in ("uniform", "cl", "spl", "anti"):
+        comparing.write_run(out / arm / "seed0", arm=arm)
+    (out / "anti" / "seed0" / "done").unlink()
+    assert main(flags(tmp_path)) == 0
+    said = capsys.readouterr().out
+    assert f"{out} holds 1 more, and\npython -m bss report {out} --out {out} makes one of all of them\n" in said
+    assert main(flags(tmp_path, arms="uniform,cl,spl")) == 0
+    assert "of the runs of this command" not in capsys.readouterr().out
+    (out / "cl" / "seed0" / "summary.json").write_text("{")
+    assert main(flags(tmp_path, arms="uniform,cl,spl")) == 1
+    assert f"left out: {out / 'cl' / 'seed0'}: summary.json is damaged" in capsys.readouterr().err
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, capsys):

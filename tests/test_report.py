@@ -1,6 +1,7 @@
 """The report: statistics by hand, which runs may stand together, and what the page says."""
 
 import csv
+import html
 import io
 import json
 import math
@@ -13,11 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bss.__main__ import main
-from bss.compare import figures, samples
+from bss.compare import command, figures, samples
 from bss.compare.page import page
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.statistics import band, bootstrap_interval, differences, holm, mean_and_std, t_interval, t_test
-from bss.compare.tables import Table, as_csv, difference_table, finding, p_text, points, results_of, same_sizes
+from bss.compare.tables import (
+    Table,
+    as_csv,
+    cost_table,
+    difference_table,
+    finding,
+    p_text,
+    points,
+    results_of,
+    same_sizes,
+)
 from bss.errors import RecipeError, RunFolderError
 from bss.transforms.text import Tokens
 from tests.comparing import write_run
@@ -58,15 +69,21 @@ def test_the_paired_t_test_has_its_closed_form_for_three_values():
 
 
 @pytest.mark.parametrize(
-    "values", [[1.0], [2.0, 2.0], [0.3 - 0.2, 0.6 - 0.5]], ids=["one", "equal", "equal but rounded"]
+    "values", [[1.0], [2.0, 2.0], [0.3 - 0.2, 0.4 - 0.3]], ids=["one", "equal", "equal but rounded"]
 )
 def test_without_scatter_there_is_no_interval_and_no_test(values):
     assert t_interval(values) is t_test(values) is bootstrap_interval(values * 3 if len(values) > 1 else values) is None
 
 
+def test_rounding_is_no_scatter_but_a_millionth_is():
+    rounded = [0.3 - 0.2, 0.4 - 0.3]
+    assert rounded[0] != rounded[1] and t_test(rounded) is t_interval(rounded) is None
+    assert t_test([1.0, 1.000001]) == pytest.approx(0, abs=1e-5) and t_interval([1.0, 1.000001]) is not None
+
+
 def test_holm_multiplies_the_smallest_by_their_number_and_never_falls():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3 x .01, then 2 x .03, then max(.06, .04)
-    assert holm([0.5, None, 0.9]) == [1.0, None, 1.0]
+    assert holm([0.01, None, 0.04]) == pytest.approx([0.03, None, 0.08])  # 3 x .01, then 2 x .04: None is one of three
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got 1.5"):
         holm([1.5])
 
@@ -96,6 +113,7 @@ def test_differences_are_taken_over_the_seeds_that_both_arms_have():
     cl, spl = differences(values, "uniform")
     assert (cl.seeds, cl.values, cl.mean) == ((1, 2), (1.0, 3.0), 2.0)
     assert (spl.seeds, spl.mean, spl.p, spl.p_holm) == ((), None, None, None)
+    assert cl.p_holm == cl.p  # without a seed in common, spl is no second comparison
     with pytest.raises(ValueError, match="no values of 'nothing'"):
         differences(values, "nothing")
 
@@ -127,6 +145,63 @@ def test_the_page_says_which_seeds(tmp_path, seeds, text):
     assert f"1 arm, {text} " in page(results(tmp_path))
 
 
+def test_the_adjustment_counts_what_was_planned_and_names_what_could_not_be_tested(tmp_path):
+    # The differences of cl are 2, 3, 4 points: t = 3 sqrt(3), p = 1 - t / sqrt(t^2 + 2) = 0.0351, doubled 0.0702.
+    study(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.52, 0.63, 0.74], "spl": [0.51, 0.61, 0.71], "anti": [0.4]})
+    write_run(tmp_path / "mix" / "seed9", arm="mix", seed=9)
+    made = results(tmp_path, order=("uniform", "cl", "spl", "anti", "mix"))
+    said = finding(made)
+    assert said.startswith("No arm differs from uniform at the 5 % level, Holm-adjusted over 2 comparisons. ")
+    named = "Not tested: spl (the same difference with every seed); anti (one seed in common); mix (no seed in common)."
+    table = difference_table(made, "uniform", "chosen")
+    assert said.endswith(named) and table.caption.endswith(f"p by Holm for 2 comparisons. {named}")
+    assert [row[-2:] for row in table.rows[1:3]] == [["0.035 (3)", "0.070"], ["- (3)", "-"]]
+
+
+def test_the_finding_gives_the_adjusted_p_value(tmp_path):
+    # Differences of 3, 4, 5 points: t = 4 sqrt(3), p = 1 - t / sqrt(t^2 + 2) = 0.0202, and twice that is below 5 %.
+    study(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.53, 0.64, 0.75], "spl": [0.49, 0.6, 0.71]})
+    assert finding(results(tmp_path, order=("uniform", "cl", "spl"))) == (
+        "Different from uniform at the 5 % level, Holm-adjusted over 2 comparisons: cl (+4.0 points, p = 0.040)."
+    )
+
+
+def rewrite(path, **changes):
+    """Change fields of a run's file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_one_run_without_a_validation_split_makes_the_last_epoch_the_primary_one(tmp_path):
+    study(tmp_path, {"uniform": [0.5, 0.6]})
+    rewrite(tmp_path / "uniform" / "seed1" / "summary.json", oracle={"epoch": 0})
+    assert results(tmp_path).primary == "last"
+
+
+def test_runs_of_different_lengths_are_a_note(tmp_path):
+    study(tmp_path, {"uniform": [0.5]})
+    assert "optimiser steps" not in " ".join(results(tmp_path).notes)
+    write_run(tmp_path / "cl", arm="cl", sizes=(40, 24))  # 5 and 3 steps of 8
+    assert "The runs differ in their optimiser steps (8 to 10): " in " ".join(results(tmp_path).notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("commit", "def"), ("commit", None), ("device", "cuda"), ("versions", {"torch": "3"})]
+)
+def test_runs_of_another_commit_device_or_version_are_a_note(tmp_path, name, value):
+    study(tmp_path, {"uniform": [0.5, 0.6, 0.7]})
+    rewrite(tmp_path / "uniform" / "seed1" / "config.json", machine={"cores": 9})  # every run may have its own
+    assert "The runs differ" not in " ".join(results(tmp_path).notes)
+    rewrite(tmp_path / "uniform" / "seed1" / "config.json", **{name: value})
+    notes = [note for note in results(tmp_path).notes if note.startswith("The runs differ")]
+    assert notes == [f"The runs differ in {name} (2 kinds, see the end of the page)."]
+
+
+def test_the_cost_table_counts_epochs_from_one(tmp_path):
+    study(tmp_path, {"uniform": [0.5, 0.6]})
+    rewrite(tmp_path / "uniform" / "seed1" / "summary.json", chosen_epoch=0)
+    assert cost_table(results(tmp_path)).rows == [["uniform", "10", "2", "1 to 2", "2.0 \u00b1 0.0"]]
+
+
 def test_a_difference_that_stands_is_named(tmp_path):
     made = results(study(tmp_path, {"uniform": [0.5, 0.6, 0.7, 0.8], "cl": [0.6, 0.701, 0.802, 0.9]}))
     beginning = "Different from uniform at the 5 % level, Holm-adjusted over "
@@ -139,6 +214,16 @@ def test_a_difference_that_stands_is_named(tmp_path):
 def test_epochs_have_the_same_sizes_within_a_batch_and_but_for_the_last(tmp_path, sizes, same):
     write_run(tmp_path / "a", sizes=(40, 40))
     write_run(tmp_path / "b", arm="cl", sizes=sizes)
+    runs, _ = read_runs(find_folders([tmp_path]))
+    assert same_sizes(*runs) is same_sizes(*reversed(runs)) is same
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"), [((40,), (47,), True), ((40,), (48,), False), ((40,), (40, 40), False)], ids=str
+)
+def test_of_runs_of_one_epoch_that_epoch_counts(tmp_path, one, other, same):
+    write_run(tmp_path / "a", sizes=one)
+    write_run(tmp_path / "b", arm="cl", sizes=other)
     runs, _ = read_runs(find_folders([tmp_path]))
     assert same_sizes(*runs) is same_sizes(*reversed(runs)) is same
 
@@ -191,6 +276,22 @@ def test_a_damaged_folder_is_told_from_a_whole_one(tmp_path, damage, reason):
     damage(tmp_path / "cl" / "seed1")
     runs, ((bad, said),) = read_runs(find_folders([tmp_path]))
     assert [run.seed for run in runs] == [0] and bad == tmp_path / "cl" / "seed1" and said.startswith(reason)
+
+
+@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (-math.inf, "-inf"), (None, "None"), ("1", "'1'")])
+def test_a_run_with_a_result_that_is_no_number_is_left_out(tmp_path, capsys, value, text):
+    study(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
+    bad = tmp_path / "runs" / "cl" / "seed1"
+    test = json.loads((bad / "summary.json").read_text())["test"]
+    test["chosen"]["map"]["audio"] = value
+    rewrite(bad / "summary.json", test=test)
+    reason = f"{bad}: its test mean average precision of audio is {text} (epoch chosen on validation)"
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 1
+    assert f"left out: {reason}" in capsys.readouterr().err
+    for name in ("table.md", "report.html"):
+        assert f"Left out: {reason}" in html.unescape((tmp_path / "page" / name).read_text())
+    assert main(["report", str(bad), "--out", str(tmp_path / "page")]) == 2
+    assert f"error: there is no run to report: {reason}" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_left_out_is_named_on_the_screen_and_in_the_page(tmp_path, capsys):
@@ -348,6 +449,22 @@ def test_a_panel_shows_the_control_and_six_others_at_most():
     assert figures.groups(["control"], "control") == [["control"]]
 
 
+def test_the_histogram_is_in_percent_of_the_samples(tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn, draw = [], Axes.stairs
+
+    def noted(axes, values, *others, **options):
+        drawn.append(values)
+        return draw(axes, values, *others, **options)
+
+    monkeypatch.setattr(Axes, "stairs", noted)
+    made = results(study(tmp_path, {"cl": [0.5, 0.6]}))
+    _, count, epochs = figures.histogram("cl", made.arms["cl"])
+    assert (count, epochs) == (8, [0])
+    assert [share for share in drawn[0] if share] == [25] * 4  # of the two seeds' samples, a quarter at each difficulty
+
+
 # ---- samples ----
 
 
@@ -409,6 +526,74 @@ def test_the_page_writes_the_texts_of_samples_as_text(tmp_path):
     assert "Not shown, being" not in text
 
 
+def task_of(tmp_path, text, **options):
+    """A run whose task is a file with this text."""
+    (tmp_path / "task.py").write_text(text)
+    return write_run(tmp_path / "runs" / "one", mark={"task": str(tmp_path / "task.py")}, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("def (", "the data cannot be read any more (SyntaxError: invalid syntax (task.py, line 1))."),
+        ("raise RuntimeError('moved\\naway')", "the data cannot be read any more (RuntimeError: moved)."),
+        (TASK_WITH_TEXTS.replace("texts = [", "texts = {}['gone'], ["), "any more (KeyError: &#x27;gone&#x27;)."),
+        (TASK_WITH_TEXTS.replace("return Splits", "return print"), "any more (AttributeError: "),
+        ("CL = None", "task.py does not define build_data, build_model, as bss/tasks/cremad.py does)."),
+    ],
+    ids=["syntax", "import", "data", "no splits", "no task"],
+)
+def test_a_task_that_breaks_is_a_reason_on_the_page(tmp_path, text, reason):
+    task_of(tmp_path, text)
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 0
+    text = (tmp_path / "page" / "report.html").read_text()
+    assert "No pictures and no class names: " in text and reason in text
+
+
+def test_a_mark_that_names_no_task_is_a_reason_on_the_page(tmp_path):
+    (task_of(tmp_path, "") / "arm.json").write_text('{"arm": "uniform"}')
+    reason = "the task of these runs is not known, they were not made by compare"
+    assert f"No pictures and no class names: {reason}." in page(results(tmp_path / "runs"))
+
+
+def test_a_sample_that_cannot_be_read_is_a_reason_in_its_place(tmp_path):
+    broken = "\nclass Broken(list):\n def __getitem__(self, index):\n  raise ZeroDivisionError(f'<b>{index}')\n"
+    task_of(tmp_path, TASK_WITH_TEXTS.replace("Splits(texts, texts,", "Splits(texts, Broken(texts),") + broken)
+    text = page(results(tmp_path / "runs"))
+    assert text.count("<strong>none</strong>") == text.count("<em>Cannot be shown: ") == 4
+    assert "clip3<br><em>Cannot be shown: ZeroDivisionError: &lt;b&gt;3</em><br>difficulty 1.50" in text
+
+
+def test_a_page_that_cannot_be_made_leaves_the_tables(tmp_path, monkeypatch):
+    def refuse(_):
+        raise ZeroDivisionError
+
+    study(tmp_path / "runs", {"uniform": [0.5, 0.6]})
+    monkeypatch.setattr(command, "page", refuse)
+    with pytest.raises(ZeroDivisionError):
+        main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")])
+    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == ["table.csv", "table.md"]
+
+
+def test_names_of_classes_samples_and_modalities_are_escaped(tmp_path):
+    text = TASK_WITH_TEXTS.replace('("none",)', '("<i>none",)').replace('f"clip{i}"', "f'\"><b>{i}'")
+    modality = text[text.index('"text":') : text.index(', "label"')]
+    text = text.replace(modality, "'\"><u>': torch.eye(4), '<s>': torch.zeros(3)")
+    task_of(tmp_path, text, names=[f'"><b>{i}' for i in range(4)])
+    text = page(results(tmp_path / "runs"))
+    assert text.count("<strong>&lt;i&gt;none</strong><br>&quot;&gt;&lt;b&gt;") == 4
+    assert 'alt="&quot;&gt;&lt;u&gt; of &quot;&gt;&lt;b&gt;0"' in text
+    assert "neither picture, sound nor text: &lt;s&gt;." in text
+    assert not re.search("<[ibus]>", text)
+
+
+def test_data_that_were_changed_since_are_not_shown(tmp_path):
+    task_of(tmp_path, TASK_WITH_TEXTS, names=["clip0", "clip1", "clip3", "clip2"])
+    text = page(results(tmp_path / "runs"))
+    assert "No pictures and no class names: the data was changed since." in text
+    assert text.count("<strong>class 0</strong>") == 4 and "<q>" not in text
+
+
 def test_runs_of_a_task_file_that_lies_elsewhere_by_now_stand_together(tmp_path):
     write_run(tmp_path / "runs" / "one", mark={"task": "/old/place/digits.py"})
     write_run(tmp_path / "runs" / "other", arm="cl", mark={"task": "/new/place/digits.py"})
@@ -434,3 +619,38 @@ def test_a_recording_is_shown_as_its_spectrogram_and_a_frame_as_it_is():
 
     assert samples.picture(Sound(np.random.default_rng(0).normal(size=4000).astype(np.float32)))
     assert samples.picture(Pictures([Picture(np.zeros((4, 6, 3), np.uint8), flip=True)]))
+
+
+def drawn(value):
+    """The grey values that a page shows, (H, W) or (H, W, 3)."""
+    import base64
+
+    import numpy as np
+    from PIL import Image
+
+    picture = samples.picture(value).removeprefix("data:image/png;base64,")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixels"),
+    [((1, 64, 5), (96, 96)), ((1, 64, 128), (96, 192)), ((32, 320), (96, 288)), ((3, 64, 32), (96, 48, 3))],
+    ids=str,
+)
+def test_a_short_clip_is_drawn_as_wide_as_high_and_a_picture_keeps_its_shape(shape, pixels):
+    assert drawn(torch.rand(*shape)).shape == pixels
+
+
+def test_an_outlier_does_not_leave_the_others_grey():
+    ramp = torch.arange(96 * 96).reshape(96, 96).float()  # drawn pixel by pixel
+    ramp[0, 0], ramp[-1, -1] = -1e6, 1e6
+    grey = drawn(ramp)
+    assert (grey[0, 0], grey[-1, -1]) == (0, 255)
+    assert [int(grey[row, 0]) for row in (24, 48, 72)] == pytest.approx([62, 128, 193], abs=2)  # (0.25 - 0.01) / 0.98
+    assert drawn(ramp * 0).max() == 0
+
+
+def test_a_stroke_of_a_few_pixels_is_seen():
+    stroke = torch.zeros(96, 96)
+    stroke[48, :9] = torch.tensor([1.0] * 4 + [0.4] * 5)  # less than a hundredth
+    assert drawn(stroke)[48].tolist() == [255] * 4 + [102] * 5 + [0] * 87

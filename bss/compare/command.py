@@ -15,7 +15,10 @@ from bss.compare.study import Study, check_arms, load_task, seeds_of
 from bss.compare.tables import METRICS, all_tables, as_csv, finding, results_of
 from bss.data import default_workers
 from bss.datasets.tensors import TensorSamples
-from bss.errors import RecipeError, RunFolderError, shown
+from bss.errors import DataNotFoundError, RecipeError, RunFolderError, shown
+
+_SAMPLE_ADVICE = "; --sample runs the whole thing now on generated data"
+"""What the data sets say where files are missing: a flag of the training scripts, which a comparison does not have."""
 
 
 def compare(flags: argparse.Namespace) -> int:
@@ -45,7 +48,10 @@ def compare(flags: argparse.Namespace) -> int:
             raise RecipeError(f"the control {shown(name)} is none of --arms {','.join(study.arms)}")
     check_arms(study, None)
     first = study.recipe(find(study.arms)[0], study.seeds[0], None)
-    data = load_task(study.task).build_data(first, study.data_root)
+    try:
+        data = load_task(study.task).build_data(first, study.data_root)
+    except DataNotFoundError as error:
+        raise DataNotFoundError(str(error).replace(_SAMPLE_ADVICE, "")) from error
     if flags.workers is None and not isinstance(data.train, TensorSamples):
         study = replace(study, workers=default_workers() // flags.jobs)
     updates = study.updates(len(data.train))
@@ -59,19 +65,31 @@ def compare(flags: argparse.Namespace) -> int:
     outcomes = run_all(study, jobs=flags.jobs, devices=devices)
 
     failures = [outcome for outcome in outcomes if outcome.failure]
-    unfinished = [each for each in study.plan() if not (study.folder(*each) / "done").exists()]
+    plan = study.plan()
+    unfinished = [each for each in plan if not (study.folder(*each) / "done").exists()]
     if len(unfinished) > len(failures):
         remaining = len(unfinished) - len(failures)
         print(f"stopped with {remaining} runs to go; the same command goes on from there", file=sys.stderr)
         return 130
     failed = {(outcome.arm, outcome.seed): outcome.failure for outcome in failures}
-    folders = [study.folder(*each) for each in study.plan() if each not in failed]
+    if len(failed) == len(plan):
+        reason = failed[plan[0]]
+        print(f"no report was written: all {len(plan)} runs failed, the first with: {reason}", file=sys.stderr)
+        return 1
+    if failed:
+        listed = ", ".join(f"{arm} seed {seed}" for arm, seed in failed)
+        print(f"{len(failed)} of {len(plan)} runs failed (why: above, and in table.md): {listed}", file=sys.stderr)
+    folders = [study.folder(*each) for each in plan if each not in failed]
     notes = [f"Failed and left out: {arm} seed {seed}: {reason}" for (arm, seed), reason in failed.items()]
-    if folders:
-        _write(folders, flags.out, controls, flags.metric, order=study.arms, notes=notes)
-    for note in notes:
-        print(note, file=sys.stderr)
-    return 1 if failures else 0
+    left_out = _write(folders, flags.out, controls, flags.metric, order=study.arms, notes=notes)
+    planned = {study.folder(*each).resolve() for each in plan}
+    others = [path for path in find_folders([flags.out]) if path not in planned and (path / "done").exists()]
+    if others:
+        print(
+            f"the report is of the runs of this command; {flags.out} holds {len(others)} more, and\n"
+            f"python -m bss report {flags.out} --out {flags.out} makes one of all of them"
+        )
+    return 1 if failed or left_out else 0
 
 
 def report(flags: argparse.Namespace) -> int:
@@ -100,21 +118,22 @@ def _write(
     runs, left_out = read_runs(folders)
     results = results_of(runs, controls=controls, metric=metric, order=order, left_out=left_out, notes=notes)
     markdown = "\n".join(table.markdown() for table in all_tables(results))
+    left_out = results.left_out
     listed = "\n".join(f"- {note}" for note in [*results.notes, *(f"Left out: {p}: {why}" for p, why in left_out)])
-    files = {
-        "table.md": "\n\n".join(part for part in (finding(results), listed, markdown) if part),
-        "table.csv": as_csv(results),
-        "report.html": page(results),
-    }
-    for name, text in files.items():
-        try:
-            (out / name).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise RunFolderError(f"cannot write {out / name}: {error.strerror}") from error
+    _save(out / "table.md", "\n\n".join(part for part in (finding(results), listed, markdown) if part))
+    _save(out / "table.csv", as_csv(results))
+    _save(out / "report.html", page(results))  # last, so that a page that cannot be made leaves the tables
     for path, reason in left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)
-    print(f"{finding(results)}\n{', '.join(str(out / name) for name in files)}")
+    print(f"{finding(results)}\n{', '.join(str(out / name) for name in ('table.md', 'table.csv', 'report.html'))}")
     return len(left_out)
+
+
+def _save(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunFolderError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _check_metric(metric: str) -> None:

@@ -42,11 +42,13 @@ th:first-child, td:first-child, .prose th, .prose td { text-align: left; }
 thead th { border-bottom: 2px solid #555; vertical-align: bottom; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); gap: 1rem; }
 figure { margin: 0; break-inside: avoid; } figure svg { width: 100%; max-width: 28rem; height: auto; display: block; }
-.samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .8rem; }
+.samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(max(9.5rem, 22%), 1fr)); gap: .8rem; }
 .sample { font-size: .8rem; line-height: 1.35; break-inside: avoid; border-top: 1px solid #ddd; padding-top: .3rem; }
 .sample img { max-width: 100%; height: 4.5rem; object-fit: contain; object-position: left;
   display: block; margin: .2rem 0; }
 pre { overflow-x: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+@media (max-width: 600px) { th, td { padding: .25rem .35rem; } th, td:first-child { white-space: normal; }
+  th:first-child, td:first-child { min-width: 4.5rem; } }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; }
   table { font-size: 7.5pt; } th, td { padding: 1pt 4pt; } h2, h3 { break-after: avoid; } tr { break-inside: avoid; }
   figure svg { max-height: 22cm; } }
@@ -202,15 +204,22 @@ def _samples(results: Results) -> Iterator[str]:
 
 def _data(run: FinishedRun) -> tuple[Splits | None, str]:
     """The data that a run was trained on, or why it cannot be had."""
-    if not run.mark:
+    if "task" not in run.mark:
         return None, "the task of these runs is not known, they were not made by compare"
     try:
         task = load_task(run.mark["task"])
         data = task.build_data(_recipe(task.CL, run.config["recipe"]), Path(run.config["data_root"]))
-    except (BssError, OSError) as error:
-        return None, f"the data cannot be read any more ({str(error).splitlines()[0]})"
-    same = list(data.names) == samples.read_scores(run.path)["name"].tolist()
+        names = list(data.names)
+    except Exception as error:  # the task is a user's code, and may raise anything
+        return None, f"the data cannot be read any more ({_reason(error)})"
+    same = names == samples.read_scores(run.path)["name"].tolist()
     return (data, "") if same else (None, "the data was changed since")
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, with its type where it was not written for a reader."""
+    line = str(error).partition("\n")[0].removesuffix(".")
+    return line if isinstance(error, (BssError, OSError)) else f"{type(error).__name__}: {line}"
 
 
 def _recipe(base: Recipe, saved: Mapping[str, Any]) -> Recipe:
@@ -221,29 +230,33 @@ def _recipe(base: Recipe, saved: Mapping[str, Any]) -> Recipe:
 
 
 def _sample(example: samples.Example, data: Splits | None, hidden: set[str]) -> str:
-    shown = []
-    label = f"class {example.label}"
+    label, shown = f"class {example.label}", ""
     if data is not None:
-        label = str(data.classes[example.label])
         try:
-            content = data.score[example.position]
-        except (BssError, OSError) as error:
-            content = {}
-            shown.append(f"<em>{escape(str(error).splitlines()[0])}</em>")
-        for name, value in content.items():
-            if name == "label":
-                continue
-            if (text := samples.words(value)) is not None:
-                shown.append(f"<q>{escape(text)}</q><br>")
-            elif (address := samples.picture(value)) is not None:
-                shown.append(f'<img src="{address}" alt="{escape(name)} of {escape(example.name)}">')
-            else:
-                hidden.add(name)
+            label = str(data.classes[example.label])
+            shown = _contents(example, data, hidden)
+        except Exception as error:  # a data set is a user's code as well
+            shown = f"<em>Cannot be shown: {escape(_reason(error))}</em><br>"
     numbers = f"difficulty {example.difficulty:.2f}, similarity {example.similarity:.2f}, loss {example.loss:.2f}"
     return (
-        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(example.name)}<br>{"".join(shown)}'
+        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(example.name)}<br>{shown}'
         f"{numbers}; n = {example.seeds}</div>"
     )
+
+
+def _contents(example: samples.Example, data: Splits, hidden: set[str]) -> str:
+    """What can be shown of a sample's modalities; the names of the others are added to ``hidden``."""
+    shown = []
+    for name, value in data.score[example.position].items():
+        if name == "label":
+            continue
+        if (text := samples.words(value)) is not None:
+            shown.append(f"<q>{escape(text)}</q><br>")
+        elif (address := samples.picture(value)) is not None:
+            shown.append(f'<img src="{address}" alt="{escape(name)} of {escape(example.name)}">')
+        else:
+            hidden.add(name)
+    return "".join(shown)
 
 
 # ---- small things --------------------------------------------------------------------------------------------------

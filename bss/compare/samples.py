@@ -86,7 +86,9 @@ def picture(value: Any) -> str | None:
     """What a page can show of a modality, as a ``data:`` address; None of what is no picture and no sound.
 
     A sound becomes its spectrogram, of several frames the middle one is shown, and the numbers of a tensor are spread
-    to the range of the screen, which undoes a normalisation but for the contrast.
+    to the range of the screen, which undoes a normalisation but for the contrast; a hundredth at either end is cut, so
+    that a few outliers do not leave all else grey. What has no colours, as a spectrogram, is drawn at least as wide as
+    high.
 
     Args:
         value: of one sample, as a data set returns it.
@@ -97,7 +99,8 @@ def picture(value: Any) -> str | None:
     from PIL import Image
 
     image = Image.fromarray(pixels)
-    width = max(1, min(3 * HEIGHT, round(image.width * HEIGHT / image.height)))
+    least = HEIGHT if pixels.ndim == 2 else 1
+    width = max(least, min(3 * HEIGHT, round(image.width * HEIGHT / image.height)))
     buffer = io.BytesIO()
     image.resize((width, HEIGHT)).save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -118,6 +121,7 @@ def words(value: Any) -> str | None:
 
 def _pixels(value: Any) -> Any:
     """(H, W) or (H, W, 3) uint8; None where there is no such thing."""
+    import numpy as np
     import torch
 
     from bss.transforms.audio import LogSpectrogram
@@ -141,6 +145,8 @@ def _pixels(value: Any) -> Any:
         value = value.permute(1, 2, 0)
     elif value.dim() != 2:
         return None
-    value = value.float()
-    low, high = value.min(), value.max()
-    return ((value - low) / (high - low).clamp(min=1e-12) * 255).round().byte().cpu().numpy()
+    array = value.float().cpu().numpy()
+    low, high = np.percentile(array, (1, 99))
+    if low == high:  # a few strokes on an empty ground
+        low, high = array.min(), array.max()
+    return (((array - low) / max(high - low, 1e-12)).clip(0, 1) * 255).round().astype(np.uint8)

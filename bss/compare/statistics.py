@@ -18,6 +18,9 @@ LEAST_RESAMPLED = 5
 """Values that the bootstrap needs: of two, half of the resamples are one of them twice, and its interval lies between
 them, whatever that says of the mean."""
 
+LEAST_PAIRED = 2
+"""Seeds that two arms must have in common to be compared: one difference has no scatter to be judged by."""
+
 NO_SCATTER = 1e-9
 """A standard deviation below this is rounding: 0.3 - 0.2 and 0.6 - 0.5 are the same difference of two accuracies."""
 
@@ -89,10 +92,11 @@ def bootstrap_interval(values: Sequence[float], *, seed: int = 0) -> tuple[float
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """P values adjusted for their number: the chance of one false finding among all of them is held.
 
-    The k-th smallest of m is multiplied by m - k + 1, made no smaller than the one before it and at most 1.
+    The k-th smallest of m is multiplied by m - k + 1, made no smaller than the one before it and at most 1. A planned
+    comparison that could not be tested counts in m: that its numbers had no scatter was not known beforehand.
 
     Args:
-        p_values: in [0, 1]; None is no test, and stays None.
+        p_values: of all m comparisons, in [0, 1]; None is one that could not be tested, and stays None.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
 
@@ -106,7 +110,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     adjusted: list[float | None] = [None] * len(p_values)
     floor = 0.0
     for rank, (p, position) in enumerate(ranked):
-        floor = max(floor, min(1.0, (len(ranked) - rank) * p))
+        floor = max(floor, min(1.0, (len(p_values) - rank) * p))
         adjusted[position] = floor
     return adjusted
 
@@ -124,7 +128,7 @@ class Difference:
         t_interval: for the mean, see :func:`t_interval`.
         bootstrap_interval: for the mean, see :func:`bootstrap_interval`.
         p: of the paired t test.
-        p_holm: the same, adjusted by Holm over all arms that are compared with this control.
+        p_holm: the same, adjusted by Holm over all arms that are :attr:`comparable` with this control.
     """
 
     arm: str
@@ -137,11 +141,16 @@ class Difference:
     p: float | None
     p_holm: float | None
 
+    @property
+    def comparable(self) -> bool:
+        """Whether it is one of Holm's comparisons: two seeds or more in common, whatever came out."""
+        return len(self.seeds) >= LEAST_PAIRED
+
 
 def differences(
     values: Mapping[str, Mapping[int, float]], control: str, arms: Sequence[str] | None = None
 ) -> list[Difference]:
-    """Every arm against the control, with Holm's adjustment over them.
+    """Every arm against the control, with Holm's adjustment over those with two seeds or more in common with it.
 
     Args:
         values: arm -> seed -> number.
@@ -157,7 +166,8 @@ def differences(
             raise ValueError(f"there are no values of {name!r}; of these there are: {', '.join(values)}")
     seeds = {arm: tuple(sorted(values[arm].keys() & values[control].keys())) for arm in arms}
     deltas = {arm: tuple(values[arm][seed] - values[control][seed] for seed in seeds[arm]) for arm in arms}
-    tests = [t_test(deltas[arm]) if deltas[arm] else None for arm in arms]
+    tests = {arm: t_test(deltas[arm]) for arm in arms if len(deltas[arm]) >= LEAST_PAIRED}
+    adjusted = dict(zip(tests, holm(list(tests.values())), strict=True))
     return [
         Difference(
             arm,
@@ -167,10 +177,10 @@ def differences(
             mean_and_std(deltas[arm])[0] if deltas[arm] else None,
             t_interval(deltas[arm]) if deltas[arm] else None,
             bootstrap_interval(deltas[arm]) if deltas[arm] else None,
-            p,
-            adjusted,
+            tests.get(arm),
+            adjusted.get(arm),
         )
-        for arm, p, adjusted in zip(arms, tests, holm(tests), strict=True)
+        for arm in arms
     ]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from bss.compare.runs import FinishedRun, by_arm, check_comparable
 from bss.compare.statistics import LEAST_RESAMPLED, Difference, differences, mean_and_std
-from bss.errors import RecipeError, shown
+from bss.errors import RecipeError, RunFolderError, shown
 from bss.recipe import FREE_FIELDS
 
 PLUS_MINUS = "\u00b1"
@@ -111,11 +112,24 @@ class Results:
 def same_sizes(one: FinishedRun, other: FinishedRun) -> bool:
     """Whether the epochs of two runs have the same numbers of samples.
 
-    The last epoch aside, which equal updates may cut short; a batch more or less is the rounding of classes.
+    The last of several epochs aside, which equal updates may cut short; a batch more or less is rounding by class.
     """
-    sizes = [[row["samples"] for row in run.rows[:-1]] for run in (one, other)]
-    batch = one.recipe["batch_size"]
-    return len(sizes[0]) == len(sizes[1]) and all(abs(a - b) < batch for a, b in zip(*sizes, strict=True))
+    if len(one.rows) != len(other.rows):
+        return False
+    counted = max(1, len(one.rows) - 1)
+    pairs = zip(one.rows[:counted], other.rows[:counted], strict=True)
+    return all(abs(a["samples"] - b["samples"]) < one.recipe["batch_size"] for a, b in pairs)
+
+
+def _no_number(run: FinishedRun) -> str | None:
+    """The first test result of a run that is no number, and so in no mean and no figure; None where all are."""
+    for epoch, metrics in run.summary["test"].items():
+        for metric, heads in metrics.items():
+            for head, value in heads.items():
+                if not isinstance(value, int | float) or not math.isfinite(value):
+                    which = EPOCHS.get(epoch, epoch)
+                    return f"its test {METRICS.get(metric, metric)} of {head} is {shown(value)} ({which})"
+    return None
 
 
 def results_of(
@@ -130,7 +144,7 @@ def results_of(
     """Check that runs may be compared, and set down how.
 
     Args:
-        runs: finished ones.
+        runs: finished ones; those whose test results are no numbers are left out.
         controls: arms; none = the arm of uniform order, then those of random pacing.
         metric: of :data:`METRICS`.
         order: of the arms; none = the controls first, then as they come.
@@ -138,9 +152,14 @@ def results_of(
         notes: for the reader.
 
     Raises:
-        RunFolderError: see :func:`bss.compare.runs.check_comparable`.
+        RunFolderError: see :func:`bss.compare.runs.check_comparable`; no run has numbers.
         RecipeError: a control or a metric that the runs do not have.
     """
+    reasons = [_no_number(run) for run in runs]
+    left_out = [*left_out, *((run.path, reason) for run, reason in zip(runs, reasons, strict=True) if reason)]
+    runs = [run for run, reason in zip(runs, reasons, strict=True) if not reason]
+    if not runs:
+        raise RunFolderError(f"there is no run to report: {left_out[-1][0]}: {left_out[-1][1]}")
     check_comparable(runs)
     arms = by_arm(runs, order)
     measured = list(runs[0].summary["test"]["last"])
@@ -209,7 +228,8 @@ def all_tables(results: Results) -> list[Table]:
 
 def difference_table(results: Results, control: str, epoch: str) -> Table:
     """Mean of every arm, and its paired difference to the control."""
-    of_arm = {difference.arm: difference for difference in results.differences(control, epoch)}
+    differences = results.differences(control, epoch)
+    of_arm = {difference.arm: difference for difference in differences}
     values = results.values(epoch, "all")
     rows = []
     for arm in [arm for arm in results.arms if arm == control or arm in of_arm]:
@@ -224,7 +244,7 @@ def difference_table(results: Results, control: str, epoch: str) -> Table:
         f"{PLUS_MINUS} standard deviation over n seeds. Then the paired difference to {control}{which} in percentage "
         f"points, seed by seed: mean, 95 % interval by Student's t and (from {LEAST_RESAMPLED} seeds on) by bootstrap, "
         "p of the paired t test with the number of pairs, and p by Holm for "
-        f"{len(of_arm)} comparison{'s' * (len(of_arm) != 1)}.",
+        f"{_family(differences)}.{_untested(differences)}",
         ["arm", "n", "mean", f"minus {control}", "t interval", "bootstrap", "p (pairs)", "p (Holm)"],
         rows,
     )
@@ -301,7 +321,7 @@ def arm_table(results: Results) -> Table:
     return Table(
         "Arms",
         f"Sampler and method of every arm, and the fields in which its recipe differs from that of {control}.",
-        ["arm", "", "sampler, method", "recipe"],
+        ["arm", "way to train", "sampler, method", "recipe"],
         rows,
     )
 
@@ -343,20 +363,42 @@ def _blank(pair: tuple[float, float | None]) -> list[float | str]:
 def finding(results: Results) -> str:
     """One sentence on the primary comparison."""
     control = results.controls[0]
-    tested = [each for each in results.differences(control, results.primary) if each.p_holm is not None]
+    differences = results.differences(control, results.primary)
+    tested = [each for each in differences if each.p_holm is not None]
     if not tested:
-        return f"No arm can be tested against {control}: a paired test needs two seeds or more in common, and scatter."
+        return (
+            f"No arm can be tested against {control}: a paired test needs two seeds or more in common, and scatter."
+            f"{_untested(differences)}"
+        )
     apart = [each for each in tested if each.p_holm < 0.05]
     if not apart:
         return (
-            f"No arm differs from {control} at the 5 % level, Holm-adjusted over {len(tested)} "
-            f"comparison{'s' * (len(tested) != 1)}. That is no proof that they are equal: see the intervals."
+            f"No arm differs from {control} at the 5 % level, Holm-adjusted over {_family(differences)}. That is no "
+            f"proof that they are equal: see the intervals.{_untested(differences)}"
         )
     listed = ", ".join(f"{each.arm} ({points(each.mean)} points, p {_relation(each.p_holm)})" for each in apart)
     return (
-        f"Different from {control} at the 5 % level, Holm-adjusted over {len(tested)} "
-        f"comparison{'s' * (len(tested) != 1)}: {listed}."
+        f"Different from {control} at the 5 % level, Holm-adjusted over {_family(differences)}: {listed}."
+        f"{_untested(differences)}"
     )
+
+
+def _family(differences: Sequence[Difference]) -> str:
+    """How many comparisons Holm's adjustment is over: those of the plan, tested or not."""
+    count = sum(each.comparable for each in differences)
+    return f"{count} comparison{'s' * (count != 1)}"
+
+
+def _untested(differences: Sequence[Difference]) -> str:
+    """A sentence that names the arms without a test by the reason; empty where all have one."""
+    reasons: dict[str, list[str]] = {}
+    for each in differences:
+        if each.p is None:
+            few = f"{'one' if each.seeds else 'no'} seed in common"
+            reason = "the same difference with every seed" if each.comparable else few
+            reasons.setdefault(reason, []).append(each.arm)
+    listed = "; ".join(f"{', '.join(arms)} ({reason})" for reason, arms in reasons.items())
+    return f" Not tested: {listed}." if listed else ""
 
 
 def _relation(p: float) -> str:

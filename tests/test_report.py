@@ -24,6 +24,7 @@ from bss.compare.tables import (
     cost_table,
     difference_table,
     finding,
+    head_table,
     p_text,
     points,
     results_of,
@@ -180,8 +181,10 @@ def test_one_run_without_a_validation_split_makes_the_last_epoch_the_primary_one
 def test_runs_of_different_lengths_are_a_note(tmp_path):
     study(tmp_path, {"uniform": [0.5]})
     assert "optimiser steps" not in " ".join(results(tmp_path).notes)
+    write_run(tmp_path / "uniform" / "seed7", seed=7, sizes=(40, 32))  # a seed may have other numbers than another
+    assert "optimiser steps" not in " ".join(results(tmp_path).notes)
     write_run(tmp_path / "cl", arm="cl", sizes=(40, 24))  # 5 and 3 steps of 8
-    assert "The runs differ in their optimiser steps (8 to 10): " in " ".join(results(tmp_path).notes)
+    assert "optimiser steps (with seed 0 8 to 10): " in " ".join(results(tmp_path).notes)
 
 
 @pytest.mark.parametrize(
@@ -354,6 +357,24 @@ def test_an_arm_of_the_runner_may_have_a_loss_of_its_own_and_is_not_the_control(
         (tmp_path / name / "arm.json").unlink()
     with pytest.raises(RunFolderError, match="unimodal_weight is"):
         results(tmp_path)
+
+
+def test_heads_that_an_arm_does_not_train_have_no_numbers(tmp_path):
+    for name, weight in (("joint", 0.0), ("uniform", 1.0)):
+        write_run(tmp_path / name, arm=name, recipe={"unimodal_weight": weight})
+        rewrite(tmp_path / name / "summary.json", imbalance={"index": 0.25})
+    joint, uniform = head_table(results(tmp_path)).rows[::-1]
+    assert joint == ["joint", "50.0", "50.0", "-", "-", "-"]
+    assert uniform == ["uniform", "50.0", "50.0", "40.0", "30.0", "0.250"]
+
+
+def test_a_control_that_trains_the_fused_head_alone_is_said_to(tmp_path):
+    write_run(tmp_path / "joint", arm="joint", recipe={"unimodal_weight": 0.0})
+    write_run(tmp_path / "cl", arm="cl", recipe={"unimodal_weight": 0.0})
+    rewrite(tmp_path / "joint" / "config.json", sampler="UniformSampler")
+    (note,) = [note for note in results(tmp_path).notes if "control" in note]
+    assert note.startswith("The control, joint, trains the fused head alone")
+    assert not any("fused head alone" in note for note in results(tmp_path, controls=["joint"]).notes)
 
 
 def test_a_control_and_a_metric_must_exist(tmp_path, capsys):

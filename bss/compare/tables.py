@@ -183,12 +183,19 @@ def _usual_controls(arms: Mapping[str, Sequence[FinishedRun]]) -> tuple[str, ...
     return tuple(uniform[:1] + pacing) or tuple(arms)[:1]
 
 
+def _trains_heads(run: FinishedRun) -> bool:
+    """Whether the modalities' own heads have a weight in the loss."""
+    return run.recipe.get("unimodal_weight", 1.0) != 0
+
+
 def _remarks(results: Results, control_given: bool) -> Iterator[str]:
     counts = {arm: len(members) for arm, members in results.arms.items()}
     control = results.controls[0]
     first = results.runs[0]
     if not control_given and first.config["sampler"] != "UniformSampler" and control == next(iter(results.arms)):
         yield f"There is no arm of uniform order: the first arm, {control}, is the control."
+    elif not control_given and not _trains_heads(results.arms[control][0]):
+        yield f"The control, {control}, trains the fused head alone: there is no arm of uniform order with all heads."
     if max(counts.values()) == 1:
         yield "One seed only: no interval and no test, since both need two runs or more to judge the scatter by."
     elif len(set(counts.values())) > 1:
@@ -199,12 +206,16 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
             "There was no validation split (val_fraction=0): the last epoch counts, and what was the best epoch on the "
             "test set is not reported."
         )
-    updates = {run.updates for run in results.runs}
-    if len(updates) > 1:
-        yield (
-            f"The runs differ in their optimiser steps ({min(updates)} to {max(updates)}): an arm may be better or "
-            "worse because it trained for longer or shorter."
-        )
+    steps: dict[int, set[int]] = {}
+    for run in results.runs:
+        steps.setdefault(run.seed, set()).add(run.updates)
+    for seed, updates in steps.items():
+        if len(updates) > 1:
+            yield (
+                f"The runs differ in their optimiser steps (with seed {seed} {min(updates)} to {max(updates)}): an arm "
+                "may be better or worse because it trained for longer or shorter."
+            )
+            break
     for name in ("commit", "device", "versions"):
         kinds = {str(run.config.get(name)) for run in results.runs}
         if len(kinds) > 1:
@@ -266,14 +277,18 @@ def head_table(results: Results) -> Table:
     """Every head's metric, and how unequal the modalities are at the end."""
     rows = []
     for arm, members in results.arms.items():
-        cells = [mean_text(list(results.values(results.primary, head)[arm].values())) for head in results.heads]
+        told = {head: list(results.values(results.primary, head)[arm].values()) for head in results.heads}
         indices = [(run.summary.get("imbalance") or {}).get("index") for run in members]
-        rows.append([arm, *cells, mean_text([i for i in indices if i is not None], digits=3)])
+        if not _trains_heads(members[0]):  # what they say is noise
+            told |= {head: [] for head in results.heads if head not in ("all", "fused")}
+            indices = []
+        rows.append([arm, *map(mean_text, told.values()), mean_text([i for i in indices if i is not None], digits=3)])
     return Table(
         f"{results.noun[0].upper()}{results.noun[1:]} of every head",
         f"Test {results.noun} in %, {EPOCHS[results.primary]}: of all heads together, of the fused head and of each "
         f"modality's own head; mean {PLUS_MINUS} standard deviation over the seeds. Imbalance index on the test set: "
-        "1 - weakest / strongest modality's mean probability of the true class; 0 = equal.",
+        "1 - weakest / strongest modality's mean probability of the true class; 0 = equal. A dash: the arm trains the "
+        "fused head alone.",
         ["arm", *results.heads, "imbalance index"],
         rows,
     )

@@ -554,7 +554,8 @@ def test_a_run_of_so_many_updates_ends_after_them_though_smv_makes_its_epochs_lo
 
 
 def test_training_on_the_fused_loss_alone_is_a_recipe(tmp_path):
-    recipe = replace(SPL, unimodal_weight=0.0, prediction="fused", epochs=2)
+    by_loss = replace(SPL.schedule, criterion="loss")
+    recipe = replace(SPL, unimodal_weight=0.0, prediction="fused", epochs=2, schedule=by_loss)
     start = tiny.model().state_dict()
     summary = run(tmp_path, recipe=recipe)
     for metrics in summary["test"]["last"].values():
@@ -591,7 +592,7 @@ def test_scores_of_incomplete_samples_are_refused(name, tmp_path):
 @pytest.mark.parametrize(("name", "field"), [("ogm-ge", "unimodal_weight"), ("mmpareto", "fused_weight")])
 def test_a_head_that_is_not_trained_is_refused_where_the_method_needs_it(name, field, tmp_path):
     with pytest.raises(RecipeError, match=f"needs every head trained, but {field} is 0"):
-        run(tmp_path, name, recipe=replace(SPL, **{field: 0.0}))
+        run(tmp_path, name, recipe=replace(SPL, schedule=replace(SPL.schedule, criterion="loss"), **{field: 0.0}))
 
 
 class Bare(nn.Module):

@@ -171,11 +171,13 @@ def test_a_typo_in_a_flag_lists_the_flags(tmp_path, monkeypatch, capsys):
 
 
 def test_a_finished_run_is_not_overwritten_and_is_fine_with_resume(sample, monkeypatch, capsys):
-    flags = ["--sample", "--epochs", 2, "--out", sample / "run"]
+    flags = ["--sample", "--epochs", 2, "--out", sample / "run", *NARROW]
     assert run_here(BROKEN, *flags, monkeypatch=monkeypatch, cwd=sample) == 2
     assert_short_message(capsys.readouterr().err, "finished run (2 epochs)", "--set overwrite=true")
     assert run_here(BROKEN, *flags, "--resume", monkeypatch=monkeypatch, cwd=sample) == 0
     assert "nothing to do" in capsys.readouterr().out
+    assert run_here(BROKEN, *flags, "--resume", "--set", "lr=1", monkeypatch=monkeypatch, cwd=sample) == 2
+    assert_short_message(capsys.readouterr().err, "a finished run that differs from this one (lr: ", "1.0 here")
 
 
 def test_a_file_that_breaks_inside_a_worker_is_named_without_a_traceback(sample, tmp_path):

@@ -1,6 +1,7 @@
 """Methods that change a training step: what BSS, which changes the order, is compared and combined with.
 
-Training on the fused head's loss alone is no method but a recipe: ``unimodal_weight=0, prediction="fused"``.
+Training on the fused head's loss alone is no method but a recipe: ``unimodal_weight=0, prediction="fused"``, and for an
+order by scores ``schedule.criterion="loss"``.
 """
 
 from bss.methods.arranging import Arranging

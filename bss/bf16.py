@@ -6,6 +6,11 @@ an Intel Xeon, in two and three dimensions, for kernels of 3 and 7, stride 2 and
 inputs, stride 1, kernels of 1, fp32, and two columns whose result is a single pixel were right. Of the recipes at their
 full size no layer is so narrow; tiny pictures and sounds of a few frames make such. A like defect, with stride 3:
 https://github.com/pytorch/pytorch/issues/169688
+
+    conv, image = torch.nn.Conv2d(64, 128, 3, stride=2, padding=1), torch.randn(2, 64, 33, 2)
+    print((conv.bfloat16()(image.bfloat16()).float() - conv.float()(image)).abs().max())  # 2.3
+
+(0.005 with ``ONEDNN_MAX_CPU_ISA=AVX2`` in the environment.)
 """
 
 from collections.abc import Callable

@@ -667,14 +667,11 @@ def _finished(folder: RunFolder, identity: dict[str, Any], recipe: Recipe) -> di
     Raises:
         RunFolderError: it is another run than the one that is asked for, or damaged.
     """
-    try:
+    with contextlib.closing(folder):
         saved = read_checkpoint(folder.path / "last.pt")
         there = {**saved["identity"], "epochs": saved["recipe"]["epochs"]}
         _refuse_difference(folder.path, "a finished run", there, {**identity, "epochs": recipe.epochs})
         return folder.summary()
-    except BaseException:
-        folder.close()
-        raise
 
 
 def _build_cache(data: Splits, run: Run, interrupts: Interrupts) -> None:

@@ -341,6 +341,27 @@ def test_one_arm_is_one_recipe_and_one_run_a_seed(tmp_path):
         results(tmp_path)
 
 
+def test_one_arm_has_one_method_with_one_set_of_numbers(tmp_path):
+    for seed, settings in enumerate(({"warmup_epochs": 3, "seed": 0}, {"warmup_epochs": 3, "seed": 1})):
+        write_run(tmp_path / f"seed{seed}", arm="smv", seed=seed)
+        rewrite(tmp_path / f"seed{seed}" / "config.json", method_settings=settings)
+    assert list(results(tmp_path).arms) == ["smv"]  # a method's seed is its run's
+    rewrite(tmp_path / "seed1" / "config.json", method_settings={"warmup_epochs": 5, "seed": 1})
+    with pytest.raises(RunFolderError, match=r"different methods in one report: method_settings is"):
+        results(tmp_path)
+
+
+def test_runs_of_one_seed_have_as_many_validation_samples(tmp_path):
+    write_run(tmp_path / "a")
+    for folder, seed in (("other seed", 1), ("same seed", 0)):
+        write_run(tmp_path / folder, arm="cl", seed=seed)
+        rewrite(tmp_path / folder / "config.json", samples={"train": 40, "val": 12, "test": 30})
+        if seed == 1:
+            assert len(results(tmp_path).runs) == 2
+    with pytest.raises(RunFolderError, match="the number of validation samples is 10"):
+        results(tmp_path)
+
+
 def test_arms_may_differ_in_how_long_they_train_and_in_their_schedule(tmp_path):
     write_run(tmp_path / "a")
     write_run(tmp_path / "b", arm="cl", recipe={"epochs": 9})
@@ -534,8 +555,7 @@ def build_data(recipe, root):
     names = [f"clip{i}" for i in range(4)]
     return Splits(texts, texts, texts, texts, torch.zeros(4, dtype=torch.int64), names, ("none",))
 
-def build_model(recipe, root):
-    raise NotImplementedError
+build_model = tiny.model
 """
 
 

@@ -24,7 +24,7 @@ import torch
 from tqdm import tqdm
 
 from bss.arms import Arm, find
-from bss.compare.runs import ARM_FILE, list_hash, opened
+from bss.compare.runs import ARM_FILE, list_hash, opened, read_json
 from bss.compare.study import Study, load_task, title, weights_hash
 from bss.data import Splits
 from bss.engine import Run, fit
@@ -362,6 +362,6 @@ def _check_start(folder: Path, mark: Mapping[str, Any]) -> None:
 def _mark(folder: Path) -> dict[str, Any]:
     """What ``arm.json`` says."""
     try:
-        return dict(json.loads((folder / ARM_FILE).read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise RunFolderError(f"{folder / ARM_FILE} is damaged ({error}): delete {folder}, and repeat") from error
+        return read_json(folder, ARM_FILE)
+    except RunFolderError as error:
+        raise RunFolderError(f"{folder}: {error}: delete it, and repeat") from error

@@ -129,12 +129,12 @@ def read_run(path: Path) -> FinishedRun:
     if not (path / "done").is_file():
         epochs = _lines(path / "metrics.jsonl")
         raise RunFolderError(f"unfinished, {epochs} epoch{'s' * (epochs != 1)} so far")
-    config, summary = (_json(path, name) for name in ("config.json", "summary.json"))
+    config, summary = (read_json(path, name) for name in ("config.json", "summary.json"))
     try:
         rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     except (OSError, ValueError) as error:
         raise RunFolderError(f"metrics.jsonl is damaged ({error})") from error
-    mark = _json(path, ARM_FILE) if (path / ARM_FILE).is_file() else {}
+    mark = read_json(path, ARM_FILE) if (path / ARM_FILE).is_file() else {}
     try:
         run = FinishedRun(path, config, rows, summary, _training_list(path), mark, mark.get("arm", ""))
         # Whatever is read later on is looked at now: a folder that lacks it is left out as a whole.
@@ -151,7 +151,12 @@ def _lines(path: Path) -> int:
     return len(path.read_text(errors="replace").splitlines()) if path.is_file() else 0
 
 
-def _json(path: Path, name: str) -> dict[str, Any]:
+def read_json(path: Path, name: str) -> dict[str, Any]:
+    """A JSON object in a run folder.
+
+    Raises:
+        RunFolderError: it is damaged or missing; the message does not name the folder.
+    """
     try:
         content = json.loads((path / name).read_text())
     except (OSError, ValueError) as error:
@@ -271,7 +276,7 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
         settings = [each.config.get("method_settings") for each in (of_arm[run.arm], run)]
         settings = [{name: value for name, value in (each or {}).items() if name != "seed"} for each in settings]
         if settings[0] != settings[1]:
-            raise _refusal("methods", "its numbers", of_arm[run.arm], run, *settings)
+            raise _refusal("methods", "method_settings", of_arm[run.arm], run, *settings)
         mate = of_seed.setdefault(run.seed, run)
         if mate.training_list != run.training_list:
             raise _refusal(

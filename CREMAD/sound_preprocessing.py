@@ -7,9 +7,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from bss.data import default_workers
-from bss.errors import BssError
-from bss.prepare import cremad
+from bss.data.prepare import cremad
+from bss.utils.errors import BssError
+from bss.utils.processes import default_workers
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -19,8 +19,9 @@ import torch
 from sides import KINDS, interleaved, ratios, run_main, spread, write_files
 from torch.utils.data import default_collate
 
-from bss.data import IndexedDataset, SeededViews, collate
-from bss.recipe import override
+from bss.data.batches import collate
+from bss.data.indexed import IndexedDataset, SeededViews
+from bss.recipes.fields import override
 
 BATCH = 32
 

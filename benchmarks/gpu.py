@@ -45,7 +45,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 from versus_released import HALF, ONLINE, PLAIN
 
-from bss.engine import Run, fit
+from bss.training.engine import fit
+from bss.training.run import Run
 
 STEPS = 10
 """Steps of the network alone between two looks at the clock."""

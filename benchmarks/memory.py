@@ -17,14 +17,16 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from bss.data import Splits
-from bss.engine import Run, fit
-from bss.fusion import ConcatFusion
+from bss.data.splits import Splits
 from bss.methods import Method
-from bss.models import LateFusion, initialize
-from bss.recipe import Recipe, SelfPacedSchedule
-from bss.runlog import environment
+from bss.models.fusion import ConcatFusion
+from bss.models.late_fusion import LateFusion
+from bss.models.weights import initialize
+from bss.recipes.recipe import Recipe, SelfPacedSchedule
 from bss.samplers import SelfPacedSampler
+from bss.training.engine import fit
+from bss.training.environment import environment
+from bss.training.run import Run
 
 CLASSES = ("low", "middle", "high")
 DIMS = {"audio": 6, "visual": 5}

@@ -21,11 +21,11 @@ from torch.utils.data import DataLoader, Dataset
 
 import bss
 from bss.compare.statistics import t_interval
-from bss.loops import train_one_epoch
-from bss.recipe import override
-from bss.runlog import environment
+from bss.recipes.fields import override
 from bss.samplers import SelfPacedSampler, UniformSampler
 from bss.tasks import cremad as task
+from bss.training.environment import environment
+from bss.training.loops import train_one_epoch
 
 
 class Clips(Dataset):

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 import bss
-from bss.runlog import environment
 from bss.samplers import OrderSampler
+from bss.training.environment import environment
 
 BATCH, CLASSES = 256, 10
 TARGET = 64  # bytes per sample of table and sampler together

@@ -19,11 +19,12 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import bss
-from bss.loops import ScoringMode, train_one_epoch
-from bss.metrics import rank_correlation
-from bss.recipe import override
-from bss.seeding import generator
+from bss.recipes.fields import override
+from bss.scoring.metrics import rank_correlation
 from bss.tasks import cremad as task
+from bss.training.loops import train_one_epoch
+from bss.utils.choices import ScoringMode
+from bss.utils.seeding import generator
 
 
 def main():

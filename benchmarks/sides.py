@@ -37,24 +37,27 @@ from torch.utils.data import dataloader as torch_loading
 from tqdm import tqdm
 
 from bss import ScoreTable, SelfPacedSampler
-from bss.compiling import compile_network
-from bss.data import INDEX_KEY, Splits
-from bss.datasets import cremad as cremad_files
-from bss.datasets import ks as ks_files
-from bss.datasets.audiovisual import write_clip
-from bss.engine import Run, fit
-from bss.errors import BssError
-from bss.interrupts import Interrupted
-from bss.loaders import scoring_loaders, training_loader
-from bss.loops import train_one_epoch
+from bss.data.datasets import cremad as cremad_files
+from bss.data.datasets import ks as ks_files
+from bss.data.indexed import INDEX_KEY
+from bss.data.splits import Splits
+from bss.data.synthetic.signals import write_clip
 from bss.methods import Method
-from bss.optimizers import optimizer_of
-from bss.recipe import Schedule, override
+from bss.models.compiling import compile_network
 from bss.recipes.audiovisual import AudioVisualRecipe
-from bss.runlog import environment
+from bss.recipes.fields import override
+from bss.recipes.recipe import Schedule
 from bss.samplers import OrderSampler, UniformSampler
-from bss.seeding import generator, mixed_seed
 from bss.tasks import cremad, ks
+from bss.training.build import optimizer_of
+from bss.training.engine import fit
+from bss.training.environment import environment
+from bss.training.loaders import scoring_loaders, training_loader
+from bss.training.loops import train_one_epoch
+from bss.training.run import Run
+from bss.utils.errors import BssError
+from bss.utils.interrupts import Interrupted
+from bss.utils.seeding import generator, mixed_seed
 
 LEARNING_RATE = 1e-4
 """Of both sides. No time depends on it, and no weight leaves the finite numbers in a handful of steps."""
@@ -226,7 +229,7 @@ class Clock:
             finally:
                 self.mark("loading")
 
-        views = [part for part in model.modules() if type(part).__module__.startswith("bss.transforms")]
+        views = [part for part in model.modules() if type(part).__module__ == "bss.models.frontends"]
         hooks = [
             model.register_forward_pre_hook(lambda *_: self.mark("transfer")),
             *(part.register_forward_pre_hook(lambda *_: self.mark("forward")) for part in views),
@@ -456,7 +459,7 @@ class Begins(Method):
 
 
 class Ours:
-    """One epoch of :func:`bss.engine.fit` with the SPL recipe and some settings.
+    """One epoch of :func:`bss.training.engine.fit` with the SPL recipe and some settings.
 
     Args:
         name: of :data:`KINDS`.

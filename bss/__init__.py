@@ -16,4 +16,5 @@ import lazy_loader
 # The public names are listed in __init__.pyi; each is imported when it is first used, for PyTorch alone takes seconds.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
+
 __version__ = "0.1.0"

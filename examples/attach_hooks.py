@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 import bss
-from bss.errors import BssError
+from bss.utils.errors import BssError
 
 
 class Theirs(Net):

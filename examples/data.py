@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import bss
-from bss.datasets.tensors import read_arrays
+from bss.data.tensors import read_arrays
 
 
 class Views(Dataset):

@@ -7,7 +7,13 @@ import sys
 import traceback
 from pathlib import Path
 
-PRELOADED = ["tests.ddp_worker", "tests.kill_worker", "sklearn.metrics", "sklearn.model_selection", "scipy.stats"]
+PRELOADED = [
+    "tests.training.ddp_worker",
+    "tests.training.kill_worker",
+    "sklearn.metrics",
+    "sklearn.model_selection",
+    "scipy.stats",
+]
 
 
 def start(function, *arguments, environment=None, said=None):

@@ -43,7 +43,7 @@ def test_links_and_scripts_of_a_page_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_recipe_fields_that_a_page_sets_exist(page):
-    from bss.recipe import flatten, override
+    from bss.recipes.fields import flatten, override
 
     stem = "cremad" if page.parent == ROOT else page.parent.name.lower()
     task = importlib.import_module(f"bss.tasks.{stem}")
@@ -64,6 +64,5 @@ def test_data_sets_that_a_page_prepares_exist(page):
     commands = re.findall(r"^python -m bss (prepare|doctor) (\S+)", page.read_text(), flags=re.MULTILINE)
     assert page.parent == ROOT or {command for command, _ in commands} == {"prepare", "doctor"}
     for _, stem in commands:
-        assert (ROOT / "bss" / "prepare" / f"{stem}.py").exists() and (
-            ROOT / "bss" / "datasets" / f"{stem}.py"
-        ).exists()
+        for room in ("prepare", "datasets"):
+            assert (ROOT / "bss" / "data" / room / f"{stem}.py").exists()

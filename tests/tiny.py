@@ -7,10 +7,11 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from bss.data import Splits
-from bss.fusion import ConcatFusion
-from bss.models import LateFusion, initialize
-from bss.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
+from bss.data.splits import Splits
+from bss.models.fusion import ConcatFusion
+from bss.models.late_fusion import LateFusion
+from bss.models.weights import initialize
+from bss.recipes.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
 
 DIMS = {"audio": 6, "visual": 5}
 CLASSES = ("low", "middle", "high")

@@ -21,15 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bss.data import Splits, stratified_split
-from bss.datasets.tensors import read_arrays, standardized, tensor_splits
-from bss.encoders.norms import Norm, normalization
-from bss.encoders.resnet import resnet18
-from bss.errors import RecipeError
-from bss.fusion import ConcatFusion
-from bss.models import LateFusion
-from bss.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
-from bss.seeding import seeded
+from bss.data import Splits, read_arrays, standardized, stratified_split, tensor_splits
+from bss.models import ConcatFusion, LateFusion
+from bss.models.encoders import Norm, normalization, resnet18
+from bss.recipes import CurriculumSchedule, Recipe, SelfPacedSchedule
+from bss.utils.errors import RecipeError
+from bss.utils.seeding import seeded
 
 TITLE = "Spoken and written digits"
 CLASSES = tuple("0123456789")

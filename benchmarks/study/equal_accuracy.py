@@ -29,9 +29,10 @@ import torch
 from tqdm import tqdm
 
 import bss
-from bss.engine import Run
-from bss.recipe import Recipe, override
+from bss.recipes.fields import override
+from bss.recipes.recipe import Recipe
 from bss.tasks import cremad as task
+from bss.training.run import Run
 
 
 def main():

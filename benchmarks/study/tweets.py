@@ -1,7 +1,7 @@
 """Study task: is a tweet sarcastic? Its words, and five words that say what is on its picture.
 
 Data card
-    24,635 English tweets (Cai, Cai and Wan, ACL 2019; see :mod:`bss.datasets.sarcasm`), in the form in which the
+    24,635 English tweets (Cai, Cai and Wan, ACL 2019; see :mod:`bss.data.datasets.sarcasm`), in the form in which the
     released BSS code keeps them: ``{train,val,test}_data.json`` with ``attributes``, five words that the data set's
     authors predicted from the picture. 19,816 / 2,410 / 2,409, natural pairs, 2 classes; the published validation list
     chooses the epoch. TF-IDF and logistic regression: text 79.7 %, image words 66.7 %, both 80.7 %, majority 60.2 %.
@@ -20,15 +20,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bss.data import Splits, stratified_split
-from bss.datasets.sarcasm import CLASSES, read_list
-from bss.datasets.tensors import tensor_splits
-from bss.encoders.norms import GROUPS, Norm, normalization
-from bss.errors import DataError, DataNotFoundError, RecipeError, shown
-from bss.fusion import ConcatFusion
-from bss.models import LateFusion
-from bss.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
-from bss.seeding import seeded
+from bss.data import Splits, stratified_split, tensor_splits
+from bss.data.datasets.sarcasm import CLASSES, read_list
+from bss.models import ConcatFusion, LateFusion
+from bss.models.encoders import GROUPS, Norm, normalization
+from bss.recipes import CurriculumSchedule, Recipe, SelfPacedSchedule
+from bss.utils.errors import DataError, DataNotFoundError, RecipeError, shown
+from bss.utils.seeding import seeded
 
 TITLE = "Sarcasm: tweets and image words"
 ADVICE = "benchmarks/study/README.md says what the lists hold; pass the folder above sarcasm/ as --data-root"

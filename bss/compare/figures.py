@@ -10,22 +10,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bss.compare.runs import FinishedRun, read_scores
+from bss.compare.runs import FinishedRun
 from bss.compare.statistics import Difference, band
-from bss.errors import RecipeError
+from bss.training.run_folder import read_scores
+from bss.utils.errors import RecipeError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLACK = "#000000"
+
+
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Of the arms; the control is black. Source: Okabe and Ito, "Color Universal Design", 2008; without its yellow, which
 is too light for a line on white."""
+
+
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (8, 2)))
+
 
 WIDTH = 4.4
 """Inches of a panel. Shown at 350 pixels, the width of a phone, its letters are still 10 pixels high."""
+
 
 HISTOGRAM_EPOCHS = 4
 """Scored epochs in a histogram at most: more lines are not told apart."""

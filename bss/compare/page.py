@@ -9,20 +9,11 @@ from typing import Any
 
 from bss.compare import figures, samples
 from bss.compare.runs import FinishedRun
-from bss.compare.study import load_task
-from bss.compare.tables import (
-    EPOCHS,
-    Results,
-    Table,
-    arm_table,
-    cost_table,
-    difference_table,
-    finding,
-    head_table,
-)
-from bss.data import Splits
-from bss.errors import BssError
-from bss.recipe import Recipe
+from bss.compare.tables import EPOCHS, Results, Table, arm_table, cost_table, difference_table, finding, head_table
+from bss.data.splits import Splits
+from bss.recipes.recipe import Recipe
+from bss.tasks import load_task
+from bss.utils.errors import BssError
 
 STYLE = """
 :root { color-scheme: light; }

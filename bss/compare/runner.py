@@ -23,15 +23,18 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from bss.arms import Arm, find
-from bss.compare.runs import ARM_FILE, list_hash, opened, read_json
-from bss.compare.study import Study, load_task, title, weights_hash
-from bss.data import Splits
-from bss.engine import Run, fit
-from bss.errors import BssError, RecipeError, RunFolderError
-from bss.interrupts import Interrupted, Interrupts
+from bss.compare.arms import Arm, find
+from bss.compare.runs import ARM_FILE, opened
+from bss.compare.study import Study, weights_hash
+from bss.data.splits import Splits
 from bss.methods import Method
-from bss.recipe import FREE_FIELDS, Recipe
+from bss.recipes.recipe import FREE_FIELDS, Recipe
+from bss.tasks import load_task, title
+from bss.training.engine import fit
+from bss.training.run import Run
+from bss.training.run_folder import list_hash, read_json
+from bss.utils.errors import BssError, RecipeError, RunFolderError
+from bss.utils.interrupts import Interrupted, Interrupts
 
 
 @dataclass(frozen=True)
@@ -299,7 +302,7 @@ def attempt(study: Study, arm: Arm, seed: int, device: str) -> Outcome:
 
 
 def train(study: Study, arm: Arm, seed: int, device: str) -> dict[str, Any]:
-    """One run, in this process; returns what :func:`bss.engine.fit` does, and raises what it and the task do.
+    """One run, in this process; returns what :func:`bss.training.engine.fit` does, and raises what it and the task do.
 
     Raises:
         RecipeError: its initial weights or its training samples are not those of the other arms with this seed.

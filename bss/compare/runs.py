@@ -1,24 +1,23 @@
 """Run folders as the report reads them, and whether they may stand in one table."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bss.errors import RunFolderError, shown
-from bss.recipe import FREE_FIELDS
-
-if TYPE_CHECKING:
-    import numpy as np
+from bss.recipes.recipe import FREE_FIELDS
+from bss.training.run_folder import list_hash, read_json, read_scores
+from bss.utils.errors import RunFolderError, shown
 
 ARM_FILE = "arm.json"
 """What the runner adds to a run folder: which arm of which task it is, and the hash of its initial weights."""
 
+
 ARM_FIELDS = {"epochs", "updates"}
 """Recipe fields, beside those of the schedule, that may differ between arms: how long each of them trains."""
+
 
 STEP_FIELDS = {"fused_weight", "unimodal_weight", "prediction"}
 """Recipe fields that an arm of the runner may set as well: ``joint`` trains and predicts with the fused head alone."""
@@ -151,47 +150,9 @@ def _lines(path: Path) -> int:
     return len(path.read_text(errors="replace").splitlines()) if path.is_file() else 0
 
 
-def read_json(path: Path, name: str) -> dict[str, Any]:
-    """A JSON object in a run folder.
-
-    Raises:
-        RunFolderError: it is damaged or missing; the message does not name the folder.
-    """
-    try:
-        content = json.loads((path / name).read_text())
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{name} is damaged or missing ({shown(str(error))})") from error
-    if not isinstance(content, dict):
-        raise RunFolderError(f"{name} is damaged: it holds a {type(content).__name__}")
-    return content
-
-
-def read_scores(path: Path) -> dict[str, Any]:
-    """The arrays of a run's ``scores.npz``: see :meth:`bss.runlog.RunFolder.pack_scores`.
-
-    Raises:
-        RunFolderError: it is damaged or missing.
-    """
-    import zipfile
-    import zlib
-
-    import numpy as np
-
-    try:
-        with np.load(path / "scores.npz") as arrays:
-            return {name: arrays[name] for name in ("epoch", "similarity", "loss", "difficulty", "name", "label")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise RunFolderError(f"scores.npz is damaged or missing ({shown(str(error))})") from error
-
-
 def _training_list(path: Path) -> str:
     scores = read_scores(path)
     return list_hash(scores["name"].tolist(), scores["label"])
-
-
-def list_hash(names: Sequence[str], labels_N: "np.ndarray") -> str:
-    """Of the training samples: their names, their order and their class ids."""
-    return hashlib.sha256("\0".join(names).encode() + labels_N.astype("<i8").tobytes()).hexdigest()
 
 
 def read_runs(paths: Iterable[Path]) -> tuple[list[FinishedRun], list[tuple[Path, str]]]:

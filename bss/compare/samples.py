@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bss.compare.runs import FinishedRun, read_scores
+from bss.compare.runs import FinishedRun
+from bss.training.run_folder import read_scores
 
 COUNT = 8
 """Samples at either end."""
 
+
 HEIGHT = 96
 """Pixels of a picture."""
+
 
 CHARACTERS = 280
 """Of a text; a post has no more."""
@@ -112,7 +115,7 @@ def words(value: Any) -> str | None:
     Args:
         value: of one sample, as a data set returns it.
     """
-    from bss.transforms.text import Tokens
+    from bss.data.transforms.text import Tokens
 
     if not isinstance(value, Tokens):
         return None
@@ -124,8 +127,8 @@ def _pixels(value: Any) -> Any:
     import numpy as np
     import torch
 
-    from bss.transforms.audio import LogSpectrogram
-    from bss.transforms.views import Pictures, Sound
+    from bss.data.transforms.views import Pictures, Sound
+    from bss.models.frontends import LogSpectrogram
 
     if isinstance(value, Pictures):
         view = value.views[len(value.views) // 2]

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 """Of every interval."""
 
+
 RESAMPLES = 10_000
 """Of the bootstrap."""
+
 
 LEAST_RESAMPLED = 5
 """Values that the bootstrap needs: of two, half of the resamples are one of them twice, and its interval lies between
 them, whatever that says of the mean."""
 
+
 LEAST_PAIRED = 2
 """Seeds that two arms must have in common to be compared: one difference has no scatter to be judged by."""
+
 
 NO_SCATTER = 1e-9
 """A standard deviation below this is rounding: 0.3 - 0.2 and 0.6 - 0.5 are the same difference of two accuracies."""

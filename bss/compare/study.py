@@ -1,22 +1,16 @@
 """What a comparison consists of: a task, arms, seeds and how long each trains. Plain values, so that it can be sent."""
 
 import hashlib
-import importlib
-import importlib.util
-import pkgutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
-from bss.arms import Arm, find
-from bss.errors import DataNotFoundError, RecipeError, shown
-from bss.recipe import Recipe, override
-
-CONTRACT = ("CL", "build_data", "build_model")
-"""What a task must define: its curriculum's recipe, which all arms are made from, its data and its network."""
+from bss.compare.arms import Arm, find
+from bss.recipes.fields import override
+from bss.recipes.recipe import Recipe
+from bss.tasks import load_task
+from bss.utils.errors import RecipeError
 
 
 @dataclass(frozen=True)
@@ -25,7 +19,7 @@ class Study:
 
     Attributes:
         task: a module of :mod:`bss.tasks`, or the path of a Python file like one.
-        arms: names, see :data:`bss.arms.ARMS`.
+        arms: names, see :data:`bss.compare.arms.ARMS`.
         seeds: one run each per arm; a seed decides initial weights, validation split and orders.
         budget: all arms train for ``"equal"`` updates, those of uniform order, or for the recipe's ``"epochs"``.
         assignments: ``field=value`` for the task's recipe, before an arm adapts it.
@@ -89,62 +83,6 @@ class Study:
     def plan(self) -> list[tuple[str, int]]:
         """All (arm, seed): seed by seed, so that a comparison that is cut short has whole pairs."""
         return [(arm, seed) for seed in self.seeds for arm in self.arms]
-
-
-def load_task(reference: str) -> ModuleType:
-    """A task by its stem, or from a Python file.
-
-    Raises:
-        RecipeError: there is none of this name (lists them), or the file lacks what a task must define.
-        DataNotFoundError: the file is not there.
-    """
-    if reference.endswith(".py"):
-        return _checked(_load_file(Path(reference).resolve()), reference)
-    stems = sorted(_modules("bss.tasks") & _modules("bss.prepare"))
-    if reference not in stems:
-        raise RecipeError(
-            f"unknown task {shown(reference)}; the tasks are {', '.join(stems)}, or pass a Python file (.py) that "
-            f"defines {', '.join(CONTRACT)}"
-        )
-    return _checked(importlib.import_module(f"bss.tasks.{reference}"), reference)
-
-
-def _modules(package: str) -> set[str]:
-    """Names of the modules in a package; it is imported by name, since the library itself stays free of tasks."""
-    return {module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)}
-
-
-def _load_file(path: Path) -> ModuleType:
-    """The file as a module of its own name; its neighbours can be imported from it, as from a script."""
-    name = f"bss_task_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    if not path.is_file():
-        raise DataNotFoundError(f"the task {path} is not a file")
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up while they are made
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _checked(task: ModuleType, reference: str) -> ModuleType:
-    missing = [name for name in CONTRACT if not hasattr(task, name)]
-    if missing:
-        raise RecipeError(f"the task {reference} does not define {', '.join(missing)}, as bss/tasks/cremad.py does")
-    return task
-
-
-def title(task: ModuleType) -> str:
-    """What a page calls the task: its ``TITLE``, or what its docstring begins with."""
-    first = (task.__doc__ or task.__name__).strip().partition("\n")[0]
-    return getattr(task, "TITLE", first.partition(":")[0])
 
 
 def check_arms(study: Study, updates: int | None) -> None:

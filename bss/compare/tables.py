@@ -10,15 +10,21 @@ from typing import Any
 
 from bss.compare.runs import FinishedRun, by_arm, check_comparable
 from bss.compare.statistics import LEAST_RESAMPLED, Difference, differences, mean_and_std
-from bss.errors import RecipeError, RunFolderError, shown
-from bss.recipe import FREE_FIELDS
+from bss.recipes.recipe import FREE_FIELDS
+from bss.utils.errors import RecipeError, RunFolderError, shown
 
 PLUS_MINUS = "\u00b1"
+
+
 MINUS = "\u2212"
+
+
 DASH = "-"
+
 
 EPOCHS = {"chosen": "epoch chosen on validation", "last": "last epoch"}
 """The two epochs whose weights met the test set."""
+
 
 METRICS = {"accuracy": "accuracy", "macro_f1": "macro F1", "map": "mean average precision"}
 

@@ -9,15 +9,16 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from bss.data import index_and_sample
-from bss.hooks import AttachedScores, Fused, Select, attach
-from bss.integrations.parts import check_filled, load_run_state, run_state
+from bss.data.indexed import index_and_sample
+from bss.integrations.state import check_filled, load_run_state, run_state
 from bss.samplers import OrderSampler
+from bss.scoring.hooks import AttachedScores, Fused, Select, attach
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
 except ImportError as error:
     raise ImportError("bss.integrations.lightning needs Lightning: pip install lightning") from error
+
 
 HORIZON = 1000
 """Epochs that are looked at for changing sizes where the trainer has no ``max_epochs``."""

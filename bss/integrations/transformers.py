@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bss.data import INDEX_KEY, index_and_sample
-from bss.hooks import Fused, Select, attach
-from bss.integrations.parts import check_filled, load_run_state, run_state
+from bss.data.indexed import INDEX_KEY, index_and_sample
+from bss.integrations.state import check_filled, load_run_state, run_state
 from bss.samplers import OrderSampler
+from bss.scoring.hooks import Fused, Select, attach
 
 STATE_FILE = "bss.pt"
 """What a Trainer checkpoint gets in addition: the frozen order and the table."""

@@ -17,6 +17,7 @@ from bss.methods.sample_valuation import SampleValuation
 METHODS = (LossWeights, OGMGE, MMPareto, ModalityDropout, SampleValuation, DataRemixing)
 """Every method; the contract tests run over all of them."""
 
+
 __all__ = [
     "METHODS",
     "OGMGE",

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bss import distributed
-from bss.data import INDEX_KEY
+from bss.data.indexed import INDEX_KEY
 from bss.methods.masking import Masking
-from bss.scores import ScoreTable
+from bss.scoring.table import ScoreTable
+from bss.utils import distributed
 
 
 class Arranging(Masking, abc.ABC):

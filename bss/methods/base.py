@@ -5,18 +5,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bss.errors import RecipeError
-from bss.models import LateFusion, Logits
-from bss.scores import ScoreTable
-from bss.scoring import weighted_loss
+from bss.models.late_fusion import LateFusion, Logits
+from bss.scoring.formulas import weighted_loss
+from bss.scoring.table import ScoreTable
+from bss.utils.errors import RecipeError
 
 
 class Method:
     """Joint training with the recipe's loss; a method overrides the hooks that it needs.
 
-    :func:`bss.loops.train_one_epoch` calls them in this order in every step: :meth:`before_forward`, the forward,
-    :meth:`loss`, :meth:`backward`, :meth:`after_backward`, the optimiser's step. What a method draws at random comes
-    from its own seed. What it remembers between steps is in :meth:`state_dict`, so that a stopped run goes on exactly.
+    :func:`bss.training.loops.train_one_epoch` calls them in this order in every step: :meth:`before_forward`, the
+    forward, :meth:`loss`, :meth:`backward`, :meth:`after_backward`, the optimiser's step. What a method draws at random
+    comes from its own seed. What it remembers between steps is in :meth:`state_dict`, so that a stopped run goes on
+    exactly.
 
     Attributes:
         uses_scores: whether the scoring passes of the recipe are made for this method, whatever the sampler needs.

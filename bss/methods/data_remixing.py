@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bss.methods.arranging import Arranging
-from bss.seeding import generator
+from bss.utils.seeding import generator
 
 
 def certainty(logits_BC: Tensor) -> Tensor:

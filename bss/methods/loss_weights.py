@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bss.choices import Criterion, Normalize, Order
-from bss.data import INDEX_KEY
+from bss.data.indexed import INDEX_KEY
 from bss.methods.base import Method
-from bss.scores import ScoreTable
-from bss.scoring import check_choice, order_weights, weighted_loss
+from bss.scoring.formulas import check_choice, order_weights, weighted_loss
+from bss.scoring.table import ScoreTable
+from bss.utils.choices import Criterion, Normalize, Order
 
 
 def mean_one_weights(

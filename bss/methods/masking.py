@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from bss.methods.base import LateFusionMethod
-from bss.models import KEEP_KEY
+from bss.models.late_fusion import KEEP_KEY
 
 
 class Masking(LateFusionMethod, abc.ABC):

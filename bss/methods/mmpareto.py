@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bss import distributed
-from bss.errors import RecipeError
 from bss.methods.base import LateFusionMethod
-from bss.scores import ScoreTable
-from bss.scoring import weighted_loss
+from bss.scoring.formulas import weighted_loss
+from bss.scoring.table import ScoreTable
+from bss.utils import distributed
+from bss.utils.errors import RecipeError
 
 
 def pareto_weights(

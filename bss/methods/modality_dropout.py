@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bss.data import INDEX_KEY
+from bss.data.indexed import INDEX_KEY
 from bss.methods.masking import Masking
-from bss.scores import ScoreTable
-from bss.seeding import generator
+from bss.scoring.table import ScoreTable
+from bss.utils.seeding import generator
 
 
 def kept_modalities(uniform_MN: Tensor, probability: float) -> Tensor:

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bss import distributed
-from bss.imbalance import true_class_probability
 from bss.methods.base import LateFusionMethod
-from bss.models import Logits
-from bss.scoring import weighted_loss
-from bss.seeding import mixed_seed
+from bss.models.late_fusion import Logits
+from bss.scoring.formulas import weighted_loss
+from bss.scoring.imbalance import true_class_probability
+from bss.utils import distributed
+from bss.utils.seeding import mixed_seed
 
 
 def modulation(score: Mapping[str, Tensor], *, alpha: float) -> dict[str, Tensor]:

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bss.imbalance import coalitions, masked, shapley_values
 from bss.methods.arranging import Arranging
-from bss.scores import ScoreTable
-from bss.seeding import generator
+from bss.scoring.imbalance import coalitions, masked, shapley_values
+from bss.scoring.table import ScoreTable
+from bss.utils.seeding import generator
 
 MOST_COPIES = 3
 """Of one modality of a sample, in one epoch."""

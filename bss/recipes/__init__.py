@@ -3,3 +3,7 @@
 They need no PyTorch, so that a script can say at once what it takes. To add one: a module here, and
 ``bss/tasks/<stem>.py`` that builds the data and the network from it.
 """
+
+from bss.recipes.recipe import CurriculumSchedule, Recipe, Schedule, SelfPacedSchedule
+
+__all__ = ["CurriculumSchedule", "Recipe", "Schedule", "SelfPacedSchedule"]

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bss.choices import FusionName
-from bss.errors import RecipeError
-from bss.recipe import Recipe
+from bss.recipes.recipe import Recipe
+from bss.utils.choices import FusionName
+from bss.utils.errors import RecipeError
 
 
 @dataclass(frozen=True, kw_only=True)

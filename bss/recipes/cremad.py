@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bss.recipe import CurriculumSchedule, SelfPacedSchedule
 from bss.recipes.audiovisual import AudioVisualRecipe
+from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,15 @@ CL = CremadRecipe(
     schedule=CurriculumSchedule(start=0.1, grow_epochs=40),
 )
 
+
 SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2))  # released CREMA-D/train-SPL.py:165-174
+
 
 # What the released scripts do where it differs from the method: see the table in CREMAD/README.md.
 _AS_RELEASED = {"val_fraction": 0.0, "tail": "last", "frames": "first"}
 
+
 CL_OFFICIAL = replace(CL, **_AS_RELEASED, schedule=replace(CL.schedule, mode="train", view="train"))
+
 
 SPL_OFFICIAL = replace(SPL, **_AS_RELEASED, schedule=replace(SPL.schedule, mode="train", view="train"))

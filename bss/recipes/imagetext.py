@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bss.choices import Cleaning, FusionName, Interpolation, Normalization
-from bss.errors import RecipeError
-from bss.recipe import Recipe
+from bss.recipes.recipe import Recipe
+from bss.utils.choices import Cleaning, FusionName, Interpolation, Normalization
+from bss.utils.errors import RecipeError
 
 AS_RELEASED: dict[str, Any] = {"val_fraction": 0.0, "published_val": False, "tail": "last", "max_tokens": None}
 """Fields in which the released scripts of both data sets differ from ours; the README files say why."""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bss.errors import RecipeError
-from bss.recipe import CurriculumSchedule, SelfPacedSchedule
 from bss.recipes.audiovisual import AudioVisualRecipe
+from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
+from bss.utils.errors import RecipeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +40,16 @@ CL = KineticsSoundsRecipe(
     schedule=CurriculumSchedule(start=0.1, grow_epochs=40),
 )
 
+
 # Released KS/train-SPL.py:21-46 (other epochs and seed), :165-174 (weights).
 SPL = replace(CL, epochs=100, seed=0, schedule=SelfPacedSchedule(floor=1e-2))
+
 
 # What the released scripts do where it differs from the method: see the table in KS/README.md.
 _AS_RELEASED = {"val_fraction": 0.0, "tail": "last", "frames": "first", "min_frames": 4, "class_ids": "first_seen"}
 
+
 CL_OFFICIAL = replace(CL, **_AS_RELEASED, schedule=replace(CL.schedule, mode="train", view="train"))
+
 
 SPL_OFFICIAL = replace(SPL, **_AS_RELEASED, schedule=replace(SPL.schedule, mode="train", view="train"))

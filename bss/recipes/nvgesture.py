@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from bss.choices import FlowInput, FlowWindow, FusionName, Pooling, RGBInput
-from bss.errors import RecipeError
-from bss.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
+from bss.recipes.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
+from bss.utils.choices import FlowInput, FlowWindow, FusionName, Pooling, RGBInput
+from bss.utils.errors import RecipeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,9 @@ CL = NVGestureRecipe(
     schedule=CurriculumSchedule(start=0.1, grow_epochs=40, calibration_batches=16),
 )
 
+
 SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2, calibration_batches=16))
+
 
 # What the released scripts do where it differs from the method: see the table in NVGesture/README.md.
 _AS_RELEASED = {
@@ -82,9 +84,12 @@ _AS_RELEASED = {
     "pooling": "first",
 }
 
+
 _SCORING = {"mode": "train", "view": "train"}
+
 
 # NVGesture/train-CL.py:142-148: cosine of raw logits; NVGesture/train-SPL.py:165: weights without the floor.
 CL_OFFICIAL = replace(CL, **_AS_RELEASED, schedule=replace(CL.schedule, **_SCORING, space="logit"))
+
 
 SPL_OFFICIAL = replace(SPL, **_AS_RELEASED, schedule=replace(SPL.schedule, **_SCORING, floor=0.0))

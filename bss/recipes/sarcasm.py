@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from bss.recipe import CurriculumSchedule, SelfPacedSchedule
 from bss.recipes import imagetext
+from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,12 @@ CL = SarcasmRecipe(
     schedule=CurriculumSchedule(start=0.1, grow_epochs=40),
 )
 
+
 SPL = replace(CL, epochs=100, seed=0, schedule=SelfPacedSchedule(floor=1e-2))  # train-SPL.py:24, :31, :159-161
+
 
 # What the released scripts do where it differs from the method: see the table in Sarcasm/README.md.
 CL_OFFICIAL = replace(CL, **imagetext.AS_RELEASED, schedule=replace(CL.schedule, mode="train", view="train"))
+
 
 SPL_OFFICIAL = replace(SPL, **imagetext.AS_RELEASED, schedule=replace(SPL.schedule, mode="train", view="train"))

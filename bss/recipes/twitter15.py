@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from bss.recipe import CurriculumSchedule, SelfPacedSchedule
 from bss.recipes import imagetext
+from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,9 @@ CL = Twitter15Recipe(
     schedule=CurriculumSchedule(start=0.1, grow_epochs=40),
 )
 
+
 SPL = replace(CL, epochs=100, seed=0, schedule=SelfPacedSchedule(floor=1e-2))
+
 
 _AS_RELEASED = {
     **imagetext.AS_RELEASED,
@@ -43,7 +45,9 @@ _AS_RELEASED = {
     "normalization": "none",
 }
 
+
 CL_OFFICIAL = replace(CL, **_AS_RELEASED, schedule=replace(CL.schedule, mode="train", view="train"))
+
 
 # Its scoring alone is in evaluation mode, and its sign is flipped: train-SPL.py:127-160.
 SPL_OFFICIAL = replace(

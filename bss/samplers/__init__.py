@@ -20,6 +20,7 @@ SAMPLERS = (
 )
 """Every sampler of the library; the contract tests run over this tuple."""
 
+
 __all__ = [
     "SAMPLERS",
     "ClassMatchedSampler",

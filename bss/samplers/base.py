@@ -12,11 +12,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
 
-from bss.choices import Criterion, Normalize
 from bss.pacing import Pacing
-from bss.scores import ScoreTable
-from bss.scoring import check_choice, class_balanced
-from bss.seeding import generator
+from bss.scoring.formulas import check_choice
+from bss.scoring.orders import class_balanced, uniform_order
+from bss.scoring.table import ScoreTable
+from bss.utils.choices import Criterion, Normalize
+from bss.utils.seeding import generator
 
 
 class OrderOptions(TypedDict, total=False):
@@ -405,11 +406,6 @@ class OrderSampler(DistributedSampler, abc.ABC):
 def _compact(order: Tensor, num_samples: int) -> Tensor:
     """Indices below N in half the memory, which an order takes all through its epoch."""
     return order.to(torch.int32 if num_samples <= 2**31 else torch.int64)
-
-
-def uniform_order(num_samples: int, *, seed: int, epoch: int) -> Tensor:
-    """A uniformly random order of N samples, (N,) int64: that of a warm-up epoch, and of the uniform control."""
-    return torch.randperm(num_samples, generator=generator("warm-up", seed, epoch))
 
 
 class _OrderIterator:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from bss.samplers.base import OrderOptions
 from bss.samplers.curriculum import CurriculumSampler
-from bss.scoring import class_matched
-from bss.seeding import generator
+from bss.scoring.orders import class_matched
+from bss.utils.seeding import generator
 
 
 class ClassMatchedSampler(CurriculumSampler):

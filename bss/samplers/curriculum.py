@@ -5,11 +5,12 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from bss.choices import Order
 from bss.pacing import Pacing, root_pacing
 from bss.samplers.base import OrderOptions, OrderSampler
-from bss.scoring import check_choice, curriculum_order
-from bss.seeding import generator
+from bss.scoring.formulas import check_choice
+from bss.scoring.orders import curriculum_order
+from bss.utils.choices import Order
+from bss.utils.seeding import generator
 
 
 class CurriculumSampler(OrderSampler):

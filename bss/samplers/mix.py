@@ -5,11 +5,12 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from bss.choices import Order
 from bss.pacing import Pacing, root_pacing
 from bss.samplers.base import OrderOptions, OrderSampler
-from bss.scoring import check_choice, curriculum_order
-from bss.seeding import generator
+from bss.scoring.formulas import check_choice
+from bss.scoring.orders import curriculum_order, evenly_spaced
+from bss.utils.choices import Order
+from bss.utils.seeding import generator
 
 
 class MixSampler(OrderSampler):
@@ -54,16 +55,3 @@ class MixSampler(OrderSampler):
         mixed[is_rare] = self._by_class(second[torch.randperm(len(second), generator=chance)])[:rare]
         mixed[~is_rare] = self._by_class(first[torch.randperm(len(first), generator=chance)])[: count - rare]
         return mixed
-
-
-def evenly_spaced(members: int, places: int) -> Tensor:
-    """Which of the places to take, so that any window of w places holds ``w * members / places`` of them, within one.
-
-    Args:
-        members: 0..places.
-        places: >= 0.
-
-    Returns:
-        (members,) int64, ascending: place j is ``floor((2 j + 1) * places / (2 * members))``.
-    """
-    return (2 * torch.arange(members) + 1) * places // max(2 * members, 1)

@@ -7,7 +7,7 @@ import torch
 from bss.pacing import Pacing
 from bss.samplers.base import OrderOptions
 from bss.samplers.curriculum import CurriculumSampler
-from bss.seeding import generator
+from bss.utils.seeding import generator
 
 
 class RandomPacingSampler(CurriculumSampler):

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from bss.samplers.self_paced import SelfPacedSampler
-from bss.scoring import resampled_order
+from bss.scoring.orders import resampled_order
 
 
 class ResamplingSampler(SelfPacedSampler):

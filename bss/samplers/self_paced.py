@@ -5,10 +5,11 @@ from typing import Unpack
 
 from torch import Tensor
 
-from bss.choices import Order
 from bss.pacing import Pacing
 from bss.samplers.base import OrderOptions, OrderSampler
-from bss.scoring import check_choice, order_weights, race_order
+from bss.scoring.formulas import check_choice, order_weights
+from bss.scoring.orders import race_order
+from bss.utils.choices import Order
 
 
 class SelfPacedSampler(OrderSampler):

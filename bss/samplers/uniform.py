@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from bss.samplers.base import OrderSampler, uniform_order
+from bss.samplers.base import OrderSampler
+from bss.scoring.orders import uniform_order
 
 
 class UniformSampler(OrderSampler):

@@ -7,16 +7,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bss.cache import Cache, cache_folder
-from bss.data import Splits
-from bss.datasets.audiovisual import AudioVisual, Clip, decoded_files, frame_kind, sound_kind
-from bss.encoders import resnet18
-from bss.fusion import FUSIONS
-from bss.models import LateFusion, initialize
+from bss.data.cache import Cache, cache_folder
+from bss.data.datasets.audiovisual import AudioVisual, Clip, decoded_files, frame_kind, sound_kind
+from bss.data.splits import Splits
+from bss.data.transforms.views import RandomView, whole
+from bss.models.encoders import resnet18
+from bss.models.frontends import FrameViews, LogSpectrogram, RepeatToLength
+from bss.models.fusion import FUSIONS
+from bss.models.late_fusion import LateFusion
+from bss.models.weights import initialize
 from bss.recipes.audiovisual import AudioVisualRecipe
-from bss.seeding import seeded
-from bss.transforms.audio import LogSpectrogram
-from bss.transforms.views import FrameViews, RandomView, RepeatToLength, whole
+from bss.utils.seeding import seeded
 
 RELEASED_KEYS = {
     "encoders.audio.resnet.": "audio_net.",

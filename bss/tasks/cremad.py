@@ -3,13 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-from bss.data import Splits, group_split
-from bss.datasets import cremad
-from bss.models import LateFusion
+from bss.data.datasets import cremad
+from bss.data.splits import Splits, group_split
+from bss.data.synthetic import cremad as synthetic_cremad
+from bss.models.late_fusion import LateFusion
 from bss.recipes.cremad import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, CremadRecipe
 from bss.tasks import audiovisual, parts
 
 RELEASED_KEYS = audiovisual.RELEASED_KEYS
+
+
 TEST_SHARE = 0.1
 """Share of the actors that ``split="speaker"`` tests on; the published test list has a tenth of the clips."""
 
@@ -57,4 +60,4 @@ def sample_recipe(recipe: CremadRecipe) -> CremadRecipe:
 
 def write_sample(root: Path) -> None:
     """Write the generated data set in CREMA-D's own layout, unless it is there."""
-    cremad.write_sample(root)
+    synthetic_cremad.write_sample(root)

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from bss.data import Splits, group_split, stratified_split
-from bss.datasets.imagetext import TEXT_MODEL, ImageText, Post
-from bss.encoders import ResNetEncoder, load_resnet50, resnet50
-from bss.errors import DataError, DataNotFoundError
+from bss.data.datasets.imagetext import TEXT_MODEL, ImageText, Post
+from bss.data.splits import Splits, group_split, stratified_split
+from bss.data.transforms.image import augment_transform, test_transform
+from bss.data.transforms.text import clean_text, encode, load_tokenizer
+from bss.models.encoders import ResNetEncoder, load_resnet50, resnet50
 from bss.recipes.imagetext import ImageTextRecipe
-from bss.transforms.image import augment_transform, test_transform
-from bss.transforms.text import clean_text, encode, load_tokenizer
+from bss.utils.errors import DataError, DataNotFoundError
 
 Find = Callable[[str], tuple[list[Post], list[str]]]
 
@@ -53,7 +53,7 @@ def build_splits(
 
     Raises:
         DataError, DataNotFoundError: what ``find`` raises, and for the text model; also for a row in two lists.
-        RecipeError: see :func:`bss.transforms.text.encode`.
+        RecipeError: see :func:`bss.data.transforms.text.encode`.
     """
     parts, dropped = {}, {}
     parts["train"], dropped["train"] = find("train")
@@ -121,7 +121,7 @@ def image_encoder(recipe: ImageTextRecipe, root: Path, *, classifier: nn.Linear 
     """A ResNet-50 with the weights that the recipe names; ``classifier`` gets the weights of ImageNet's ``fc``.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`bss.encoders.load_resnet50`.
+        DataError, DataNotFoundError: see :func:`bss.models.encoders.load_resnet50`.
     """
     encoder = resnet50(width=recipe.width)
     if recipe.image_weights is not None:

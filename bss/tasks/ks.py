@@ -3,13 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from bss.data import Splits
-from bss.datasets import ks
-from bss.datasets.audiovisual import Clip
-from bss.errors import DataError
-from bss.models import LateFusion
+from bss.data.datasets import ks
+from bss.data.datasets.audiovisual import Clip
+from bss.data.splits import Splits
+from bss.data.synthetic import ks as synthetic_ks
+from bss.models.late_fusion import LateFusion
 from bss.recipes.ks import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, KineticsSoundsRecipe
 from bss.tasks import audiovisual, parts
+from bss.utils.errors import DataError
 
 RELEASED_KEYS = audiovisual.RELEASED_KEYS
 
@@ -63,4 +64,4 @@ def sample_recipe(recipe: KineticsSoundsRecipe) -> KineticsSoundsRecipe:
 
 def write_sample(root: Path) -> None:
     """Write the generated data set in Kinetics-Sounds' own layout, unless it is there."""
-    ks.write_sample(root)
+    synthetic_ks.write_sample(root)

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import torch
 
-from bss.data import Splits
-from bss.datasets import nvgesture
-from bss.encoders.i3d import STEM, I3DEncoder, load_i3d
-from bss.errors import DataNotFoundError
-from bss.fusion import FUSIONS
-from bss.models import LateFusion, initialize
+from bss.data.datasets import nvgesture
+from bss.data.splits import Splits
+from bss.data.synthetic import nvgesture as synthetic_nvgesture
+from bss.models.encoders.i3d import STEM, I3DEncoder, load_i3d
+from bss.models.fusion import FUSIONS
+from bss.models.late_fusion import LateFusion
+from bss.models.weights import initialize
 from bss.recipes.nvgesture import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, NVGestureRecipe
-from bss.seeding import seeded
 from bss.tasks import parts
+from bss.utils.errors import DataNotFoundError
+from bss.utils.seeding import seeded
 
 RELEASED_KEYS = {
     "encoders.rgb.": "rgb_encoder.rgbmodel.",
@@ -26,6 +28,7 @@ RELEASED_KEYS = {
     "fusion.classifier.": "cls_mm.",
 }
 """Prefix of our state-dict keys -> prefix in the released network (``fusion="concat"``)."""
+
 
 _CHANNELS = {"rgb": 3, "flow": 2, "depth": 1}
 
@@ -136,4 +139,4 @@ def sample_recipe(recipe: NVGestureRecipe) -> NVGestureRecipe:
 
 def write_sample(root: Path) -> None:
     """Write the generated data set in NVGesture's own layout, unless it is there."""
-    nvgesture.write_sample(root)
+    synthetic_nvgesture.write_sample(root)

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bss.data import stratified_split
-from bss.datasets.listing import Sample
-from bss.errors import DataError
-from bss.recipe import Recipe
+from bss.data.datasets.listing import Sample
+from bss.data.splits import stratified_split
+from bss.recipes.recipe import Recipe
+from bss.utils.errors import DataError
 
 S = TypeVar("S", bound=Sample)
 
@@ -42,7 +42,7 @@ def carved(samples: list[S], recipe: Recipe, classes: Sequence[str]) -> tuple[li
     """Training and validation samples: ``val_fraction`` of every class, seeded; None where it is 0.
 
     Raises:
-        DataError: see :func:`bss.data.stratified_split`.
+        DataError: see :func:`bss.data.splits.stratified_split`.
     """
     if not recipe.val_fraction:
         return samples, None

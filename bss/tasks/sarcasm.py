@@ -6,17 +6,19 @@ from pathlib import Path
 
 from torch import nn
 
-from bss.data import Splits
-from bss.datasets import sarcasm
-from bss.encoders import text_encoder
-from bss.fusion import FUSIONS
-from bss.models import LateFusion
+from bss.data.datasets import sarcasm
+from bss.data.splits import Splits
+from bss.data.synthetic import sarcasm as synthetic_sarcasm
+from bss.models.encoders import text_encoder
+from bss.models.fusion import FUSIONS
+from bss.models.late_fusion import LateFusion
 from bss.recipes.sarcasm import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, SarcasmRecipe
-from bss.seeding import seeded
 from bss.tasks import imagetext
+from bss.utils.seeding import seeded
 
 IMAGENET_CLASSES = 1000
 """Outputs of the ResNet's own classifier, which the image branch keeps."""
+
 
 RELEASED_KEYS = {
     "encoders.image.resnet.": "visual_net.",
@@ -33,7 +35,7 @@ def build_data(recipe: SarcasmRecipe, root: Path) -> Splits:
     """Find all posts, check their pictures, make the parts and turn the texts into token ids.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`bss.datasets.sarcasm.find_samples` and
+        DataError, DataNotFoundError: see :func:`bss.data.datasets.sarcasm.find_samples` and
             :func:`bss.tasks.imagetext.build_splits`.
     """
 
@@ -50,7 +52,7 @@ def build_model(recipe: SarcasmRecipe, root: Path) -> LateFusion:
 
     Raises:
         DataError, DataNotFoundError: pretrained weights that are not there, see
-            :func:`bss.encoders.text.text_encoder` and :func:`bss.encoders.load_resnet50`.
+            :func:`bss.models.encoders.text.text_encoder` and :func:`bss.models.encoders.load_resnet50`.
     """
     with seeded("build", recipe.seed):  # layers draw weights as soon as they are made
         text = text_encoder(recipe.text_model, root, pool="cls", pretrained=recipe.text_pretrained)
@@ -74,4 +76,4 @@ def sample_recipe(recipe: SarcasmRecipe) -> SarcasmRecipe:
 
 def write_sample(root: Path) -> None:
     """Write the generated data set in Sarcasm's released layout, unless it is there."""
-    sarcasm.write_sample(root)
+    synthetic_sarcasm.write_sample(root)

@@ -6,15 +6,16 @@ from pathlib import Path
 
 from torch import nn
 
-from bss.data import Splits
-from bss.datasets import twitter15
-from bss.encoders import text_encoder
-from bss.errors import DataError
-from bss.fusion import FUSIONS
-from bss.models import LateFusion
+from bss.data.datasets import twitter15
+from bss.data.splits import Splits
+from bss.data.synthetic import twitter15 as synthetic_twitter15
+from bss.models.encoders import text_encoder
+from bss.models.fusion import FUSIONS
+from bss.models.late_fusion import LateFusion
 from bss.recipes.twitter15 import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, Twitter15Recipe
-from bss.seeding import seeded
 from bss.tasks import imagetext
+from bss.utils.errors import DataError
+from bss.utils.seeding import seeded
 
 RELEASED_KEYS = {
     "encoders.image.": "visual_net.",
@@ -31,7 +32,7 @@ def build_data(recipe: Twitter15Recipe, root: Path) -> Splits:
     """Find all tweets, check their pictures, make the parts and turn the texts into token ids.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`bss.datasets.twitter15.find_samples` and
+        DataError, DataNotFoundError: see :func:`bss.data.datasets.twitter15.find_samples` and
             :func:`bss.tasks.imagetext.build_splits`; also for ``use_target`` with a list that has no terms.
     """
 
@@ -54,7 +55,7 @@ def build_model(recipe: Twitter15Recipe, root: Path) -> LateFusion:
 
     Raises:
         DataError, DataNotFoundError: pretrained weights that are not there, see
-            :func:`bss.encoders.text.text_encoder` and :func:`bss.encoders.load_resnet50`.
+            :func:`bss.models.encoders.text.text_encoder` and :func:`bss.models.encoders.load_resnet50`.
         RecipeError: a text model without a pooler.
     """
     with seeded("build", recipe.seed):  # layers draw weights as soon as they are made
@@ -77,4 +78,4 @@ def sample_recipe(recipe: Twitter15Recipe) -> Twitter15Recipe:
 
 def write_sample(root: Path) -> None:
     """Write the generated data set in Twitter15's own layout, unless it is there."""
-    twitter15.write_sample(root)
+    synthetic_twitter15.write_sample(root)

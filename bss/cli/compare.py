@@ -1,0 +1,159 @@
+"""What ``python -m bss compare`` and ``python -m bss report`` do with their flags."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bss.compare import figures
+from bss.compare.arms import find
+from bss.compare.page import page
+from bss.compare.runner import check_data, devices_of, run_all
+from bss.compare.runs import find_folders, read_runs
+from bss.compare.study import Study, check_arms, seeds_of
+from bss.compare.tables import METRICS, all_tables, as_csv, finding, results_of
+from bss.data.tensors import TensorSamples
+from bss.tasks import load_task
+from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, shown
+from bss.utils.processes import default_workers
+
+_SAMPLE_ADVICE = "; --sample runs the whole thing now on generated data"
+"""What the data sets say where files are missing: a flag of the training scripts, which a comparison does not have."""
+
+
+def compare(flags: argparse.Namespace) -> int:
+    """Train what is not trained yet, and write the report.
+
+    Returns:
+        The exit status: 0; 1 if runs failed (the report is of the others); 130 if it was stopped.
+    """
+    figures.check_installed()
+    _check_metric(flags.metric)
+    if flags.jobs < 1:
+        raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
+    devices = devices_of(flags.device)
+    study = Study(
+        task=flags.task,
+        arms=tuple(_names(flags.arms)),
+        seeds=seeds_of(flags.seeds),
+        budget=flags.updates,
+        assignments=tuple(flags.set),
+        data_root=_data_root(flags),
+        out=flags.out,
+        workers=flags.workers or 0,
+    )
+    find(study.arms)
+    for name in (controls := _names(flags.control)):
+        if name not in study.arms:
+            raise RecipeError(f"the control {shown(name)} is none of --arms {','.join(study.arms)}")
+    check_arms(study, None)
+    first = study.recipe(find(study.arms)[0], study.seeds[0], None)
+    try:
+        data = load_task(study.task).build_data(first, study.data_root)
+    except DataNotFoundError as error:
+        raise DataNotFoundError(str(error).replace(_SAMPLE_ADVICE, "")) from error
+    if flags.workers is None and not isinstance(data.train, TensorSamples):
+        study = replace(study, workers=default_workers() // flags.jobs)
+    updates = study.updates(len(data.train))
+    if updates == 0:
+        raise RecipeError(f"{len(data.train)} training samples do not fill one batch of {first.batch_size}")
+    check_arms(study, updates)
+    check_data(study, data)
+    _make(flags.out)
+    budget = f"{first.epochs} epochs" if updates is None else f"{updates} updates"
+    print(f"{len(study.arms)} arms x {len(study.seeds)} seeds, {budget} each, on {', '.join(devices)}")
+    outcomes = run_all(study, jobs=flags.jobs, devices=devices)
+
+    failures = [outcome for outcome in outcomes if outcome.failure]
+    plan = study.plan()
+    unfinished = [each for each in plan if not (study.folder(*each) / "done").exists()]
+    if len(unfinished) > len(failures):
+        remaining = len(unfinished) - len(failures)
+        print(f"stopped with {remaining} runs to go; the same command goes on from there", file=sys.stderr)
+        return 130
+    failed = {(outcome.arm, outcome.seed): outcome.failure for outcome in failures}
+    if len(failed) == len(plan):
+        reason = failed[plan[0]]
+        print(f"no report was written: all {len(plan)} runs failed, the first with: {reason}", file=sys.stderr)
+        return 1
+    if failed:
+        listed = ", ".join(f"{arm} seed {seed}" for arm, seed in failed)
+        print(f"{len(failed)} of {len(plan)} runs failed (why: above, and in table.md): {listed}", file=sys.stderr)
+    folders = [study.folder(*each) for each in plan if each not in failed]
+    notes = [f"Failed and left out: {arm} seed {seed}: {reason}" for (arm, seed), reason in failed.items()]
+    left_out = _write(folders, flags.out, controls, flags.metric, order=study.arms, notes=notes)
+    planned = {study.folder(*each).resolve() for each in plan}
+    others = [path for path in find_folders([flags.out]) if path not in planned and (path / "done").exists()]
+    if others:
+        print(
+            f"the report is of the runs of this command; {flags.out} holds {len(others)} more, and\n"
+            f"python -m bss report {flags.out} --out {flags.out} makes one of all of them"
+        )
+    return 1 if failed or left_out else 0
+
+
+def report(flags: argparse.Namespace) -> int:
+    """Write the report of runs that exist.
+
+    Returns:
+        The exit status: 0, or 1 if some folders were left out.
+    """
+    figures.check_installed()
+    _check_metric(flags.metric)
+    folders = find_folders(flags.runs)
+    _make(flags.out)
+    return 1 if _write(folders, flags.out, _names(flags.control), flags.metric) else 0
+
+
+def _write(
+    folders: Sequence[Path],
+    out: Path,
+    controls: Sequence[str],
+    metric: str,
+    *,
+    order: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> int:
+    """Write the three files, say what came out, and return how many folders were left out."""
+    runs, left_out = read_runs(folders)
+    results = results_of(runs, controls=controls, metric=metric, order=order, left_out=left_out, notes=notes)
+    markdown = "\n".join(table.markdown() for table in all_tables(results))
+    left_out = results.left_out
+    listed = "\n".join(f"- {note}" for note in [*results.notes, *(f"Left out: {p}: {why}" for p, why in left_out)])
+    _save(out / "table.md", "\n\n".join(part for part in (finding(results), listed, markdown) if part))
+    _save(out / "table.csv", as_csv(results))
+    _save(out / "report.html", page(results))  # last, so that a page that cannot be made leaves the tables
+    for path, reason in left_out:
+        print(f"left out: {path}: {reason}", file=sys.stderr)
+    print(f"{finding(results)}\n{', '.join(str(out / name) for name in ('table.md', 'table.csv', 'report.html'))}")
+    return len(left_out)
+
+
+def _save(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunFolderError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _check_metric(metric: str) -> None:
+    if metric not in METRICS:
+        raise RecipeError(f"unknown metric {shown(metric)}; the metrics are {', '.join(METRICS)}")
+
+
+def _data_root(flags: argparse.Namespace) -> Path:
+    if not flags.data_root.is_dir():
+        raise RecipeError(f"--data-root {flags.data_root} is not a folder")
+    return flags.data_root
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"--out {out} cannot be made: {error.strerror}") from error

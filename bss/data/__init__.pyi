@@ -1,0 +1,14 @@
+from .batches import Content as Content
+from .batches import collate as collate
+from .indexed import INDEX_KEY as INDEX_KEY
+from .indexed import IndexedDataset as IndexedDataset
+from .indexed import SeededViews as SeededViews
+from .indexed import Variants as Variants
+from .indexed import index_and_sample as index_and_sample
+from .splits import Splits as Splits
+from .splits import group_split as group_split
+from .splits import stratified_split as stratified_split
+from .tensors import TensorSamples as TensorSamples
+from .tensors import read_arrays as read_arrays
+from .tensors import standardized as standardized
+from .tensors import tensor_splits as tensor_splits

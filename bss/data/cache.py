@@ -1,0 +1,352 @@
+"""Files that are decoded once: flat memory-mapped arrays beside the data, shared by all loaders, runs and processes.
+
+A cache is a folder. Each kind of content has a data file (arrays one after the other) and an index (which file, its
+size and time of change, where its array lies and its shape). The name of both ends in a hash of the list of files, so
+what has a name never changes, and the index is put under its name last: half a cache cannot be found. It serves every
+run whose files it covers; if a file is missing in it, or has another size or time, the kind is built anew, and replaces
+the old one. What no run used for :data:`KEPT_DAYS` days (other sample rates, other windows) goes then, too.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from bss.utils.errors import DataError
+from bss.utils.filesystem import alone, flush, temporary_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 2
+"""Of the files; another number makes older ones unknown."""
+
+
+KEPT_DAYS = 30
+"""A cache that no run has opened for so long is deleted by the next build in its folder."""
+
+
+FREE_SHARE = 0.9
+"""Share of a disk's free room that a cache may fill."""
+
+
+_ALIGNMENT = 64  # bytes; numbers lie where a processor reads them best
+
+
+_LEFT_BEHIND = 3600  # seconds without a write, after which a temporary file belongs to a run that was killed
+
+
+_SAMPLED = 16  # files that the size is estimated from
+
+
+_FILES_A_PIECE = 4  # that a worker hands over at once: shared memory is small in many containers
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way of decoding files.
+
+    Attributes:
+        name: part of the file names; tells all numbers that the content depends on: ``sound-22050hz-441000``.
+        decode: file -> array of one to three axes; importable, so that worker processes can run it. It raises DataError
+            for a file that cannot be used.
+        dtype: of the arrays.
+    """
+
+    name: str
+    decode: Callable[[Path], np.ndarray]
+    dtype: str
+
+
+class Decoded:
+    """The decoded content of some files of one kind: out of the cache where there is one, else decoded when asked for.
+
+    It is picklable; every process maps the data file when it first needs it.
+
+    Args:
+        kind: what the content is.
+        root: the data root; files are known by their path below it.
+        rows: every file -> the list and row that name it, for errors.
+    """
+
+    def __init__(self, kind: Kind, root: Path, rows: Mapping[Path, str]):
+        self.kind, self.root, self.rows = kind, root, rows
+        self._data: Path | None = None
+        self._place: dict[Path, tuple[int, tuple[int, ...]]] = {}  # offset in bytes, shape
+        self._bytes: np.ndarray | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_bytes": None, "rows": {}}
+
+    def __call__(self, path: Path) -> np.ndarray:
+        """The content of a file; not to be written to.
+
+        Raises:
+            DataError: a file that is not in the cache cannot be used.
+        """
+        place = self._place.get(path)
+        if place is None:
+            return self.kind.decode(path)
+        if self._bytes is None:
+            try:
+                self._bytes = np.asarray(np.memmap(self._data, np.uint8, mode="r"))
+            except (OSError, ValueError):  # another run has replaced it since
+                self._place = {}
+                return self.kind.decode(path)
+        offset, shape = place
+        return np.ndarray(shape, self.kind.dtype, self._bytes, offset)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the content comes out of the cache."""
+        return self._data is not None
+
+    @property
+    def size(self) -> int:
+        """Of the open data file, in bytes."""
+        return self._data.stat().st_size if self._data else 0
+
+    def open(self, folder: Path) -> bool:
+        """Look for a cache that covers all files as they are now.
+
+        Returns:
+            Whether there is one; it is used from now on.
+        """
+        wanted = {_name(path, self.root): (path, *_state(path, row)) for path, row in self.rows.items()}
+        for index in sorted(folder.glob(f"{self.kind.name}-*.index")):
+            data = index.with_suffix(".data")
+            try:
+                place = _places(index, data, wanted)
+            except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):  # damaged, or deleted now
+                continue
+            if place is not None:
+                for file in (index, data):
+                    with contextlib.suppress(OSError):  # somebody else's cache
+                        os.utime(file)
+                self._data, self._place, self._bytes = data, place, None
+                return True
+        return False
+
+    def expected_size(self) -> int:
+        """Bytes that the cache will take, estimated from a few files that are spread over the list."""
+        paths = list(self.rows)
+        sampled = [paths[i * len(paths) // _SAMPLED] for i in range(_SAMPLED)] if len(paths) > _SAMPLED else paths
+        sizes = [_aligned(_decoded(self.kind, path, self.rows[path]).nbytes) for path in sampled]
+        return round(len(paths) * sum(sizes) / len(sizes))
+
+    def write(self, folder: Path, *, workers: int, check: Callable[[], None]) -> None:
+        """Decode all files into the folder, with a progress bar.
+
+        Args:
+            folder: must exist.
+            workers: processes that decode; 0 = this one.
+            check: called again and again; what it raises ends the work.
+
+        Raises:
+            DataError: a file that cannot be used, with its row.
+            OSError: the folder cannot be written to, or the disk is full. Nothing is left behind in any case.
+        """
+        names = [_name(path, self.root) for path in self.rows]
+        states = np.array([_state(path, row) for path, row in self.rows.items()], np.int64).reshape(-1, 2)
+        offsets, shapes, position = [], [], 0
+        with temporary_file(folder) as data, temporary_file(folder) as index:
+            with open(data, "wb") as file, tqdm(total=len(names), unit="file", desc="decoding", disable=None) as bar:
+                for array in self._all(workers):
+                    check()
+                    offsets.append(position)
+                    shapes.append([*array.shape, *[-1] * (3 - array.ndim)])
+                    file.write(np.ascontiguousarray(array, self.kind.dtype).data)
+                    position = _aligned(file.tell())
+                    file.write(bytes(position - file.tell()))
+                    bar.update()
+                flush(file)
+            content = {"names": np.frombuffer(b"\0".join(names), np.uint8), "states": states}
+            with open(index, "wb") as file:
+                places = {"offsets": np.array(offsets), "shapes": np.array(shapes)}
+                np.savez(file, **content, **places, size=position, format=FORMAT)
+                flush(file)
+            digest = hashlib.sha256(content["names"].tobytes() + states.tobytes()).hexdigest()[:16]
+            target = folder / f"{self.kind.name}-{digest}"
+            os.replace(data, f"{target}.data")
+            os.replace(index, f"{target}.index")
+        for old in folder.glob(f"{self.kind.name}-*"):
+            if old.stem != target.name:
+                old.unlink(missing_ok=True)
+
+    def _all(self, workers: int) -> Iterator[np.ndarray]:
+        import torch
+        from torch.utils.data import DataLoader
+
+        from bss.utils.processes import leave_to_the_parent
+
+        pieces = DataLoader(
+            _Files(self.kind, list(self.rows.items())),
+            batch_size=_FILES_A_PIECE,
+            num_workers=workers,
+            collate_fn=list,
+            worker_init_fn=leave_to_the_parent,
+            generator=torch.Generator(),  # else the loader would draw from the global one
+        )
+        for piece in pieces:
+            yield from (tensor.numpy() for tensor in piece)
+
+
+class _Files:
+    """Map-style data set of the files' content, as tensors: those go to the parent through shared memory."""
+
+    def __init__(self, kind: Kind, rows: Sequence[tuple[Path, str]]):
+        self.kind, self.rows = kind, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> "Tensor":
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(_decoded(self.kind, *self.rows[index])))
+
+
+def _decoded(kind: Kind, path: Path, row: str) -> np.ndarray:
+    try:
+        return kind.decode(path)
+    except DataError as error:
+        raise DataError(f"{error} ({row})") from error
+
+
+class Cache:
+    """The decoded files of a data set, and the folder that they are kept in.
+
+    Args:
+        folder: of the cache; see :func:`cache_folder`.
+        root: the data root.
+        files: what is decoded: kind -> file -> the list and row that name it.
+    """
+
+    def __init__(self, folder: Path, root: Path, files: Mapping[Kind, Mapping[Path, str]]):
+        self.folder = folder
+        self.parts = {kind: Decoded(kind, root, rows) for kind, rows in files.items()}
+
+    def __getitem__(self, kind: Kind) -> Decoded:
+        return self.parts[kind]
+
+    def open(self) -> bool:
+        """Use what is in the folder; whether everything is."""
+        opened = [part.is_open or part.open(self.folder) for part in self.parts.values()]
+        return all(opened)
+
+    def build(self, *, workers: int = 0, check: Callable[[], None] = lambda: None) -> str:
+        """Use what is in the folder and build what is missing. Without room or permission all works, but slower.
+
+        Args:
+            workers: processes that decode; 0 = this one.
+            check: called again and again; what it raises ends the work.
+
+        Returns:
+            A line for the user: what there is, or a warning with the reason and the way out.
+
+        Raises:
+            DataError: a file that cannot be used, with its row.
+        """
+        began = time.perf_counter()
+        if not self.open():
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with alone(self.folder, check):
+                    if problem := self._build(workers, check):
+                        return problem
+            except OSError as error:
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                return self._without("the disk became full" if full else error.strerror or str(error))
+        size = _size(sum(part.size for part in self.parts.values()))
+        seconds = time.perf_counter() - began
+        return f"decoded files: {size} in {self.folder} (ready in {seconds:.1f} s)"
+
+    def _build(self, workers: int, check: Callable[[], None]) -> str | None:
+        if self.open():  # another process was faster
+            return None
+        _sweep(self.folder)
+        missing = [part for part in self.parts.values() if not part.is_open]
+        needed, free = sum(part.expected_size() for part in missing), shutil.disk_usage(self.folder).free
+        if needed > FREE_SHARE * free:
+            return self._without(f"about {_size(needed)} are needed and {_size(free)} are free")
+        for part in missing:
+            part.write(self.folder, workers=workers, check=check)
+        self.open()
+        return None
+
+    def _without(self, reason: str) -> str:
+        return (
+            f"warning: no cache of decoded files in {self.folder} ({reason}): every epoch decodes them anew; "
+            "choose another place with --set cache=DIR, or none with --set cache=none"
+        )
+
+
+def cache_folder(choice: str, root: Path) -> Path:
+    """Where a recipe's ``cache`` is: ``"auto"`` = beside the data, else in a folder of its own below that path."""
+    if choice == "auto":
+        return root / ".bss-cache"
+    return Path(choice).expanduser() / f"{root.resolve().name}-{zlib.crc32(bytes(root.resolve())):08x}"
+
+
+def _name(path: Path, root: Path) -> bytes:
+    """A file's name in the index: its path below the root, or the whole one of a file elsewhere."""
+    text, above = str(path), f"{root}{os.sep}"
+    return os.fsencode(text[len(above) :] if text.startswith(above) else text)
+
+
+def _state(path: Path, row: str) -> tuple[int, int]:
+    """Size in bytes and time of change in nanoseconds.
+
+    Raises:
+        DataError: the file is gone.
+    """
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error} ({row})") from error
+    return found.st_size, found.st_mtime_ns
+
+
+def _places(
+    index: Path, data: Path, wanted: Mapping[bytes, tuple[Path, int, int]]
+) -> dict[Path, tuple[int, tuple[int, ...]]] | None:
+    """Offset and shape of every wanted file; None if one is missing in the index or was changed."""
+    with np.load(index, allow_pickle=False) as content:
+        if content["format"] != FORMAT or content["size"] != data.stat().st_size:
+            return None
+        names = content["names"].tobytes().split(b"\0")
+        states, offsets, shapes = (content[name].tolist() for name in ("states", "offsets", "shapes"))
+    place = {}
+    for name, state, offset, shape in zip(names, states, offsets, shapes, strict=True):
+        path, *now = wanted.get(name, (None,))
+        if now == state:
+            place[path] = offset, tuple(length for length in shape if length >= 0)
+    return place if len(place) == len(wanted) else None
+
+
+def _aligned(position: int) -> int:
+    return -(-position // _ALIGNMENT) * _ALIGNMENT
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what killed runs left behind, and what no run has used for long."""
+    for file in folder.iterdir():
+        kept = {".tmp": _LEFT_BEHIND, ".data": KEPT_DAYS * 86400, ".index": KEPT_DAYS * 86400}.get(file.suffix)
+        with contextlib.suppress(FileNotFoundError):
+            if kept is not None and time.time() - file.stat().st_mtime > kept:
+                file.unlink()
+
+
+def _size(size: int) -> str:
+    return tqdm.format_sizeof(size, "B")

@@ -1,0 +1,234 @@
+"""Clips with a sound and frames: what CREMA-D and Kinetics-Sounds have in common."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from bss.data.cache import Kind
+from bss.data.datasets.listing import natural, visible
+from bss.data.transforms import audio as sound
+from bss.data.transforms import image as picture
+from bss.data.transforms.views import Picture, Pictures, Sound
+from bss.utils.errors import DataError
+
+PICKS = ("drawn", "spread", "first")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of a list with the clip's files.
+
+    Attributes:
+        name: the clip's name.
+        label: position in the data set's classes.
+        audio: its sound file, of a kind that :func:`bss.data.transforms.audio.read_audio` reads; None if there is none.
+        frames: its frames in natural order (``frame_2`` before ``frame_10``); empty if there are none.
+        listed: the list and line that name it, for errors.
+        group: who or what is seen and heard: the actor, the source video.
+    """
+
+    name: str
+    label: int
+    audio: Path | None
+    frames: tuple[Path, ...]
+    listed: str = ""
+    group: str = ""
+
+    @property
+    def files(self) -> Mapping[str, tuple[Path, ...]]:
+        """Kind of file -> the files."""
+        return {"audio": (self.audio,) if self.audio else (), "frames": self.frames}
+
+
+def audio_finder(folders: Sequence[tuple[Path, Sequence[str]]]) -> Callable[[str], Path | None]:
+    """A function from a clip's name to its audio file, by one listing of each folder.
+
+    Args:
+        folders: folder and suffixes in the order of preference: a decoded waveform goes before its source.
+    """
+    index: dict[str, Path] = {}
+    for folder, suffixes in folders:
+        files = [os.path.splitext(name) for name in visible(folder, os.DirEntry.is_file)]
+        for suffix in suffixes:
+            for stem, ending in files:
+                if ending.lower() == suffix:
+                    index.setdefault(stem, folder / (stem + ending))
+    return index.get
+
+
+def frame_finder(folders: Sequence[Path]) -> Callable[[str], tuple[Path, ...]]:
+    """A function from a clip's name to its sorted frames, empty if there are none.
+
+    Args:
+        folders: folders of clip folders; the first in which the clip has jpg, jpeg or png files is taken. Hidden files
+            are ignored.
+    """
+    clip_folders = [(folder, set(visible(folder, os.DirEntry.is_dir))) for folder in folders]
+
+    def frames_of(name: str) -> tuple[Path, ...]:
+        for folder, names in clip_folders:
+            if name in names:
+                files = visible(folder / name, os.DirEntry.is_file)
+                frames = [file for file in files if file.lower().endswith(picture.FRAME_SUFFIXES)]
+                if frames:
+                    return tuple(folder / name / frame for frame in sorted(frames, key=natural))
+        return ()
+
+    return frames_of
+
+
+def sound_kind(sample_rate: int, num_samples: int) -> Kind:
+    """How a clip's sound is decoded: a waveform (T,) at that rate with T <= num_samples, or a finished spectrogram."""
+    decode = partial(_decode_sound, sample_rate=sample_rate, num_samples=num_samples)
+    return Kind(f"sound-{sample_rate}hz-{num_samples}", decode, "float32")
+
+
+def frame_kind() -> Kind:
+    """How a frame is decoded: (H, W, 3) uint8, in its own size."""
+    return Kind("frames", _decode_frame, "uint8")
+
+
+def _decode_sound(path: Path, *, sample_rate: int, num_samples: int) -> np.ndarray:
+    audio = sound.read_audio(path, sample_rate)
+    return audio[:num_samples] if audio.ndim == 1 else audio
+
+
+def _decode_frame(path: Path) -> np.ndarray:
+    return picture.read_frame(path).permute(1, 2, 0).numpy()
+
+
+def decoded_files(clips: Sequence[Clip], first_frames: int | None = None) -> dict[str, dict[Path, str]]:
+    """What a cache decodes: ``"sound"`` and ``"frames"`` -> file -> the list and row that name it.
+
+    Args:
+        clips: of all parts.
+        first_frames: only so many of each clip are used; None = all.
+    """
+    return {
+        "sound": {clip.audio: clip.listed for clip in clips},
+        "frames": {frame: clip.listed for clip in clips for frame in clip.frames[:first_frames]},
+    }
+
+
+class AudioVisual(Dataset):
+    """Samples of clips, to be batched by :func:`bss.data.batches.collate`.
+
+    A sample is a dict:
+
+    - ``"audio"``: a :class:`bss.data.transforms.views.Sound`, cut to ``seconds``; or, where files hold finished
+      spectrograms, (bins, frames) float32. One with ``n_fft // 2 + 1`` bins is repeated or cut to
+      ``1 + T // hop_length`` frames, as if its waveform had been; others must all have one shape.
+    - ``"visual"``: a :class:`bss.data.transforms.views.Pictures` of ``num_frames``; every frame gets its own random
+      view (released code, CREMA-D/dataset/CramedDataset.py:90-93)
+    - ``"label"``: int
+
+    Args:
+        clips: clips that have their files, at least one.
+        sample_rate: of the waveforms, in Hz.
+        seconds: longest waveform.
+        n_fft: STFT window of the model's spectrogram in samples; used for finished spectrograms only.
+        hop_length: STFT step in samples; used for finished spectrograms only.
+        view: what is shown of a frame, (H, W, 3) uint8: :func:`bss.data.transforms.views.whole`, or a
+            :class:`bss.data.transforms.views.RandomView`.
+        num_frames: frames a sample.
+        pick: which frames: ``"drawn"`` without replacement and sorted, from torch's default CPU generator
+            (training; the released code draws them so and then uses others,
+            CREMA-D/dataset/CramedDataset.py:87-91, KS/dataset/KS.py:136-146), ``"spread"`` the middles of equal
+            parts (test), ``"first"`` the first ones of the sorted listing. A clip with fewer frames gives all of them,
+            spread evenly, so that some repeat.
+        read_sound: file -> decoded sound; a part of a :class:`bss.data.cache.Cache`. None decodes the file every time.
+        read_frame: file -> decoded frame, likewise.
+
+    Raises:
+        DataError: from indexing, naming the file, for one that cannot be decoded or has another shape than
+            the first.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        *,
+        sample_rate: int,
+        seconds: float,
+        n_fft: int,
+        hop_length: int,
+        view: Callable[[np.ndarray], Picture],
+        num_frames: int = 1,
+        pick: str = "spread",
+        read_sound: Callable[[Path], np.ndarray] | None = None,
+        read_frame: Callable[[Path], np.ndarray] | None = None,
+    ):
+        if not clips:
+            raise ValueError("AudioVisual needs at least one clip")
+        if pick not in PICKS:
+            raise ValueError(f"pick must be one of {PICKS}, got {pick!r}")
+        if num_frames < 1:
+            raise ValueError(f"num_frames must be at least 1, got {num_frames}")
+        self.clips = tuple(clips)
+        self.num_samples = round(sample_rate * seconds)
+        self.bins = n_fft // 2 + 1
+        self.spectrogram_frames = 1 + self.num_samples // hop_length
+        self.view = view
+        self.num_frames = num_frames
+        self.pick = pick
+        self.read_sound = read_sound or sound_kind(sample_rate, self.num_samples).decode
+        self.read_frame = read_frame or frame_kind().decode
+        first = self.clips[0].audio
+        is_wave = first.suffix.lower() in sound.WAVE_SUFFIXES
+        self.audio_shape = (self.num_samples,) if is_wave else self._shape(self._read_audio(first))
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip = self.clips[index]
+        try:
+            return self._sample(clip)
+        except DataError as error:
+            raise DataError(f"{error} ({clip.listed})") from error
+
+    def _sample(self, clip: Clip) -> dict[str, Any]:
+        audio = self._read_audio(clip.audio)
+        if self._shape(audio) != self.audio_shape:
+            raise DataError(
+                f"{clip.audio}: audio of shape {self._shape(audio)}, but {self.clips[0].audio} has "
+                f"{self.audio_shape}; all clips must be waveforms, or spectrograms of one shape"
+            )
+        chosen = frame_indices(len(clip.frames), self.num_frames, self.pick)
+        views = [self.view(self.read_frame(clip.frames[i])) for i in chosen]
+        content = Sound(audio) if audio.ndim == 1 else torch.tensor(audio)
+        return {"audio": content, "visual": Pictures(views), "label": clip.label}
+
+    def _read_audio(self, path: Path) -> np.ndarray:
+        audio = self.read_sound(path)
+        ours = audio.ndim == 2 and audio.shape[0] == self.bins
+        return sound.fit_length(audio, self.spectrogram_frames) if ours else audio
+
+    def _shape(self, audio: np.ndarray) -> tuple[int, ...]:
+        """As the network sees it: a waveform is repeated to the window there."""
+        return (self.num_samples,) if audio.ndim == 1 else audio.shape
+
+
+def frame_indices(available: int, wanted: int, pick: str) -> list[int]:
+    """Sorted indices of the frames to use, see ``pick`` of :class:`AudioVisual`.
+
+    Args:
+        available: frames that there are, at least 1.
+        wanted: frames to use, at least 1.
+        pick: ``"drawn"`` (from torch's default CPU generator), ``"spread"`` or ``"first"``.
+
+    Returns:
+        ``wanted`` indices below ``available``; they repeat only if ``wanted > available``.
+    """
+    if pick == "drawn" and wanted <= available:
+        return sorted(torch.randperm(available)[:wanted].tolist())
+    if pick == "first" and wanted <= available:
+        return list(range(wanted))
+    return [(2 * i + 1) * available // (2 * wanted) for i in range(wanted)]

@@ -1,0 +1,174 @@
+"""CREMA-D: actors who say one sentence in one of six emotions, as sound and as video frames.
+
+Data card
+    7,442 clips of 91 actors and 12 sentences, 1 to 5 s long (Cao et al., IEEE Trans. Affective Computing
+    2014), licensed under the Open Database License (ODbL). The field trains on the lists of OGM-GE: 6,698
+    training and 744 test clips. There is no validation list. **All 91 actors occur in both lists**, so the
+    test measures known voices and faces; the authors of the data advise splits by actor.
+
+    ========  ====  ====  ====  ====  ====  ====  =====
+    split      NEU   HAP   SAD   FEA   DIS   ANG    all
+    ========  ====  ====  ====  ====  ====  ====  =====
+    train      973  1148  1131  1138  1142  1166   6698
+    test       114   123   140   133   129   105    744
+    ========  ====  ====  ====  ====  ====  ====  =====
+
+    Label ids are the positions in :data:`CLASSES`, the order of the released code
+    (CREMA-D/dataset/CramedDataset.py:24). MMPareto, Remix and Relearning number the classes alphabetically:
+    their checkpoints are not compatible.
+
+Layout (several others that are in use are found as well, see :func:`read_samples`)::
+
+    annotations/train.csv, test.csv           rows like 1088_IOM_NEU_XX,NEU, no header
+    AudioWAV/1088_IOM_NEU_XX.wav              or wav_pkl/1088_IOM_NEU_XX.pkl (CREMAD/sound_preprocessing.py)
+    Image-01-FPS/1088_IOM_NEU_XX/00000.jpg    one frame a second
+
+Known faults of the original: ``1076_MTI_SAD_XX`` has next to no sound, ``1064_IEO_DIS_MD`` lasts a minute.
+"""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from bss.data.datasets.audiovisual import Clip, audio_finder, frame_finder
+from bss.data.datasets.listing import cells_of, checked_name, complete, find_list
+from bss.utils.errors import DataError, shown
+
+TITLE = "CREMA-D"
+
+
+FOLDER = "CREMAD"
+
+
+CLASSES = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
+"""Class names; a label is a position in this tuple."""
+
+
+SPLITS = ("train", "test")
+
+
+PUBLISHED = {"train": (6698,), "test": (744,)}
+"""Rows of the published lists."""
+
+
+GROUP = "actor"
+
+
+GROUP_HINT = "the test measures known voices and faces; a speaker-disjoint split: --set split=speaker"
+
+
+_LIST_PLACES = (
+    "annotations/{split}.csv",
+    "{split}.csv",
+    "annotations/my_{split}.csv",
+    "my_{split}.csv",
+    "annotations/my_{split}_cre.txt",
+    "my_{split}_cre.txt",
+)
+
+
+# Folder and suffixes; the first that has the clip is taken. A decoded waveform goes before its source.
+_AUDIO_PLACES = (
+    ("wav_pkl", (".pkl",)),
+    ("AudioWAV", (".wav",)),
+    ("audio", (".pt", ".npy", ".pkl", ".wav")),
+    ("audio/{split}_fbank", (".npy",)),
+)
+
+
+_FRAME_PLACES = ("Image-{fps:02d}-FPS", "visual", "visual/{split}_imgs/Image-{fps:02d}-FPS")
+
+
+_ADVICE = "CREMAD/README.md describes the layout; --sample runs the whole thing now on generated data"
+
+
+def read_list(path: str | os.PathLike) -> list[Clip]:
+    """Read a list of clips: ``name,LABEL`` rows of a csv, or ``name LABEL`` lines of a ``.txt``.
+
+    A header ``name,label``, a byte order mark, CRLF and blank lines are understood, as is a media suffix at a
+    name (``1085_IWL_SAD_XX.flv``). Labels may be in any case.
+
+    Args:
+        path: the list, UTF-8.
+
+    Returns:
+        The clips in the order of the file, without their files.
+
+    Raises:
+        DataError: with file and line, for an unknown label, another number of columns, a name that is empty,
+            leaves the data root or occurs twice; for a list without rows and for a file that is not UTF-8
+            text.
+    """
+    path = Path(path)
+    clips: dict[str, Clip] = {}
+    header_passed = False
+    for line, cells in cells_of(path, None if path.suffix.lower() == ".txt" else ","):
+        where = f"{path} line {line}"
+        if not header_passed and not clips and [cell.lower() for cell in cells] == ["name", "label"]:
+            header_passed = True
+            continue
+        if len(cells) != 2:
+            raise DataError(f"{where}: {len(cells)} columns, expected 2: the name and the label, with a comma between")
+        name = checked_name(re.sub(r"\.(wav|flv|mp4)$", "", cells[0], flags=re.IGNORECASE), where)
+        label = cells[1].upper()
+        if label not in CLASSES:
+            hint = "; a header must be name,label" if line == 1 else ""
+            raise DataError(f"{where}: unknown label {shown(cells[1])}, allowed are {' '.join(CLASSES)}{hint}")
+        if name in clips:
+            first = clips[name].listed.rpartition(" ")[2]
+            raise DataError(f"{where}: {name} is listed twice, first on line {first}")
+        actor = name.partition("_")[0]
+        clips[name] = Clip(name, CLASSES.index(label), None, (), listed=where, group=actor)
+    if not clips:
+        raise DataError(f"{path}: the list has no rows; expected lines like 1088_IOM_NEU_XX,NEU")
+    return list(clips.values())
+
+
+def read_samples(root: str | os.PathLike, split: str, *, fps: int = 1) -> list[Clip]:
+    """The clips of a split, with those of their files that are under ``root``.
+
+    - list: ``annotations/{split}.csv``, ``{split}.csv``, or ``my_{split}.csv`` / ``my_{split}_cre.txt``
+      beside them
+    - audio, the first that exists: ``wav_pkl/NAME.pkl``, ``AudioWAV/NAME.wav``,
+      ``audio/NAME.{pt,npy,pkl,wav}``, ``audio/{split}_fbank/NAME.npy``
+    - frames, the first folder that has any: ``Image-{fps:02d}-FPS/NAME``, ``visual/NAME``,
+      ``visual/{split}_imgs/Image-{fps:02d}-FPS/NAME``; jpg, jpeg and png, hidden files ignored
+
+    Args:
+        root: the data root.
+        split: ``"train"`` or ``"test"``.
+        fps: frames a second of the extraction; it only chooses the folder.
+
+    Raises:
+        DataNotFoundError: no root, or no list.
+        DataError: a bad row of the list.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+    root = Path(root)
+    listed = read_list(find_list(root, split, _LIST_PLACES, title=TITLE, advice=_ADVICE))
+    audio_of = audio_finder([(root / place.format(split=split), suffixes) for place, suffixes in _AUDIO_PLACES])
+    frames_of = frame_finder([root / place.format(split=split, fps=fps) for place in _FRAME_PLACES])
+    return [replace(clip, audio=audio_of(clip.name), frames=frames_of(clip.name)) for clip in listed]
+
+
+def find_samples(
+    root: str | os.PathLike, split: str, *, fps: int = 1, missing: str = "error"
+) -> tuple[list[Clip], list[str]]:
+    """The clips of a split that have their files, with every file's ends checked, before any training.
+
+    Args:
+        root: the data root.
+        split: ``"train"`` or ``"test"``.
+        fps: see :func:`read_samples`.
+        missing: see :func:`bss.data.datasets.listing.complete`.
+
+    Returns:
+        The clips in the order of the list, and the names of those left out (empty with ``"error"``).
+
+    Raises:
+        DataNotFoundError, DataError: see :func:`read_samples` and :func:`bss.data.datasets.listing.complete`.
+    """
+    clips = read_samples(root, split, fps=fps)
+    return complete(clips, split, title=TITLE, root=Path(root), advice=_ADVICE, missing=missing)

@@ -1,0 +1,175 @@
+"""Posts with a picture and a text: what Sarcasm and Twitter15 have in common."""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bss.data.datasets.listing import checked_name, visible
+from bss.data.transforms import image as picture
+from bss.data.transforms.text import Tokens
+from bss.utils.errors import DataError, shown
+
+PLACEHOLDER = "$T$"
+"""What TomBERT's texts have in the place of the aspect term."""
+
+
+_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,9}\s*")
+
+
+@dataclass(frozen=True)
+class Post:
+    """One row of a list with the post's picture.
+
+    Attributes:
+        name: unique in its split.
+        label: position in the data set's classes.
+        text: as the list has it, not empty.
+        image: file name of the picture, as listed.
+        path: the picture; None if there is none.
+        listed: the list and line (of json: item, counted from 1) that name it, for errors.
+        target: the aspect term that the label is about; empty if the list has none.
+        group: the picture's name where several rows share one; else empty.
+    """
+
+    name: str
+    label: int
+    text: str
+    image: str
+    path: Path | None = None
+    listed: str = ""
+    target: str = ""
+    group: str = ""
+
+    @property
+    def files(self) -> Mapping[str, tuple[Path, ...]]:
+        """Kind of file -> the files."""
+        return {"image": (self.path,) if self.path else ()}
+
+    def filled(self) -> str:
+        """The text with the aspect term in its place, if there is one."""
+        return self.text.replace(PLACEHOLDER, self.target) if self.target else self.text
+
+
+# ------------------------------------------------------------------------------------------------- checked cells
+
+
+def checked_label(value: Any, classes: Sequence[str], where: str, *, lowest: int = 0) -> int:
+    """The class id of a cell: a whole number, or a text of one.
+
+    Args:
+        value: of the cell.
+        classes: class names.
+        where: list and row, for the error.
+        lowest: what the list writes for class 0.
+
+    Raises:
+        DataError: anything else, or a number out of range.
+    """
+    names = ", ".join(f"{number} ({name})" for number, name in enumerate(classes, start=lowest))
+    number = int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number - lowest < len(classes):
+        raise DataError(f"{where}: the label is {shown(value)}, allowed are {names}")
+    return number - lowest
+
+
+def checked_text(value: Any, where: str, what: str = "text") -> str:
+    """A text that is not empty; one of symbols alone is a text.
+
+    Raises:
+        DataError: another type, nothing but white space, or half of a surrogate pair (a broken json escape).
+    """
+    if not isinstance(value, str):
+        raise DataError(f"{where}: the {what} is {shown(value)}, expected a text")
+    if not value.strip():
+        raise DataError(f"{where}: the {what} is empty")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: the {what} has a broken character at position {error.start}") from error
+    return value
+
+
+def checked_image(value: Any, where: str) -> str:
+    """File name of a picture, taken from a relative path.
+
+    Raises:
+        DataError: another type, an empty name, or a path that leaves the data root.
+    """
+    if not isinstance(value, str):
+        raise DataError(f"{where}: the image is {shown(value)}, expected a file name")
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{where}: the image {shown(value)} leaves the data root; give a file name")
+    return checked_name(path.name, where)
+
+
+# ------------------------------------------------------------------------------------------------------ pictures
+
+
+def with_pictures(posts: Sequence[Post], folders: Sequence[Path]) -> list[Post]:
+    """The posts with the pictures that were found for them, by one listing of each folder.
+
+    Args:
+        posts: of one list.
+        folders: the first that has the picture is taken; under the name that is listed, or one with the same stem and
+            another suffix of :data:`bss.data.transforms.image.FRAME_SUFFIXES`.
+    """
+    exact: dict[str, Path] = {}
+    by_stem: dict[str, Path] = {}
+    for folder in folders:
+        names = [name for name in visible(folder, os.DirEntry.is_file) if name.lower().endswith(picture.FRAME_SUFFIXES)]
+        for name in sorted(names):
+            exact.setdefault(name, folder / name)
+            by_stem.setdefault(os.path.splitext(name)[0], folder / name)
+    return [replace(post, path=exact.get(post.image) or by_stem.get(os.path.splitext(post.image)[0])) for post in posts]
+
+
+class ImageText(Dataset):
+    """Samples of posts, to be batched by :func:`bss.data.batches.collate`.
+
+    A sample is a dict:
+
+    - ``"image"``: (3, S, S) float32
+    - ``"text"``: a :class:`bss.data.transforms.text.Tokens`
+    - ``"label"``: int
+
+    Args:
+        posts: posts that have their picture, N of them, at least one.
+        tokens_N3L: their texts.
+        transform: (3, H, W) uint8 -> (3, S, S) float32.
+
+    Raises:
+        DataError: from indexing, naming the file and the row, for a picture that cannot be decoded.
+    """
+
+    def __init__(self, posts: Sequence[Post], tokens_N3L: Tensor, *, transform: Callable[[Tensor], Tensor]):
+        if not posts:
+            raise ValueError("ImageText needs at least one post")
+        if tokens_N3L.shape[:2] != (len(posts), 3):
+            raise ValueError(f"tokens must be ({len(posts)}, 3, L) for {len(posts)} posts, got {tokens_N3L.shape}")
+        self.posts = tuple(posts)
+        self.tokens_N3L = tokens_N3L
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.posts)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        post = self.posts[index]
+        try:
+            image = self.transform(picture.read_frame(post.path))
+        except DataError as error:
+            raise DataError(f"{error} ({post.listed})") from error
+        return {"image": image, "text": Tokens(self.tokens_N3L[index], post.filled()), "label": post.label}
+
+
+# ------------------------------------------------------------------------------------------------ generated data
+
+TEXT_MODEL = "text-model"
+"""Folder of a generated data set that holds the shape and the vocabulary of a tiny BERT."""

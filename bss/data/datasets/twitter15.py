@@ -1,0 +1,212 @@
+"""Twitter15: the sentiment of a tweet, text and picture, towards one thing that it mentions.
+
+Data card
+    5,338 pairs of a tweet and an aspect term (Yu and Jiang, IJCAI 2019, TomBERT; tweets of 2014 and 2015 collected by
+    Zhang et al., AAAI 2018). No licence is stated; tweets and pictures belong to their authors. A tweet with several
+    terms has a row for each, with the same picture and with ``$T$`` in the place of the term.
+
+    ==========  ========  =======  ========  ====  ========
+    split       negative  neutral  positive   all  pictures
+    ==========  ========  =======  ========  ====  ========
+    train            368     1883       928  3179      2101
+    validation       149      670       303  1122       727
+    test             113      607       317  1037       674
+    ==========  ========  =======  ========  ====  ========
+
+    No picture is in two lists. Always "neutral" is right for 58.5 % of the test rows. The appendix of the BSS paper
+    prints 3,197 training rows; the list has 3,179.
+
+Layout, the first list that exists (``annotations/`` may be left out; validation is called ``dev`` or ``val``)::
+
+    annotations/{train,dev,test}.tsv     TomBERT's columns, or a header with Label, ImageID, String and maybe Target
+    annotations/{train,dev,test}.raw.tsv the same before TomBERT's own cleaning
+    annotations/{train,dev,test}.txt     and .raw.txt: four lines a row: text, term, label -1 / 0 / 1, picture
+    twitter2015_images/860693.jpg        or images/
+
+TomBERT's headers are wrong in more than one way: two columns are both called ``#3 String``, and the header of the test
+list has four names (no label) over rows of five. So its columns are read by position: index, label, picture, text,
+term. Label ids in a tsv are 0, 1, 2 = those of the txt plus one. Quotes are letters, not quotes.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from bss.data.datasets.imagetext import Post, checked_image, checked_label, checked_text, with_pictures
+from bss.data.datasets.listing import cells_of, complete, find_list, lines_of
+from bss.utils.errors import DataError, shown
+
+TITLE = "Twitter15"
+
+
+FOLDER = "Twitter15"
+
+
+CLASSES = ("negative", "neutral", "positive")
+"""Class names; a label is a position in this tuple."""
+
+
+SPLITS = ("train", "val", "test")
+
+
+PUBLISHED: dict[str, tuple[int, ...]] = {"train": (3179,), "val": (1122,), "test": (1037,)}
+
+
+GROUP: str | None = "image"
+
+
+_LISTS = tuple(
+    f"{folder}{{split}}{suffix}"
+    for suffix in (".tsv", ".raw.tsv", ".txt", ".raw.txt")
+    for folder in ("annotations/", "")
+)
+
+
+_NAMES = {"train": ("train",), "val": ("dev", "val"), "test": ("test",)}
+
+
+_IMAGE_FOLDERS = ("twitter2015_images", "images")
+
+
+_README = "Twitter15/README.md describes the layout; --sample runs the whole thing now on generated data"
+
+
+# ----------------------------------------------------------------------------------------------------- lists
+
+
+def read_list(path: str | os.PathLike) -> list[Post]:
+    """Read a list of any of the kinds above; ``.txt`` has four lines a row, everything else is tab-separated.
+
+    Args:
+        path: the list, UTF-8.
+
+    Returns:
+        The posts in the order of the file, without pictures. A name is that of the picture and a running number among
+        the rows that share it: ``860693-1``, ``860693-2``.
+
+    Raises:
+        DataError: with file and line, for whatever is not as it should be; for a list without rows.
+    """
+    path = Path(path)
+    posts: list[Post] = []
+    shared: Counter[str] = Counter()
+    first: dict[tuple[str, str, str], str] = {}
+    for post in _txt_posts(path) if path.suffix.lower() == ".txt" else _tsv_posts(path):
+        stem = os.path.splitext(post.image)[0]
+        shared[stem] += 1
+        row = (post.image, post.text, post.target)
+        # Without the terms, two terms of one text are two equal rows.
+        if post.target and row in first:
+            raise DataError(f"{post.listed}: the same row as in {first[row]}")
+        first[row] = post.listed.removeprefix(f"{path} ")
+        posts.append(replace(post, name=f"{stem}-{shared[stem]}", group=stem))
+    if not posts:
+        raise DataError(f"{path}: the list has no rows")
+    return posts
+
+
+def _tsv_posts(path: Path) -> Iterator[Post]:
+    rows = cells_of(path, "\t")
+    _, header = next(rows, (0, []))
+    columns, width = _columns(path, header)
+    for line, cells in rows:
+        where = f"{path} line {line}"
+        if len(cells) != width:
+            raise DataError(f"{where}: {len(cells)} columns, expected {width}{_no_label(cells, width, path)}")
+        target = cells[columns["target"]] if "target" in columns else ""
+        if "target" in columns:
+            checked_text(target, where, "aspect term")
+        yield _post(cells[columns["imageid"]], cells[columns["string"]], cells[columns["label"]], target, where)
+
+
+def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], int]:
+    """Position of each column, and the number of columns."""
+    names = [name.lower() for name in header]
+    if names[:1] == ["index"] and any(name.startswith("#") for name in names):
+        return {"label": 1, "imageid": 2, "string": 3, "target": 4}, 5
+    columns = {name: names.index(name) for name in ("label", "imageid", "string") if name in names}
+    if len(columns) < 3:
+        raise DataError(
+            f"{path} line 1: the header is {shown(header, 200)[1:-1]}; it needs Label, ImageID and String (and may "
+            "have Target), or must be TomBERT's own (index, #1 Label, ...)"
+        )
+    terms = [position for position, name in enumerate(names) if name in ("target", "aspect")]
+    terms += [position for position, name in enumerate(names) if name == "string"][1:]  # TomBERT's header, renamed
+    if terms:
+        columns["target"] = terms[0]
+    return columns, len(names)
+
+
+def _no_label(cells: list[str], width: int, path: Path) -> str:
+    """What to add to an error about a row that may be a test row without its label."""
+    if len(cells) != 4 or width != 5:
+        return ""
+    return f" (index, label, picture, text, term); where labels are only in the {path.stem}.txt, remove the tsv"
+
+
+def _txt_posts(path: Path) -> Iterator[Post]:
+    record: list[str] = []
+    number = 0
+    for index, (number, line) in enumerate(lines_of(path), start=1):
+        if number != index:
+            raise DataError(f"{path} line {index}: a blank line; a row is four lines: text, term, label, picture")
+        record.append(line.strip())
+        if len(record) == 4:
+            text, target, label, image = record
+            where = f"{path} line {number - 3}"
+            yield _post(image, text, label, target, where, lowest=-1)
+            record = []
+    if record:
+        raise DataError(
+            f"{path} line {number}: the last row has {len(record)} lines of four: text, term, label, picture"
+        )
+
+
+def _post(image: str, text: str, label: str, target: str, where: str, *, lowest: int = 0) -> Post:
+    return Post(
+        name="",
+        label=checked_label(label, CLASSES, where, lowest=lowest),
+        text=checked_text(text, where),
+        image=checked_image(image, where),
+        listed=where,
+        target=target,
+    )
+
+
+# ----------------------------------------------------------------------------------------------------- files
+
+
+def read_samples(root: str | os.PathLike, split: str) -> list[Post]:
+    """The list of a split with the pictures that were found, which may be lacking.
+
+    Args:
+        root: the data root.
+        split: one of :data:`SPLITS`.
+
+    Raises:
+        DataNotFoundError: no root, or no list.
+        DataError: a bad list.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
+    root = Path(root)
+    places = [place.format(split=name) for place in _LISTS for name in _NAMES[split]]
+    path = find_list(root, split, places, title=TITLE, advice=_README)
+    return with_pictures(read_list(path), [root / folder for folder in _IMAGE_FOLDERS])
+
+
+def find_samples(root: str | os.PathLike, split: str, *, missing: str = "error") -> tuple[list[Post], list[str]]:
+    """The posts of a split that have their picture, checked, and the names of those left out.
+
+    Args:
+        root: the data root.
+        split: one of :data:`SPLITS`.
+        missing: ``"error"`` or ``"drop"``, see :func:`bss.data.datasets.listing.complete`.
+
+    Raises:
+        DataNotFoundError, DataError: see :func:`read_samples` and :func:`bss.data.datasets.listing.complete`.
+    """
+    posts = read_samples(root, split)
+    return complete(posts, split, title=TITLE, root=Path(root), advice=_README, missing=missing)

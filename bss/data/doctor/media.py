@@ -1,0 +1,321 @@
+"""Every file of a data tree, decoded once, in parallel: what it holds, and what is wrong with it."""
+
+import contextlib
+import hashlib
+import itertools
+import math
+import os
+import stat
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from bss.data import file_heads, safe_pickle
+from bss.data.transforms import audio as sound
+from bss.data.transforms import image as picture
+from bss.data.transforms import video
+from bss.utils.errors import BssError, DataError, RecipeError
+from bss.utils.processes import interrupt_noted, start_worker
+
+BATCH = 4
+"""Files that a worker gets at a time: few, since Ctrl-C waits for them."""
+
+
+_PEEKED_RATE = 22050  # for arrays that do not tell their rate: any will do, they are not resampled
+
+
+_HASHED_BYTES = 1 << 20
+
+
+class Job(NamedTuple):
+    """One file to look at.
+
+    Attributes:
+        path: the file.
+        kind: what the data set takes it for (``"audio"``, ``"frames"``), a key of a sample's ``files``.
+        hashed: whether its SHA-256 is wanted.
+        window: the frames ``[start, stop)`` of a video that training reads; None for the whole.
+    """
+
+    path: Path
+    kind: str
+    hashed: bool = False
+    window: tuple[int, int] | None = None
+
+
+class Facts(NamedTuple):
+    """What a file holds; fields that do not apply are None.
+
+    Attributes:
+        nothing: why it holds nothing (empty, a Git-LFS pointer, a wav of zero samples).
+        damage: why it cannot be decoded.
+        complaint: what the decoder said about a file that it decoded all the same.
+        decoded: False for a file of a kind that nothing here can decode.
+        digest: SHA-256 of its bytes, where wanted and where they can be read.
+        seconds: length of a sound or video.
+        peak: largest absolute value of a waveform, in [0, 1].
+        shape: (height, width) of an image.
+        flat: an image of one colour.
+    """
+
+    nothing: str | None = None
+    damage: str | None = None
+    complaint: str | None = None
+    decoded: bool = True
+    digest: bytes | None = None
+    seconds: float | None = None
+    peak: float | None = None
+    shape: tuple[int, int] | None = None
+    flat: bool = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be trained on."""
+        return not self.nothing and not self.damage
+
+
+# ------------------------------------------------------------------------------------------------------ one file
+
+
+def look(job: Job) -> Facts:
+    """Decode one file.
+
+    Whatever is in it, the answer is a :class:`Facts`: a decoder that fails in a way of its own is a damaged file too.
+
+    Raises:
+        BssError: a package that is needed for such files is not installed.
+    """
+    with _decoder_messages() as messages:
+        try:
+            facts = _decoded(job)
+        except DataError as error:
+            return Facts(damage=str(error).removeprefix(f"{job.path}: "))
+        except ImportError as error:
+            raise BssError(f"{job.path}: such files cannot be checked: {error}; see requirements.txt") from error
+        except Exception as error:
+            # Decoders raise what they like; one bad file must not end the check of all the others.
+            detail = str(error).partition("\n")[0][:160]
+            return Facts(damage=f"the decoder failed ({type(error).__name__}: {detail})")
+    if not facts.usable or not messages:
+        return facts
+    # libjpeg fills what is missing with grey and goes on: a decoded image, and half of it is not there.
+    if "premature end" in messages[0].lower():
+        return facts._replace(damage=f"a part is missing ({messages[0]})")
+    return facts._replace(complaint=messages[0])
+
+
+def _decoded(job: Job) -> Facts:
+    path, suffix = job.path, job.path.suffix.lower()
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+            return Facts(damage="not a regular file")
+    except OSError as error:
+        return Facts(damage=f"cannot be read: {error.strerror or error}")
+    if nothing := file_heads.absence(*file_heads.read_head(path)):
+        return Facts(nothing=nothing)
+    if suffix in picture.FRAME_SUFFIXES:
+        facts = _picture_facts(path)
+    elif suffix == ".npy" and job.kind != "audio":
+        facts = _array_facts(path)
+    elif suffix in sound.AUDIO_SUFFIXES:
+        facts = _sound_facts(path, suffix)
+    elif suffix in video.VIDEO_SUFFIXES:
+        facts = _video_facts(path, suffix, job.window)
+    else:
+        facts = Facts(decoded=False)
+    return facts._replace(digest=_digest(path)) if job.hashed else facts
+
+
+def _picture_facts(path: Path) -> Facts:
+    frame = picture.read_frame(path)
+    return Facts(shape=tuple(frame.shape[1:]), flat=bool((frame == frame[:, :1, :1]).all()))
+
+
+def _sound_facts(path: Path, suffix: str) -> Facts:
+    rate = _stored_rate(path, suffix)
+    array = sound.read_audio(path, rate or _PEEKED_RATE)
+    if array.ndim == 2:  # a finished spectrogram
+        return Facts()
+    return Facts(seconds=len(array) / rate if rate else None, peak=float(np.abs(array).max()))
+
+
+def _stored_rate(path: Path, suffix: str) -> int | None:
+    """A sound file's own rate in Hz, so that nothing is resampled; None where it is not stored or cannot be read."""
+    import soundfile
+
+    try:
+        if suffix in sound.WAVE_SUFFIXES:
+            return soundfile.info(path).samplerate
+        content: Any = None
+        if suffix == ".pkl":
+            content = safe_pickle.load(path)
+        elif suffix == ".pt":
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        return int(content["sample_rate"]) if isinstance(content, dict) else None
+    except Exception:
+        return None  # read_audio says what is wrong, in its own words
+
+
+def _array_facts(path: Path) -> Facts:
+    """An ``.npy`` by its header and its length: optical flow is too big to be read for a look."""
+    try:
+        with open(path, "rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            header, size = file.tell(), os.fstat(file.fileno()).st_size
+    except ValueError as error:
+        return Facts(damage=f"not a readable npy file: {str(error).partition(chr(10))[0]}")
+    if dtype.hasobject:
+        return Facts(damage="an npy file of Python objects, which is code: refused")
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed == 0:
+        return Facts(nothing=f"an npy file without values (shape {shape})")
+    if size - header < claimed:
+        return Facts(damage=f"a truncated npy file ({size - header:,} of {claimed:,} bytes of values)")
+    return Facts()
+
+
+def _video_facts(path: Path, suffix: str, window: tuple[int, int] | None) -> Facts:
+    """A video by decoding what training reads of it, or all of it where that is not known."""
+    if window:
+        video.read_video(path, *window)
+        return Facts()
+    import cv2
+
+    if damage := video.video_damage(*file_heads.read_head(path), suffix):
+        return Facts(damage=damage)
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    try:
+        claimed, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+        frames = sum(1 for _ in iter(lambda: capture.read()[0], False))
+    finally:
+        capture.release()
+    if frames == 0:
+        return Facts(damage="no frame can be decoded")
+    if frames < claimed - 1:  # headers disagree with their files by one frame
+        return Facts(damage=f"{frames} frames can be decoded, its header claims {round(claimed)}")
+    return Facts(seconds=frames / rate if rate > 0 else None)
+
+
+def _digest(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(_HASHED_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return digest.digest()
+
+
+@contextlib.contextmanager
+def _decoder_messages() -> Iterator[list[str]]:
+    """Collect the lines that C libraries (libjpeg, libpng, FFmpeg) print about a file, in place of showing them."""
+    lines: list[str] = []
+    before = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.dup2(file.fileno(), 2)
+            try:
+                with warnings.catch_warnings(action="ignore"):
+                    yield lines
+            finally:
+                os.dup2(before, 2)
+                file.seek(0)
+                text = file.read(4096).decode("ascii", "replace")
+                lines += [line.strip() for line in text.splitlines() if line.strip()]
+    finally:
+        os.close(before)
+
+
+# ----------------------------------------------------------------------------------------------------- all files
+
+
+def look_at_all(jobs: Sequence[Job], *, workers: int) -> dict[Path, Facts]:
+    """Decode many files, with a progress bar on stderr.
+
+    A file whose decoder takes the process down with it is found, named and passed over.
+
+    Args:
+        jobs: each file once.
+        workers: processes; 0 does the work in this one.
+
+    Returns:
+        Facts by path, in the order of the jobs.
+
+    Raises:
+        RecipeError: a negative number of workers.
+        BssError: see :func:`look`.
+        KeyboardInterrupt: after Ctrl-C, when the files under way are finished.
+    """
+    from tqdm import tqdm
+
+    if workers < 0:
+        raise RecipeError(f"--workers must be at least 0, got {workers}")
+    outcomes = _outcomes(jobs, workers) if workers else ((job, look(job)) for job in jobs)
+    bar = tqdm(outcomes, total=len(jobs), unit="file", desc="decoding", disable=None, leave=False)
+    found = {job.path: facts for job, facts in bar}
+    return {job.path: found[job.path] for job in jobs}
+
+
+def _outcomes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Facts]]:
+    from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+    from concurrent.futures.process import BrokenProcessPool
+
+    batches = (jobs[start : start + BATCH] for start in range(0, len(jobs), BATCH))
+    with interrupt_noted() as interrupted:
+        pool = ProcessPoolExecutor(workers, initializer=_start)
+        try:
+            pending: dict[Future, Sequence[Job]] = {}
+            unsent: Sequence[Job] = ()
+            while True:
+                # A window, not all at once: a million waiting jobs are gigabytes.
+                try:
+                    for batch in itertools.islice(batches, 2 * workers - len(pending)):
+                        unsent = batch
+                        pending[pool.submit(_look_at_batch, batch)] = batch
+                        unsent = ()
+                    if not pending:
+                        return
+                    for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                        facts = future.result()
+                        yield from zip(pending.pop(future), facts, strict=True)
+                except BrokenProcessPool:
+                    pool.shutdown()
+                    suspects, pending, unsent = [*itertools.chain(*pending.values()), *unsent], {}, ()
+                    for job in suspects:
+                        if interrupted.is_set():
+                            break
+                        yield job, _look_alone(job)
+                    pool = ProcessPoolExecutor(workers, initializer=_start)
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _look_at_batch(batch: Sequence[Job]) -> list[Facts]:
+    return [look(job) for job in batch]
+
+
+def _look_alone(job: Job) -> Facts:
+    """Decode a file in a process of its own, which it may take down."""
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    with ProcessPoolExecutor(1, initializer=_start) as pool:
+        try:
+            return pool.submit(look, job).result()
+        except BrokenProcessPool:
+            return Facts(damage="its decoder crashed, or ran out of memory")
+
+
+def _start() -> None:
+    start_worker()
+    torch.set_num_threads(1)  # there are as many processes as cores already; and OpenMP may hang in a forked process

@@ -1,0 +1,160 @@
+"""A data tree as the doctor sees it: the samples of every split, their files, and what else lies about."""
+
+import contextlib
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from bss.data.datasets.listing import Sample
+from bss.data.doctor.media import Facts
+from bss.data.synthetic.signals import MARKER
+from bss.data.transforms import audio as sound
+from bss.data.transforms import image as picture
+from bss.data.transforms import video
+
+MEDIA_SUFFIXES = (*sound.AUDIO_SUFFIXES, *picture.FRAME_SUFFIXES, *video.VIDEO_SUFFIXES)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What was read of a data tree.
+
+    Attributes:
+        title: of the data set.
+        folder: of the data set in this repository; its README describes the layout.
+        root: the folder.
+        classes: class names; a label is a position in them.
+        published: split -> numbers of rows that published lists have.
+        group: what a sample's group is (``"actor"``), or None.
+        group_hint: what shared groups mean, and the way out; may be empty.
+        samples: split -> its samples; only splits whose list could be read.
+        facts: file -> what is in it.
+    """
+
+    title: str
+    folder: str
+    root: Path
+    classes: Sequence[str]
+    published: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    group: str | None = None
+    group_hint: str = ""
+    samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+    facts: Mapping[Path, Facts] = field(default_factory=dict)
+
+    @property
+    def generated(self) -> bool:
+        """Whether it is a ``--sample`` data set, whose counts are not the published ones."""
+        return (self.root / MARKER).is_file()
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """Kinds of files that the samples have, in their order."""
+        return list(dict.fromkeys(kind for _, sample in self.all() for kind in sample.files))
+
+    @cached_property
+    def rows_of(self) -> dict[Path, list[Sample]]:
+        """File -> the samples that use it, in the order of the lists."""
+        rows: dict[Path, list[Sample]] = defaultdict(list)
+        for _, sample in self.all():
+            for paths in sample.files.values():
+                for path in paths:
+                    rows[path].append(sample)
+        return dict(rows)
+
+    def all(self) -> Iterator[tuple[str, Sample]]:
+        """(split, sample) of every list, one after the other."""
+        for split, samples in self.samples.items():
+            for sample in samples:
+                yield split, sample
+
+    def short(self, text: object) -> str:
+        """A path, or a text with paths in it, with the root taken off the front of them."""
+        return str(text).replace(f"{self.root}{os.sep}", "")
+
+
+class Entry(NamedTuple):
+    """Something in the tree that is not what it could be taken for.
+
+    Attributes:
+        path: of the file or folder.
+        what: ``"a folder without files"``, ``"a broken link"`` ...
+        folder: whether it is a folder that a sample's files could be in.
+    """
+
+    path: Path
+    what: str
+    folder: bool = False
+
+
+def oddities(tree: Tree, wanted: set[str]) -> tuple[dict[str, list[Entry]], list[Entry]]:
+    """Look around for what the data set does not use but a reader may think it does.
+
+    Args:
+        tree: with its samples.
+        wanted: last parts of the names of samples that lack files.
+
+    Returns:
+        (name -> entries called so, with or without a suffix), and (entries beside the samples' files that have a
+        suffix of media and are no files: broken links, folders, pipes). Hidden entries and folders below a generated
+        data set are passed over.
+    """
+    named: dict[str, list[Entry]] = defaultdict(list)
+    beside: list[Entry] = []
+    used_folders = {path.parent for path in tree.rows_of}
+    for folder, entry in _walk(tree.root):
+        stem, suffix = os.path.splitext(entry.name)
+        is_media = suffix.lower() in MEDIA_SUFFIXES
+        name = entry.name if entry.name in wanted else stem
+        if name not in wanted and not (is_media and folder in used_folders):
+            continue
+        path = folder / entry.name
+        what = _description(entry, path)
+        is_folder = what.startswith("a folder")
+        if name in wanted:
+            # A folder with files in use is as it should be: what is missing is missing elsewhere.
+            if path not in tree.rows_of and path not in used_folders and (is_media or is_folder):
+                named[name].append(Entry(path, what, is_folder and entry.name == name))
+        elif what != "a file":
+            beside.append(Entry(path, what))
+    return dict(named), beside
+
+
+def _description(entry: os.DirEntry, path: Path) -> str:
+    try:
+        if entry.is_dir():
+            files = sum(not name.startswith(".") for name in os.listdir(path))
+            return "a folder without files" if not files else f"a folder with nothing usable in it ({files} entries)"
+        mode = entry.stat().st_mode
+    except FileNotFoundError:
+        return "a broken link"
+    except OSError as error:
+        return f"unreadable ({error.strerror or error})"
+    return "a file" if stat.S_ISREG(mode) else "neither a file nor a folder"
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, os.DirEntry]]:
+    """(folder, entry) of everything under the root that is not hidden, links followed, each folder once."""
+    waiting, seen = [root], set()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+        except OSError:
+            continue  # the data set has listed all folders that it needs, and said so if it could not
+        if folder != root and any(entry.name == MARKER for entry in visible):
+            continue
+        for entry in visible:
+            yield folder, entry
+            with contextlib.suppress(OSError):  # a link to itself
+                if entry.is_dir():
+                    waiting.append(folder / entry.name)

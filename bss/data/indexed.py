@@ -1,0 +1,125 @@
+"""Wrappers that add an index, a variant and a seed to a data set's samples."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bss.utils.seeding import seeded
+
+INDEX_KEY = "bss_index"
+"""The key under which :class:`IndexedDataset` adds the sample's index to a dict sample."""
+
+
+class IndexedDataset(Dataset):
+    """Adds the sample's index to what ``dataset`` returns, so that scores can be attributed to samples.
+
+    A dict sample gets the key ``"bss_index"`` (the dict is copied); any other sample becomes ``(index, sample)``. The
+    index travels with the batch: it stays right under shuffling, several workers and ``in_order=False``. Nothing here
+    changes after construction, so persistent workers and spawn are safe.
+
+    Args:
+        dataset: any map-style data set; its ``__getitems__`` is used where it has one.
+    """
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return _with_index(index, self.dataset[index])
+
+    @property
+    def random_views(self) -> bool:
+        """Whether a sample may be another one at its next access: False only where the data set says so."""
+        return getattr(self.dataset, "random_views", True)
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        samples = _samples(self.dataset, indices)
+        return [_with_index(index, sample) for index, sample in zip(indices, samples, strict=True)]
+
+
+def _samples(dataset: Dataset, indices: list[int]) -> list[Any]:
+    fetch = getattr(dataset, "__getitems__", None)
+    return fetch(indices) if fetch else [dataset[index] for index in indices]
+
+
+def _with_index(index: int, sample: Any) -> Any:
+    return {**sample, INDEX_KEY: index} if isinstance(sample, dict) else (index, sample)
+
+
+def index_and_sample(batch: Any) -> tuple[Tensor | Sequence[int], Any]:
+    """Split a batch of :class:`IndexedDataset` into the (B,) index and what the data set itself returned.
+
+    Raises:
+        ValueError: the batch has no index.
+    """
+    if isinstance(batch, Mapping) and INDEX_KEY in batch:
+        return batch[INDEX_KEY], batch
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+        index = batch[0]
+        if isinstance(index, Tensor):
+            found = index.ndim == 1 and not index.is_floating_point()
+        else:  # of a collate_fn of the user's own
+            found = isinstance(index, (tuple, list)) and all(isinstance(position, int) for position in index)
+        if found:
+            return index, batch[1]
+    raise ValueError(
+        f"the batch, a {type(batch).__name__}, carries no sample index: wrap the training set as "
+        "bss.IndexedDataset(dataset)"
+    )
+
+
+class Variants(Dataset):
+    """A data set in which ``index + N * variant`` is the sample of that index again, for any variant >= 0.
+
+    Around it, :class:`IndexedDataset` hands out that number and :class:`SeededViews` gives every variant a view of its
+    own.
+
+    Args:
+        dataset: map-style, of N samples.
+    """
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index % len(self.dataset)]
+
+
+class SeededViews(Dataset):
+    """Makes each random view a pure function of (seed, epoch, index).
+
+    It is indexed by ``(epoch, index)`` pairs. A crop then does not depend on the number of workers, on the order of
+    the samples or on what else draws random numbers, and a resumed run needs no worker state.
+
+    Args:
+        dataset: map-style data set whose random transform draws from torch's default CPU generator. One that has an
+            attribute ``random_views`` = False draws nothing, and its batches are fetched as they are.
+        seed: in [0, 2**32).
+        purpose: sets different uses of one seed apart.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, *, purpose: str = "view"):
+        self.dataset = dataset
+        self.seed = seed
+        self.purpose = purpose
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        epoch, index = key
+        with seeded(self.purpose, self.seed, epoch, index):
+            return self.dataset[index]
+
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[Any]:
+        if getattr(self.dataset, "random_views", True):
+            return [self[key] for key in keys]
+        return _samples(self.dataset, [index for _, index in keys])

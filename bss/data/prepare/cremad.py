@@ -1,0 +1,180 @@
+"""CREMA-D: a clone of the authors' repository to wav files and one frame a second; and wav files to pickles."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from bss.data import file_heads, safe_pickle
+from bss.data.datasets import cremad
+from bss.data.datasets.listing import visible
+from bss.data.prepare import jobs, lists, media
+from bss.data.transforms.audio import read_waveform
+from bss.utils.errors import DataError, DataNotFoundError, RecipeError
+
+DESCRIPTION = """\
+a clone of CREMA-D with its Git-LFS files (VideoFlash/*.flv, AudioWAV/*.wav), and OGM-GE's lists
+train.csv and test.csv (github.com/GeWu-Lab/OGM-GE_CVPR2022, data/CREMAD; rows like
+1088_IOM_NEU_XX,NEU), which are not part of it: put them into the clone, into its annotations/
+or into ROOT/annotations/"""
+
+
+LONGEST = 120.0
+"""Seconds; clips last 1 to 5 s, but one is known, 1064_IEO_DIS_MD, that lasts a minute."""
+
+
+def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
+    """Write the layout that training reads: ``annotations/{train,test}.csv``, ``AudioWAV/`` and ``Image-01-FPS/``.
+
+    All clips that the clone or a list has are prepared. A wav is linked (or copied); one that is missing is taken from
+    the video, at its own rate. Without lists the media are prepared all the same, and the lists count as failures.
+
+    Args:
+        source: the clone.
+        out: the data root; may be the clone itself.
+        workers: processes; 0 does the work in this one.
+
+    Returns:
+        One line for each failure. Everything is printed as well.
+
+    Raises:
+        DataNotFoundError: no videos in the clone.
+        DataError: all its videos are Git-LFS pointers; a list that cannot be read or written.
+    """
+    videos = {name: files[0] for name, files in media.find_videos(source / "VideoFlash").items()}
+    if not videos:
+        raise DataNotFoundError(
+            f"{cremad.TITLE}: no videos in {source / 'VideoFlash'}.\n--source must be {DESCRIPTION}"
+        )
+    _refuse_pointers(list(videos.values()))
+    wavs = {Path(name).stem: source / "AudioWAV" / name for name in _wav_names(source / "AudioWAV")}
+    clips_of, failures = lists.find(cremad.read_samples, cremad.SPLITS, (source, out))
+    listed = {}
+    for split, clips in clips_of.items():
+        rows = "".join(f"{clip.name},{cremad.CLASSES[clip.label]}\n" for clip in clips)
+        lists.write(out / "annotations" / f"{split}.csv", rows, clips)
+        listed |= {clip.name: clip.listed for clip in clips}
+    # Every clip that there is anything of, and where it is listed.
+    names = {**dict.fromkeys(sorted({*videos, *wavs}), "in no list"), **listed}
+
+    folder = out / "Image-01-FPS"
+    pictures = [media.FrameJob(videos[name], folder / name, LONGEST) for name in names if name in videos]
+    missing = [
+        f"{name}: no video in {source / 'VideoFlash'} ({why})" for name, why in names.items() if name not in videos
+    ]
+    failures += jobs.fill(folder, media.write_pictures, pictures, workers=workers, failures=missing)
+
+    folder = out / "AudioWAV"
+    sounds: list[jobs.LinkJob | media.SoundJob] = []
+    missing = []
+    for name, why in names.items():
+        target = folder / f"{name}.wav"
+        if name in wavs:
+            sounds.append(jobs.LinkJob(wavs[name], target))
+        elif name in videos:
+            sounds.append(media.SoundJob(videos[name], target, LONGEST))
+        else:
+            missing.append(f"{name}: neither a wav nor a video in {source} ({why})")
+    failures += jobs.fill(folder, _write_sound, sounds, workers=workers, failures=missing)
+    return failures
+
+
+def _refuse_pointers(videos: list[Path]) -> None:
+    """Say once what every file would fail with, if the clone was made without Git-LFS."""
+    problems = [file_heads.absence(*file_heads.read_head(video)) for video in videos]
+    if all(problems):
+        raise DataError(f"{videos[0]}: {problems[0]}.\nThe same holds for all {len(videos)} videos beside it, or worse")
+
+
+def _write_sound(job: jobs.LinkJob | media.SoundJob) -> bool:
+    return jobs.take_over(job) if isinstance(job, jobs.LinkJob) else media.write_sound(job)
+
+
+# ---- decoded waveforms ---------------------------------------------------------------------------------------------
+
+
+class PickleJob(NamedTuple):
+    """A sound file to decode, and the rate to store in Hz."""
+
+    source: Path
+    target: Path
+    sample_rate: int
+
+
+def write_wav_pkl(root: str | os.PathLike, *, sample_rate: int = 22050, workers: int = 0) -> list[str]:
+    """Write ``wav_pkl/NAME.pkl`` for every ``AudioWAV/NAME.wav`` under ``root``, with a progress bar.
+
+    Whole files of this rate are kept, so that it can be run again; a file that fails does not stop the
+    others. What was written, kept and failed is printed at the end.
+
+    Args:
+        root: the data root.
+        sample_rate: rate to store, in Hz (released code: 22,050, CREMA-D/dataset/CramedDataset.py:59).
+        workers: processes; 0 does the work in this one.
+
+    Returns:
+        One line for each file that failed: its name and why.
+
+    Raises:
+        RecipeError: a rate below 1 or a negative number of workers.
+        DataNotFoundError: no ``AudioWAV`` folder, or no wav files in it.
+        DataError: ``wav_pkl`` cannot be made.
+        BssError: a worker process died.
+    """
+    if sample_rate < 1 or workers < 0:
+        raise RecipeError(f"--sample-rate must be above 0 and --workers at least 0, got {sample_rate} and {workers}")
+    source, target = Path(root) / "AudioWAV", Path(root) / "wav_pkl"
+    names = _wav_names(source)
+    if not names:
+        raise DataNotFoundError(f"no wav files in {source}; CREMAD/README.md describes the layout")
+    try:
+        target.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{target} cannot be made: {error.strerror}; training also works without it") from error
+    work = [PickleJob(source / name, target / f"{os.path.splitext(name)[0]}.pkl", sample_rate) for name in names]
+    return jobs.fill(target, _write_pickle, work, workers=workers)
+
+
+def _write_pickle(job: PickleJob) -> bool:
+    return write_waveform_pickle(*job)
+
+
+def _wav_names(folder: Path) -> list[str]:
+    return sorted(name for name in visible(folder, os.DirEntry.is_file) if name.lower().endswith(".wav"))
+
+
+def write_waveform_pickle(source: str | os.PathLike, target: str | os.PathLike, sample_rate: int) -> bool:
+    """Decode a sound file once, for :func:`read_audio` to read quickly every epoch.
+
+    The file is written under a temporary name and renamed, so that one under its final name is whole.
+
+    Args:
+        source: the sound file.
+        target: the ``.pkl`` to write: ``{"waveform": (T,) float32, "sample_rate": Hz}``, protocol 4.
+        sample_rate: rate to store, in Hz.
+
+    Returns:
+        False if ``target`` was there already, whole, at this rate and not older than ``source``, and was kept; True if
+        it was written.
+
+    Raises:
+        DataError: ``source`` cannot be read.
+        OSError: ``target`` cannot be written.
+    """
+    import pickle
+
+    target = Path(target)
+    if target.exists() and target.stat().st_mtime >= Path(source).stat().st_mtime:
+        try:
+            stored = safe_pickle.load(target)
+            if stored["sample_rate"] == sample_rate and stored["waveform"].ndim == 1:
+                return False
+        except (DataError, KeyError, TypeError, AttributeError):
+            pass  # damaged, or something else: written anew below
+    content = {"waveform": read_waveform(source, sample_rate), "sample_rate": int(sample_rate)}
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(pickle.dumps(content, protocol=4))
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True

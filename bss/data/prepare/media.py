@@ -1,0 +1,340 @@
+"""Pictures and sound out of a video file: one picture a second as jpeg, the sound as a 16-bit wav.
+
+PyAV decodes, so the content of a file decides what it is and not its suffix. Whatever cannot be used is a DataError
+with the file's name: a container that was cut off (its header promises more seconds than there are), a stream that is
+not there, a damaged packet.
+"""
+
+import contextlib
+import io
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bss.data import file_heads
+from bss.data.datasets.listing import head_problem, visible
+from bss.data.transforms import audio as sound
+from bss.data.transforms.image import FRAME_SUFFIXES, MAX_PIXELS
+from bss.data.transforms.video import VIDEO_SUFFIXES, video_damage
+from bss.utils import filesystem
+from bss.utils.errors import BssError, DataError
+
+SUFFIXES = (*VIDEO_SUFFIXES, ".webm")
+"""Suffixes of the videos that are looked for, compared in lower case."""
+
+
+_JPEG_QUALITY = 95
+
+
+_PCM_SCALE = 2.0**15
+
+
+class FrameJob(NamedTuple):
+    """A video whose pictures are wanted.
+
+    Attributes:
+        source: the video.
+        target: the folder for its pictures.
+        longest: seconds; a longer video was never cut to the clip that it should be.
+    """
+
+    source: Path
+    target: Path
+    longest: float
+
+
+class SoundJob(NamedTuple):
+    """A video whose sound is wanted.
+
+    Attributes:
+        source: the video.
+        target: the wav to write.
+        longest: see :class:`FrameJob`.
+        sample_rate: Hz to resample to; None keeps the stream's own.
+    """
+
+    source: Path
+    target: Path
+    longest: float
+    sample_rate: int | None = None
+
+
+# ---- which frames --------------------------------------------------------------------------------------------------
+
+
+def picture_counts(times: Iterable[Fraction]) -> Iterator[int]:
+    """For each frame of a video: how many pictures of a series at one a second are taken from it.
+
+    Picture k is the first frame that is shown k whole seconds after the first one, or later. A video gives
+    ``floor(last - first) + 1`` pictures, at any and at a varying frame rate: where no frame falls into a second, the
+    next one stands for it too. A time stamp that goes backwards counts as the one before.
+
+    Args:
+        times: time stamps of the frames in seconds, in the order in which they are shown.
+    """
+    first, due = None, 0
+    for time in times:
+        first = time if first is None else first
+        until = max(due, (time - first) // 1 + 1)
+        yield until - due
+        due = until
+
+
+def _times(frames: Iterable[Any], frame_rate: Fraction | None, path: Path) -> Iterator[tuple[Fraction, Any]]:
+    """Frames with their time stamps; one without follows the frame before by the stream's mean distance."""
+    time = None
+    for frame in frames:
+        if frame.pts is not None and frame.time_base:
+            time = frame.pts * frame.time_base
+        elif time is None:
+            time = Fraction(0)
+        elif frame_rate:
+            time += 1 / frame_rate
+        else:
+            raise DataError(f"{path}: its frames have no time stamps, and its header gives no frame rate")
+        yield time, frame
+
+
+# ---- decoding ------------------------------------------------------------------------------------------------------
+
+
+def read_pictures(path: str | os.PathLike, *, longest: float) -> Iterator[np.ndarray]:
+    """Decode a video and yield one picture for each second, see :func:`picture_counts`.
+
+    Pictures are turned upright where the container says so (by quarter turns), and have the size of the video.
+
+    Args:
+        path: a video of any kind that FFmpeg reads.
+        longest: seconds; see :class:`FrameJob`.
+
+    Yields:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        DataError: naming the file: no video, no video stream or no frame in it; truncated or damaged; longer than
+            allowed; pictures of more than :data:`bss.data.transforms.image.MAX_PIXELS` pixels.
+    """
+    path = Path(path)
+    with _opened(path, longest) as container:
+        streams = [stream for stream in container.streams.video if not _is_cover(stream)]
+        if not streams:
+            raise DataError(f"{path}: has no video stream")
+        stream = streams[0]
+        stream.codec_context.thread_count = 1  # files are decoded side by side
+        if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
+            pixels = f"{stream.codec_context.width} x {stream.codec_context.height}"
+            raise DataError(f"{path}: pictures of {pixels} pixels; at most {MAX_PIXELS} are decoded")
+        # Two iterators one step apart: a whole clip of frames would not fit into memory.
+        ahead, stamped = itertools.tee(_times(container.decode(stream), stream.average_rate, path))
+        empty = True
+        for (_, frame), count in zip(stamped, picture_counts(time for time, _ in ahead), strict=True):
+            empty = False
+            if count:
+                picture_HWC = _upright(frame)
+                yield from itertools.repeat(picture_HWC, count)
+        if empty:
+            raise DataError(f"{path}: zero frames can be decoded")
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """(H, W, 3) uint8, RGB; ``frame.rotation`` is in degrees, counterclockwise."""
+    picture_HWC = frame.to_ndarray(format="rgb24")
+    quarters, rest = divmod(frame.rotation, 90)
+    return picture_HWC if rest else np.rot90(picture_HWC, quarters)
+
+
+def _is_cover(stream: Any) -> bool:
+    """Whether a video stream is a cover picture of a sound file."""
+    return bool(stream.disposition & type(stream.disposition).attached_pic)
+
+
+def read_sound(path: str | os.PathLike, *, longest: float) -> tuple[np.ndarray, int]:
+    """Decode the sound of a video.
+
+    Args:
+        path: a video of any kind that FFmpeg reads.
+        longest: seconds; see :class:`FrameJob`.
+
+    Returns:
+        (T,) float32 in [-1, 1], channels averaged, and its rate in Hz.
+
+    Raises:
+        DataError: naming the file: no sound stream or no sample in it; samples that are not finite; truncated or
+            damaged; longer than allowed.
+    """
+    av, path = load_av(), Path(path)
+    with _opened(path, longest) as container:
+        if not container.streams.audio:
+            raise DataError(f"{path}: has no sound (no audio stream)")
+        stream = container.streams.audio[0]
+        to_floats = av.AudioResampler(format="fltp")
+        pieces: list[np.ndarray] = []
+        rate = 0
+        for frame in container.decode(stream):
+            if rate and frame.rate != rate:
+                raise DataError(f"{path}: its sound changes from {rate} to {frame.rate} Hz")
+            rate = frame.rate
+            pieces += [part.to_ndarray().mean(axis=0) for part in to_floats.resample(frame)]
+    waveform_T = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    if not waveform_T.size:
+        raise DataError(f"{path}: its sound has zero samples")
+    if not np.isfinite(waveform_T).all():
+        raise DataError(f"{path}: its sound has samples that are not finite")
+    return np.clip(waveform_T, -1, 1), rate
+
+
+@contextlib.contextmanager
+def _opened(path: Path, longest: float) -> Iterator[Any]:
+    """A container whose length has been checked; what goes wrong inside the block is a DataError."""
+    av = load_av()
+    head, size = file_heads.read_head(path)
+    if problem := file_heads.absence(head, size) or (video_damage(head, size, ".avi") if head[:4] == b"RIFF" else None):
+        raise DataError(f"{path}: {problem}")
+    try:
+        # "file:" keeps a colon in a name from being taken for a protocol.
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            _check_length(container, path, longest)
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            yield container
+    except DataError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"{path}: too large to be decoded in the memory there is") from error
+    except (av.FFmpegError, ValueError) as error:  # PyAV has its own checks, which are ValueErrors
+        detail = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path}: cannot be decoded: {detail}") from error
+
+
+def load_av() -> Any:
+    """PyAV.
+
+    Raises:
+        BssError: it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise BssError(f"decoding videos needs PyAV: pip install av==18.1.0 ({error})") from error
+    return av
+
+
+def _check_length(container: Any, path: Path, longest: float) -> None:
+    """Compare the packets' time stamps with what the header promises, and with what is allowed; nothing is decoded."""
+    begin, end = None, None
+    for packet in container.demux():
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is None or not packet.time_base:
+            continue
+        begin = min(float(time * packet.time_base), begin if begin is not None else float("inf"))
+        end = max(float((time + (packet.duration or 0)) * packet.time_base), end or 0.0)
+    if begin is None:
+        return
+    if end - begin > longest:
+        raise DataError(
+            f"{path}: lasts {end - begin:.1f} s, but a clip of this data set lasts {longest:g} s at most: cut it first "
+            "(ffmpeg -ss START -t SECONDS -i IN OUT)"
+        )
+    claimed = container.duration / 1e6 if container.duration else 0.0
+    if claimed - (end - begin) > max(0.5, 0.05 * claimed):
+        raise DataError(
+            f"{path}: truncated: its header promises {claimed:.1f} s, but it ends after {end - begin:.1f} s; replace "
+            "it (if it plays to its end, ffmpeg -i IN -c copy OUT writes a right header)"
+        )
+
+
+# ---- whole files ---------------------------------------------------------------------------------------------------
+
+
+def write_pictures(job: FrameJob) -> bool:
+    """Write a video's pictures, one a second, as ``00001.jpg``, ``00002.jpg``, ...
+
+    Returns:
+        False if the folder was there already with whole pictures, and was kept; True if it was written.
+
+    Raises:
+        DataError: the video cannot be used, see :func:`read_pictures`.
+        OSError: the folder cannot be written.
+    """
+    import torch
+    from torchvision.io import encode_jpeg
+
+    if _holds_pictures(job.target):
+        return False
+    with filesystem.whole_folder(job.target) as folder:
+        for number, picture_HWC in enumerate(read_pictures(job.source, longest=job.longest), start=1):
+            picture = torch.from_numpy(np.ascontiguousarray(picture_HWC.transpose(2, 0, 1)))
+            jpeg = encode_jpeg(picture, quality=_JPEG_QUALITY)
+            (folder / f"{number:05d}.jpg").write_bytes(jpeg.numpy().tobytes())
+    return True
+
+
+def _holds_pictures(folder: Path) -> bool:
+    pictures = [name for name in visible(folder, os.DirEntry.is_file) if name.lower().endswith(FRAME_SUFFIXES)]
+    return bool(pictures) and all(head_problem(folder / name) == (None, None) for name in pictures)
+
+
+def write_sound(job: SoundJob) -> bool:
+    """Write a video's sound as a 16-bit wav with one channel.
+
+    Returns:
+        False if the wav was there already, whole and at the wanted rate, and was kept; True if it was written.
+
+    Raises:
+        DataError: the sound cannot be used, see :func:`read_sound`.
+        OSError: the wav cannot be written.
+    """
+    import soundfile
+
+    if _holds_sound(job.target, job.sample_rate):
+        return False
+    waveform_T, rate = read_sound(job.source, longest=job.longest)
+    if job.sample_rate and job.sample_rate != rate:
+        waveform_T, rate = sound.resample(waveform_T, rate, job.sample_rate), job.sample_rate
+        if not waveform_T.size:
+            raise DataError(f"{job.source}: its sound has zero samples at {rate} Hz")
+    # Rounded here, so that 16-bit sound stays what it was: soundfile multiplies by 2**15 - 1 and reads with 2**15.
+    samples_T = np.clip(np.rint(waveform_T * _PCM_SCALE), -_PCM_SCALE, _PCM_SCALE - 1).astype(np.int16)
+    content = io.BytesIO()
+    soundfile.write(content, samples_T, rate, format="WAV", subtype="PCM_16")
+    with filesystem.whole_file(job.target) as temporary:
+        temporary.write_bytes(content.getvalue())
+    return True
+
+
+def _holds_sound(path: Path, sample_rate: int | None) -> bool:
+    import soundfile
+
+    if not path.exists() or head_problem(path) != (None, None):
+        return False
+    try:
+        return sample_rate in (None, soundfile.info(path).samplerate)
+    except (soundfile.SoundFileError, OSError, RuntimeError):
+        return False
+
+
+# ---- finding them --------------------------------------------------------------------------------------------------
+
+
+def find_videos(folder: Path, *, key: Callable[[str], str] = str) -> dict[str, list[Path]]:
+    """Videos in a folder of any depth, without hidden ones, sorted.
+
+    Args:
+        folder: where to look.
+        key: what the videos are grouped by, a function of a file's name without suffix.
+
+    Returns:
+        Key -> files.
+    """
+    found: dict[str, list[Path]] = {}
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in SUFFIXES and not name.startswith("."):
+                found.setdefault(key(stem), []).append(Path(parent, name))
+    return {name: sorted(found[name]) for name in sorted(found)}

@@ -1,0 +1,55 @@
+"""Twitter15: TomBERT's files to lists with the column names of the released code, and the pictures of the posts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bss.data.datasets import twitter15
+from bss.data.datasets.imagetext import Post
+from bss.data.prepare import posts
+
+DESCRIPTION = """\
+TomBERT's files (github.com/jefferyYu/TomBERT): the lists train, dev and test (.tsv, .raw.tsv,
+.txt or .raw.txt) in twitter2015/ or directly in it, and the pictures in twitter2015_images/ or images/"""
+
+
+_LIST_NAMES = {"train": "train.tsv", "val": "dev.tsv", "test": "test.tsv"}
+
+
+def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
+    """Write ``annotations/{train,dev,test}.tsv`` and ``twitter2015_images/``.
+
+    The columns are index, Label (0, 1, 2), ImageID, String with ``$T$``, and Target where the source has it.
+
+    Args:
+        source: see :data:`DESCRIPTION`.
+        out: the data root.
+        workers: processes; 0 does the work in this one.
+
+    Returns:
+        One line for each failure, see :func:`bss.data.prepare.posts.prepare`.
+
+    Raises:
+        DataNotFoundError, DataError: see :func:`bss.data.prepare.posts.prepare`.
+    """
+    return posts.prepare(
+        twitter15,
+        source,
+        out,
+        workers=workers,
+        roots=(source, source / "twitter2015"),
+        images=(source / "twitter2015_images", source / "images"),
+        image_folder="twitter2015_images",
+        list_names=_LIST_NAMES,
+        list_text=_as_tsv,
+        description=DESCRIPTION,
+    )
+
+
+def _as_tsv(rows: Sequence[Post]) -> str:
+    has_targets = any(post.target for post in rows)
+    lines = [("index", "Label", "ImageID", "String", *(("Target",) if has_targets else ()))]
+    for number, post in enumerate(rows, start=1):
+        target = (post.target,) if has_targets else ()
+        lines.append((str(number), str(post.label), post.image, post.text, *target))
+    # A tab inside a text, which the txt files could have, would be another column.
+    return "".join("\t".join(cell.replace("\t", " ") for cell in line) + "\n" for line in lines)

@@ -1,0 +1,243 @@
+"""Waveforms from files, and the log spectrogram, computed on the training device."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bss.data import safe_pickle
+from bss.data.file_heads import absence, read_head, sound_damage
+from bss.utils import filesystem
+from bss.utils.errors import DataError
+
+WAVE_SUFFIXES = (".wav", ".flac", ".ogg")
+"""Sound files, read by :func:`read_waveform`; suffixes are compared in lower case."""
+
+
+AUDIO_SUFFIXES = (*WAVE_SUFFIXES, ".pkl", ".npy", ".pt")
+"""All that :func:`read_audio` reads."""
+
+
+_PCM_SCALE = {np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31}
+
+
+MIN_RATE, MAX_RATE = 100, 1_000_000
+"""In Hz; a header with another rate is damaged, and resampling from it would fill the memory."""
+
+
+MAX_SAMPLES = 100_000_000
+"""Longer sounds are refused before they are decoded (channels counted one by one): 38 minutes of stereo at 22,050 Hz.
+
+A megabyte of flac can hold an hour of silence, and a few bytes of a tensor file can claim any length.
+"""
+
+
+# Resampling and mixing overshoot 1 by a little; integer samples stored as floats reach thousands.
+_MAX_PEAK = 8.0
+
+
+def read_waveform(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
+    """Read a sound file.
+
+    Args:
+        path: ``.wav``, ``.flac`` or ``.ogg`` of any rate and number of channels.
+        sample_rate: wanted rate in Hz; a file of another rate goes through :func:`resample`.
+
+    Returns:
+        (T,) float32, channels averaged, clipped to [-1, 1] (the released code clips after tiling, which is
+        the same: CREMA-D/dataset/CramedDataset.py:60-63).
+
+    Raises:
+        DataError: a Git-LFS pointer, a file that cannot be decoded or is truncated, no samples, samples that
+            are not finite or not in the range of audio.
+    """
+    import soundfile
+
+    head, size = read_head(path)
+    problem = absence(head, size) or sound_damage(head, size, Path(path).suffix.lower())
+    if problem:
+        raise DataError(f"{path}: {problem}")
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, claimed = file.samplerate, file.frames * file.channels
+            if claimed > MAX_SAMPLES:
+                raise DataError(f"{path}: a sound of {claimed} samples; at most {MAX_SAMPLES} are decoded")
+            samples_TC = file.read(dtype="float32", always_2d=True)
+    except DataError:
+        raise
+    except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, MemoryError) as error:
+        detail = str(error).replace(f"Error opening '{path}': ", "").replace(f"Error opening {str(path)!r}: ", "")
+        raise DataError(f"{path}: cannot be decoded as audio: {detail}") from error
+    return _conditioned(samples_TC.mean(axis=1), rate, sample_rate, path)
+
+
+def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
+    """Read a clip's audio from any of the forms in which it is passed around.
+
+    Besides sound files: ``.pkl`` (through :mod:`bss.data.safe_pickle`), ``.npy`` and ``.pt`` that hold one of
+
+    - ``{"waveform": (T,), "sample_rate": Hz}``, what ``CREMAD/sound_preprocessing.py`` writes; a higher rate
+      than the wanted one is resampled, a lower one refused
+    - a 1-D array: a waveform that already has ``sample_rate``
+    - (1, T) or (2, T): the same, as channels
+    - a 2-D array of floats: a finished spectrogram (bins, frames)
+
+    Waveforms are floats in [-1, 1], or int16 / int32 PCM, which is scaled to that range.
+
+    Args:
+        path: the file; its suffix decides how it is read.
+        sample_rate: wanted rate in Hz.
+
+    Returns:
+        float32: a waveform (T,) in [-1, 1], or a spectrogram (bins, frames) as stored.
+
+    Raises:
+        DataError: naming the file, for any other suffix or content.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in WAVE_SUFFIXES:
+        return read_waveform(path, sample_rate)
+    if suffix not in AUDIO_SUFFIXES:
+        raise DataError(f"{path}: unknown kind of audio file, allowed are {' '.join(AUDIO_SUFFIXES)}")
+    head, size = read_head(path)
+    problem = absence(head, size) or sound_damage(head, size, suffix)
+    if problem:
+        raise DataError(f"{path}: {problem}")
+    content = {".pkl": safe_pickle.load, ".npy": _load_npy, ".pt": filesystem.load_tensors}[suffix](path)
+    rate, is_dict = sample_rate, isinstance(content, dict)
+    if is_dict:
+        if not {"waveform", "sample_rate"} <= content.keys():
+            keys = str(list(content)[:8])[:200]
+            raise DataError(f"{path}: a dict must have the keys waveform and sample_rate, has {keys}")
+        rate = _checked_rate(content["sample_rate"], path)
+        if rate < sample_rate:
+            raise DataError(
+                f"{path}: stored at {rate} Hz, but {sample_rate} Hz are wanted: the frequencies above are lost. "
+                f"Run CREMAD/sound_preprocessing.py --sample-rate {sample_rate} again, or --set sample_rate={rate}"
+            )
+        content = content["waveform"]
+    array = _as_array(content, path)
+    if array.ndim == 2 and array.shape[0] <= 2 and array.shape[1] >= 100 * array.shape[0]:
+        array = _pcm_to_float(array, path).mean(axis=0)
+    if array.ndim == 1:
+        return _conditioned(_pcm_to_float(array, path), rate, sample_rate, path)
+    if array.ndim != 2 or min(array.shape) <= 2 or array.dtype.kind != "f" or is_dict:
+        raise DataError(
+            f"{path}: holds {array.dtype} of shape {array.shape}; allowed are a waveform (T,), channels (1, T) "
+            "or (2, T), a spectrogram of floats (bins, frames), or a dict with waveform and sample_rate"
+        )
+    spectrogram = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(spectrogram).all():
+        raise DataError(f"{path}: the spectrogram has values that are not finite")
+    return spectrogram
+
+
+def resample(waveform_T: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Resample as ``librosa.resample(..., res_type="soxr_hq")`` does, which is what ``librosa.load`` calls.
+
+    It calls soxr itself: importing librosa compiles for 13 s in a fresh environment, in every worker process.
+
+    Args:
+        waveform_T: (T,) float32.
+        rate: of the waveform, in Hz.
+        wanted: in Hz.
+
+    Returns:
+        (ceil(T * wanted / rate),) float32.
+    """
+    import soxr
+
+    length = -(-len(waveform_T) * wanted // rate)
+    resampled = soxr.resample(waveform_T, rate, wanted, quality="HQ")[:length]
+    return np.pad(resampled, (0, length - len(resampled)))
+
+
+def fit_length(array: np.ndarray, length: int) -> np.ndarray:
+    """Repeat ``array`` along its last axis until it has ``length`` entries there, and cut the rest.
+
+    The released code tiles 20 times and cuts (CREMA-D/dataset/CramedDataset.py:60), so that a clip of less
+    than a twentieth of the window came out short and the batch could not be stacked. Here every clip gets
+    ``length``.
+
+    Args:
+        array: (..., T) with T >= 1.
+        length: wanted T, at least 1.
+
+    Returns:
+        (..., length).
+    """
+    if length < 1:
+        raise ValueError(f"length must be at least 1, got {length}")
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise ValueError(f"nothing to repeat in an array of shape {array.shape}")
+    repeats = -(-length // array.shape[-1])
+    if repeats > 1:
+        array = np.tile(array, repeats)
+    return array[..., :length]
+
+
+def _load_npy(path: str | os.PathLike) -> Any:
+    try:
+        content = np.load(path, allow_pickle=False)
+    except Exception as error:
+        # The header is Python source, which numpy reads with half a dozen modules: any of their exceptions may come.
+        raise DataError(f"{path}: not a readable npy file: {str(error).partition(chr(10))[0][:160]}") from error
+    return content
+
+
+def _checked_rate(rate: Any, path: str | os.PathLike) -> int:
+    try:
+        value = int(rate)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        value = 0
+    if not 1 <= value <= MAX_RATE or value != rate:
+        found = f"above {MAX_RATE}" if value > MAX_RATE else "below 1" if value < 0 else str(rate)[:40]
+        raise DataError(f"{path}: sample_rate must be a whole number of Hz above 0, found {found}")
+    return value
+
+
+def _as_array(content: Any, path: str | os.PathLike) -> np.ndarray:
+    if isinstance(content, Tensor) and content.layout == torch.strided and not content.is_quantized:
+        try:
+            content = content.detach().resolve_conj().resolve_neg()
+            content = (content.float() if content.dtype == torch.bfloat16 else content).numpy()
+        except (TypeError, RuntimeError) as error:  # 8-bit floats, tensors without contents
+            raise DataError(f"{path}: holds a tensor of {content.dtype} on {content.device.type}") from error
+    if not isinstance(content, np.ndarray):
+        raise DataError(f"{path}: holds a {type(content).__name__}, allowed are an array or a dict with waveform")
+    if max(content.size, *content.shape, 0) > MAX_SAMPLES:  # a shape may be (0, any number)
+        raise DataError(f"{path}: holds an array of shape {content.shape}; at most {MAX_SAMPLES} numbers are read")
+    return content
+
+
+def _pcm_to_float(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    scale = _PCM_SCALE.get(array.dtype.newbyteorder("="))
+    if scale is None:
+        raise DataError(f"{path}: a waveform of {array.dtype}; allowed are floats in [-1, 1], int16 and int32")
+    return (array / scale).astype(np.float32)
+
+
+def _conditioned(waveform_T: np.ndarray, rate: int, wanted: int, path: str | os.PathLike) -> np.ndarray:
+    """Check a waveform, resample it and clip it."""
+    if waveform_T.size == 0:
+        raise DataError(f"{path}: zero samples")
+    if not np.isfinite(waveform_T).all():
+        bad = np.flatnonzero(~np.isfinite(waveform_T))
+        raise DataError(f"{path}: {bad.size} samples are not finite, the first is number {bad[0]}")
+    peak = float(np.abs(waveform_T).max())
+    if peak > _MAX_PEAK:
+        raise DataError(f"{path}: samples reach {peak:.6g}, far outside [-1, 1]: store integers as int16 or int32")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise DataError(f"{path}: its rate is {rate} Hz, which no sound has; allowed are {MIN_RATE} to {MAX_RATE}")
+    if len(waveform_T) * wanted > MAX_SAMPLES * rate:
+        raise DataError(f"{path}: {len(waveform_T)} samples at {rate} Hz would be too many at {wanted} Hz")
+    if rate != wanted:
+        waveform_T = resample(waveform_T, rate, wanted)
+        if waveform_T.size == 0:
+            raise DataError(f"{path}: zero samples are left after resampling from {rate} to {wanted} Hz")
+    return np.clip(waveform_T, -1.0, 1.0).astype(np.float32, copy=False)

@@ -1,0 +1,256 @@
+"""Images from files, and their views: random ones for training, a fixed one for everything else."""
+
+import io
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.io import decode_image
+from torchvision.transforms import v2
+
+from bss.data.file_heads import absence
+from bss.utils.choices import Interpolation, Normalization
+from bss.utils.errors import DataError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Per channel, RGB in [0, 1] (released code, CREMA-D/dataset/CramedDataset.py:76)."""
+
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Per channel, RGB in [0, 1]."""
+
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+"""Per channel, RGB in [0, 1] (released code, Sarcasm/dataset/sarcasm.py:32)."""
+
+
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Per channel, RGB in [0, 1]."""
+
+
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Suffixes of frames, compared in lower case."""
+
+
+MAX_PIXELS = 100_000_000
+"""Larger images are refused before they are decoded: a few bytes of PNG can claim gigabytes."""
+
+
+MAX_SCANS = 100
+"""JPEGs of more scans are refused: each goes over all pixels, and 14 bytes make one. A progressive picture has ten."""
+
+
+_ENDINGS = (b"\xff\xd9", b"IEND")  # of JPEG and PNG
+
+
+_TAIL_BYTES = 64
+
+
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # of a JPEG: zeros are stuffing, D0 to D7 lie within a scan
+
+
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
+
+
+def image_damage(head: bytes) -> str | None:
+    """Say that a file is neither JPEG nor PNG, or None; ``head`` is its first bytes."""
+    return None if head.startswith(_MAGIC) else f"neither a jpeg nor a png image (it begins with {head[:8]!r})"
+
+
+def image_truncation(path: str | os.PathLike) -> str | None:
+    """Say that an image ends too early, or None; reads its last bytes, and decodes it only if those look wrong."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            tail = file.read(_TAIL_BYTES)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    if any(ending in tail for ending in _ENDINGS):
+        return None
+    try:
+        read_frame(path)  # bytes after the end are allowed
+    except DataError:
+        return "a truncated or damaged image"
+    return None
+
+
+def read_frame(path: str | os.PathLike) -> Tensor:
+    """Decode one image.
+
+    Args:
+        path: JPEG or PNG; the content decides, not the suffix. Grey, palette, CMYK and 16-bit images become
+            RGB and an alpha channel is dropped. A photograph that EXIF says to turn is turned, as every viewer shows it
+            (the released code leaves it lying on its side).
+
+    Returns:
+        (3, H, W) uint8, RGB, upright.
+
+    Raises:
+        DataError: naming the file: a Git-LFS pointer, zero bytes, a truncated file, another format, or an
+            image of more than :data:`MAX_PIXELS` pixels or :data:`MAX_SCANS` scans.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    problem = absence(data[:64], len(data)) or image_damage(data)
+    if problem:
+        raise DataError(f"{path}: {problem}")
+    pixels = _claimed_pixels(data, path)
+    if pixels > MAX_PIXELS:
+        raise DataError(f"{path}: an image of {pixels} pixels; at most {MAX_PIXELS} are decoded")
+    if (scans := _scans(data)) > MAX_SCANS:
+        raise DataError(f"{path}: a jpeg of {scans} scans; at most {MAX_SCANS} are decoded")
+    try:
+        content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        image = decode_image(content, mode="RGB", apply_exif_orientation=True)
+    except RuntimeError as error:
+        detail = str(error).partition("\n")[0]
+        raise DataError(f"{path}: a truncated or damaged image: {detail}") from error
+    return image if image.dtype == torch.uint8 else v2.functional.to_dtype(image, torch.uint8, scale=True)
+
+
+def _scans(data: bytes) -> int:
+    """Number of scans of a JPEG, 0 of a PNG; what comes after the end of the image does not count."""
+    count, at = 0, 0
+    while data.startswith(_MAGIC[0]) and (marker := _MARKER.search(data, at)):
+        kind, at = data[marker.start() + 1], marker.end()
+        if kind == _END_OF_IMAGE:
+            break
+        count += kind == _START_OF_SCAN
+        if kind != _START_OF_IMAGE:
+            at += int.from_bytes(data[at : at + 2], "big")
+    return count
+
+
+def _claimed_pixels(data: bytes, path: str | os.PathLike) -> int:
+    """Height times width by the header alone; Pillow reads no pixels until it is asked to."""
+    import warnings
+
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+                return image.width * image.height
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: an image of more than {MAX_PIXELS} pixels: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        detail = str(error).partition(" <")[0]
+        raise DataError(f"{path}: a truncated or damaged image: {detail}") from error
+
+
+def test_transform(
+    size: int, *, normalization: Normalization = "imagenet", interpolation: Interpolation = "bilinear"
+) -> v2.Transform:
+    """Fixed view: (3, H, W) uint8 -> (3, size, size) float32, normalised.
+
+    The whole image is squeezed to a square, not cropped (released code,
+    CREMA-D/dataset/CramedDataset.py:79-83; Sarcasm/dataset/sarcasm.py:77-81; Twitter/train-CL.py:192).
+    """
+    resize = v2.Resize((size, size), interpolation=v2.InterpolationMode(interpolation), antialias=True)
+    return v2.Compose([resize, *_normalised(normalization)])
+
+
+test_transform.__test__ = False  # pytest collects functions of this name from the modules that import it
+
+
+def augment_transform(
+    size: int, *, normalization: Normalization = "imagenet", interpolation: Interpolation = "bilinear"
+) -> v2.Transform:
+    """Random view for training: (3, H, W) uint8 -> (3, size, size) float32, normalised.
+
+    A random crop of 50 to 100 % of the area resized to ``size`` pixels, flipped half of the time, then
+    :class:`RandomOperations` (released code, Sarcasm/dataset/sarcasm.py:69-76). It draws from torch's default CPU
+    generator only.
+    """
+    crop = v2.RandomResizedCrop(
+        (size, size), scale=(0.5, 1.0), interpolation=v2.InterpolationMode(interpolation), antialias=True
+    )
+    return v2.Compose([crop, v2.RandomHorizontalFlip(), RandomOperations(), *_normalised(normalization)])
+
+
+class RandomOperations(nn.Module):
+    """RandAugment (Cubuk et al. 2020) as the released code has it: (3, H, W) uint8 -> the same.
+
+    Draws ``count`` of ten operations with replacement and applies each with probability one half at a fixed strength.
+    At magnitude 7 of 10: brightness and sharpness times 1.36, shears of 0.21 from the top left corner, shifts of 7
+    pixels, turns of 21 degrees, the last three in either direction over grey (128); autocontrast, equalize, identity.
+    torchvision's own ``v2.RandAugment`` has 14 operations (colour, contrast, posterize and solarize as well), applies
+    every one that it draws and shifts in proportion to the image, so only its building blocks are used.
+
+    What differs from the released code (Sarcasm/dataset/randaugment.py), which computes with OpenCV: turns are about
+    the middle of the image, half a pixel from there, and shears interpolate otherwise (1.6 and 0.7 grey levels on
+    average); its autocontrast negates the darkest value in 8 bits (line 31), which makes a picture without black white.
+
+    Args:
+        count: operations that are drawn.
+        magnitude: strength, 0 to 10.
+    """
+
+    def __init__(self, count: int = 2, magnitude: float = 7):
+        super().__init__()
+        self.count = count
+        self.magnitude = magnitude
+
+    def forward(self, image: Tensor) -> Tensor:
+        """One random view; draws from torch's default CPU generator."""
+        for _ in range(self.count):
+            operation = list(OPERATIONS.values())[int(torch.randint(len(OPERATIONS), ()))]
+            applied, sign = torch.rand(2).tolist()
+            if applied < 0.5:
+                image = operation(image, self.magnitude / 10, 1 if sign < 0.5 else -1)
+        return image
+
+
+_GREY = 128  # behind a picture that moved away
+
+
+def _moved(
+    image: Tensor,
+    *,
+    angle: float = 0.0,
+    shift: tuple[float, float] = (0.0, 0.0),
+    shear: tuple[float, float] = (0.0, 0.0),
+) -> Tensor:
+    """The image turned about its middle (degrees), shifted (pixels), or sheared from the top left corner (slopes)."""
+    # Grey is the zero of the interpolation: torchvision's own fill leaves a dark seam along a slanted border.
+    moved = v2.functional.affine(
+        image.float() - _GREY,
+        angle=angle,
+        translate=list(shift),
+        scale=1.0,
+        shear=[math.degrees(math.atan(slope)) for slope in shear],
+        interpolation=v2.InterpolationMode.BILINEAR,
+        center=[0.0, 0.0] if any(shear) else None,
+    )
+    return (moved + _GREY).round().to(torch.uint8)
+
+
+OPERATIONS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
+    "identity": lambda image, level, sign: image,
+    "autocontrast": lambda image, level, sign: v2.functional.autocontrast(image),
+    "equalize": lambda image, level, sign: v2.functional.equalize(image),
+    "brightness": lambda image, level, sign: v2.functional.adjust_brightness(image, 0.1 + 1.8 * level),
+    "sharpness": lambda image, level, sign: v2.functional.adjust_sharpness(image, 0.1 + 1.8 * level),
+    "shear_x": lambda image, level, sign: _moved(image, shear=(0.3 * level * sign, 0.0)),
+    "shear_y": lambda image, level, sign: _moved(image, shear=(0.0, 0.3 * level * sign)),
+    "translate_x": lambda image, level, sign: _moved(image, shift=(10 * level * sign, 0)),
+    "translate_y": lambda image, level, sign: _moved(image, shift=(0, 10 * level * sign)),
+    "rotate": lambda image, level, sign: _moved(image, angle=30 * level * sign),
+}
+"""What :class:`RandomOperations` draws from: functions of (image, level in [0, 1], sign), strengths as released."""
+
+
+def _normalised(normalization: Normalization = "imagenet") -> list[v2.Transform]:
+    statistics = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "clip": (CLIP_MEAN, CLIP_STD)}
+    scaled = v2.ToDtype(torch.float32, scale=True)
+    return [scaled] if normalization == "none" else [scaled, v2.Normalize(*statistics[normalization])]

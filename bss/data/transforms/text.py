@@ -1,0 +1,212 @@
+"""Texts: cleaning as the released code does it, tokenizers from a folder or the hub, and token ids made once."""
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor
+
+from bss.data.batches import Content, batch_zeros
+from bss.utils.choices import Cleaning
+from bss.utils.errors import BssError, DataError, DataNotFoundError, RecipeError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Tokens(Content):
+    """A text as its token ids.
+
+    Attributes:
+        tokens_3L: (3, L) int64, one text of :func:`encode`; L is the same in a whole data set.
+        text: what a person reads.
+    """
+
+    tokens_3L: Tensor
+    text: str
+
+    @classmethod
+    def batch(cls, contents: Sequence[Self]) -> dict[str, Tensor]:
+        """``"tokens"`` (B, 3, longest) int64: positions that are padding in the whole batch are cut off.
+
+        A data set is padded to its longest text, a batch is rarely that long, and attention never looks there.
+        """
+        longest = max(int(content.tokens_3L[1].sum()) for content in contents)
+        tokens_B3L = batch_zeros((len(contents), 3, longest), torch.int64)
+        for row_3L, content in zip(tokens_B3L, contents, strict=True):
+            row_3L.copy_(content.tokens_3L[:, :longest])
+        return {"tokens": tokens_B3L}
+
+
+_CAPTION = str.maketrans("-/", "  ", ",.'!?\"()*#:;~")
+
+
+def clean_text(text: str, cleaning: Cleaning = "none", max_words: int | None = None) -> str:
+    r"""A text with characters and words left out as the released code does it.
+
+    Args:
+        text: any text, the empty one included.
+        cleaning: ``"none"`` keeps everything; ``"caption"`` makes small letters, leaves out ``,.'!?"()*#:;~`` and
+            turns ``-`` and ``/`` into spaces (released code, Sarcasm/dataset/sarcasm.py:12-29); ``"letters"`` keeps
+            whole words of the letters A to Z before that, so digits, emoji and words with an accent are lost
+            (released code, Twitter/utils/utils.py:94-99).
+        max_words: words beyond this number are cut off, 1 or more; None keeps all.
+
+    Returns:
+        Words with single spaces between them, or with ``"none"`` and None the text as it was. White space of every
+        kind separates words; the released code takes a single tab or line feed for a part of a word, which no
+        tokenizer sees (1 of the 24,635 texts of Sarcasm has one).
+    """
+    if cleaning == "none" and max_words is None:
+        return text
+    if cleaning == "letters":
+        text = " ".join(re.findall(r"\b[A-Za-z]+\b", text))
+    if cleaning != "none":
+        text = text.lower().translate(_CAPTION).replace("<person>", "person")
+    return " ".join(text.split()[:max_words])
+
+
+def model_source(model: str, root: Path) -> Path | str:
+    """Where a text model is: a folder under the data root, one under the working directory, or a name on the hub."""
+    return next((folder for folder in (root / model, Path(model)) if folder.is_dir()), model)
+
+
+@contextlib.contextmanager
+def readable_model(model: str, root: Path) -> Iterator[Path | str]:
+    """Hand out :func:`model_source`, and turn what transformers raises for a bad one into an error of ours.
+
+    Raises:
+        DataNotFoundError: neither a folder nor a name that the hub (or its cache) gives.
+        DataError: a folder without the files of a text model, or with damaged ones.
+    """
+    source = model_source(model, root)
+    try:
+        yield source
+    except (BssError, ImportError):
+        raise  # said well already; a package that is not installed
+    except Exception as error:
+        # transformers takes most of a file's content on trust, so that a wrong one raises whatever comes up.
+        detail = str(error).strip().partition("\n")[0][:200]
+        if not isinstance(error, OSError | ValueError):
+            detail = f"{type(error).__name__}: {detail}"
+        if isinstance(source, Path):
+            raise DataError(
+                f"text_model={model}: {source} is not a whole text model ({detail}).\n"
+                "It needs config.json, the tokenizer's files and model.safetensors (the last not with "
+                "text_pretrained=false)"
+            ) from error
+        raise DataNotFoundError(
+            f"text_model={model}: no such folder in {root} or the working directory, and not from the hub ({detail}).\n"
+            "Pass --set text_model=FOLDER with config.json, the tokenizer's files and model.safetensors"
+        ) from error
+
+
+def load_config(model: str, root: Path) -> "PretrainedConfig":
+    """The configuration of a text model: its type, shape and size. Code in its folder is not run, nor asked about.
+
+    Args:
+        model: a folder, under ``root`` or the working directory, or a name on the Hugging Face hub.
+        root: the data root.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`readable_model`.
+    """
+    from transformers import AutoConfig
+
+    with readable_model(model, root) as source:
+        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+
+
+def load_tokenizer(model: str, root: Path) -> "PreTrainedTokenizerBase":
+    """The tokenizer of a text model, which pads and truncates at the right.
+
+    Its ``model_max_length`` is set to what both the tokenizer and the network's positions allow.
+
+    Args:
+        model: see :func:`load_config`.
+        root: the data root.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`readable_model`; also a folder without a vocabulary, or with one that
+            is larger than the network's.
+    """
+    from transformers import AutoTokenizer
+
+    config = load_config(model, root)  # first: its error is the plainer one
+    with readable_model(model, root) as source:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        positions = getattr(config, "max_position_embeddings", tokenizer.model_max_length)
+        limit = min(tokenizer.model_max_length, positions)
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # transformers makes an empty one without complaint
+        raise DataError(f"text_model={model}: {source} has no vocabulary; it needs tokenizer.json or vocab.txt")
+    if len(tokenizer) > config.vocab_size:
+        raise DataError(
+            f"text_model={model}: {source} has {len(tokenizer)} tokens, but its network has {config.vocab_size}; "
+            "config.json and the tokenizer's files belong to different models"
+        )
+    tokenizer.model_max_length = limit
+    tokenizer.padding_side = tokenizer.truncation_side = "right"
+    return tokenizer
+
+
+def encode(
+    tokenizer: "PreTrainedTokenizerBase",
+    texts: Sequence[str],
+    *,
+    listed: Sequence[str],
+    max_tokens: int | None = None,
+    targets: Sequence[str] | None = None,
+) -> Tensor:
+    """Token ids of all texts at once, padded to the longest.
+
+    Args:
+        tokenizer: from :func:`load_tokenizer`.
+        texts: N texts, at least one.
+        listed: where each text is listed, for errors.
+        max_tokens: texts are cut at the right to so many tokens, the special ones ([CLS], [SEP]) included; None cuts
+            nothing (the released code passes 30 without switching truncation on, Sarcasm/train-CL.py:48).
+        targets: second text of each pair, which is never cut.
+
+    Returns:
+        (N, 3, L) int64: input ids, attention mask (1 = token, 0 = padding) and token types (1 = target).
+
+    Raises:
+        RecipeError: ``max_tokens`` beyond the model's positions.
+        DataError: naming the row: a text longer than the model's positions, or a target that leaves no room for text.
+    """
+    limit = tokenizer.model_max_length
+    if max_tokens is not None and max_tokens > limit:
+        raise RecipeError(f"max_tokens={max_tokens}, but the text model has {limit} positions")
+    if targets is not None:
+        special = tokenizer.num_special_tokens_to_add(pair=True)
+        lengths = map(len, tokenizer(list(targets), add_special_tokens=False, verbose=False)["input_ids"])
+        for where, length in zip(listed, lengths, strict=True):
+            if length + special >= (max_tokens or limit):
+                raise DataError(
+                    f"{where}: the target has {length} tokens, which leaves no room for the text in "
+                    f"max_tokens={max_tokens or limit}: shorten it, or --set use_target=false"
+                )
+    encoded = tokenizer(
+        list(texts),
+        list(targets) if targets is not None else None,
+        truncation=False if max_tokens is None else "only_first",
+        max_length=max_tokens,
+        padding="longest",
+        return_attention_mask=True,
+        return_tensors="pt",
+        verbose=False,
+    )
+    ids_NL, mask_NL = encoded["input_ids"], encoded["attention_mask"]
+    if ids_NL.shape[1] > limit:
+        longest = int(mask_NL.sum(dim=1).argmax())
+        raise DataError(
+            f"{listed[longest]}: a text of {int(mask_NL[longest].sum())} tokens, but the text model has {limit} "
+            f"positions: --set max_tokens={limit} cuts it"
+        )
+    types_NL = encoded.get("token_type_ids", torch.zeros_like(ids_NL))
+    return torch.stack([ids_NL, mask_NL, types_NL], dim=1)

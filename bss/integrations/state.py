@@ -1,0 +1,50 @@
+"""What every adapter needs: the state of sampler and table over all ranks."""
+
+from bss.samplers import OrderSampler
+from bss.scoring.table import OPEN_ROWS, ScoreTable
+from bss.utils import distributed
+
+
+def check_filled(table: ScoreTable) -> None:
+    """Asked when an epoch was closed.
+
+    Raises:
+        ValueError: nobody has filled the table, so the order would stay uniform in silence.
+    """
+    if table.is_empty:
+        raise ValueError(
+            "an epoch has ended and the table is still empty: pass heads= and fused=, or call table.update(...) in the "
+            "training step"
+        )
+
+
+def run_state(sampler: OrderSampler, *, position: int) -> dict:
+    """Sampler and table at this step, for a checkpoint that one rank writes. All ranks call it together.
+
+    Args:
+        sampler: with its table, if it has one.
+        position: samples of this epoch that were trained on, over all ranks.
+    """
+    state = {"sampler": {**sampler.state_dict(), "position": position}}
+    if sampler.table is not None:
+        table = sampler.table.state_dict()
+        state["table"] = {**table, **{name: distributed.total(table[name]) for name in OPEN_ROWS}}
+    return state
+
+
+def load_run_state(sampler: OrderSampler, state: dict, *, position: int | None = None) -> None:
+    """Continue from :func:`run_state`, on any number of ranks.
+
+    Raises:
+        ValueError: the state is of another sampler or table (named), or an epoch was already set by hand.
+    """
+    if sampler.table is not None:
+        sampler.table.load_state_dict(state["table"])
+        if not distributed.is_main():
+            sampler.table.forget_open()  # the sums are all ranks' together, and rank 0 carries them
+    sampler.load_state_dict(state["sampler"], position=position)
+    if sampler.epoch != state["sampler"]["epoch"]:
+        raise ValueError(
+            f"the checkpoint is of epoch {state['sampler']['epoch']}, but sampler.set_epoch({sampler.epoch}) was "
+            "called by hand: in this framework leave that to the adapter"
+        )

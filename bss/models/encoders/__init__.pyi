@@ -1,0 +1,11 @@
+from .i3d import I3DEncoder as I3DEncoder
+from .i3d import load_i3d as load_i3d
+from .norms import GROUPS as GROUPS
+from .norms import Norm as Norm
+from .norms import normalization as normalization
+from .resnet import ResNetEncoder as ResNetEncoder
+from .resnet import load_resnet50 as load_resnet50
+from .resnet import resnet18 as resnet18
+from .resnet import resnet50 as resnet50
+from .text import TextEncoder as TextEncoder
+from .text import text_encoder as text_encoder

@@ -1,0 +1,143 @@
+"""ResNets for spectrograms (one channel) and frames (three channels, averaged over frames)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet, ResNet50_Weights
+
+from bss.utils import filesystem
+from bss.utils.errors import DataError, DataNotFoundError, RecipeError
+
+
+class ResNetEncoder(ResNet):
+    """torchvision's ResNet without its classifier, with any number of input channels and any width.
+
+    At ``width=64`` its state dict has torchvision's keys and shapes without ``fc`` (and, for one channel, a
+    (64, 1, 7, 7) stem): 120 entries and 11,176,512 parameters for ResNet-18 (11,170,240 with one channel), 318 and
+    23,508,032 for ResNet-50. The backbone of the released code has the same keys, so its state dict loads without
+    renaming once the prefix of its place in the network (``audio_net.``, ``visual_net.``) is cut off.
+
+    Args:
+        block: torchvision's ``BasicBlock`` or ``Bottleneck``.
+        layers: blocks in each of the four stages.
+        in_channels: channels of the input.
+        width: channels of the first stage; later stages double it.
+
+    Attributes:
+        feature_dim: length D of the feature vector: 512 for ResNet-18, 2048 for ResNet-50 at width 64.
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        layers: tuple[int, int, int, int],
+        *,
+        in_channels: int = 3,
+        width: int = 64,
+    ):
+        nn.Module.__init__(self)  # ResNet.__init__ fixes the widths; its layer builder and initialisation are reused
+        self._norm_layer = nn.BatchNorm2d
+        self.inplanes, self.dilation, self.groups, self.base_width = width, 1, 1, 64
+        self.conv1 = nn.Conv2d(in_channels, width, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.layer1 = self._make_layer(block, width, layers[0])
+        self.layer2 = self._make_layer(block, 2 * width, layers[1], stride=2)
+        self.layer3 = self._make_layer(block, 4 * width, layers[2], stride=2)
+        self.layer4 = self._make_layer(block, 8 * width, layers[3], stride=2)
+        self.feature_dim = 8 * width * block.expansion
+
+    def feature_map(self, images_BCHW: Tensor) -> Tensor:
+        """(B, channels, H, W) -> (B, D, ceil(H / 32), ceil(W / 32))."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images_BCHW))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels, H, W), or (B, channels, T, H, W) for T frames, to (B, D), averaged over space and frames.
+
+        Raises:
+            ValueError: another number of axes.
+        """
+        if images.ndim == 4:
+            return self.feature_map(images).mean(dim=(2, 3))
+        if images.ndim == 5:
+            frames = images.shape[2]
+            flat = images.transpose(1, 2).flatten(0, 1)
+            return self.feature_map(flat).mean(dim=(2, 3)).unflatten(0, (-1, frames)).mean(dim=1)
+        raise ValueError(f"images must be (B, channels, H, W) or (B, channels, T, H, W), got {tuple(images.shape)}")
+
+
+def resnet18(*, in_channels: int = 3, width: int = 64) -> ResNetEncoder:
+    """ResNet-18, D = 8 * width. 11.2 M parameters at width 64."""
+    return ResNetEncoder(BasicBlock, (2, 2, 2, 2), in_channels=in_channels, width=width)
+
+
+def resnet50(*, in_channels: int = 3, width: int = 64) -> ResNetEncoder:
+    """ResNet-50, D = 32 * width. 23.5 M parameters at width 64."""
+    return ResNetEncoder(Bottleneck, (3, 4, 6, 3), in_channels=in_channels, width=width)
+
+
+def resnet50_weights(weights: str, root: Path) -> dict[str, Tensor]:
+    """The state dict of torchvision's ResNet-50 with its classifier ``fc``: 320 entries.
+
+    Args:
+        weights: ``"imagenet"``: torchvision's ImageNet weights, version 1 (``resnet50-0676ba61.pth``, the released
+            code's), downloaded once into torch's cache; or a file of such a state dict, under ``root`` or the working
+            directory.
+        root: the data root.
+
+    Raises:
+        DataNotFoundError: no such file, or the download failed.
+        DataError: the file holds no state dict.
+    """
+    if weights == "imagenet":
+        try:
+            return ResNet50_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+        except (OSError, RuntimeError) as error:  # no network, a full disk; a damaged download
+            raise DataNotFoundError(
+                f"image_weights=imagenet: {ResNet50_Weights.IMAGENET1K_V1.url} did not arrive ({error}).\n"
+                "Fetch it elsewhere and pass --set image_weights=FILE, or start from random weights: "
+                "--set image_weights=none"
+            ) from error
+    path = next((file for file in (root / weights, Path(weights)) if file.is_file()), None)
+    if path is None:
+        raise DataNotFoundError(
+            f"image_weights={weights}: no such file in {root} or the working directory.\n"
+            "Pass --set image_weights=FILE, imagenet (downloads torchvision's), or none (random weights)"
+        )
+    try:
+        state = filesystem.load_tensors(path)
+    except DataError as error:
+        detail = str(error).removeprefix(f"{path}: ")
+        raise DataError(f"image_weights={weights}: {path} is not a file of weights: {detail}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"image_weights={weights}: {path} holds no state dict, as torchvision writes it")
+    return dict(state)
+
+
+def load_resnet50(encoder: ResNetEncoder, weights: str, root: Path, *, classifier: nn.Linear | None = None) -> None:
+    """Load pretrained weights into a ResNet-50 of width 64.
+
+    Args:
+        encoder: from :func:`resnet50`.
+        weights: see :func:`resnet50_weights`.
+        root: the data root.
+        classifier: takes the ImageNet classifier ``fc``, 2048 to 1000; None leaves it out.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`resnet50_weights`; also for weights of another network.
+        RecipeError: an encoder of another width.
+    """
+    if encoder.feature_dim != 2048:
+        raise RecipeError(f"image_weights={weights} needs width=64; start a narrower one with --set image_weights=none")
+    state = resnet50_weights(weights, root)
+    head = {name: state.pop(f"fc.{name}") for name in ("weight", "bias") if f"fc.{name}" in state}
+    try:
+        encoder.load_state_dict(state)
+        if classifier is not None:
+            classifier.load_state_dict(head)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:200]
+        raise DataError(f"image_weights={weights}: not the weights of a ResNet-50 with fc: {detail}") from error

@@ -1,0 +1,117 @@
+"""Late fusion: one encoder and one head per modality, and a fusion head over all features."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+
+@contextlib.contextmanager
+def features_seen(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """A mapping that every forward pass inside the block fills with the features (B, D_m) that the heads see.
+
+    It stays empty for other networks than LateFusion.
+
+    Args:
+        model: the network, not its DistributedDataParallel wrapper.
+    """
+    seen: dict[str, Tensor] = {}
+    if not isinstance(model, LateFusion):
+        yield seen
+        return
+    handle = model.fusion.register_forward_pre_hook(lambda fusion, arguments: seen.update(arguments[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+KEEP_KEY = "bss_keep"
+"""Key of a batch under which ``{modality: (B,) bool}`` says which samples keep that modality; see LateFusion."""
+
+
+class Logits(NamedTuple):
+    """What a model returns for a batch.
+
+    Attributes:
+        fused: logits of the fused head, (B, C).
+        unimodal: modality name -> logits of that modality's own head, (B, C).
+    """
+
+    fused: Tensor
+    unimodal: dict[str, Tensor]
+
+
+class LateFusion(nn.Module):
+    """Encoders, unimodal heads and a fusion head; any number of modalities from two on.
+
+    Batches are mappings from modality name to tensor, so the order of modalities cannot be confused. Names a batch
+    carries beside its modalities (label, index) are left alone, but for :data:`KEEP_KEY`: where a sample does not keep
+    a modality, the features of that modality are zeros, for its own head and for the fusion.
+
+    Source: the two-branch networks of the released code, e.g. CREMA-D/models/basic_model.py:10-44 (linear heads on
+    pooled features, a linear head on their concatenation).
+
+    Args:
+        encoders: modality name -> module that maps that modality's tensor to features (B, D_m).
+        fusion: maps {modality name: (B, D_m)} to logits (B, C), see :mod:`bss.models.fusion`.
+        num_classes: C.
+        feature_dims: modality name -> D_m.
+        shared_head: one linear head, ``heads.shared``, serves all modalities, which must have the same D (Sarcasm;
+            released Sarcasm ``ITNet.cls_shared``).
+
+    Raises:
+        ValueError: fewer than two modalities, names that differ between ``encoders`` and ``feature_dims``, features of
+            different length for a shared head, or a modality called ``"all"`` or ``"fused"``, which are the names of
+            other heads in the metrics.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        fusion: nn.Module,
+        num_classes: int,
+        *,
+        feature_dims: Mapping[str, int],
+        shared_head: bool = False,
+    ):
+        super().__init__()
+        if len(encoders) < 2 or set(encoders) != set(feature_dims):
+            raise ValueError(
+                f"two modalities or more, with the same names, are needed: encoders {list(encoders)}, "
+                f"feature_dims {list(feature_dims)}"
+            )
+        if reserved := {"all", "fused"} & set(encoders):
+            raise ValueError(f"a modality cannot be called {reserved.pop()!r}: that is another head in the metrics")
+        self.encoders = nn.ModuleDict(encoders)
+        if shared_head and len(set(feature_dims.values())) > 1:
+            raise ValueError(f"a shared head needs features of one length, got {dict(feature_dims)}")
+        self.head_of = {name: "shared" if shared_head else name for name in encoders}
+        dim_of_head = {self.head_of[name]: feature_dims[name] for name in encoders}
+        self.heads = nn.ModuleDict({head: nn.Linear(dim, num_classes) for head, dim in dim_of_head.items()})
+        self.fusion = fusion
+
+    def encode(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Features of each modality, (B, D_m), with zeros where the batch says that a sample does not keep it.
+
+        Raises:
+            ValueError: the batch lacks a modality (both lists are named).
+        """
+        missing = [name for name in self.encoders if name not in batch]
+        if missing:
+            raise ValueError(f"the batch has {sorted(batch)}, but the model needs {', '.join(missing)} as well")
+        features_BD = {name: encoder(batch[name]) for name, encoder in self.encoders.items()}
+        for name, keep_B in batch.get(KEEP_KEY, {}).items():
+            # where, not a product: what is not finite must not come through
+            features_BD[name] = features_BD[name].where(keep_B.unsqueeze(1), 0.0)
+        return features_BD
+
+    def decode(self, features_BD: Mapping[str, Tensor]) -> Logits:
+        """Logits of all heads from the features of :meth:`encode`."""
+        unimodal_BC = {name: self.heads[self.head_of[name]](features_BD[name]) for name in self.encoders}
+        return Logits(fused=self.fusion(features_BD), unimodal=unimodal_BC)
+
+    def forward(self, batch: Mapping[str, Any]) -> Logits:
+        """Logits of all heads; see :meth:`encode`."""
+        return self.decode(self.encode(batch))

@@ -1,0 +1,293 @@
+"""Recipes: every number of a run, in one frozen dataclass, printed at the start and saved in the run folder.
+
+A new number becomes a field here (or of a task's own recipe), never a flag. ``--set field=value`` overrides any field
+of any recipe.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from bss import pacing
+from bss.utils.choices import (
+    Criterion,
+    Information,
+    Masking,
+    Normalize,
+    Order,
+    Precision,
+    ScoringMode,
+    Similarity,
+    Space,
+)
+from bss.utils.errors import RecipeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Rescore = Literal["once", "pass", "online"] | int
+
+
+PacingName = Literal["root", "linear", "geometric", "logarithmic", "exponential", "step"]
+
+
+FREE_FIELDS = {"overwrite", "checkpoint_minutes", "cache", "tensorboard"}
+"""Recipe fields that change no number; they may differ between any two runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How scores are made and how many samples an epoch sees; what all samplers have in common, and all of uniform.
+
+    Attributes:
+        pacing: shape of the growth, see :mod:`bss.pacing`.
+        start: fraction of the training set that growth starts from; 1.0 = the whole set in every epoch.
+        grow_epochs: epochs until the whole set is seen.
+        power: of root pacing; 2 is the method.
+        warmup_epochs: uniform epochs over the whole set before the schedule begins (and before CL's one scoring).
+        order: ``"imbalanced_first"`` reverses it (the anti-curriculum).
+        rescore: ``"once"``: one scoring pass after the warm-up; ``"pass"``: one before every epoch; a number k: one
+            every k epochs; ``"online"``: from the logits of the training forward, without any pass.
+        mode: how a pass runs the network, see :func:`bss.score_dataset`.
+        calibration_batches: batches that mode ``"calibrated"`` takes its BatchNorm statistics from.
+        view: a pass looks at training samples through the ``"test"`` or the ``"train"`` transform.
+        similarity: of the modalities' ``"prediction"`` (the method) or of their ``"feature"`` (needs a pass, and
+            features of one length), see :mod:`bss.scoring.criteria`.
+        space: similarity of ``"probability"`` or ``"logit"`` vectors.
+        information: the other score: the ``"loss"`` (the method), or the length of its ``"gradient"`` in the heads
+            (needs a pass), see :mod:`bss.scoring.criteria`.
+        criterion: the difficulty is made of ``"both"`` scores, of the ``"similarity"`` or of the ``"loss"`` (or
+            gradient) alone.
+        normalize: ``"minmax"`` or ``"rank"`` scaling of both scores.
+        history: weight of a sample's past score; 0 = newest only, none = cumulative mean, see
+            :class:`bss.ScoreTable`.
+        class_balanced: every epoch and every batch keeps the class mix of the training set.
+    """
+
+    pacing: PacingName = "root"
+    start: float = 0.1
+    grow_epochs: int = 40
+    power: float = 2.0
+    warmup_epochs: int = 0
+    order: Order = "balanced_first"
+    rescore: Rescore = "once"
+    mode: ScoringMode = "calibrated"
+    calibration_batches: int = 8
+    view: Literal["test", "train"] = "test"
+    similarity: Similarity = "prediction"
+    space: Space = "probability"
+    information: Information = "loss"
+    criterion: Criterion = "both"
+    normalize: Normalize = "minmax"
+    history: float | None = 0.0
+    class_balanced: bool = False
+
+    def __post_init__(self):
+        _require(0 < self.start <= 1, "schedule.start", self.start, "a fraction in (0, 1]")
+        _require(self.grow_epochs >= 0, "schedule.grow_epochs", self.grow_epochs, ">= 0")
+        _require(self.calibration_batches >= 1, "schedule.calibration_batches", self.calibration_batches, ">= 1")
+        _require(self.power > 0, "schedule.power", self.power, "> 0")
+        _require(self.warmup_epochs >= 0, "schedule.warmup_epochs", self.warmup_epochs, ">= 0")
+        _require(
+            isinstance(self.rescore, str) or self.rescore >= 1,
+            "schedule.rescore",
+            self.rescore,
+            "1 or more epochs",
+        )
+        _require(
+            self.history is None or 0 <= self.history < 1,
+            "schedule.history",
+            self.history,
+            "in [0, 1), or none",
+        )
+        if self.rescore == "online" and self.needs_features:
+            raise RecipeError(
+                "schedule.rescore=online scores the training forward's logits, but schedule.similarity=feature and "
+                "schedule.information=gradient need features: set schedule.rescore to pass, once or a number of epochs"
+            )
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether the scores are made of more than the logits, see :func:`bss.scoring.criteria.feature_scores`."""
+        return self.similarity == "feature" or self.information == "gradient"
+
+    def pace(self, epoch: int) -> float:
+        """Fraction of the training set in the given epoch (0-based, counted from the end of the warm-up)."""
+        function = getattr(pacing, f"{self.pacing}_pacing")
+        options = {"power": self.power} if self.pacing == "root" else {}
+        return function(epoch, start=self.start, grow_epochs=self.grow_epochs, **options)
+
+    def needs_pass(self, epoch: int) -> bool:
+        """Whether a scoring pass comes before the given epoch (0-based)."""
+        scheduled = epoch - self.warmup_epochs
+        if scheduled < 0 or self.rescore == "online":
+            return False
+        if self.rescore == "once":
+            return scheduled == 0
+        return self.rescore == "pass" or scheduled % self.rescore == 0
+
+    def sampler_options(self, labels_N: "Tensor") -> dict[str, Any]:
+        """Keyword arguments for the sampler that this schedule belongs to."""
+        return {
+            "pacing": self.pace,
+            "warmup_epochs": self.warmup_epochs,
+            "normalize": self.normalize,
+            "criterion": self.criterion,
+            "labels": labels_N if self.class_balanced else None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurriculumSchedule(Schedule):
+    """CL, the heuristic sampler, random pacing, and the mix."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.rescore == "online" and self.warmup_epochs == 0:
+            raise RecipeError(
+                "schedule.rescore=online has no scores for a curriculum's first epoch: "
+                "set schedule.warmup_epochs to 1 or more"
+            )
+
+    def sampler_options(self, labels_N: "Tensor") -> dict[str, Any]:
+        """See :meth:`Schedule.sampler_options`."""
+        return {**super().sampler_options(labels_N), "order": self.order}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMatchedSchedule(CurriculumSchedule):
+    """The class-matched control of a curriculum."""
+
+    def sampler_options(self, labels_N: "Tensor") -> dict[str, Any]:
+        """See :meth:`Schedule.sampler_options`."""
+        return {**super().sampler_options(labels_N), "class_of": labels_N}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfPacedSchedule(Schedule):
+    """SPL, the learning-based sampler, and resampling.
+
+    Attributes:
+        floor: added to every weight, so that the most imbalanced sample stays drawable.
+        temperature: exponent 1/temperature on the weights; 1 is the method, below 1 follows the difficulty more
+            strictly.
+    """
+
+    start: float = 1.0
+    rescore: Rescore = "pass"
+    floor: float = 1e-2
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        _require(self.floor >= 0, "schedule.floor", self.floor, ">= 0")
+        _require(self.temperature > 0, "schedule.temperature", self.temperature, "> 0")
+
+    def sampler_options(self, labels_N: "Tensor") -> dict[str, Any]:
+        """See :meth:`Schedule.sampler_options`."""
+        options = {"order": self.order, "floor": self.floor, "temperature": self.temperature}
+        return {**super().sampler_options(labels_N), **options}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every number of a run. A task's own recipe adds the fields of its data and encoders.
+
+    Attributes:
+        epochs: how often the sampler makes an order.
+        updates: optimiser steps after which the run ends, its last epoch cut short, whatever ``epochs`` says: samplers
+            with smaller epochs are then compared at equal cost. None = ``epochs`` counts.
+        batch_size: samples per optimiser step, of all processes together.
+        seed: of the initial weights, the orders, the augmentation and the validation split; in [0, 2**32).
+        optimizer: ``"sgd"`` or ``"adam"``.
+        lr: initial learning rate.
+        momentum: of SGD.
+        weight_decay: L2 penalty, added to the gradient (also for Adam, as released).
+        lr_step: epochs after which the learning rate is multiplied by ``lr_gamma``, again and again; with ``updates``
+            it falls at the first epoch that begins after the steps of so many epochs over all samples.
+        lr_gamma: the factor.
+        fused_weight: weight of the fused head in the loss.
+        unimodal_weight: weight of each unimodal head in the loss.
+        prediction: what ``"all"`` in the metrics sums: the logits of ``"all"`` heads, or of the ``"unimodal"`` ones;
+            ``"fused"``: the fused head's alone (for ``unimodal_weight=0``, where the others are not trained).
+        tail: samples beyond the last whole batch of an epoch are left out; which ones is a random ``"draw"``, or always
+            the ``"last"`` of the order (as released, where SPL's last are the most imbalanced).
+        val_fraction: share of the training list that chooses the epoch (stratified, seeded). 0 measures the test set
+            after every epoch instead, and reports its best epoch as an oracle.
+        missing: clips without their files are an ``"error"``, or are left out and listed (``"drop"``).
+        overwrite: replace a run that is already in the run folder.
+        checkpoint_minutes: save in the middle of an epoch too, when the last save is this old; 0 after every step, none
+            only after epochs.
+        sync_batchnorm: under torchrun, BatchNorm takes its statistics from all processes' parts of a batch (GPUs only).
+        precision: of the network's forward and backward. ``"fp32"``; ``"bf16"`` or ``"fp16"``: mixed (autocast), for
+            GPUs with tensor cores, and with a loss scale that avoids overflows in fp16. Weights, losses and scores are
+            float32 in any case.
+        channels_last: keep images and their convolutions' weights in the memory format NHWC; it changes the speed, and
+            results by rounding.
+        compile: run training steps through torch.compile; scoring and measuring stay as they are. The first step takes
+            minutes; results change by rounding.
+        imbalance_every: every so many epochs the modalities' contributions (Shapley values) are measured; 0 = never,
+            and no linear probes at the end either.
+        imbalance_masking: what stands for the features of a modality that is masked to measure contributions: their
+            ``"mean"`` over training samples, or ``"zero"``.
+        tensorboard: write the metrics of every epoch for TensorBoard too, into the run folder.
+        schedule: the order.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    schedule: Schedule
+    updates: int | None = None
+    seed: int = 42
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    lr_step: int = 70
+    lr_gamma: float = 0.1
+    fused_weight: float = 1.0
+    unimodal_weight: float = 1.0
+    prediction: Literal["all", "unimodal", "fused"] = "all"
+    tail: Literal["draw", "last"] = "draw"
+    val_fraction: float = 0.1
+    missing: Literal["error", "drop"] = "error"
+    overwrite: bool = False
+    checkpoint_minutes: float | None = 10.0
+    sync_batchnorm: bool = False
+    precision: Precision = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+    imbalance_every: int = 1
+    imbalance_masking: Masking = "mean"
+    tensorboard: bool = False
+
+    def __post_init__(self):
+        minutes = self.checkpoint_minutes
+        _require(minutes is None or minutes >= 0, "checkpoint_minutes", minutes, ">= 0, or none")
+        _require(self.batch_size >= 2, "batch_size", self.batch_size, ">= 2 (BatchNorm needs two samples)")
+        _require(self.updates is None or self.updates >= 1, "updates", self.updates, ">= 1, or none")
+        for name in ("epochs", "lr_step"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        _require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32 - 1")
+        for name in ("momentum", "weight_decay", "lr_gamma", "fused_weight", "unimodal_weight"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+        _require(self.lr > 0, "lr", self.lr, "> 0")
+        _require(self.imbalance_every >= 0, "imbalance_every", self.imbalance_every, ">= 0")
+        _require(0 <= self.val_fraction < 1, "val_fraction", self.val_fraction, "in [0, 1)")
+        warmup = self.schedule.warmup_epochs
+        if self.updates is None and warmup >= self.epochs:
+            raise RecipeError(
+                f"schedule.warmup_epochs={warmup} leaves nothing of epochs={self.epochs}, so the schedule would never "
+                "begin: lower the one or raise the other"
+            )
+
+
+def written(value: Any) -> str:
+    """A value as ``--set`` takes it."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _require(holds: bool, name: str, value: Any, rule: str) -> None:
+    if not holds:
+        raise RecipeError(f"{name} must be {rule}, got {written(value)}")

@@ -1,0 +1,329 @@
+"""The method's formulas as pure functions: torch in, torch out, no state, inputs checked.
+
+Notation: N samples, C classes, modalities m = 1..M with M >= 2, unimodal logits ``z^m``, fused logits ``z^f``.
+
+    similarity  s_i = mean over pairs m < n of cos(softmax z^m_i, softmax z^n_i)      in [0, 1]
+    loss        l_i = w_f CE(z^f_i, y_i) + w_u sum_m CE(z^m_i, y_i)                   >= 0
+    difficulty  d_i = (1 - scaled s_i) + scaled l_i                                   in [0, 2]; small = balanced
+
+Everything is computed in float32 or better, whatever comes in: in bfloat16 only 9 of 256 similarities of a fresh
+network stay distinct.
+
+Source: Guan, Jiang, Yang, "Balance-aware Sequence Sampling Makes Multimodal Learning Better", IJCAI 2025; released
+code at 495b94e, KS/train-CL.py:134-177 and KS/train-SPL.py:145-175. Where a recipe of the released code differs, the
+argument that selects it says so.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bss.utils.choices import Criterion, Normalize, Order, Space
+
+Unimodal = Mapping[str, Tensor] | Sequence[Tensor]
+"""Unimodal logits: modality name -> (N, C), or just the tensors."""
+
+
+def prediction_similarity(unimodal: Unimodal, *, space: Space = "probability") -> Tensor:
+    """How alike the modalities' predictions are, per sample.
+
+    ``s_i`` = mean over all pairs m < n of the cosine between the two modalities' predictions.
+
+    Args:
+        unimodal: modality name -> logits (N, C), or a sequence of them; two modalities or more.
+        space: ``"probability"`` compares softmax outputs (the method); ``"logit"`` compares raw logits, as the
+            released NVGesture/train-CL.py:142-148 does.
+
+    Returns:
+        (N,). In [0, 1] for probabilities (they are non-negative), in [-1, 1] for logits. 1 = the same prediction.
+
+    Raises:
+        ValueError: fewer than two modalities, shapes that differ, or non-finite logits (their rows are named).
+    """
+    check_choice("space", space, Space)
+    _check_logits(list(_named(unimodal).items()))
+    return similarity_of(tensors_of(unimodal), space=space)
+
+
+def sample_loss(
+    fused: Tensor,
+    unimodal: Unimodal,
+    target: Tensor,
+    *,
+    fused_weight: float = 1.0,
+    unimodal_weight: float = 1.0,
+) -> Tensor:
+    """The training loss of every sample: ``w_f CE(z^f, y) + w_u sum_m CE(z^m, y)``.
+
+    Args:
+        fused: logits of the fused head, (N, C).
+        unimodal: modality name -> logits (N, C), or a sequence of them.
+        target: class ids, (N,) integers in [0, C).
+        fused_weight: w_f; 0.1 for CREMA-D, 1 elsewhere (released CREMA-D/train-CL.py:169).
+        unimodal_weight: w_u; 0.9 for CREMA-D, 1 elsewhere.
+
+    Returns:
+        (N,), >= 0, in nats.
+
+    Raises:
+        ValueError: shapes, lengths or class ids that do not fit, or non-finite logits (their rows are named).
+    """
+    _check_logits([("fused", fused), *_named(unimodal).items()])
+    target = _checked_target(target, fused.shape)
+    return loss_of(fused, tensors_of(unimodal), target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
+
+
+def feature_similarity(features: Mapping[str, Tensor]) -> Tensor:
+    """How alike the modalities' features are, per sample: the mean over all pairs m < n of their cosine.
+
+    A cosine needs one space, so all features must have the same length, as in the paper's networks. Nothing is
+    projected or padded to make them comparable: the number would then be one of the projection. Where lengths differ,
+    the heads' outputs are the common space: :func:`prediction_similarity`, with ``space="logit"`` for the raw ones.
+
+    Source: appendix A, table 1 of the paper (arXiv 2501.01470 v1), criterion cos(e_u, e_v).
+
+    Args:
+        features: modality name -> (N, D), as from :meth:`bss.models.LateFusion.encode`; two modalities or more.
+
+    Returns:
+        (N,) in [-1, 1]; 0 where a feature is all zeros.
+
+    Raises:
+        ValueError: fewer than two modalities, lengths that differ (named), or non-finite features (their rows are
+            named).
+    """
+    if len(features) < 2:
+        raise ValueError(f"at least two modalities are needed, got {list(features) or 'none'}")
+    shapes = {name: tuple(values.shape) for name, values in features.items()}
+    if len(set(shapes.values())) > 1 or any(len(shape) != 2 for shape in shapes.values()):
+        raise ValueError(
+            f"features of all modalities must be (samples, D) with one D, got {shapes}: where lengths differ, compare "
+            "the predictions (prediction_similarity)"
+        )
+    for name, values in features.items():
+        refuse(f"features of {name!r}", ~values.isfinite().all(dim=1), None, "must be finite")
+    return similarity_of(tensors_of(features), space="logit")
+
+
+def gradient_magnitude(logits: Tensor, target: Tensor, features: Tensor) -> Tensor:
+    """Length of every sample's own cross-entropy gradient in the weights of a linear head: ``||p - y|| ||f||``.
+
+    For ``z = W f + b`` the gradient of CE(z, y) is the outer product ``(softmax z - onehot y) f^T`` in W, so its
+    Frobenius norm needs no backward pass and no batch of one.
+
+    Source: appendix A, table 1 of the paper (arXiv 2501.01470 v1) names the criterion. The released forerunner sums the
+    norms over all parameter tensors from one backward pass per sample; the last layer's is the part that has a closed
+    form and does not depend on the encoders' depth.
+
+    Args:
+        logits: of the head, (N, C).
+        target: class ids, (N,) integers in [0, C).
+        features: what the head is applied to, (N, D).
+
+    Returns:
+        (N,), >= 0.
+
+    Raises:
+        ValueError: shapes, lengths or class ids that do not fit, or non-finite logits or features (their rows are
+            named).
+    """
+    _check_head("logits", logits)
+    target = _checked_target(target, logits.shape)
+    if features.ndim != 2 or len(features) != len(logits):
+        raise ValueError(f"features must be ({len(logits)}, D), got {tuple(features.shape)}")
+    refuse("features", ~features.isfinite().all(dim=1), None, "must be finite")
+    return gradient_of(logits, target, features)
+
+
+def min_max(values: Tensor) -> Tensor:
+    """Rescale (N,) linearly to [0, 1]; all-equal values give zeros, so that a constant term drops out.
+
+    The released code divides by zero there (KS/train-CL.py:134-138). No epsilon is added to the denominator: it would
+    blow up rounding noise where the values are nearly constant.
+
+    Raises:
+        ValueError: not a vector, empty, or non-finite entries (named).
+    """
+    values = checked_vector("values", values)
+    low, high = values.aminmax()
+    spread = high - low
+    if spread <= 0:
+        return torch.zeros_like(values)
+    if not torch.isfinite(spread):  # the extremes lie further apart than the type's largest number
+        return min_max(values / 2)
+    return ((values - low) / spread).clamp(0, 1)
+
+
+def rank_fraction(values: Tensor) -> Tensor:
+    """The share of the other samples that are strictly smaller: (N,) -> [0, 1]; all-equal values give zeros.
+
+    Unlike :func:`min_max` it does not let one outlier squeeze all others together.
+
+    Raises:
+        ValueError: not a vector, empty, or non-finite entries (named).
+    """
+    values = checked_vector("values", values)
+    smaller = torch.searchsorted(values.sort().values, values.contiguous())  # leftmost position
+    return smaller.to(values.dtype) / max(len(values) - 1, 1)
+
+
+def difficulty(
+    similarity: Tensor, loss: Tensor, *, normalize: Normalize = "minmax", criterion: Criterion = "both"
+) -> Tensor:
+    """How imbalanced every sample is: ``d_i = (1 - scaled s_i) + scaled l_i``; small = balanced.
+
+    Args:
+        similarity: (N,), from :func:`prediction_similarity` or :func:`feature_similarity`.
+        loss: (N,), from :func:`sample_loss` or :func:`gradient_magnitude`.
+        normalize: ``"minmax"`` (the method, :func:`min_max`) or ``"rank"`` (:func:`rank_fraction`), over all N.
+        criterion: ``"both"`` (the method), or one term by itself: ``"similarity"`` is ``2 (1 - scaled s_i)``,
+            ``"loss"`` is ``2 scaled l_i``; doubled, so that weights made of one term spread as far as those of two.
+
+    Returns:
+        (N,) in [0, 2].
+
+    Raises:
+        ValueError: lengths that differ, or non-finite entries (named).
+    """
+    check_choice("normalize", normalize, Normalize)
+    check_choice("criterion", criterion, Criterion)
+    if similarity.shape != loss.shape:
+        raise ValueError(f"similarity {tuple(similarity.shape)} and loss {tuple(loss.shape)} must have the same length")
+    scale = min_max if normalize == "minmax" else rank_fraction
+    similarity, loss = checked_vector("similarity", similarity), checked_vector("loss", loss)
+    if criterion == "both":
+        return (1 - scale(similarity)) + scale(loss)
+    return 2 * scale(loss) if criterion == "loss" else 2 * (1 - scale(similarity))
+
+
+def order_weights(difficulty: Tensor, *, floor: float = 1e-2, order: Order = "balanced_first") -> Tensor:
+    """Weights of the weighted order (SPL): ``w_i = 2 - d_i + floor``.
+
+    Equal to the released ``1 - (l - s) + 1e-2`` (KS/train-SPL.py:165-174), since d = 1 + l - s.
+
+    Args:
+        difficulty: (N,) in [0, 2].
+        floor: >= 0; keeps the most imbalanced sample drawable. The released NVGesture SPL uses 0.
+        order: ``"imbalanced_first"`` gives ``d_i + floor``, the flipped sign of the released Twitter/train-SPL.py:157.
+
+    Returns:
+        (N,) in [floor, 2 + floor].
+
+    Raises:
+        ValueError: a difficulty outside [0, 2] (named), a negative floor.
+    """
+    check_choice("order", order, Order)
+    if not 0 <= floor < float("inf"):
+        raise ValueError(f"floor must be a number >= 0, got {floor}")
+    difficulty = checked_vector("difficulty", difficulty)
+    refuse("difficulty", (difficulty < 0) | (difficulty > 2), difficulty, "must lie in [0, 2]")
+    return (2 - difficulty if order == "balanced_first" else difficulty) + floor
+
+
+def similarity_of(logits: Sequence[Tensor], *, space: Space = "probability") -> Tensor:
+    """:func:`prediction_similarity` without the checks, which would wait for the device; for training loops."""
+    logits = [z.float() if z.dtype != torch.float64 else z for z in logits]
+    vectors = [z.softmax(dim=-1) for z in logits] if space == "probability" else logits
+    units = [functional.normalize(v, dim=-1) for v in vectors]
+    pairs = [(a * b).sum(dim=-1) for a, b in itertools.combinations(units, 2)]
+    mean = torch.stack(pairs).mean(dim=0)
+    return mean.clamp(0 if space == "probability" else -1, 1)  # rounding can exceed the bound by 1e-7
+
+
+def gradient_of(logits: Tensor, target: Tensor, features: Tensor) -> Tensor:
+    """:func:`gradient_magnitude` without the checks, which would wait for the device; for scoring passes."""
+    precise = [values if values.dtype == torch.float64 else values.float() for values in (logits, features)]
+    error_NC = precise[0].softmax(dim=1)
+    minus_one_N1 = error_NC.new_full((len(error_NC), 1), -1.0)
+    error_NC = error_NC.scatter_add(1, target.unsqueeze(1), minus_one_N1)  # one_hot would wait for the device
+    return error_NC.norm(dim=1) * precise[1].norm(dim=1)
+
+
+def loss_of(
+    fused: Tensor,
+    unimodal: Sequence[Tensor],
+    target: Tensor,
+    *,
+    fused_weight: float,
+    unimodal_weight: float,
+) -> Tensor:
+    """:func:`sample_loss` without the checks, which would wait for the device; for training loops."""
+    heads = {"fused": fused, **_named(unimodal)}
+    weights = {name: fused_weight if name == "fused" else unimodal_weight for name in heads}
+    return weighted_loss(head_losses(heads, target), weights)
+
+
+def head_losses(heads: Mapping[str, Tensor], target: Tensor) -> dict[str, Tensor]:
+    """Cross entropy of every head, {name: (B,)} in float32 or better, from {name: (B, C)}; without checks."""
+    precise = {name: z if z.dtype == torch.float64 else z.float() for name, z in heads.items()}
+    return {name: functional.cross_entropy(z, target, reduction="none") for name, z in precise.items()}
+
+
+def weighted_loss(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """``sum_h w_h l_h``, (B,), over the heads of :func:`head_losses`."""
+    return sum(weights[name] * loss for name, loss in losses.items())
+
+
+def tensors_of(unimodal: Unimodal) -> list[Tensor]:
+    """The logits of a mapping or sequence, in its order."""
+    return list(_named(unimodal).values())
+
+
+def _named(unimodal: Unimodal) -> dict[str, Tensor]:
+    if isinstance(unimodal, Mapping):
+        return dict(unimodal)
+    return {f"unimodal[{i}]": logits for i, logits in enumerate(unimodal)}
+
+
+def _check_logits(heads: list[tuple[str, Tensor]]) -> None:
+    if len(heads) < 2:
+        raise ValueError(f"at least two modalities are needed, got {[name for name, _ in heads] or 'none'}")
+    first = heads[0][1]
+    for name, z in heads:
+        _check_head(f"logits of {name!r}", z)
+        if z.shape != first.shape:
+            raise ValueError(
+                f"logits of {name!r} have shape {tuple(z.shape)}, the others {tuple(first.shape)}: "
+                "all heads must have the same samples and classes"
+            )
+
+
+def _check_head(name: str, z: Tensor) -> None:
+    if z.ndim != 2 or 0 in z.shape:
+        raise ValueError(f"{name} must be (samples, classes), got shape {tuple(z.shape)}")
+    refuse(name, ~z.isfinite().all(dim=1), None, "must be finite")
+
+
+def _checked_target(target: Tensor, shape: torch.Size) -> Tensor:
+    if target.shape != shape[:1] or target.is_floating_point() or target.dtype == torch.bool:
+        raise ValueError(f"target must be {shape[0]} integers, got {tuple(target.shape)} {target.dtype}")
+    refuse("target", (target < 0) | (target >= shape[1]), target, f"must lie in 0..{shape[1] - 1}")
+    return target.long()
+
+
+def checked_vector(name: str, values: Tensor) -> Tensor:
+    """(N,) in float32 or float64; ValueError otherwise."""
+    if values.ndim != 1 or len(values) == 0:
+        raise ValueError(f"{name} must be a non-empty vector (N,), got shape {tuple(values.shape)}")
+    refuse(name, ~values.isfinite(), values, "must be finite")
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def refuse(name: str, wrong: Tensor, values: Tensor | None, rule: str) -> None:
+    """Raise ValueError that names the offending indices (the first five of them), if there are any."""
+    if not wrong.any():
+        return
+    indices = wrong.nonzero().squeeze(1).tolist()
+    shown = ", ".join(f"{i} ({values[i].item():g})" if values is not None else str(i) for i in indices[:5])
+    more = f" and {len(indices) - 5} more" if len(indices) > 5 else ""
+    raise ValueError(f"{name} {rule}; offending indices: {shown}{more}")
+
+
+def check_choice(name: str, value: str, allowed: object) -> None:
+    """Raise ValueError unless ``value`` is one of the values of the ``Literal`` type ``allowed``."""
+    choices = allowed.__args__  # of a typing.Literal
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")

@@ -1,0 +1,287 @@
+"""Scores from models that are not ours: forward hooks on the heads fill the table while the model trains."""
+
+import contextlib
+import difflib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bss.scoring.table import ScoreTable
+
+FUSED = "fused"
+"""How ``select`` and the error messages name the fused head."""
+
+
+Fused = str | Callable[[dict[str, Tensor]], Tensor]
+"""Dotted name of the fused head, or a function that makes the fused logits of the unimodal ones."""
+
+
+Select = Mapping[str, Callable[[Any], Tensor]]
+"""Modality, or ``"fused"`` -> function that takes the logits (B, C) out of what that module returns."""
+
+
+def attach(
+    model: nn.Module,
+    table: ScoreTable,
+    *,
+    heads: Mapping[str, str],
+    fused: Fused,
+    select: Select | None = None,
+) -> "AttachedScores":
+    """Fill the table from forward hooks, without a change to the model.
+
+    scores = bss.attach(model, table, heads={"audio": "audio_head", "image": "vision.head"}, fused="head")
+    for index, (audio, image, target) in loader:
+        with scores.batch(index, target):
+            loss = cross_entropy(model(audio, image), target)
+            loss.backward()  # inside or after the block
+
+    The logits are copied as the heads return them; nothing has a gradient, draws a random number or waits for the
+    device, so a training with hooks is the same to the last bit. Hooks record in training mode (``model.train()``)
+    only, and activation checkpointing, which calls a head again during backward, counts once.
+
+    The model may be wrapped in DistributedDataParallel before or after this call. It may be compiled; then attach
+    before its first forward, since ``torch.compile`` does not see hooks that come later.
+
+    Args:
+        model: any module, with one classification head for each modality.
+        table: filled by every batch; ``table.synchronize()`` at the end of the epoch stays the caller's.
+        heads: modality -> dotted name of the module that returns its logits, as in ``model.named_modules()``; ``""``
+            is the model itself. Several modalities may name one shared module: its calls of a step are then theirs,
+            in the order of this mapping.
+        fused: dotted name of the fused head, or a function of the unimodal logits where the fused ones come from no
+            module of their own: ``lambda unimodal: sum(unimodal.values())``.
+        select: for modules that return more than a tensor of logits; something with a tensor in ``.logits`` or
+            ``["logits"]`` needs none.
+
+    Raises:
+        ValueError: fewer than two modalities, a name that is no module (the near ones are shown), a fused head that is
+            a modality's head as well, or a model that contains ``nn.DataParallel``.
+    """
+    return AttachedScores(model, table, heads, fused, select or {})
+
+
+class AttachedScores:
+    """What :func:`attach` returns: the hooks, and the batch that they record.
+
+    It keeps no thread-local or global state: index and target reach the table through :meth:`batch` alone. As a
+    context manager it detaches at the end of the block. Copies of the model (``copy.deepcopy``, ``torch.save`` of the
+    whole module) are not attached.
+    """
+
+    def __init__(
+        self, model: nn.Module, table: ScoreTable, heads: Mapping[str, str], fused: Fused, select: Select
+    ) -> None:
+        self.table = table
+        self._model = _unwrapped(model)
+        self._heads = dict(heads)
+        self._fused = fused
+        modules = dict(self._model.named_modules(remove_duplicate=False))
+        names = {**self._heads, FUSED: fused} if isinstance(fused, str) else self._heads
+        _check_names(self._heads, fused, select, names, modules)
+        self._select = {name: select.get(name, _logits_of) for name in names}
+        self._batch: tuple[Tensor | Sequence[int], Tensor] | None = None
+        # One hook for each module, whoever names it: a shared head's calls are its modalities', in their order.
+        self._users: dict[int, list[str]] = {}
+        for name, module in names.items():
+            self._users.setdefault(id(modules[module]), []).append(name)
+        self._calls: dict[int, list[Tensor]] = {place: [] for place in self._users}
+        self._removable = [
+            module.register_forward_hook(_Hook(self, id(module)))
+            for module in self._model.modules()
+            if id(module) in self._users
+        ]
+
+    # ---- one batch -------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def batch(self, index: Tensor | Sequence[int], target: Tensor) -> Iterator[None]:
+        """Score the forward pass inside the block, exactly one, as this batch.
+
+        Where the block raises, nothing is recorded.
+
+        Args:
+            index: (B,) integers, each sample's position in the training set.
+            target: class ids, (B,) integers, on any device.
+
+        Raises:
+            ValueError: at the end of the block: a head that was not called, or too often, or returned something else
+                than (B, C) logits (named).
+        """
+        self.begin(index, target)
+        try:
+            yield
+        except BaseException:
+            self.discard()
+            raise
+        self.end()
+
+    def begin(self, index: Tensor | Sequence[int], target: Tensor) -> None:
+        """The start of :meth:`batch`, for frameworks that have callbacks instead of blocks."""
+        if not self._removable:
+            raise ValueError("the hooks are detached: call bss.attach again")
+        if self._batch is not None:
+            raise ValueError("a batch is still open: scores.batch blocks cannot be nested, end() comes before begin()")
+        self._batch = (index, target)
+
+    def end(self) -> None:
+        """The end of :meth:`batch`: check what the heads returned, and update the table."""
+        if self._batch is None:
+            raise ValueError("no batch is open: begin(index, target) comes first")
+        index, target = self._batch
+        try:
+            logits = self._recorded(len(index))
+        finally:
+            self.discard()
+        unimodal = {name: logits[name] for name in self._heads}
+        fused = logits[FUSED] if FUSED in logits else self._fused(dict(unimodal))
+        self.table.update(index, unimodal=unimodal, fused=fused, target=target.to(fused.device, non_blocking=True))
+
+    def discard(self) -> None:
+        """Forget the open batch, if there is one."""
+        self._batch = None
+        for calls in self._calls.values():
+            calls.clear()
+
+    # ---- the hooks -------------------------------------------------------------------------------------------------
+
+    def detach(self) -> None:
+        """Remove the hooks; the table stays."""
+        self.discard()
+        for handle in self._removable:
+            handle.remove()
+        self._removable = []
+
+    def __enter__(self) -> "AttachedScores":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.detach()
+
+    def _record(self, place: int, module: nn.Module, output: Any) -> None:
+        if getattr(module, "_is_replica", False):
+            raise ValueError(
+                "nn.DataParallel runs its replicas in threads, so their logits cannot be told apart: use "
+                "DistributedDataParallel (torchrun), or make one GPU visible"
+            )
+        if not self._model.training or _in_backward():
+            return  # evaluation; or activation checkpointing, which runs the forward pass again during backward
+        if self._batch is not None:
+            self._calls[place].append(self._logits(place, output))
+        elif torch.is_grad_enabled():
+            warnings.warn(
+                "the model ran in training mode outside `with scores.batch(index, target)`: this batch is not scored",
+                stacklevel=2,
+            )
+
+    @torch.no_grad()
+    def _logits(self, place: int, output: Any) -> Tensor:
+        """A copy of the logits in the output: what the model does to them in place afterwards is not seen."""
+        names, number = self._users[place], len(self._calls[place])
+        name = names[min(number, len(names) - 1)]
+        logits = self._select[name](output)
+        if not isinstance(logits, Tensor):
+            raise ValueError(f"{self._title(name)} returned a {type(logits).__name__}: {_way_out(name)}")
+        return logits.detach().clone()
+
+    def _recorded(self, size: int) -> dict[str, Tensor]:
+        """Name of the head -> its logits of the open batch, checked."""
+        logits = {}
+        for place, names in self._users.items():
+            calls = self._calls[place]
+            if len(calls) != len(names):
+                raise ValueError(self._miscounted(names, len(calls)))
+            logits |= zip(names, calls, strict=True)
+        for name, values in logits.items():
+            if values.ndim != 2 or len(values) != size:
+                raise ValueError(
+                    f"{self._title(name)} must return logits ({size}, C) for {size} samples, got "
+                    f"{tuple(values.shape)}: {_way_out(name)}"
+                )
+        return logits
+
+    def _miscounted(self, names: list[str], number: int) -> str:
+        title = " and ".join(map(self._title, names))
+        if number == 0 and not self._model.training:
+            return f"{title}: the model is in eval mode, and only training is scored (model.train())"
+        if number == 0:
+            return (
+                f"{title} was not called in this step: the forward pass must be inside `with scores.batch(...)` and "
+                "use every head, and a compiled model must be attached before its first forward pass"
+            )
+        return (
+            f"{title} was called {number} times in this step, not {len(names)}: give every forward pass its own "
+            "scores.batch, or call table.update yourself"
+        )
+
+    def _title(self, name: str) -> str:
+        module = self._fused if name == FUSED else self._heads[name]
+        return f"the {name} head ({module or 'the model itself'})"
+
+
+class _Hook:
+    """The hook on one module. Copies of the module carry a dead one: they are not the model that is trained."""
+
+    def __init__(self, scores: AttachedScores | None = None, place: int = 0):
+        self._scores = scores
+        self._place = place
+
+    def __call__(self, module: nn.Module, args: tuple, output: Any) -> None:
+        if self._scores is not None:
+            self._scores._record(self._place, module, output)
+
+    def __reduce__(self) -> tuple:
+        return _Hook, ()
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The module inside DistributedDataParallel and ``torch.compile``: hooks there fire in either."""
+    while True:
+        if isinstance(model, nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):  # asking for its class would import the compiler
+            model = model._orig_mod
+        else:
+            return model
+
+
+def _check_names(
+    heads: dict[str, str], fused: Fused, select: Select, names: dict[str, str], modules: dict[str, nn.Module]
+) -> None:
+    if any(isinstance(module, nn.DataParallel) for module in modules.values()):
+        raise ValueError(
+            "nn.DataParallel runs its replicas in threads, so their logits cannot be told apart: use "
+            "DistributedDataParallel (torchrun), or make one GPU visible"
+        )
+    if len(heads) < 2 or FUSED in heads:
+        raise ValueError(f"heads needs two or more modalities, none of them called {FUSED!r}, got {list(heads)}")
+    for name, module in names.items():
+        if module not in modules:
+            near = difflib.get_close_matches(module, list(modules), n=5, cutoff=0.3) or list(modules)[1:6]
+            raise ValueError(
+                f"the model has no module {module!r} for the {name} head; there are, for example, {', '.join(near)}"
+            )
+    if isinstance(fused, str) and any(modules[module] is modules[fused] for module in heads.values()):
+        raise ValueError(f"module {fused!r} is the fused head and a modality's: their logits cannot be told apart")
+    unknown = sorted(set(select) - set(names))
+    if unknown:
+        raise ValueError(f"select names {unknown[0]!r}, which is none of the heads {list(names)}")
+
+
+def _logits_of(output: Any) -> Any:
+    """Logits as a tensor, as ``["logits"]`` or as ``.logits``; anything else is returned and refused later."""
+    if isinstance(output, Mapping):
+        return output.get("logits", output)
+    return getattr(output, "logits", output)
+
+
+def _in_backward() -> bool:
+    # A traced forward has its recomputation inside the compiled graph, where no hook runs.
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def _way_out(name: str) -> str:
+    return f"select={{{name!r}: lambda output: ...}} takes them out of what it returns"

@@ -1,0 +1,101 @@
+"""Metrics of every head, by the definitions of scikit-learn."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import Tensor
+
+from bss.models.late_fusion import Logits
+from bss.scoring.formulas import tensors_of
+from bss.utils.choices import Prediction
+
+Metrics = dict[str, dict[str, float]]
+"""Metric name -> head name -> value in [0, 1]."""
+
+
+def head_logits(logits: Logits, prediction: Prediction) -> dict[str, Tensor]:
+    """Logits (B, C) of the prediction (``"all"``), of the fused head (``"fused"``) and of each modality by its name.
+
+    Args:
+        logits: of a batch.
+        prediction: the prediction sums the logits of ``"all"`` heads, or of the ``"unimodal"`` ones only (CREMA-D;
+            released CREMA-D/train-CL.py, ``test``), or is the ``"fused"`` head's.
+    """
+    heads = [] if prediction == "fused" else tensors_of(logits.unimodal)
+    total = sum(heads if prediction == "unimodal" else [*heads, logits.fused])
+    return {"all": total, "fused": logits.fused, **logits.unimodal}
+
+
+def unimodal_heads(heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The modalities' own heads among those of :func:`head_logits`."""
+    return {name: logits for name, logits in heads.items() if name not in ("all", "fused")}
+
+
+def classification_metrics(heads: Mapping[str, Tensor], target: Tensor) -> Metrics:
+    """Accuracy, macro F1 and mean average precision of each head.
+
+    Macro F1 averages over the classes that occur among targets or predictions. Mean average precision ranks samples by
+    the softmax of the logits, one class against the rest, and averages over the classes that occur among the targets
+    (a class without a positive has no average precision).
+
+    The numbers are scikit-learn's (``accuracy_score``, ``f1_score``, ``average_precision_score``), computed for all
+    classes at once: its functions spend milliseconds a class on checking their input, more than a small network's
+    epoch takes.
+
+    Args:
+        heads: head name -> logits (N, C).
+        target: (N,) class ids, N >= 1.
+
+    Returns:
+        ``{"accuracy": {head: value}, "macro_f1": {head: value}, "map": {head: value}}``.
+    """
+    truth_N = target.cpu().numpy()
+    metrics: Metrics = {"accuracy": {}, "macro_f1": {}, "map": {}}
+    for name, logits in heads.items():
+        probability_NC = logits.double().softmax(dim=1).cpu().numpy()
+        predicted_N = probability_NC.argmax(axis=1)
+        metrics["accuracy"][name] = float((predicted_N == truth_N).mean())
+        metrics["macro_f1"][name] = float(f1_by_class(predicted_N, truth_N).mean())
+        metrics["map"][name] = float(average_precision_by_class(probability_NC, truth_N).mean())
+    return metrics
+
+
+def f1_by_class(predicted_N: np.ndarray, truth_N: np.ndarray) -> np.ndarray:
+    """F1 of every class that occurs in either array, in the order of class ids: 2 hits / (predicted + true)."""
+    size = int(max(predicted_N.max(), truth_N.max())) + 1
+    hits, predicted, true = (
+        np.bincount(labels, minlength=size) for labels in (truth_N[predicted_N == truth_N], predicted_N, truth_N)
+    )
+    occurs = predicted + true > 0
+    return 2 * hits[occurs] / (predicted + true)[occurs]
+
+
+def average_precision_by_class(probability_NC: np.ndarray, truth_N: np.ndarray) -> np.ndarray:
+    """Average precision of every class that occurs in ``truth_N``, in the order of class ids, one against the rest.
+
+    The samples are ranked by the class's probability. Averaged over the class's samples: the share of that class among
+    all samples that are ranked as high as the sample, or higher. Samples with equal probability share a rank.
+    """
+    classes = np.unique(truth_N)
+    descending_NK = -probability_NC[:, classes]
+    order_NK = descending_NK.argsort(axis=0)
+    ranked_NK = np.take_along_axis(descending_NK, order_NK, axis=0)
+    is_hit_NK = truth_N[order_NK] == classes
+    precision_NK = is_hit_NK.cumsum(axis=0) / np.arange(1, len(truth_N) + 1)[:, None]
+    # Of equal probabilities the last place counts for all of them.
+    is_last_NK = np.ones_like(is_hit_NK)
+    is_last_NK[:-1] = ranked_NK[:-1] != ranked_NK[1:]
+    place_NK = np.where(is_last_NK, np.arange(len(truth_N))[:, None], len(truth_N))
+    last_NK = np.minimum.accumulate(place_NK[::-1], axis=0)[::-1]
+    return (np.take_along_axis(precision_NK, last_NK, axis=0) * is_hit_NK).sum(axis=0) / is_hit_NK.sum(axis=0)
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float | None:
+    """Spearman's rank correlation of two (N,) vectors, in [-1, 1]; None if one is constant or not finite, or N < 2."""
+    from scipy.stats import spearmanr
+
+    if len(a) < 2 or not bool((a.isfinite() & b.isfinite()).all()):
+        return None
+    if bool((a == a[0]).all()) or bool((b == b[0]).all()):
+        return None
+    return float(spearmanr(a.cpu().numpy(), b.cpu().numpy()).statistic)

@@ -1,0 +1,313 @@
+"""The score table: one row per training sample, filled from logits, read by the samplers."""
+
+import numbers
+import warnings
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from bss.scoring.formulas import Unimodal, check_choice, difficulty, loss_of, similarity_of, tensors_of
+from bss.utils.choices import Criterion, Normalize, Space
+
+NEVER = -1
+"""``ScoreTable.age`` of a sample that has not been scored yet."""
+
+
+OPEN_ROWS = ("open_sums", "open_counts")
+"""What of ``ScoreTable.state_dict()`` is this process's part of the open epoch; all parts together are their sum."""
+
+
+_VERSION = 2
+"""Of the state dict. Version 1 kept sums and counts of the open epoch in one tensor."""
+
+
+class ScoreTable:
+    """Similarity and loss of every training sample, with or without history.
+
+    Call :meth:`update` with the logits of each batch (a scoring pass or the training forward itself), then
+    :meth:`synchronize` once at the end of the epoch. Only then do :attr:`similarity`, :attr:`loss` and :attr:`age`
+    change, so an order that is drawn from them is the same for all workers and ranks. Several updates of one sample
+    within an epoch (the padding of a distributed sampler) count as their mean.
+
+    The table lives on the device of the first logits that it sees. An update costs four scatter-adds and never waits
+    for that device.
+
+    Args:
+        num_samples: N, the length of the training set.
+        momentum: the weight of the past. 0.0 keeps only the newest score (the released code), m blends
+            ``m * old + (1 - m) * new``, None is the cumulative mean over all epochs (the paper's figure). As in
+            BatchNorm None means cumulative; unlike there a number weighs the old value, not the new one.
+        fused_weight: weight of the fused head in the loss, as in training.
+        unimodal_weight: weight of each unimodal head in the loss, as in training.
+        space: of the similarity, see :func:`bss.prediction_similarity`.
+
+    Attributes:
+        similarity: (N,) float32 in [0, 1] ([-1, 1] in logit space), NaN where never scored.
+        loss: (N,) float32, >= 0, NaN where never scored.
+        age: (N,) int32, closed epochs since the sample was last scored (0 = in the newest one), -1 = never.
+
+    Raises:
+        ValueError: ``num_samples`` that is no whole number >= 1, or a momentum outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        *,
+        momentum: float | None = 0.0,
+        fused_weight: float = 1.0,
+        unimodal_weight: float = 1.0,
+        space: Space = "probability",
+    ):
+        check_choice("space", space, Space)
+        if not isinstance(num_samples, numbers.Integral) or num_samples < 1:
+            found = num_samples if isinstance(num_samples, numbers.Number) else f"a {type(num_samples).__name__}"
+            raise ValueError(f"num_samples must be a whole number >= 1, got {found}: pass len(dataset)")
+        if momentum is not None and not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be None or lie in [0, 1), got {momentum}")
+        self.num_samples = num_samples
+        self.momentum = momentum
+        self.fused_weight = fused_weight
+        self.unimodal_weight = unimodal_weight
+        self.space = space
+        self.similarity = torch.full((num_samples,), torch.nan)
+        self.loss = torch.full((num_samples,), torch.nan)
+        self.age = torch.full((num_samples,), NEVER, dtype=torch.int32)
+        self._rounds = torch.zeros(num_samples, dtype=torch.int32)  # closed epochs that scored the sample
+        # Of the open epoch. Sums of similarities and of losses: in float64 they are exact enough not to depend on the
+        # order in which scatter-adds or ranks arrive. Numbers of finite scores and of others.
+        self._open_sums = torch.zeros(2, num_samples, dtype=torch.float64)
+        self._open_counts = torch.zeros(2, num_samples, dtype=torch.int32)
+        self._touched = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the table lives."""
+        return self.similarity.device
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no epoch with scores has been closed yet."""
+        return not bool((self.age != NEVER).any())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there were updates since the last :meth:`synchronize`."""
+        return self._touched
+
+    def to(self, device: torch.device | str) -> "ScoreTable":
+        """Move the table; returns itself."""
+        for name in ("similarity", "loss", "age", "_rounds", "_open_sums", "_open_counts"):
+            setattr(self, name, getattr(self, name).to(device))
+        return self
+
+    @torch.no_grad()
+    def update(
+        self,
+        index: Tensor | Sequence[int],
+        *,
+        unimodal: Unimodal | None = None,
+        fused: Tensor | None = None,
+        target: Tensor | None = None,
+        similarity: Tensor | None = None,
+        loss: Tensor | None = None,
+    ) -> None:
+        """Add one batch of B samples, as logits or as ready-made scores.
+
+        Nothing here has a gradient, draws a random number or waits for the device. Samples whose score is not finite
+        are counted, keep their older score, and are named by :meth:`synchronize`.
+
+        Args:
+            index: (B,) integers, each sample's position in the training set.
+            unimodal: modality name -> logits (B, C), or a sequence of them; with ``fused`` and ``target``.
+            fused: fused logits, (B, C).
+            target: class ids, (B,) integers; a negative one (``ignore_index``) leaves its sample without a score.
+            similarity: (B,), instead of logits; with ``loss``.
+            loss: (B,), instead of logits; with ``similarity``.
+
+        Raises:
+            ValueError: neither or both forms, shapes that differ, an index or target that is not an integer or (checked
+                on the CPU only, since elsewhere it would wait for the device) lies outside [0, N), or above C - 1.
+        """
+        logits_given = [x is not None for x in (unimodal, fused, target)]
+        scores_given = [x is not None for x in (similarity, loss)]
+        if all(logits_given) and not any(scores_given):
+            logits = tensors_of(unimodal)
+            shapes = {tuple(z.shape) for z in (fused, *logits)}
+            if len(logits) < 2 or len(shapes) > 1 or fused.ndim != 2 or target.shape != fused.shape[:1]:
+                raise ValueError(
+                    "two or more unimodal logits (B, C), fused logits (B, C) and a target (B,) are needed, got "
+                    f"{[tuple(z.shape) for z in logits]}, {tuple(fused.shape)}, {tuple(target.shape)}"
+                )
+            target = _checked_target(target, fused.shape[1])
+            similarity = similarity_of([z.detach() for z in logits], space=self.space)
+            loss = loss_of(
+                fused.detach(),
+                [z.detach() for z in logits],
+                target.clamp(min=0),  # cross entropy itself knows -100 alone, and refuses other negative targets
+                fused_weight=self.fused_weight,
+                unimodal_weight=self.unimodal_weight,
+            )
+            loss = loss.masked_fill(target.to(loss.device) < 0, torch.nan)
+        elif not (all(scores_given) and not any(logits_given)):
+            raise ValueError("give either unimodal=, fused= and target=, or similarity= and loss=")
+        index = self._checked_index(index, len(similarity))
+        if similarity.shape != index.shape or loss.shape != index.shape:
+            raise ValueError(
+                f"index {tuple(index.shape)}, similarity {tuple(similarity.shape)} and loss {tuple(loss.shape)} "
+                "must have the same length"
+            )
+        if not self._touched and self.device != similarity.device:
+            self.to(similarity.device)
+        index = index.to(self.device, non_blocking=True)
+        rows = torch.stack((similarity.detach(), loss.detach())).to(self.device, torch.float64)
+        finite = rows.isfinite().all(dim=0)
+        self._open_sums.index_add_(1, index, rows.where(finite, 0.0))
+        self._open_counts.index_add_(1, index, torch.stack((finite, ~finite)).to(torch.int32))
+        self._touched = True
+
+    def synchronize(self) -> Tensor:
+        """Close the epoch: blend the new scores into the table. Under DDP the one collective of an epoch.
+
+        All ranks must call it together. Samples without a finite score keep their older one; the others are named in
+        a warning. Without an update since the last call, on any rank, only a collective takes place.
+
+        Returns:
+            Which samples had an update since the last call, on any rank, (N,) bool.
+        """
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            both = torch.cat((self._open_sums, self._open_counts.double()))
+            dist.all_reduce(both)
+            self._open_sums.copy_(both[:2])
+            self._open_counts.copy_(both[2:])
+            self._touched = True
+        count, rejected = self._open_counts
+        seen, updated = count > 0, count + rejected > 0
+        if not self._touched:
+            return updated
+        bad = ((rejected > 0) & ~seen).nonzero().squeeze(1).tolist()
+        if bad:
+            shown = ", ".join(map(str, bad[:5])) + (" ..." if len(bad) > 5 else "")
+            warnings.warn(
+                f"{len(bad)} samples had no finite score this epoch and keep their older one (indices {shown})",
+                stacklevel=2,
+            )
+        if bad or seen.any():
+            past = self._weight_of_the_past()
+            for name, total in zip(("similarity", "loss"), self._open_sums, strict=True):
+                old = getattr(self, name)
+                setattr(self, name, torch.where(seen, _blend(old, total / count, past), old))
+            self._rounds = self._rounds + seen  # not in place: a state_dict that was handed out stays as it was
+            self.age = torch.where(seen, 0, self.age + (self.age != NEVER)).to(torch.int32)
+        self._clear_open()
+        self._touched = False
+        return updated
+
+    def difficulty(self, *, normalize: Normalize = "minmax", criterion: Criterion = "both") -> Tensor:
+        """Difficulty of every sample, (N,) float32 in [0, 2] on the table's device; small = balanced.
+
+        Scaled over the samples that have a score; those without one get the median, so that they neither lead nor
+        trail. An empty table gives zeros: every sample alike. For the arguments see :func:`bss.difficulty`.
+
+        Raises:
+            ValueError: the epoch is still open (:meth:`synchronize` was not called).
+        """
+        if self._touched:
+            raise ValueError(
+                "the ScoreTable has updates that are not closed yet: call table.synchronize() at the end of the epoch"
+            )
+        seen = self.age != NEVER
+        values = torch.zeros_like(self.loss)
+        if seen.any():
+            known = difficulty(self.similarity[seen], self.loss[seen], normalize=normalize, criterion=criterion)
+            values[seen] = known
+            values[~seen] = known.median()
+        return values
+
+    def state_dict(self) -> dict:
+        """Everything, this rank's open epoch included. Tensors are references: the open epoch's rows go on changing."""
+        return {
+            "version": _VERSION,
+            "num_samples": self.num_samples,
+            "momentum": self.momentum,
+            "fused_weight": self.fused_weight,
+            "unimodal_weight": self.unimodal_weight,
+            "space": self.space,
+            "similarity": self.similarity,
+            "loss": self.loss,
+            "age": self.age,
+            "rounds": self._rounds,
+            "open_sums": self._open_sums,
+            "open_counts": self._open_counts,
+            "touched": self._touched,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue from :meth:`state_dict`.
+
+        Raises:
+            ValueError: the state belongs to a table of another size, momentum or loss weights (named).
+        """
+        for name in ("version", "num_samples", "momentum", "fused_weight", "unimodal_weight", "space"):
+            own = _VERSION if name == "version" else getattr(self, name)
+            if state.get(name) != own:
+                raise ValueError(
+                    f"the saved ScoreTable has {name}={state.get(name)!r}, this one {own!r}; "
+                    "a table can only continue from its own kind"
+                )
+        for name in ("similarity", "loss", "age"):
+            setattr(self, name, state[name].clone().to(self.device))
+        self._rounds = state["rounds"].clone().to(self.device)
+        self._open_sums = state["open_sums"].clone().to(self.device)
+        self._open_counts = state["open_counts"].clone().to(self.device)
+        self._touched = state["touched"]
+
+    def forget_open(self) -> None:
+        """Drop this process's updates since the last :meth:`synchronize`, but still close the epoch with the others.
+
+        For processes that continue a run: the saved sums of the open epoch are one process's to carry.
+        """
+        self._clear_open()
+
+    def _clear_open(self) -> None:
+        self._open_sums.zero_()
+        self._open_counts.zero_()
+
+    def _weight_of_the_past(self) -> Tensor:
+        """(N,) float64: what share of a blended score the old value keeps; 0 for a sample's first score."""
+        if self.momentum is None:
+            return self._rounds / (self._rounds + 1.0).double()
+        return torch.where(self._rounds > 0, self.momentum, 0.0).double()
+
+    def _checked_index(self, index: Tensor | Sequence[int], length: int) -> Tensor:
+        index = torch.as_tensor(index)
+        if index.is_floating_point() or index.dtype == torch.bool or index.is_complex():
+            raise ValueError(
+                f"index must be integers, got {index.dtype}: a float tensor cannot hold large indices exactly"
+            )
+        if index.shape != (length,):
+            raise ValueError(f"index must have one entry per sample, got {tuple(index.shape)} for {length}")
+        if index.device.type == "cpu" and length:
+            low, high = (int(x) for x in index.aminmax())
+            if low < 0 or high >= self.num_samples:
+                raise ValueError(
+                    f"index must lie in 0..{self.num_samples - 1}, got {low if low < 0 else high}: "
+                    "was the table made for another data set?"
+                )
+        return index.long()
+
+
+def _checked_target(target: Tensor, classes: int) -> Tensor:
+    allowed = f"class ids in 0..{classes - 1}, of the logits' {classes} classes"
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise ValueError(f"target must be integers, {allowed}, got {target.dtype}")
+    if target.device.type == "cpu" and len(target) and int(target.max()) >= classes:
+        raise ValueError(f"target must be {allowed}, got {int(target.max())}")
+    return target.long()
+
+
+def _blend(old: Tensor, new: Tensor, past: Tensor) -> Tensor:
+    """``past * old + (1 - past) * new`` in float64, float32 out; an old NaN of weight 0 does not spread."""
+    return (past * old.double().where(past > 0, 0.0) + (1 - past) * new).float()

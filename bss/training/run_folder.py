@@ -1,0 +1,355 @@
+"""The run folder: what a run was, what it measured and what it learned, written so that a crash loses nothing."""
+
+import contextlib
+import hashlib
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bss.scoring.table import ScoreTable
+from bss.training.environment import environment
+from bss.training.tensorboard import EVENTS
+from bss.utils.errors import RunFolderError, shown
+from bss.utils.filesystem import flush_folder, load_tensors, locked, replace_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_NAMES = (
+    *("config.json", "metrics.jsonl", "summary.json", "scores.npz", "scores.raw"),
+    *("best.pt", "last.pt", "previous.pt", "done"),
+)
+
+
+FILES = (*_NAMES, *(f"{name}.tmp" for name in _NAMES))
+"""Every file that a run writes, the half-written ones of a crash included; nothing else in the folder is touched."""
+
+
+class RunFolder:
+    """Writes one run: ``config.json``, ``metrics.jsonl``, ``scores.npz``, ``best.pt``, ``last.pt``, ``summary.json``.
+
+    Whole files are written under another name, flushed to the disk and then renamed, so a reader never sees half of
+    one. ``done`` is written last: a folder without it holds an unfinished run. As long as the object lives the folder
+    is locked.
+
+    Args:
+        path: the folder; made when missing.
+        overwrite: whether a run that is already there is replaced; an unfinished one that was itself begun with
+            ``overwrite`` goes on, since it is the one that replaced the other.
+        resume: whether a finished run is fine: there is nothing left to do.
+
+    Attributes:
+        path: the folder.
+        finished: whether it holds a finished run, which is left as it is.
+        scored: number of epochs whose scores are kept in it, see :meth:`append_scores`.
+
+    Raises:
+        RunFolderError: the folder holds a finished run, or is in use by one; here and from every method: it cannot be
+            written.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False):
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"cannot make the run folder {self.path}: {error.strerror}"
+            raise RunFolderError(f"{reason}; pass another --out") from error
+        with self._writing():
+            self._unlock = locked(self, self.path)
+            if overwrite and not self._overwritten():
+                self.clear()
+            self.finished = (self.path / "done").exists()
+            self.scored = 0
+        if self.finished and not resume:
+            metrics = self.path / "metrics.jsonl"
+            epochs = len(metrics.read_text().splitlines()) if metrics.exists() else 0
+            self.close()
+            raise RunFolderError(
+                f"{self.path} holds a finished run ({epochs} epoch{'s' * (epochs != 1)}): "
+                "pass another --out, or --set overwrite=true"
+            )
+
+    def _overwritten(self) -> bool:
+        """Whether the run here is unfinished and has replaced another one already."""
+        try:
+            config = json.loads((self.path / "config.json").read_text())
+            return bool(config["recipe"]["overwrite"]) and not (self.path / "done").exists()
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def clear(self) -> None:
+        """Remove what a run wrote, the half-written files of a crash included; nothing else is touched."""
+        with self._writing():
+            for path in (*(self.path / name for name in FILES), *self.path.glob(EVENTS)):
+                path.unlink(missing_ok=True)
+
+    def summary(self) -> dict[str, Any]:
+        """The summary of a finished run.
+
+        Raises:
+            RunFolderError: it is damaged or missing.
+        """
+        try:
+            return json.loads((self.path / "summary.json").read_text())
+        except (OSError, ValueError) as error:
+            raise RunFolderError(
+                f"{self.path} is marked as done, but its summary.json is damaged or missing ({error}): pass another "
+                "--out, or --set overwrite=true"
+            ) from error
+
+    # ---- continuing an unfinished run ------------------------------------------------------------------------------
+
+    def checkpoint(self) -> dict[str, Any] | None:
+        """The newest whole checkpoint, ``last.pt`` or the one before it; None where there is neither.
+
+        A file that is torn or damaged is recognised by its checksums: a warning names it, and the one before is used.
+
+        Raises:
+            RunFolderError: there are checkpoints, and none is whole.
+        """
+        paths = [path for name in ("last.pt", "previous.pt") if (path := self.path / name).exists()]
+        for path in paths:
+            try:
+                return read_checkpoint(path)
+            except RunFolderError as error:
+                reason = str(error)
+                warnings.warn(f"{reason}; looking for the checkpoint before it", stacklevel=2)
+        if paths:
+            raise RunFolderError(f"{reason}, and there is no whole one before it: pass another --out")
+        return None
+
+    def rewind(self, *, epochs: int, scored: int) -> list[dict[str, Any]]:
+        """Cut what was written after a checkpoint, which will be written again.
+
+        Args:
+            epochs: finished epochs at the checkpoint.
+            scored: scored epochs at the checkpoint, see :meth:`append_scores`.
+
+        Returns:
+            The rows of ``metrics.jsonl`` of the finished epochs.
+
+        Raises:
+            RunFolderError: the folder has less than the checkpoint says.
+        """
+        metrics, raw = self.path / "metrics.jsonl", self.path / "scores.raw"
+        with self._writing():
+            lines = metrics.read_text().splitlines()[:epochs] if metrics.exists() else []
+            try:
+                rows = [json.loads(line) for line in lines]
+            except ValueError as error:
+                raise RunFolderError(f"{metrics} is damaged ({error}): pass another --out") from error
+            size = _score_row(self._num_samples()).itemsize * scored if scored else 0
+            if len(rows) < epochs or (size and (not raw.exists() or raw.stat().st_size < size)):
+                raise RunFolderError(
+                    f"{self.path} has less than its checkpoint says ({len(rows)} of {epochs} epochs): files of the run "
+                    "were removed. Pass another --out, or delete it"
+                )
+            replace_text(metrics, "".join(f"{line}\n" for line in lines))
+            if raw.exists():
+                os.truncate(raw, size)
+            self.scored = scored
+        return rows
+
+    def note_continuation(self, where: dict[str, Any]) -> None:
+        """Add to ``config.json`` that, from where, and by which command and versions the run is continued."""
+        config = json.loads((self.path / "config.json").read_text())
+        config.setdefault("continued", []).append({**where, **environment()})
+        self._write_json("config.json", config)
+
+    def _num_samples(self) -> int:
+        return json.loads((self.path / "config.json").read_text())["samples"]["train"]
+
+    # ---- writing ---------------------------------------------------------------------------------------------------
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Save what the run is; versions, commit and command line are added."""
+        self._write_json("config.json", {**config, **environment()})
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """One line an epoch, on disk when this returns."""
+        with self._writing(), open(self.path / "metrics.jsonl", "a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def append_scores(self, epoch: int, table: ScoreTable, difficulty: torch.Tensor) -> None:
+        """Keep the scores that the order of ``epoch`` was made from."""
+        row = np.zeros(1, _score_row(table.num_samples))
+        row["epoch"] = epoch
+        for name, values in (("similarity", table.similarity), ("loss", table.loss), ("difficulty", difficulty)):
+            row[name] = values.float().cpu().numpy()
+        with self._writing(), open(self.path / "scores.raw", "ab") as file:
+            file.write(row.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        self.scored += 1
+
+    def pack_scores(self, names: list[str], labels: torch.Tensor) -> None:
+        """Turn the scores kept so far into ``scores.npz``.
+
+        Arrays: ``similarity``, ``loss`` and ``difficulty``, each (scored epochs, N) float32; ``epoch``, the first epoch
+        that each row was used for (online scores of the last epoch: would be used for); ``name`` and ``label`` (N,).
+        """
+        raw, kind = self.path / "scores.raw", _score_row(len(names))
+        rows = np.memmap(raw, kind, "r") if raw.exists() else np.zeros(0, kind)
+        with self._writing("scores.npz.tmp"):
+            with open(self.path / "scores.npz.tmp", "wb") as file:
+                scores = {name: rows[name] for name in ("epoch", "similarity", "loss", "difficulty")}
+                np.savez(file, **scores, name=np.array(names, dtype=np.str_), label=labels.cpu().numpy())
+            os.replace(self.path / "scores.npz.tmp", self.path / "scores.npz")
+
+    def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
+        """``torch.save`` under a temporary name, flush, rename; the file loads with ``weights_only=True``.
+
+        The ``last.pt`` before the newest one is kept as ``previous.pt``.
+        """
+        temporary = self.path / f"{name}.tmp"
+        with self._writing(temporary.name):
+            with open(temporary, "wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if name == "last.pt" and (self.path / name).exists():
+                os.replace(self.path / name, self.path / "previous.pt")
+            os.replace(temporary, self.path / name)
+            flush_folder(self.path)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Save the summary, mark the run as finished, drop what only a continued run needs, and unlock the folder."""
+        self._write_json("summary.json", summary)
+        with self._writing():
+            (self.path / "done").touch()
+            for name in ("scores.raw", "previous.pt"):
+                (self.path / name).unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Unlock the folder."""
+        self._unlock()
+
+    def _write_json(self, name: str, content: dict[str, Any]) -> None:
+        with self._writing(f"{name}.tmp"):
+            replace_text(self.path / name, json.dumps(content, indent=2) + "\n")
+
+    @contextlib.contextmanager
+    def _writing(self, temporary: str | None = None) -> Iterator[None]:
+        """Name the folder when writing fails, and remove the half of a file that a full disk is left with."""
+        try:
+            yield
+        except RunFolderError:
+            raise
+        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    (self.path / temporary).unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+            raise RunFolderError(
+                f"cannot write to the run folder {self.path}: {reason}; what is already there stays. "
+                "Make room, or pass another --out"
+            ) from error
+
+
+class FollowerFolder:
+    """What processes other than the first are handed: they compute the same and write nothing."""
+
+    finished = False
+    scored = 0
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def append_scores(self, epoch: int, table: ScoreTable, difficulty: torch.Tensor) -> None:
+        """Nothing."""
+
+    def pack_scores(self, names: list[str], labels: torch.Tensor) -> None:
+        """Nothing."""
+
+    def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint, on the CPU; nothing in the file is run.
+
+    Raises:
+        RunFolderError: it is torn, damaged, or no checkpoint. (``torch.load`` alone takes damaged weights silently: it
+            does not look at the checksums that the file holds.)
+    """
+    try:
+        state = load_tensors(path)
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise RunFolderError(f"{path} is damaged (in {damaged})")
+    except RunFolderError:
+        raise
+    except Exception as error:
+        # Nothing but the file went in; zipfile names a dozen exception types for damaged ones.
+        detail = str(error).removeprefix(f"{path}: ").partition("\n")[0][:120]
+        raise RunFolderError(f"{path} is torn or damaged ({type(error).__name__}: {detail})") from error
+    if not isinstance(state, dict):
+        raise RunFolderError(f"{path} is no checkpoint: it holds a {type(state).__name__}")
+    return state
+
+
+def _score_row(num_samples: int) -> np.dtype:
+    """One scored epoch in ``scores.raw``; it can be read back even after the process was killed."""
+    values = (np.float32, num_samples)
+    return np.dtype([("epoch", np.int64), ("similarity", *values), ("loss", *values), ("difficulty", *values)])
+
+
+def read_json(path: Path, name: str) -> dict[str, Any]:
+    """A JSON object in a run folder.
+
+    Raises:
+        RunFolderError: it is damaged or missing; the message does not name the folder.
+    """
+    try:
+        content = json.loads((path / name).read_text())
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{name} is damaged or missing ({shown(str(error))})") from error
+    if not isinstance(content, dict):
+        raise RunFolderError(f"{name} is damaged: it holds a {type(content).__name__}")
+    return content
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """The arrays of a run's ``scores.npz``: see :meth:`bss.training.run_folder.RunFolder.pack_scores`.
+
+    Raises:
+        RunFolderError: it is damaged or missing.
+    """
+    import zipfile
+    import zlib
+
+    import numpy as np
+
+    try:
+        with np.load(path / "scores.npz") as arrays:
+            return {name: arrays[name] for name in ("epoch", "similarity", "loss", "difficulty", "name", "label")}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunFolderError(f"scores.npz is damaged or missing ({shown(str(error))})") from error
+
+
+def list_hash(names: Sequence[str], labels_N: "np.ndarray") -> str:
+    """Of the training samples: their names, their order and their class ids."""
+    return hashlib.sha256("\0".join(names).encode() + labels_N.astype("<i8").tobytes()).hexdigest()

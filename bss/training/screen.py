@@ -1,0 +1,76 @@
+"""What a run prints: its sizes and plan, a line for every epoch, and the test result."""
+
+from typing import Any
+
+from tqdm import tqdm
+
+from bss.data.splits import Splits
+from bss.methods import Arranging, Method
+from bss.recipes.recipe import Recipe
+from bss.samplers import OrderSampler
+from bss.scoring.metrics import Metrics
+from bss.utils import distributed
+
+
+def say(text: str) -> None:
+    """Print a text once, above a progress bar, whatever the number of processes."""
+    if distributed.is_main():
+        tqdm.write(text)
+
+
+def sizes_line(data: Splits) -> str:
+    """How many samples and classes there are, and what was left out."""
+    val = f"{len(data.val)} validation, " if data.val is not None else ""
+    text = f"{len(data.train)} training, {val}{len(data.test)} test samples, {len(data.classes)} classes"
+    dropped = [name for names in data.dropped.values() for name in names]
+    if dropped:
+        shown = ", ".join(dropped[:3]) + (" ..." if len(dropped) > 3 else "")
+        text += f"; clips without files left out: {len(dropped)} ({shown}; all in config.json)"
+    return text
+
+
+def plan_line(sampler: OrderSampler, recipe: Recipe, epochs: int, method: Method) -> str:
+    """How many samples the epochs will see; shows at once whether a pacing is in effect."""
+    sizes = [sampler.size_at(epoch) for epoch in range(epochs)]
+    partial = [epoch for epoch, size in enumerate(sizes) if size < sampler.size]
+    if not partial:
+        plan = f"all {sampler.size} samples in every epoch"
+    else:
+        plan = f"{sizes[partial[0]]} of {sampler.size} samples in epoch {partial[0] + 1}"
+        if partial[-1] + 1 < epochs:
+            plan += f", all from epoch {partial[-1] + 2} on"
+        elif len(partial) > 1:
+            plan += f", {sizes[-1]} in epoch {epochs}"
+    share = distributed.share_of_batch(recipe.batch_size)
+    steps = recipe.updates or sampler.total_steps(epochs, share, drop_last=recipe.tail == "last")
+    rearranged = isinstance(method, Arranging) and not recipe.updates
+    unless = f", but for what {type(method).__name__} adds or leaves out" if rearranged else ""
+    return f"{type(sampler).__name__}: {plan}; {steps} steps of {recipe.batch_size} in all{unless}"
+
+
+def _percentages(metrics: Metrics) -> str:
+    return "  ".join(f"{head} {100 * value:.1f}" for head, value in metrics["accuracy"].items())
+
+
+def epoch_line(row: dict[str, Any], epochs: int, measured: Metrics, name: str) -> str:
+    """What is printed after an epoch."""
+    return (
+        f"epoch {row['epoch'] + 1}/{epochs}  {row['samples']} samples  loss {row['train_loss']:.3f}  "
+        f"{name} accuracy %: {_percentages(measured)}  ({row['seconds']:.1f} s)"
+    )
+
+
+def closing_lines(summary: dict[str, Any]) -> str:
+    """The test result of a run, by its summary."""
+    lines = []
+    if "oracle" in summary:
+        lines.append(
+            f"best on test (oracle), epoch {summary['oracle']['epoch'] + 1}: {_percentages(summary['oracle'])}"
+        )
+    else:
+        lines.append(
+            f"test accuracy %, epoch {summary['chosen_epoch'] + 1} (chosen on validation): "
+            f"{_percentages(summary['test']['chosen'])}"
+        )
+    lines.append(f"test accuracy %, last epoch: {_percentages(summary['test']['last'])}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The ground floor: errors, seeds, processes, files. It knows no sample, no network and no recipe."""

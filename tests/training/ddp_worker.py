@@ -1,0 +1,95 @@
+"""What each process of a tiny distributed run does; test_distributed.py starts it with torchrun's variables."""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from bss.methods import OGMGE, DataRemixing, LossWeights, MMPareto, ModalityDropout, SampleValuation
+from bss.samplers import CurriculumSampler, SelfPacedSampler
+from bss.training.engine import fit
+from bss.training.run import Run
+from bss.utils import distributed
+from bss.utils.errors import DataError
+from bss.utils.interrupts import Interrupted
+from tests import tiny
+
+BATCH = 12  # for one, two and three processes
+CL = replace(tiny.CL, batch_size=BATCH, epochs=4)
+SPL = replace(tiny.SPL, batch_size=BATCH, epochs=4)
+ONLINE = replace(SPL, schedule=replace(SPL.schedule, rescore="online", history=0.5))
+ARMS = {"cl": (CL, CurriculumSampler), "spl": (SPL, SelfPacedSampler), "online": (ONLINE, SelfPacedSampler)}
+METHODS = {
+    "loss-weights": partial(LossWeights, temperature=2.0),
+    "ogm-ge": partial(OGMGE, seed=1),
+    "mmpareto": MMPareto,
+    "modality-dropout": partial(ModalityDropout, seed=1),
+    "smv": partial(SampleValuation, warmup_epochs=1, seed=1),
+    "data-remixing": partial(DataRemixing, batch_size=BATCH, warmup_epochs=1, seed=1),
+}
+
+
+class Broken(torch.utils.data.Dataset):
+    """A data set whose last sample cannot be read."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        if index == len(self) - 1:
+            raise DataError("clip59.wav: a truncated wav file")
+        return self.dataset[index]
+
+
+def train(arm, out, *, signal_at=None):
+    """One run of an arm; 31 test and 25 validation samples, which no number of processes divides."""
+    recipe, sampler = ARMS[arm]
+    data = tiny.splits(train=60, val=25, test=31)
+    if signal_at is not None:
+        data = replace(data, train=tiny.Signalling(data.train, signal_at, signal.SIGTERM))
+    return fit(tiny.model(), data, sampler, recipe, Run(out, out, torch.device("cpu")))
+
+
+def train_with(name, out):
+    """One run of a method, with SPL's order."""
+    data = tiny.splits(train=60, val=25, test=31)
+    recipe, run = replace(SPL, epochs=2), Run(out, out, torch.device("cpu"))
+    return fit(tiny.model(), data, SelfPacedSampler, recipe, run, method=METHODS[name]())
+
+
+def main(what, folder):
+    distributed.STEPS_BETWEEN_DECISIONS = 1
+    torch.set_num_threads(1)
+    with distributed.process_group(torch.device("cpu")):
+        if what == "train":
+            for arm in ARMS:
+                train(arm, folder / arm)
+        elif what == "stop":
+            for arm in ("cl", "online"):
+                try:
+                    # Each process reads its share, so rank r comes to its 20th sample at step 4 or 5.
+                    train(arm, folder / arm, signal_at=20)
+                except Interrupted as interrupted:
+                    assert interrupted.status == 75
+                else:
+                    raise AssertionError("the run was not stopped")
+        elif what == "continue":
+            for arm in ("cl", "online"):
+                train(arm, folder / arm)
+        elif what == "methods":
+            for name in METHODS:
+                train_with(name, folder / name)
+        elif what == "break":
+            data = tiny.splits(train=60, val=25, test=31)
+            data = replace(data, test=Broken(data.test))
+            try:
+                fit(tiny.model(), data, SelfPacedSampler, SPL, Run(folder / "broken", folder, torch.device("cpu")))
+            except DataError as error:
+                print(f"process {distributed.rank()}: {error}", file=sys.stderr, flush=True)
+                os._exit(2)

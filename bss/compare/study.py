@@ -58,7 +58,7 @@ class Study:
             seed: in [0, 2**32).
             updates: optimiser steps; None = the recipe's epochs.
         """
-        return replace(arm.adapt(replace(self.base(), seed=seed)), updates=updates)
+        return replace(arm.recipe(replace(self.base(), seed=seed)), updates=updates)
 
     def updates(self, num_train: int) -> int | None:
         """Optimiser steps of a run: those of uniform order in the recipe's epochs; None with equal epochs.

@@ -53,6 +53,7 @@ class LossWeights(Method):
         order: see :func:`mean_one_weights`.
     """
 
+    takes = ("normalize", "criterion")
     uses_scores = True
 
     def __init__(

@@ -9,7 +9,7 @@ from torch import Tensor
 from bss.samplers import OrderSampler
 from bss.scoring.metrics import rank_correlation
 from bss.scoring.table import NEVER, ScoreTable
-from bss.training.run_folder import FollowerFolder, RunFolder
+from bss.training.run_folder import RunFolder
 
 # ---- the order -----------------------------------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ class OrderLog:
         self.scored_epoch = state["scored_epoch"]
 
     def describe(
-        self, sampler: OrderSampler, table: ScoreTable, folder: RunFolder | FollowerFolder, *, rescored: bool
+        self, sampler: OrderSampler, table: ScoreTable, folder: RunFolder, *, rescored: bool
     ) -> dict[str, Any]:
         """What ``metrics.jsonl`` says of the order; all correlations are Spearman's, None where undefined.
 

@@ -16,7 +16,7 @@ from bss.data.indexed import IndexedDataset
 from bss.methods import ModalityDropout
 from bss.models.fusion import SumFusion
 from bss.models.late_fusion import LateFusion, Logits, features_seen
-from bss.samplers import CurriculumSampler, RandomPacingSampler, SelfPacedSampler
+from bss.samplers import RandomPacingSampler
 from bss.scoring import imbalance
 from bss.scoring.imbalance import (
     coalition_values,
@@ -35,7 +35,7 @@ from bss.scoring.imbalance import (
 )
 from bss.scoring.table import ScoreTable
 from bss.training.engine import fit
-from bss.training.loops import evaluate, predict, train_one_epoch
+from bss.training.loops import Step, predict, train_epoch
 from bss.training.order_log import class_distance, effective_sample_size
 from bss.training.run import Run
 from bss.training.run_folder import read_checkpoint
@@ -552,7 +552,7 @@ def test_training_with_hidden_modalities_tells_the_watch_which_are_hidden(monkey
     method.begin_epoch(0)
     batch = torch.utils.data.default_collate([IndexedDataset(tiny.splits(train=20).train)[i] for i in range(20)])
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    train_one_epoch(network, [batch], optimizer, method=method, watch=TrainingWatch(network))
+    train_epoch(Step(network, optimizer, method=method, watch=TrainingWatch(network)), [batch])
     ((features, kept),) = told
     assert any((~keep_B).any() for keep_B in kept.values())
     assert all((features[name][~keep_B] == 0).all() for name, keep_B in kept.items())
@@ -583,7 +583,7 @@ def test_watching_does_not_change_the_training():
     for watched in (False, True):
         model = tiny.model(norm=True)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        train_one_epoch(model, loader(), optimizer, watch=TrainingWatch(model) if watched else None)
+        train_epoch(Step(model, optimizer, watch=TrainingWatch(model) if watched else None), loader())
         weights.append(model.state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
@@ -592,7 +592,7 @@ def test_the_watch_sees_the_gradients_and_features_of_the_training_step():
     model = tiny.model()
     start = {name: value.clone() for name, value in model.state_dict().items()}
     watch = TrainingWatch(model)
-    train_one_epoch(model, loader(8), torch.optim.SGD(model.parameters(), lr=1.0), watch=watch)  # a single step
+    train_epoch(Step(model, torch.optim.SGD(model.parameters(), lr=1.0), watch=watch), loader(8))  # a single step
     # With plain SGD and learning rate 1 the step is the gradient.
     for name, norm in watch.gradient_norm().items():
         moved = [start[key] - value for key, value in model.state_dict().items() if key.startswith(f"encoders.{name}.")]
@@ -623,7 +623,7 @@ def test_what_is_evaluated_with_and_without_features_is_the_same():
     with_features = predict(model, loader(), features=True)
     plain = predict(model, loader())
     assert all(torch.equal(with_features.heads[name], plain.heads[name]) for name in plain.heads)
-    assert evaluate(model, loader())["accuracy"].keys() == plain.heads.keys()
+    assert tiny.evaluate(model, loader())["accuracy"].keys() == plain.heads.keys()
 
 
 # ---- in a run ------------------------------------------------------------------------------------------------------
@@ -633,8 +633,8 @@ def rows_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def run(folder, recipe=tiny.SPL, sampler=SelfPacedSampler, model=None, data=None):
-    return fit(model or tiny.model(), data or tiny.splits(), sampler, recipe, Run(folder, folder, CPU))
+def run(folder, recipe=tiny.SPL, model=None, data=None):
+    return fit(model or tiny.model(), data or tiny.splits(), recipe, Run(folder, folder, CPU))
 
 
 def test_every_epoch_says_how_the_modalities_fare(tmp_path):
@@ -773,7 +773,7 @@ def test_the_log_has_the_effective_size_of_the_weights(tmp_path):
 
 def test_an_order_that_was_not_drawn_by_weights_has_no_effective_size(tmp_path):
     warm = replace(tiny.SPL, schedule=replace(tiny.SPL.schedule, warmup_epochs=1))
-    run(tmp_path / "cl", tiny.CL, CurriculumSampler)
+    run(tmp_path / "cl", tiny.CL)
     run(tmp_path / "warm", warm)
     assert [row["order"]["effective_size"] for row in rows_of(tmp_path / "cl")] == [None] * 3
     sizes = [row["order"]["effective_size"] for row in rows_of(tmp_path / "warm")]

@@ -22,8 +22,8 @@ def head_logits(logits: Logits, prediction: Prediction) -> dict[str, Tensor]:
             released CREMA-D/train-CL.py, ``test``), or is the ``"fused"`` head's.
     """
     heads = [] if prediction == "fused" else tensors_of(logits.unimodal)
-    total = sum(heads if prediction == "unimodal" else [*heads, logits.fused])
-    return {"all": total, "fused": logits.fused, **logits.unimodal}
+    first, *others = heads if prediction == "unimodal" else [*heads, logits.fused]
+    return {"all": sum(others, start=first), "fused": logits.fused, **logits.unimodal}
 
 
 def unimodal_heads(heads: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from bss.pacing import Pacing
 from bss.scoring.formulas import check_choice
 from bss.scoring.orders import class_balanced, uniform_order
 from bss.scoring.table import ScoreTable
-from bss.utils.choices import Criterion, Normalize
+from bss.utils.choices import Criterion, Normalize, Order
 from bss.utils.seeding import generator
 
 
@@ -27,6 +27,7 @@ class OrderOptions(TypedDict, total=False):
     difficulty: Tensor | None
     normalize: Normalize
     criterion: Criterion
+    order: Order
     labels: Tensor | None
     min_size: int
     warmup_epochs: int
@@ -61,6 +62,8 @@ class OrderSampler(DistributedSampler, abc.ABC):
         difficulty: (N,) fixed difficulty in [0, 2], as from :func:`bss.difficulty`.
         normalize: how ``table`` scales its scores, see :func:`bss.difficulty`.
         criterion: which of the ``table``'s scores count, see :func:`bss.difficulty`.
+        order: ``"balanced_first"``, or ``"imbalanced_first"`` for the reverse (the anti-curriculum); of samplers that
+            use scores.
         labels: (N,) class ids, integers. When given, every epoch and every batch keeps the class mix of all N, within a
             sample or two of each class.
         pacing: 0-based epoch -> fraction of the set, see :mod:`bss.pacing`; None = all of it in every epoch.
@@ -90,6 +93,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
         difficulty: Tensor | None = None,
         normalize: Normalize = "minmax",
         criterion: Criterion = "both",
+        order: Order = "balanced_first",
         labels: Tensor | None = None,
         pacing: Pacing | None = None,
         min_size: int = 1,
@@ -104,6 +108,11 @@ class OrderSampler(DistributedSampler, abc.ABC):
             raise ValueError(f"num_samples must be a whole number >= 1, such as len(dataset), got {num_samples!r}")
         check_choice("normalize", normalize, Normalize)
         check_choice("criterion", criterion, Criterion)
+        check_choice("order", order, Order)
+        if not self.uses_scores and order != "balanced_first":
+            raise ValueError(
+                f"{type(self).__name__} looks at no scores, so order={order!r} means nothing to it: leave it out"
+            )
         if self.uses_scores and table is None and difficulty is None:
             raise ValueError(f"{type(self).__name__} needs scores: pass table= or difficulty=")
         if table is not None and difficulty is not None:
@@ -133,9 +142,9 @@ class OrderSampler(DistributedSampler, abc.ABC):
             raise ValueError(f"rank must be below num_replicas={num_replicas}, got {rank}")
         self.size = num_samples
         self.table = table
-        self.difficulty = difficulty
         self.normalize = normalize
         self.criterion = criterion
+        self.order = order
         self.labels = labels
         self.pacing = pacing
         self.min_size = min_size
@@ -146,7 +155,9 @@ class OrderSampler(DistributedSampler, abc.ABC):
         self.epoch = 0
         self._num_replicas = num_replicas
         self._rank = rank
+        self._given_difficulty = difficulty
         self._order: Tensor | None = None
+        self._difficulty: Tensor | None = None  # frozen together with the order
         self._epoch_was_set = False
         self._epoch_is_accelerates = False  # whether the last set_epoch came from Accelerate's own count of epochs
         self._start = 0  # global position at which the iterators of this epoch begin; above 0 after a resume
@@ -158,7 +169,9 @@ class OrderSampler(DistributedSampler, abc.ABC):
     # ---- the epoch ---------------------------------------------------------------------------------------------
 
     def set_epoch(self, epoch: int) -> None:
-        """Freeze the order of this epoch from the scores as they are now; the same epoch again does nothing.
+        """Freeze the order of this epoch, and the difficulty that it is made from, by the scores as they are now.
+
+        The same epoch again does nothing.
 
         Raises:
             ValueError: a negative epoch, a table whose last epoch is still open, or Accelerate's loader replacing the
@@ -201,6 +214,15 @@ class OrderSampler(DistributedSampler, abc.ABC):
     def global_order(self) -> Tensor:
         """Sample indices of the current epoch over all ranks, before padding or dropping: (size_at(epoch),) int64."""
         return self._frozen_order().long()
+
+    def difficulty(self) -> Tensor | None:
+        """Difficulty of every sample when the current order was frozen, (N,) on the CPU: what the order was made from.
+
+        In a warm-up epoch, whose order is uniform, it is what the scores said by then, and None if there were none. It
+        is None as well for samplers that use no scores, and after an epoch was continued from a state without it.
+        """
+        self._frozen_order()
+        return self._difficulty
 
     def weights(self) -> Tensor | None:
         """What the current epoch's order was drawn by, (N,) up to a factor; None where it was not drawn by weights."""
@@ -281,6 +303,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
             "seed": self.seed,
             "epoch": self.epoch,
             "order": self._frozen_order(),
+            "difficulty": self._difficulty,
             "position": self._position,
         }
 
@@ -312,6 +335,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
             return
         self.epoch = state["epoch"]
         self._order = _compact(state["order"], self.size)
+        self._difficulty = state.get("difficulty")  # states of older versions have none
         self._epoch_was_set = True  # so that the caller's set_epoch(this epoch) keeps the order and the position
         self._start = self._position = position
         self._passes = 0
@@ -319,13 +343,27 @@ class OrderSampler(DistributedSampler, abc.ABC):
     # ---- inside ------------------------------------------------------------------------------------------------
 
     @abc.abstractmethod
-    def _scored_order(self, epoch: int, count: int) -> Tensor:
-        """Indices of ``count`` samples in the order of this epoch, (count,) int64; after the warm-up only."""
+    def _scored_order(self, epoch: int, count: int, difficulty: Tensor) -> Tensor:
+        """Indices of ``count`` samples in the order of this epoch, (count,) int64; after the warm-up only.
 
-    def _current_difficulty(self) -> Tensor:
-        """(N,) on the CPU."""
-        if self.difficulty is not None:
-            return self.difficulty.cpu()
+        Args:
+            epoch: 0-based, the warm-up included.
+            count: ``size_at(epoch)``.
+            difficulty: (N,) in [0, 2] on the CPU; zeros, every sample alike, where the sampler uses no scores.
+        """
+
+    def _current_difficulty(self, *, warming_up: bool) -> Tensor | None:
+        """The given difficulty, or the table's, (N,) on the CPU; None for samplers that use no scores.
+
+        A warm-up demands no scores: there an empty table, or one whose epoch is still open, gives None.
+        """
+        if not self.uses_scores:
+            return None
+        if self._given_difficulty is not None:
+            return self._given_difficulty.cpu()
+        assert self.table is not None  # the constructor asks for one of the two
+        if warming_up and (self.table.is_open or self.table.is_empty):
+            return None
         return self.table.difficulty(normalize=self.normalize, criterion=self.criterion).cpu()
 
     def _by_class(self, order: Tensor) -> Tensor:
@@ -339,19 +377,24 @@ class OrderSampler(DistributedSampler, abc.ABC):
                 "before set_epoch, or pass warmup_epochs=1 and update the table while training"
             )
 
-    def _freeze(self, epoch: int) -> None:
-        if epoch < self.warmup_epochs:
+    def _freeze(self, epoch: int) -> Tensor:
+        # The difficulty is read here and nowhere else: what asks for it later, or for weights made of it, must get what
+        # the order was made from, and not what an online table has become since.
+        warming_up = epoch < self.warmup_epochs
+        difficulty = self._current_difficulty(warming_up=warming_up)
+        if warming_up:
             order = uniform_order(self.size, seed=self.seed, epoch=epoch)
         else:
-            order = self._scored_order(epoch, self.size_at(epoch))
-        self.epoch, self._order = epoch, _compact(order, self.size)
+            known = torch.zeros(self.size) if difficulty is None else difficulty
+            order = self._scored_order(epoch, self.size_at(epoch), known)
+        # Only now, so that an epoch that is refused leaves the sampler where it was.
+        self.epoch, self._order, self._difficulty = epoch, _compact(order, self.size), difficulty
         self._start = self._position = self._passes = 0
+        return self._order
 
     def _frozen_order(self) -> Tensor:
         """:meth:`global_order` as it is kept."""
-        if self._order is None:
-            self._freeze(self.epoch)
-        return self._order
+        return self._freeze(self.epoch) if self._order is None else self._order
 
     def _check_sharding(self) -> None:
         """Asked when an epoch begins: who else shares the samples among the ranks."""

@@ -19,5 +19,5 @@ class ResamplingSampler(SelfPacedSampler):
 
     repeats = True
 
-    def _scored_order(self, epoch: int, count: int) -> Tensor:
-        return self._by_class(resampled_order(self._log_weights(), seed=self.seed, epoch=epoch, k=count))
+    def _scored_order(self, epoch: int, count: int, difficulty: Tensor) -> Tensor:
+        return self._by_class(resampled_order(self._log_weights(difficulty), seed=self.seed, epoch=epoch, k=count))

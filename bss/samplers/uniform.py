@@ -16,5 +16,5 @@ class UniformSampler(OrderSampler):
 
     uses_scores = False
 
-    def _scored_order(self, epoch: int, count: int) -> Tensor:
+    def _scored_order(self, epoch: int, count: int, difficulty: Tensor) -> Tensor:
         return self._by_class(uniform_order(self.size, seed=self.seed, epoch=epoch))[:count]

@@ -4,8 +4,9 @@ import abc
 import math
 import sys
 import warnings
-from collections.abc import Iterator
-from typing import TypedDict
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NotRequired, TypedDict, cast
 
 import torch
 import torch.distributed as dist
@@ -38,7 +39,25 @@ class OrderOptions(TypedDict, total=False):
     batch_size: int
 
 
-class OrderSampler(DistributedSampler, abc.ABC):
+class SamplerState(TypedDict):
+    """What :meth:`OrderSampler.state_dict` returns."""
+
+    version: int
+    sampler: str
+    size: int
+    seed: int
+    epoch: int
+    order: Tensor
+    difficulty: NotRequired[Tensor | None]
+    position: int
+
+
+def _live(compute: Callable[["OrderSampler"], int]) -> int:
+    """A property, typed as the plain attribute that ``DistributedSampler`` declares under the same name."""
+    return cast(int, property(compute))
+
+
+class OrderSampler(DistributedSampler[int], abc.ABC):
     """Yields sample indices in an order that is fixed when the epoch begins.
 
     ``set_epoch(e)`` freezes the order of epoch e; it is a function of the scores at that moment, the epoch and the seed
@@ -246,14 +265,14 @@ class OrderSampler(DistributedSampler, abc.ABC):
 
     # ---- this rank's share -------------------------------------------------------------------------------------
 
-    @property
+    @_live
     def num_replicas(self) -> int:
         """W, the number of ranks."""
         if self._num_replicas is not None:
             return self._num_replicas
         return dist.get_world_size() if _in_process_group() else 1
 
-    @property
+    @_live
     def rank(self) -> int:
         """This process's rank in 0 .. W - 1."""
         if self._rank is not None:
@@ -264,12 +283,12 @@ class OrderSampler(DistributedSampler, abc.ABC):
             return 0
         raise ValueError(f"num_replicas={self._num_replicas} is not the process group's: pass rank= as well")
 
-    @property
+    @_live
     def num_samples(self) -> int:
         """How many indices this rank yields in the whole current epoch (the name is ``DistributedSampler``'s)."""
         return self._share(self.size_at(self.epoch) if self._order is None else len(self._order))
 
-    @property
+    @_live
     def total_size(self) -> int:
         """How many indices all ranks together yield in the current epoch, padding included."""
         return self.num_samples * self.num_replicas
@@ -290,7 +309,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
 
     # ---- resume ------------------------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> SamplerState:
         """The frozen order and the position in it; tensors are references, so this costs nothing per step.
 
         The position counts what the newest iterator has handed out over all ranks. A plain ``DataLoader`` prefetches,
@@ -307,7 +326,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
             "position": self._position,
         }
 
-    def load_state_dict(self, state: dict, *, position: int | None = None) -> None:
+    def load_state_dict(self, state: SamplerState, *, position: int | None = None) -> None:
         """Continue in the middle of an epoch.
 
         An explicit :meth:`set_epoch` wins: if it named another epoch than the saved one, before or after this call,
@@ -493,7 +512,7 @@ def _called_by_accelerate(*functions: str) -> bool:
     """
     if "accelerate.data_loader" not in sys.modules:
         return False
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__") == "accelerate.data_loader":
             if frame.f_code.co_qualname.startswith(functions):

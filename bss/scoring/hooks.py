@@ -137,7 +137,7 @@ class AttachedScores:
         finally:
             self.discard()
         unimodal = {name: logits[name] for name in self._heads}
-        fused = logits[FUSED] if FUSED in logits else self._fused(dict(unimodal))
+        fused = logits[FUSED] if isinstance(self._fused, str) else self._fused(dict(unimodal))
         self.table.update(index, unimodal=unimodal, fused=fused, target=target.to(fused.device, non_blocking=True))
 
     def discard(self) -> None:
@@ -189,7 +189,7 @@ class AttachedScores:
 
     def _recorded(self, size: int) -> dict[str, Tensor]:
         """Name of the head -> its logits of the open batch, checked."""
-        logits = {}
+        logits: dict[str, Tensor] = {}
         for place, names in self._users.items():
             calls = self._calls[place]
             if len(calls) != len(names):
@@ -229,23 +229,21 @@ class _Hook:
         self._scores = scores
         self._place = place
 
-    def __call__(self, module: nn.Module, args: tuple, output: Any) -> None:
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._scores is not None:
             self._scores._record(self._place, module, output)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type["_Hook"], tuple[()]]:
         return _Hook, ()
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
     """The module inside DistributedDataParallel and ``torch.compile``: hooks there fire in either."""
-    while True:
-        if isinstance(model, nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):  # asking for its class would import the compiler
-            model = model._orig_mod
-        else:
-            return model
+    wraps = isinstance(model, nn.parallel.DistributedDataParallel)
+    inner = (
+        model.module if wraps else getattr(model, "_orig_mod", None)
+    )  # asking for its class would import the compiler
+    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
 
 
 def _check_names(

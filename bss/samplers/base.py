@@ -1,4 +1,4 @@
-"""What all samplers share: one frozen order per epoch, cut evenly over ranks, resumable."""
+"""The base of all samplers: an order that is frozen for the epoch, shared evenly among ranks, and can be resumed."""
 
 import abc
 import math
@@ -58,7 +58,7 @@ def _live(compute: Callable[["OrderSampler"], int]) -> int:
 
 
 class OrderSampler(DistributedSampler[int], abc.ABC):
-    """Yields sample indices in an order that is fixed when the epoch begins.
+    """Base of the samplers: yields sample indices in an order that is fixed when the epoch begins.
 
     ``set_epoch(e)`` freezes the order of epoch e; it is a function of the scores at that moment, the epoch and the seed
     alone: never of the world size, the workers, a global random state or how often it is iterated. Rank r of W gets
@@ -172,7 +172,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         self.drop_last = drop_last
         self.batch_size = batch_size
         self.epoch = 0
-        self._num_replicas = num_replicas
+        self._num_replicas = num_replicas  # None is looked up when needed: the process group may come later
         self._rank = rank
         self._given_difficulty = difficulty
         self._order: Tensor | None = None
@@ -205,6 +205,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
                 f"{epoch}: call loader.set_epoch(epoch) on the prepared loader instead of sampler.set_epoch(epoch)"
             )
         self._epoch_is_accelerates = counted
+        # Frameworks call this more than once an epoch: order and position stay as they are.
         if self._epoch_was_set and epoch == self.epoch and self._order is not None:
             return
         fresh = not self._epoch_was_set and epoch >= self.warmup_epochs
@@ -350,6 +351,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         position = state["position"] if position is None else position
         if position < 0:
             raise ValueError(f"position must be >= 0, got {position}")
+        # Loaders load lazily, after the user has called set_epoch: a state of the epoch before would replay that epoch.
         if self._epoch_was_set and self.epoch != state["epoch"]:
             return
         self.epoch = state["epoch"]
@@ -412,11 +414,11 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         return self._order
 
     def _frozen_order(self) -> Tensor:
-        """:meth:`global_order` as it is kept."""
+        """The order as it is kept, see :meth:`global_order`; made for epoch 0 if no epoch was set."""
         return self._freeze(self.epoch) if self._order is None else self._order
 
     def _check_sharding(self) -> None:
-        """Asked when an epoch begins: who else shares the samples among the ranks."""
+        """Refuse, when an epoch begins, samples that somebody else shares among the ranks as well."""
         sharded = _called_by_accelerate("BatchSamplerShard.", "DataLoaderDispatcher.")
         if sharded and self.num_replicas > 1:
             raise ValueError(
@@ -431,7 +433,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
             )
 
     def _check_world(self) -> None:
-        """Asked when an epoch begins: the process group may be younger than the sampler."""
+        """Refuse a rank or a size that does not fit the world; the process group may be younger than the sampler."""
         if self.rank >= self.num_replicas:
             raise ValueError(f"rank {self.rank} lies outside the world of {self.num_replicas}")
         if self.drop_last and self.size < self._unit:
@@ -442,7 +444,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
 
     @property
     def _unit(self) -> int:
-        """With ``drop_last``, the size of an epoch over all ranks is a multiple of this."""
+        """What the size of an epoch over all ranks is a multiple of, with ``drop_last``."""
         return self.num_replicas * self.batch_size
 
     def _share(self, size: int) -> int:
@@ -457,6 +459,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         if not excess:
             return order
         if self.drop_last:
+            # A draw, not the end: of SPL's order the end is the most imbalanced samples, in every epoch.
             draw = torch.randperm(len(order), generator=generator("tail", self.seed, self.epoch))
             keep = torch.ones(len(order), dtype=torch.bool)
             keep[draw[:excess]] = False
@@ -466,7 +469,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
 
 
 def _compact(order: Tensor, num_samples: int) -> Tensor:
-    """Indices below N in half the memory, which an order takes all through its epoch."""
+    """The same indices below N in half the memory, since an order is kept all through its epoch."""
     return order.to(torch.int32 if num_samples <= 2**31 else torch.int64)
 
 

@@ -12,7 +12,7 @@ from bss.utils.seeding import generator
 
 
 class CurriculumSampler(OrderSampler):
-    """CL: epoch e sees the first floor(N * pacing(e)) samples of the difficulty order, shuffled.
+    """The CL sampler: epoch e sees the first floor(N * pacing(e)) samples by difficulty, shuffled.
 
     The order follows the scores at each ``set_epoch``. Scored once, before the first epoch, it is the method's; a table
     that keeps being updated makes it a re-scored curriculum. (Online, only samples inside the subset get new scores;

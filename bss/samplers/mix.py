@@ -1,4 +1,4 @@
-"""Mix: every batch the same blend of balanced and imbalanced samples, which moves from epoch to epoch."""
+"""The mix: every batch of an epoch has the same blend of balanced and imbalanced samples."""
 
 from typing import Unpack
 
@@ -12,7 +12,7 @@ from bss.utils.seeding import generator
 
 
 class MixSampler(OrderSampler):
-    """A curriculum without an order inside the epoch, and without a border between what is in and what is out.
+    """A curriculum of proportions: the share of imbalanced samples in every batch grows from epoch to epoch.
 
     The samples are halved by difficulty. An epoch of k = floor(N * pacing) samples takes floor(k * k / 2N) from the
     imbalanced half and the others from the balanced one, drawn anew every epoch, and spreads them evenly: a share

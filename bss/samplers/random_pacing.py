@@ -13,7 +13,7 @@ from bss.utils.seeding import generator
 
 
 class RandomPacingSampler(CurriculumSampler):
-    """A curriculum by chance: subsets of the same sizes, growing in the same nested way, with random members.
+    """The control of CL: subsets of the same sizes, growing in the same nested way, with random members.
 
     What CL gains over this is due to WHICH samples come first; what this gains over a uniform order is due to seeing
     few samples first.

@@ -14,7 +14,7 @@ from bss.utils.choices import Weighting
 
 
 class SelfPacedSampler(OrderSampler):
-    """SPL: every epoch visits all samples once, balanced ones probably earlier.
+    """The SPL sampler: every epoch visits all samples once, balanced ones probably earlier.
 
     The order is drawn without replacement, with probability proportional to ``(2 - d + floor) ** (1 / temperature)`` or
     to ``exp((1 - d) / temperature)``. It is a weighted permutation, not a resampling. As long as the table is empty all

@@ -1,4 +1,4 @@
-"""Uniform order: what every sampler is compared with."""
+"""Uniform order: the control that every sampler is compared with."""
 
 from torch import Tensor
 

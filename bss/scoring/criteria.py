@@ -47,6 +47,7 @@ def feature_scores(
     Returns:
         Two tensors (B,): what a table's ``similarity`` and ``loss`` get.
     """
+    # One forward serves both scores: the encoders are what costs, and the heads' inputs are needed for the gradient.
     features_BD, target = model.encode(batch), batch["label"]
     logits = model.decode(features_BD)
     if similarity == "feature":

@@ -25,7 +25,7 @@ from torch.nn import functional
 from bss.utils.choices import Criterion, Normalize, Order, Space, Weighting
 
 Unimodal = Mapping[str, Tensor] | Sequence[Tensor]
-"""Unimodal logits: modality name -> (N, C), or just the tensors."""
+"""Unimodal logits: modality name -> (N, C), or a sequence of such tensors."""
 
 
 def prediction_similarity(unimodal: Unimodal, *, space: Space = "probability") -> Tensor:
@@ -166,7 +166,7 @@ def log_weights(
     order: Order = "balanced_first",
     kind: Weighting = "linear",
 ) -> Tensor:
-    """Logarithm of every sample's weight: what SPL and resampling draw by, and what loss weights are made of.
+    """Logarithm of every sample's weight, by which SPL and resampling draw; loss weights are made of it as well.
 
     With the balance score ``b_i = scaled s_i - scaled l_i = 1 - d_i`` in [-1, 1] the weights at temperature T are
 
@@ -209,7 +209,7 @@ def check_weighting(
     order: Order = "balanced_first",
     kind: Weighting = "linear",
 ) -> None:
-    """Raise ValueError for arguments that :func:`log_weights` refuses, without a difficulty: before a run begins."""
+    """Raise ValueError for what :func:`log_weights` would refuse, before there is any difficulty to weigh."""
     check_choice("order", order, Order)
     check_choice("weighting", kind, Weighting)
     if not 0 <= floor < float("inf"):
@@ -283,12 +283,12 @@ def loss_of(
 
 
 def head_losses(heads: Mapping[str, Tensor], target: Tensor) -> dict[str, Tensor]:
-    """Cross entropy of every head, {name: (B,)} in float32 or better, from {name: (B, C)}; without checks."""
+    """Cross entropy of every head, name -> (B,) in float32 or better, from logits name -> (B, C); without checks."""
     return {name: functional.cross_entropy(_precise(z), target, reduction="none") for name, z in heads.items()}
 
 
 def weighted_loss(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """``sum_h w_h l_h``, (B,), over the heads of :func:`head_losses`."""
+    """The training loss ``sum_h w_h l_h``, (B,), over the heads of :func:`head_losses`."""
     first, *others = [weights[name] * loss for name, loss in losses.items()]
     return sum(others, start=first)
 
@@ -299,7 +299,7 @@ def tensors_of(unimodal: Unimodal) -> list[Tensor]:
 
 
 def _precise(values: Tensor) -> Tensor:
-    """In float32, or in float64 where they come so."""
+    """The values in float32, or in float64 if that is what they are."""
     return values if values.dtype == torch.float64 else values.float()
 
 
@@ -332,7 +332,7 @@ def _checked_target(target: Tensor, shape: torch.Size) -> Tensor:
 
 
 def checked_vector(name: str, values: Tensor) -> Tensor:
-    """(N,) in float32 or float64; ValueError otherwise."""
+    """The vector (N,) in float32 or float64; ValueError if it is none, is empty or is not finite."""
     if values.ndim != 1 or len(values) == 0:
         raise ValueError(f"{name} must be a non-empty vector (N,), got shape {tuple(values.shape)}")
     refuse(name, ~values.isfinite(), values, "must be finite")

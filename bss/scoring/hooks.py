@@ -1,4 +1,4 @@
-"""Scores from models that are not ours: forward hooks on the heads fill the table while the model trains."""
+"""Scores of any network: forward hooks on its heads fill the table while it trains."""
 
 import contextlib
 import difflib
@@ -65,7 +65,7 @@ def attach(
 
 
 class AttachedScores:
-    """What :func:`attach` returns: the hooks, and the batch that they record.
+    """The hooks that :func:`attach` registers, and the batch that they record.
 
     It keeps no thread-local or global state: index and target reach the table through :meth:`batch` alone. As a
     context manager it detaches at the end of the block. Copies of the model (``copy.deepcopy``, ``torch.save`` of the
@@ -180,6 +180,7 @@ class AttachedScores:
     @torch.no_grad()
     def _logits(self, place: int, output: Any) -> Tensor:
         """A copy of the logits in the output: what the model does to them in place afterwards is not seen."""
+        # Which modality a call of a shared head belongs to is told by its place among the calls of the step.
         names, number = self._users[place], len(self._calls[place])
         name = names[min(number, len(names) - 1)]
         logits = self._select[name](output)
@@ -188,7 +189,7 @@ class AttachedScores:
         return logits.detach().clone()
 
     def _recorded(self, size: int) -> dict[str, Tensor]:
-        """Name of the head -> its logits of the open batch, checked."""
+        """The logits of the open batch by the name of their head, checked."""
         logits: dict[str, Tensor] = {}
         for place, names in self._users.items():
             calls = self._calls[place]

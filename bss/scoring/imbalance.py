@@ -1,4 +1,4 @@
-"""How unequally a network uses its modalities: pure functions, and what is counted while it trains.
+"""How unequally a network uses its modalities, as pure functions of its predictions, features and gradients.
 
 Notation: N samples, C classes, M modalities, true-class probability p^m_i = softmax(z^m_i)[y_i] of modality m's own
 head. A *masked* modality is one whose feature is replaced, for every sample alike, by its mean over training samples
@@ -110,7 +110,7 @@ def imbalance_index(strength: Mapping[str, float]) -> float | None:
 
 
 def describe_predictions(unimodal: Mapping[str, Tensor], target_N: Tensor) -> dict[str, Any]:
-    """What the modalities' own heads say of the imbalance; for any network.
+    """Describe the imbalance by what the modalities' own heads predict; for any network.
 
     Args:
         unimodal: modality name -> logits (N, C).
@@ -201,6 +201,7 @@ def coalition_values(
         ``{"accuracy": {S: share of right predictions}, "probability": {S: mean true-class probability}}``.
     """
     subsets = list(coalitions(features_ND))
+    # Sums rather than means: every process adds its own share, and one collective at the end divides by all samples.
     sums = torch.zeros(len(subsets), 2, dtype=torch.float64, device=target_N.device)
     for start in range(0, len(target_N), CHUNK):
         part = {name: features[start : start + CHUNK] for name, features in features_ND.items()}
@@ -292,12 +293,12 @@ def linear_probes(
 
 
 def sum_and_count(rows_ND: Tensor) -> Tensor:
-    """Sum over rows with the number of rows behind it, (D + 1,) float64: what adds up over batches and processes."""
+    """The sum over rows and, behind it, their number, (D + 1,) float64; these add up over batches and processes."""
     sum_D = rows_ND.double().sum(dim=0)
     return torch.cat((sum_D, sum_D.new_full((1,), len(rows_ND))))
 
 
 def mean_of(sum_and_count: Tensor) -> Tensor:
-    """Over all processes, (D,) float32."""
+    """The mean row over all processes, (D,) float32, from this process's :func:`sum_and_count`."""
     total = distributed.total(sum_and_count)
     return (total[:-1] / total[-1]).float()

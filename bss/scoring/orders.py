@@ -17,7 +17,7 @@ def uniform_order(num_samples: int, *, seed: int, epoch: int) -> Tensor:
 
 
 def evenly_spaced(members: int, places: int) -> Tensor:
-    """Which of the places to take, so that any window of w places holds ``w * members / places`` of them, within one.
+    """Evenly spaced positions: any window of w places holds ``w * members / places`` of them, within one.
 
     Args:
         members: 0..places.
@@ -181,6 +181,7 @@ def _proportional_order(sizes: list[int]) -> list[int]:
     Returns:
         Indices into the list of all samples sorted by class.
     """
+    # Two heaps make it N log C steps: classes whose next sample may not come yet, and those whose next may come now.
     total = sum(sizes)
     starts = [0, *itertools.accumulate(sizes)]
     taken = [0] * len(sizes)

@@ -25,7 +25,7 @@ _VERSION = 2
 
 
 class TableState(TypedDict):
-    """What :meth:`ScoreTable.state_dict` returns; the attributes of these names explain them."""
+    """What :meth:`ScoreTable.state_dict` returns: its arguments, its columns, and the sums of the open epoch."""
 
     version: int
     num_samples: int
@@ -291,7 +291,7 @@ class ScoreTable:
         self._clear_open()
 
     def _scores(self, unimodal: Unimodal, fused: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarity and loss of a batch, (B,) each, from its logits."""
+        """Similarity and loss of a batch, (B,) each, from its logits; NaN for the loss of an ignored target."""
         logits = tensors_of(unimodal)
         shapes = {tuple(z.shape) for z in (fused, *logits)}
         if len(logits) < 2 or len(shapes) > 1 or fused.ndim != 2 or target.shape != fused.shape[:1]:
@@ -315,7 +315,7 @@ class ScoreTable:
         self._open_counts.zero_()
 
     def _weight_of_the_past(self) -> Tensor:
-        """(N,) float64: what share of a blended score the old value keeps; 0 for a sample's first score."""
+        """The share of a blended score that the old value keeps, (N,) float64; 0 for a sample's first score."""
         if self.momentum is None:
             return self._rounds / (self._rounds + 1.0).double()
         return torch.where(self._rounds > 0, self.momentum, 0.0).double()
@@ -348,5 +348,5 @@ def _checked_target(target: Tensor, classes: int) -> Tensor:
 
 
 def _blend(old: Tensor, new: Tensor, past: Tensor) -> Tensor:
-    """``past * old + (1 - past) * new`` in float64, float32 out; an old NaN of weight 0 does not spread."""
+    """The blend ``past * old + (1 - past) * new``, in float64, float32 out; an old NaN of weight 0 does not spread."""
     return (past * old.double().where(past > 0, 0.0) + (1 - past) * new).float()

@@ -42,7 +42,7 @@ def class_distance(some: Tensor, others: Tensor) -> float:
 
 
 class OrderLog:
-    """Compares each epoch's order and difficulty with the last ones, and keeps the scores behind them."""
+    """Compares each epoch's order and difficulty with those before it, and hands new scores to the run folder."""
 
     def __init__(self, labels_N: Tensor):
         self.labels_N = labels_N

@@ -1,4 +1,4 @@
-"""Samplers: they decide which samples an epoch sees, and in which order."""
+"""Samplers, which decide what samples an epoch sees, and in which order."""
 
 from bss.samplers.base import OrderSampler
 from bss.samplers.class_matched import ClassMatchedSampler

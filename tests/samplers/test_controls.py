@@ -162,6 +162,14 @@ def test_samples_are_drawn_in_proportion_to_spls_weights():
     assert abs(counts[0].item() - 2000) < 5 * 31.6 and abs(counts[1].item() - 1000) < 5 * 27.4
 
 
+def test_samples_can_be_drawn_in_proportion_to_the_papers_weights():
+    # exp(1), exp(0) and exp(-1): shares .665, .245 and .090 of 3000 draws; deviations 25.8, 23.5 and 15.7.
+    sampler = ResamplingSampler(3, difficulty=torch.tensor([0.0, 1.0, 2.0]), weighting="softmax")
+    counts = torch.cat([order_of(sampler, epoch) for epoch in range(1000)]).bincount(minlength=3)
+    expected = 3000 * torch.tensor([0.66524, 0.24473, 0.09003])
+    assert ((counts - expected).abs() < 5 * torch.tensor([25.8, 23.5, 15.7])).all()
+
+
 def test_a_temperature_sharpens_the_draw():
     # (2 : 1) to the power of 2 is 4 : 1.
     sampler = ResamplingSampler(2, difficulty=torch.tensor([0.0, 1.0]), floor=0.0, temperature=0.5)

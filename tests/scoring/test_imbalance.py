@@ -100,20 +100,6 @@ def test_gaps_add_up_along_a_path_and_change_sign_with_the_order(rows):
         assert forward["m0-m2"] == pytest.approx(forward["m0-m1"] + forward["m1-m2"])
 
 
-@pytest.mark.parametrize("function", [modality_gap, samples_won])
-@pytest.mark.parametrize(
-    ("probability", "words"),
-    [
-        ({"a": torch.tensor([0.5])}, "two modalities or more"),
-        ({"a": torch.tensor([0.5]), "b": torch.tensor([0.5, 0.5])}, "one probability per sample"),
-        ({"a": torch.tensor([]), "b": torch.tensor([])}, "one probability per sample"),
-    ],
-)
-def test_probabilities_that_do_not_fit_are_refused(function, probability, words):
-    with pytest.raises(ValueError, match=words):
-        function(probability)
-
-
 # ---- the index -----------------------------------------------------------------------------------------------------
 
 
@@ -140,15 +126,10 @@ def test_the_index_lies_in_zero_to_one_and_does_not_depend_on_scale_or_order(val
     assert imbalance_index(scaled) == pytest.approx(index, abs=1e-9)
 
 
-@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
-def test_a_strength_that_is_no_strength_is_named(value):
-    with pytest.raises(ValueError, match="strength of b"):
-        imbalance_index({"a": 0.5, "b": value})
-
-
-def test_the_index_needs_two_modalities():
-    with pytest.raises(ValueError, match="two modalities or more"):
-        imbalance_index({"a": 0.5})
+@pytest.mark.parametrize("strength", [{"a": 0.5, "b": value} for value in (-0.1, math.nan, math.inf)] + [{"a": 0.5}])
+def test_there_is_no_index_of_what_is_no_strength_nor_of_one_modality(strength):
+    with pytest.raises(AssertionError, match=r"'a': 0\.5"):
+        imbalance_index(strength)
 
 
 def test_what_predictions_say_is_computed_from_the_modalities_own_heads():
@@ -228,11 +209,9 @@ def test_a_player_who_adds_nothing_gets_nothing():
     assert shapley_values(value)["idle"] == 0
 
 
-def test_a_missing_coalition_and_too_many_players_are_refused():
-    with pytest.raises(ValueError, match=r"coalition \['b'\] is missing \(1 in all\)"):
+def test_a_coalition_without_a_value_is_noticed():
+    with pytest.raises(AssertionError, match="a coalition has no value"):
         shapley_values(game(none=0, a=1, ab=2))
-    with pytest.raises(ValueError, match="for 1 to 6 players, got 7"):
-        shapley_values(dict.fromkeys(coalitions("abcdefg"), 0.0))
 
 
 def test_coalitions_run_from_none_to_all():
@@ -414,18 +393,9 @@ def test_the_effective_sample_size_lies_between_one_sample_and_all(weights):
     assert 1 / len(weights) - 1e-9 <= share <= 1 + 1e-9
 
 
-@pytest.mark.parametrize(
-    ("weights", "words"),
-    [
-        ([], "vector"),
-        ([[1.0]], "vector"),
-        ([0.0, 0.0], "all weights are 0"),
-        ([1.0, -1.0], ">= 0"),
-        ([math.nan], "fin"),
-    ],
-)
-def test_weights_that_are_none_are_refused(weights, words):
-    with pytest.raises(ValueError, match=words):
+@pytest.mark.parametrize("weights", [[], [0.0, 0.0], [1.0, -1.0], [math.nan]])
+def test_weights_that_are_none_have_no_effective_sample_size(weights):
+    with pytest.raises(AssertionError):
         effective_sample_size(torch.tensor(weights))
 
 
@@ -452,11 +422,6 @@ def test_the_class_distance_is_a_distance(one, two, three):
     assert class_distance(one, two) == pytest.approx(class_distance(two, one))
     assert class_distance(one, three) <= class_distance(one, two) + class_distance(two, three) + 1e-12
     assert 0 <= class_distance(one, two) <= 1 + 1e-12
-
-
-def test_the_class_mix_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="0 and 1 labels"):
-        class_distance(torch.tensor([], dtype=torch.int64), torch.tensor([0]))
 
 
 # ---- while it trains -----------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Arms: the named ways to train that a comparison sets side by side, all made from one task's curriculum recipe.
 
-An arm changes the order (sampler and schedule), or the training step (method), and leaves every other number alone. An
-arm of either kind join as ``spl+ogm-ge``: the order of the first, the step of the second.
+An arm changes the order (sampler and schedule), or the training step (method), and leaves every other number alone. Two
+arms, one of each kind, are joined by a plus: ``spl+ogm-ge`` has the order of the first and the step of the second.
 """
 
 from collections.abc import Callable, Iterable

@@ -216,7 +216,7 @@ class _Worker:
             self.pipe.send(job)
 
     def outcome(self, *, stopping: bool) -> Outcome:
-        """Of its job; waits for it."""
+        """Wait for the worker's job, and return its outcome."""
         arm, seed = self.job
         self.job = None
         try:

@@ -1,4 +1,4 @@
-"""What looks at the training samples before an epoch, and shows some of them with a single modality."""
+"""Base of methods that re-arrange an epoch: some samples are shown with one modality."""
 
 import abc
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What hides modalities from the network while it trains."""
+"""Base of methods that hide modalities from the network while it trains."""
 
 import abc
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ FREE_FIELDS = {"overwrite", "checkpoint_minutes", "cache", "tensorboard"}
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How scores are made and how many samples an epoch sees; what all samplers have in common, and all of uniform.
+    """The settings that every sampler has; uniform order has no others.
 
     Attributes:
         pacing: shape of the growth, see :mod:`bss.pacing`.

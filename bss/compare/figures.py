@@ -1,4 +1,4 @@
-"""The figures of the page, as SVG that a page can hold: small panels, which a phone shows below one another.
+"""The figures of a report, as SVG text: small panels, which a phone shows below one another.
 
 Colours are those of Okabe and Ito, which colour-blind readers tell apart; lines differ in their dashes too.
 """
@@ -23,8 +23,8 @@ BLACK = "#000000"
 
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Of the arms; the control is black. Source: Okabe and Ito, "Color Universal Design", 2008; without its yellow, which
-is too light for a line on white."""
+"""Colours of the arms; the control is black. Source: Okabe and Ito, "Color Universal Design", 2008; without its yellow,
+which is too light for a line on white."""
 
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (8, 2)))
@@ -35,7 +35,7 @@ WIDTH = 4.4
 
 
 HISTOGRAM_EPOCHS = 4
-"""Scored epochs in a histogram at most: more lines are not told apart."""
+"""The most epochs that one histogram shows: more lines are not told apart."""
 
 
 def check_installed() -> None:
@@ -88,12 +88,17 @@ _NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org
 
 
 def _short(arm: str) -> str:
-    """In lines of a length that leaves room for the data."""
+    """The name of an arm, in lines of a length that leaves room for the data."""
     return "\n".join(textwrap.wrap(arm.replace("+", " + "), 22, break_on_hyphens=True))
 
 
 def forest(differences: Sequence[Difference], unit: str) -> str:
-    """Every arm's difference to the control: a dot per seed, the mean and its t interval."""
+    """Draw every arm's difference to the control: a dot per seed, the mean and its t interval.
+
+    Args:
+        differences: to one control; at least one of them has a mean, and those without are left out.
+        unit: of the numbers, for the axis.
+    """
     known = [each for each in differences if each.mean is not None]
     names = [_short(each.arm) for each in known]
     row = 0.27 if all("\n" not in name for name in names) else 0.36  # inches
@@ -113,7 +118,7 @@ def forest(differences: Sequence[Difference], unit: str) -> str:
 
 
 def groups(arms: Sequence[str], control: str) -> list[list[str]]:
-    """The control with six of the others in each: what one panel can show."""
+    """Deal the arms to panels: the control and six of the others, which is what one panel can show, in each."""
     others = [arm for arm in arms if arm != control]
     size = len(COLOURS)
     return [[control, *others[at : at + size]] for at in range(0, max(len(others), 1), size)]
@@ -122,12 +127,12 @@ def groups(arms: Sequence[str], control: str) -> list[list[str]]:
 def curves(
     arms: Mapping[str, Sequence[FinishedRun]], control: str, path: Sequence[str], label: str, *, scale: float = 1.0
 ) -> str | None:
-    """A number of the rows over updates: mean of the seeds, and a band of one standard deviation.
+    """Draw a number of ``metrics.jsonl`` over the updates: mean of the seeds, and a band of one standard deviation.
 
     Args:
         arms: those of one panel.
         control: drawn in black.
-        path: keys into a row.
+        path: keys that lead to the number in a row.
         label: of the vertical axis.
         scale: factor for the numbers.
 
@@ -154,7 +159,7 @@ def curves(
 
 
 def histogram(arm: str, runs: Sequence[FinishedRun]) -> tuple[str, int, list[int]] | None:
-    """How the difficulty of the training samples is spread, before some of the epochs that were scored.
+    """Draw how the difficulty of the training samples is spread, before some of the epochs that were scored.
 
     Returns:
         The figure, the number of scores in each line (of all seeds), and the 0-based epochs; None for an arm without

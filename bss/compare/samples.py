@@ -13,11 +13,11 @@ from bss.training.run_folder import read_scores
 from bss.utils.errors import BssError
 
 COUNT = 8
-"""Samples at either end."""
+"""How many samples are shown at either end."""
 
 
 HEIGHT = 96
-"""Pixels of a picture."""
+"""Of a picture that is drawn as it is stored, in pixels."""
 
 
 WINDOW = 512
@@ -142,13 +142,14 @@ def spectrogram(waveform_T: np.ndarray, sample_rate: int) -> str:
         raise NotInstalledError(f"librosa draws the spectrograms ({error}; pip install librosa)") from error
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     # A sound that is shorter than a window is followed by silence: librosa would warn, and show no more of it.
     waveform_T = np.pad(waveform_T, (0, max(0, WINDOW - len(waveform_T))))
     hop_length = max(WINDOW // 4, len(waveform_T) // COLUMNS)
     magnitude = np.abs(librosa.stft(waveform_T, n_fft=WINDOW, hop_length=hop_length))
-    with matplotlib.rc_context({"font.size": 8}):
-        figure = Figure(figsize=(2.4, 1.6), dpi=160, layout="constrained")
+    with matplotlib.rc_context({"font.size": 9}):  # 10 pixels on a phone
+        figure = Figure(figsize=(2.2, 1.5), dpi=160, layout="constrained")
         axes = figure.add_subplot()
         librosa.display.specshow(
             librosa.amplitude_to_db(magnitude, ref=np.max),
@@ -160,6 +161,8 @@ def spectrogram(waveform_T: np.ndarray, sample_rate: int) -> str:
             cmap="magma",
             ax=axes,
         )
+        axes.xaxis.set_major_locator(MaxNLocator(3))  # a phone shows two samples side by side
+        axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlabel("s")
         axes.set_ylabel("Hz")
         buffer = io.BytesIO()

@@ -686,7 +686,7 @@ def test_a_recording_of_any_length_is_drawn_without_a_warning(length, recwarn):
     waveform = np.random.default_rng(0).uniform(-1, 1, length).astype(np.float32)
     preview = preview_of(Sound(waveform, 8000))
     assert preview == Preview(waveform_T=waveform, sample_rate=8000)
-    assert image(samples.spectrogram(preview.waveform_T, preview.sample_rate)).shape == (256, 384, 4)
+    assert image(samples.spectrogram(preview.waveform_T, preview.sample_rate)).shape == (240, 352, 4)
     assert not list(recwarn)
 
 

@@ -541,7 +541,9 @@ def test_pictures_spectrograms_clips_and_flow_are_shown(shape):
 
 
 @pytest.mark.parametrize(
-    "value", [torch.zeros(7), {"input_ids": torch.zeros(3)}, "text", torch.zeros(4, 5, 6), Hidden()], ids=str
+    "value",
+    [torch.zeros(7), {"input_ids": torch.zeros(3)}, "text", torch.zeros(4, 5, 6), Hidden()],
+    ids=["vector", "dict", "text", "cube", "content"],
 )
 def test_what_is_neither_picture_nor_sound_is_not_shown(value):
     assert preview_of(value) is None

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sides import (
+from released_vs_ours import (
     KINDS,
     Ours,
     Released,

@@ -29,7 +29,7 @@ from bss.data.splits import Splits
 from bss.samplers import BY_NAME
 from bss.tasks import load_task, title
 from bss.training.build import method_of
-from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_data
+from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_data, with_newer_fields
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.training.run_folder import list_hash, read_identity, read_json
@@ -99,7 +99,7 @@ def is_finished(study: Study, arm: Arm, seed: int) -> bool:
     if code is not None and code_there == code:
         here["task"] = mark["task"]  # the file lies elsewhere now
     here = json.loads(json.dumps(here))
-    names = difference(there, here)
+    names = difference(with_newer_fields(there, recipe), here)
     if names:
         name = names[0]
         more = f", and {len(names) - 1} more" if len(names) > 1 else ""
@@ -198,7 +198,7 @@ class _Worker:
             self.pipe.send(job)
 
     def outcome(self, *, stopping: bool) -> Outcome:
-        """Of its job; waits for it."""
+        """Wait for the worker's job, and return its outcome."""
         arm, seed = self.job
         self.job = None
         try:

@@ -123,7 +123,7 @@ def seeds_of(text: str) -> tuple[int, ...]:
 
 
 def weights_hash(state: Mapping[str, Any]) -> str:
-    """Of a network's state dict: its names, types, shapes and every bit of its numbers."""
+    """SHA-256 of a network's state dict (names, types, shapes, bytes)."""
     import torch
 
     digest = hashlib.sha256()

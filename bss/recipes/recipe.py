@@ -18,6 +18,7 @@ from bss.utils.choices import (
     ScoringMode,
     Similarity,
     Space,
+    Weighting,
 )
 from bss.utils.errors import RecipeError
 
@@ -168,6 +169,8 @@ class SelfPacedSchedule(Schedule):
     """A schedule of weighted draws: of SPL (the learning-based sampler), and of resampling.
 
     Attributes:
+        weighting: a sample's weight is ``"linear"`` in its balance (the released code), or the ``"softmax"`` of it (the
+            paper), see :func:`bss.scoring.log_weights`.
         floor: added to every weight, so that the most imbalanced sample stays drawable.
         temperature: exponent 1/temperature on the weights; 1 is the method, below 1 follows the difficulty more
             strictly.
@@ -176,6 +179,7 @@ class SelfPacedSchedule(Schedule):
     sampler: Literal["self_paced", "resampling"] = "self_paced"
     start: float = 1.0
     rescore: Rescore = "pass"
+    weighting: Weighting = "linear"
     floor: float = 1e-2
     temperature: float = 1.0
 
@@ -186,7 +190,8 @@ class SelfPacedSchedule(Schedule):
 
     def sampler_options(self) -> dict[str, Any]:
         """See :meth:`Schedule.sampler_options`."""
-        return {**super().sampler_options(), "floor": self.floor, "temperature": self.temperature}
+        own = {"weighting": self.weighting, "floor": self.floor, "temperature": self.temperature}
+        return {**super().sampler_options(), **own}
 
 
 @dataclass(frozen=True, kw_only=True)

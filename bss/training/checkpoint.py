@@ -10,7 +10,7 @@ import torch
 
 from bss.data.splits import Splits
 from bss.methods import Method
-from bss.recipes.fields import flatten
+from bss.recipes.fields import defaults, flatten
 from bss.recipes.recipe import FREE_FIELDS, Recipe
 from bss.samplers import OrderSampler
 from bss.scoring.table import OPEN_ROWS
@@ -28,6 +28,10 @@ MAY_CHANGE = FREE_FIELDS | {"epochs", "compile"}
 ``compile`` is one, as a device is: what follows differs by rounding. ``precision`` is another arithmetic,
 ``channels_last`` a layout that the optimiser's state is saved in, and ``updates`` has cut the last epoch short.
 """
+
+
+NAMED = {"schedule.sampler", "method"}
+"""Recipe fields for which a run's identity has the names of the classes."""
 
 
 OF_THE_DATA = ("training samples", "validation samples", "training list (hash)")
@@ -103,10 +107,14 @@ def identity_without_data(sampler: type[OrderSampler], method: Method, recipe: R
 
     The names of the classes stand for those that the recipe gives: one's own sampler or method has no other.
     """
-    named = {"schedule.sampler", "method"}
-    fixed = {name: value for name, value in flatten(recipe).items() if name not in MAY_CHANGE | named}
+    fixed = {name: value for name, value in flatten(recipe).items() if name not in MAY_CHANGE | NAMED}
     settings = {f"method.{name}": value for name, value in method.settings().items()}
     return {"sampler": sampler.__name__, "method": type(method).__name__, **settings, **fixed}
+
+
+def with_newer_fields(saved: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """An identity with the defaults of the recipe's fields that are younger than it is."""
+    return {**{name: value for name, value in defaults(recipe).items() if name not in MAY_CHANGE | NAMED}, **saved}
 
 
 def difference(saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
@@ -212,6 +220,6 @@ def newest(folder: RunFolder, identity: Mapping[str, Any], *, overwrite: bool) -
             saved = folder.checkpoint()
         except RunFolderError:
             return None
-        if saved is not None and saved["identity"] != identity:
+        if saved is not None and difference(saved["identity"], identity):
             return None
     return saved

@@ -21,7 +21,7 @@ from bss.recipes.recipe import Recipe
 from bss.samplers import OrderSampler
 from bss.training import tensorboard
 from bss.training.build import Plan, parts, plan
-from bss.training.checkpoint import identity_of, newest, refuse_difference
+from bss.training.checkpoint import identity_of, newest, refuse_difference, with_newer_fields
 from bss.training.epochs import Training
 from bss.training.run import Run
 from bss.training.run_folder import RunFolder, Summary, list_hash, read_checkpoint
@@ -74,7 +74,7 @@ def fit(
     main = distributed.is_main()
     folder = RunFolder(run.out, writes=main, overwrite=recipe.overwrite, resume=run.resume)
     if distributed.from_main(folder.finished):
-        summary = distributed.from_main(_finished(folder, identity, recipe.epochs) if main else None)
+        summary = distributed.from_main(_finished(folder, identity, recipe) if main else None)
         say(f"{folder.path} holds this run, finished: nothing to do")
         return summary
 
@@ -88,7 +88,9 @@ def fit(
             if saved is None:
                 training.begin(_config(data, planned, identity, recipe, run))
             else:
-                refuse_difference(folder.path, "an unfinished run", saved["identity"], identity)  # on every process
+                # On every process: one that waits for another would wait for ever.
+                there = with_newer_fields(saved["identity"], recipe)
+                refuse_difference(folder.path, "an unfinished run", there, identity)
                 training.go_on(saved)
             with _closing(folder, data):
                 while not training.done:
@@ -115,7 +117,7 @@ def _check_size(data: Splits, batch_size: int) -> None:
             raise DataError(f"the {name} list has {few}")
 
 
-def _finished(folder: RunFolder, identity: dict[str, Any], epochs: int) -> Summary:
+def _finished(folder: RunFolder, identity: dict[str, Any], recipe: Recipe) -> Summary:
     """The summary of the finished run in the folder.
 
     Raises:
@@ -123,8 +125,8 @@ def _finished(folder: RunFolder, identity: dict[str, Any], epochs: int) -> Summa
     """
     with contextlib.closing(folder):
         saved = read_checkpoint(folder.path / "last.pt")
-        there = {**saved["identity"], "epochs": saved["recipe"]["epochs"]}
-        refuse_difference(folder.path, "a finished run", there, {**identity, "epochs": epochs})
+        there = {**with_newer_fields(saved["identity"], recipe), "epochs": saved["recipe"]["epochs"]}
+        refuse_difference(folder.path, "a finished run", there, {**identity, "epochs": recipe.epochs})
         return folder.summary()
 
 

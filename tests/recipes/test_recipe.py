@@ -298,7 +298,7 @@ def test_no_text_whatever_raises_anything_but_a_recipe_error(recipe, assignments
 def test_flatten_opens_nested_dataclasses_with_dots():
     flat = flatten(TwoSchedules())
     assert (flat["start"], flat["first.start"], flat["second.start"]) == (7, 0.1, 1.0)
-    assert "first" not in flat and len(flat) == 1 + 18 + 20
+    assert "first" not in flat and len(flat) == 1 + 18 + 21
 
 
 @every_recipe
@@ -406,6 +406,7 @@ def test_the_sampler_gets_the_numbers_of_the_schedule():
     options = schedule.sampler_options()
     assert options.pop("pacing")(0) == schedule.pace(0)
     assert options == {
+        "weighting": "linear",
         "floor": 0.5,
         "temperature": 0.25,
         "order": "imbalanced_first",

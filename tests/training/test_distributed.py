@@ -67,6 +67,8 @@ def assert_close(one, other, *, tolerance):
         assert one.keys() == other.keys()
         for name in one:
             assert_close(one[name], other[name], tolerance=tolerance)
+    elif isinstance(one, str):
+        assert one == other
     else:
         assert one == pytest.approx(other, rel=0, abs=tolerance)
 

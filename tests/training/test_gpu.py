@@ -127,7 +127,7 @@ def test_repeating_sounds_and_resizing_pictures_never_waits_and_equals_the_cpus(
     rng = np.random.default_rng(0)
     looks = {(360, 480, 3): False, (101, 77, 3): True, (9, 300, 3): True}
     pictures = [Pictures([Picture(rng.integers(0, 256, shape, np.uint8), flip)]) for shape, flip in looks.items()]
-    sounds = [Sound(rng.standard_normal(length).astype(np.float32)) for length in (5, 700, 1500)]
+    sounds = [Sound(rng.standard_normal(length).astype(np.float32), 8000) for length in (5, 700, 1500)]
     window, views = RepeatToLength(1000), FrameViews(224)
     expected = window(Sound.batch(sounds)), views(Pictures.batch(pictures))
     batches = [

@@ -36,7 +36,9 @@ COLUMNS = [
 def load(folder: str | Path) -> "pd.DataFrame":
     """Read finished runs into one table in long form: a row per run, epoch, split, head and metric.
 
-    Learning curves, the test table and paired differences are three lines each::
+    Learning curves, the test table and paired differences are a few lines each::
+
+        import bss.compare
 
         table = bss.compare.load("compared")
 

@@ -54,17 +54,13 @@ class Row(TypedDict):
     imbalance: NotRequired[Imbalance]
 
 
-class TestResults(TypedDict):
-    """Test metrics with the weights of the chosen and of the last epoch."""
-
-    chosen: HeadMetrics
-    last: HeadMetrics
-
-
 class Summary(TypedDict):
-    """``summary.json``; ``oracle`` is there where only the test set could choose an epoch, and is no honest result."""
+    """``summary.json``: the test metrics with the weights of the ``chosen`` and of the ``last`` epoch.
 
-    test: TestResults
+    ``oracle`` is there where only the test set could choose an epoch, and is no honest result.
+    """
+
+    test: Mapping[str, HeadMetrics]
     chosen_epoch: int
     imbalance: NotRequired[Imbalance]
     oracle: NotRequired[Mapping[str, Any]]
@@ -320,23 +316,21 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
     numbers = [name for name in names if name not in FREE_FIELDS | {"seed"}]
     shared = [name for name in numbers if not _of_schedule(name) and name not in ARM_FIELDS]
     # Of a task's own file the name counts: a repository may lie elsewhere by now, or on another machine.
-    yield _Rule(
-        "tasks", "the task", lambda run: run.mark.get("task") or UNKNOWN, "all", key=lambda task: Path(task).name
-    )
+    yield _Rule("tasks", "the task", _mark("task"), "all", key=lambda task: Path(task).name)
     for name in sorted(names):
         if not _of_schedule(name):
             yield _Rule("tasks", f"the recipe field {name}", _has(name), "all")
     yield _Rule("splits", "the number of test samples", lambda run: run.config["samples"]["test"], "all")
     for name in shared:
         yield _Rule("recipes", name, _field(name), "unmarked" if name in STEP_FIELDS else "all")
+    # With one sampler a schedule has the same fields, but for those that came into the library between two runs.
+    yield _Rule("samplers", "the sampler", lambda run: run.config["sampler"], "arm")
     for name in numbers:
         yield _Rule("recipes", name, _field(name), "arm")
     yield _Rule("methods", "method_settings", _method_settings, "arm")
-    yield _Rule("splits", "the training list (hash)", lambda run: run.training_list, "seed", _begins)
+    yield _Rule("splits", "the training list (hash)", lambda run: run.training_list, "seed", told=_begins)
     yield _Rule("splits", "the number of validation samples", lambda run: run.config["samples"].get("val"), "seed")
-    yield _Rule(
-        "initial weights", "their hash", lambda run: run.mark.get("initial_weights") or UNKNOWN, "seed", _begins
-    )
+    yield _Rule("initial weights", "their hash", _mark("initial_weights"), "seed", told=_begins)
 
 
 def _of_schedule(name: str) -> bool:

@@ -16,7 +16,6 @@ setup(
         "torchvision>=0.21,<0.27",
         "torchaudio>=2.6,<2.12",
         "numpy>=1.26",
-        "pandas>=2.2",
         "scipy>=1.11",
         "scikit-learn>=1.3",
         "soundfile>=0.12",

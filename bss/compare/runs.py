@@ -12,7 +12,7 @@ from bss.training.run_folder import list_hash, read_json, read_scores
 from bss.utils.errors import RunFolderError, shown
 
 ARM_FILE = "arm.json"
-"""What the runner adds to a run folder: which arm of which task it is, and the hash of its initial weights."""
+"""File that the runner adds to a run folder: which arm of which task it is, and the hash of its initial weights."""
 
 
 ARM_FIELDS = {"epochs", "updates"}
@@ -290,8 +290,8 @@ class _Rule:
 
     Attributes:
         what: the plural that a refusal begins with.
-        name: of the value, in words.
-        value: what it is of a run; :data:`UNKNOWN` where the run's files do not tell.
+        name: name of the value, in words.
+        value: reads it from a run; it is :data:`UNKNOWN` where the run's files do not tell.
         within: which runs must have it in common: ``"all"``, those of one ``"arm"``, those of one ``"seed"``, or any
             two of which one is ``"unmarked"``.
         told: what a refusal says of a value.

@@ -172,6 +172,14 @@ def test_the_csv_holds_both_epochs_every_metric_and_every_head(tmp_path):
     assert float(first["difference"]) == pytest.approx(15)
 
 
+def test_the_csv_has_whole_numbers_full_precision_and_empty_cells(tmp_path):
+    made = results(comparison(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8, 0.9]}))
+    columns, cl, uniform = (line.split(",") for line in as_csv(made).split("\n")[:3])
+    assert cl[:10] == "chosen,accuracy,all,cl,3,76.66666666666667,15.275252316519467,uniform,2,15.0".split(",")
+    assert [name for name, cell in zip(columns, cl, strict=True) if not cell] == ["bootstrap_low", "bootstrap_high"]
+    assert uniform == ["chosen", "accuracy", "all", "uniform", "2", "55.0", "7.0710678118654755", *[""] * 9]
+
+
 def test_numbers_are_written_with_their_sign():
     assert [points(value) for value in (1.25, -1.26, 0.04, -0.04)] == ["+1.2", "\u22121.3", "0.0", "0.0"]
     assert [p_text(p) for p in (None, 0.00001, 0.0421)] == ["-", "<0.001", "0.042"]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from bss.compare import figures
 from bss.compare.arms import find
+from bss.compare.comparison import Comparison, check_arms, seeds_of
 from bss.compare.page import page
 from bss.compare.runner import check_data, devices_of, run_all
 from bss.compare.runs import find_folders, read_runs
-from bss.compare.study import Study, check_arms, seeds_of
 from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
 from bss.tasks import load_task
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, shown
@@ -32,7 +32,7 @@ def compare(flags: argparse.Namespace) -> int:
     if flags.jobs < 1:
         raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
     devices = devices_of(flags.device)
-    study = Study(
+    comparison = Comparison(
         task=flags.task,
         arms=tuple(_names(flags.arms)),
         seeds=seeds_of(flags.seeds),
@@ -42,31 +42,31 @@ def compare(flags: argparse.Namespace) -> int:
         out=flags.out,
         workers=flags.workers or 0,
     )
-    find(study.arms)
+    find(comparison.arms)
     for name in (controls := _names(flags.control)):
-        if name not in study.arms:
-            raise RecipeError(f"the control {shown(name)} is none of --arms {','.join(study.arms)}")
-    check_arms(study, None)
-    first = study.recipe(find(study.arms)[0], study.seeds[0], None)
+        if name not in comparison.arms:
+            raise RecipeError(f"the control {shown(name)} is none of --arms {','.join(comparison.arms)}")
+    check_arms(comparison, None)
+    first = comparison.recipe(find(comparison.arms)[0], comparison.seeds[0], None)
     try:
-        data = load_task(study.task).build_data(first, study.data_root)
+        data = load_task(comparison.task).build_data(first, comparison.data_root)
     except DataNotFoundError as error:
         raise DataNotFoundError(str(error).replace(_SAMPLE_ADVICE, "")) from error
     if flags.workers is None and not getattr(data.train, "in_memory", False):
-        study = replace(study, workers=default_workers() // flags.jobs)
-    updates = study.updates(len(data.train))
+        comparison = replace(comparison, workers=default_workers() // flags.jobs)
+    updates = comparison.updates(len(data.train))
     if updates == 0:
         raise RecipeError(f"{len(data.train)} training samples do not fill one batch of {first.batch_size}")
-    check_arms(study, updates)
-    check_data(study, data)
+    check_arms(comparison, updates)
+    check_data(comparison, data)
     _make(flags.out)
     budget = f"{first.epochs} epochs" if updates is None else f"{updates} updates"
-    print(f"{len(study.arms)} arms x {len(study.seeds)} seeds, {budget} each, on {', '.join(devices)}")
-    outcomes = run_all(study, jobs=flags.jobs, devices=devices)
+    print(f"{len(comparison.arms)} arms x {len(comparison.seeds)} seeds, {budget} each, on {', '.join(devices)}")
+    outcomes = run_all(comparison, jobs=flags.jobs, devices=devices)
 
     failures = [outcome for outcome in outcomes if outcome.failure]
-    plan = study.plan()
-    unfinished = [each for each in plan if not (study.folder(*each) / "done").exists()]
+    plan = comparison.plan()
+    unfinished = [each for each in plan if not (comparison.folder(*each) / "done").exists()]
     if len(unfinished) > len(failures):
         remaining = len(unfinished) - len(failures)
         print(f"stopped with {remaining} runs to go; the same command goes on from there", file=sys.stderr)
@@ -79,10 +79,10 @@ def compare(flags: argparse.Namespace) -> int:
     if failed:
         listed = ", ".join(f"{arm} seed {seed}" for arm, seed in failed)
         print(f"{len(failed)} of {len(plan)} runs failed (why: above, and in table.md): {listed}", file=sys.stderr)
-    folders = [study.folder(*each) for each in plan if each not in failed]
+    folders = [comparison.folder(*each) for each in plan if each not in failed]
     notes = [f"Failed and left out: {arm} seed {seed}: {reason}" for (arm, seed), reason in failed.items()]
-    left_out = _write(folders, flags.out, controls, flags.metric, order=study.arms, notes=notes)
-    planned = {study.folder(*each).resolve() for each in plan}
+    left_out = _write(folders, flags.out, controls, flags.metric, order=comparison.arms, notes=notes)
+    planned = {comparison.folder(*each).resolve() for each in plan}
     others = [path for path in find_folders([flags.out]) if path not in planned and (path / "done").exists()]
     if others:
         print(

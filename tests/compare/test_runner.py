@@ -18,8 +18,8 @@ from bss.cli import compare as command
 from bss.cli.commands import STEMS, main
 from bss.compare import runner
 from bss.compare.arms import ARMS, find
+from bss.compare.comparison import Comparison, seeds_of, weights_hash
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
-from bss.compare.study import Study, seeds_of, weights_hash
 from bss.methods import SampleValuation
 from bss.tasks import load_task
 from bss.training.build import method_of
@@ -31,9 +31,9 @@ TASK = Path(comparing.__file__)
 
 
 @pytest.fixture
-def study(tmp_path):
+def comparison(tmp_path):
     (tmp_path / "data").mkdir()
-    return Study(
+    return Comparison(
         task=str(TASK),
         arms=("uniform", "cl"),
         seeds=(0,),
@@ -79,22 +79,22 @@ def test_seeds_that_are_none_are_refused(text):
         seeds_of(text)
 
 
-def test_equal_updates_are_those_of_uniform_order(study):
-    assert study.updates(48) == 2 * (48 // 8)  # in batches of 8, for 2 epochs
-    assert study.updates(39) == 2 * 4
-    assert replace(study, budget="epochs").updates(48) is None
-    assert replace(study, assignments=("updates=5",)).updates(48) == 5
+def test_equal_updates_are_those_of_uniform_order(comparison):
+    assert comparison.updates(48) == 2 * (48 // 8)  # in batches of 8, for 2 epochs
+    assert comparison.updates(39) == 2 * 4
+    assert replace(comparison, budget="epochs").updates(48) is None
+    assert replace(comparison, assignments=("updates=5",)).updates(48) == 5
     with pytest.raises(RecipeError, match="contradicts --updates epochs"):
-        replace(study, budget="epochs", assignments=("updates=5",)).updates(48)
+        replace(comparison, budget="epochs", assignments=("updates=5",)).updates(48)
 
 
-def test_arms_differ_in_nothing_but_the_order(study):
-    uniform, cl = (study.recipe(arm, 3, 12) for arm in find(study.arms))
+def test_arms_differ_in_nothing_but_the_order(comparison):
+    uniform, cl = (comparison.recipe(arm, 3, 12) for arm in find(comparison.arms))
     assert replace(uniform, schedule=cl.schedule) == cl and cl.seed == 3 and cl.updates == 12
 
 
-def test_a_comparison_that_is_cut_short_has_whole_pairs(study):
-    plan = replace(study, seeds=(4, 5)).plan()
+def test_a_comparison_that_is_cut_short_has_whole_pairs(comparison):
+    plan = replace(comparison, seeds=(4, 5)).plan()
     assert plan == [("uniform", 4), ("cl", 4), ("uniform", 5), ("cl", 5)]
 
 
@@ -143,7 +143,7 @@ def test_loader_processes_are_started_unless_the_data_are_in_memory(tmp_path, mo
     (tmp_path / "task.py").write_text(TASK_IN_MEMORY)
     planned = []
     monkeypatch.setattr(command, "default_workers", lambda: 6)
-    monkeypatch.setattr(command, "run_all", lambda study, **_: planned.append(study.workers) or [])
+    monkeypatch.setattr(command, "run_all", lambda comparison, **_: planned.append(comparison.workers) or [])
     words = flags(tmp_path, task=tmp_path / "task.py" if in_memory else TASK, jobs="2")
     place = words.index("--workers")
     words[place : place + 2] = ["--workers", given] if given else []
@@ -185,54 +185,54 @@ def test_a_device_must_exist(monkeypatch):
 # ---- runs ----
 
 
-def test_arms_start_from_the_same_weights_and_train_for_the_same_updates(study):
+def test_arms_start_from_the_same_weights_and_train_for_the_same_updates(comparison):
     marks = []
-    for arm in find(study.arms):
-        assert attempt(study, arm, 0, "cpu").failure is None
-        folder = study.folder(arm.name, 0)
+    for arm in find(comparison.arms):
+        assert attempt(comparison, arm, 0, "cpu").failure is None
+        folder = comparison.folder(arm.name, 0)
         marks.append(json.loads((folder / "arm.json").read_text()))
         rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         assert sum(row["steps"] for row in rows) == 12
     assert marks[0]["initial_weights"] == marks[1]["initial_weights"]
     assert [mark["arm"] for mark in marks] == ["uniform", "cl"]
-    assert all(is_finished(study, arm, 0) for arm in find(study.arms))
-    other = replace(study, assignments=(*study.assignments, "updates=13"))
+    assert all(is_finished(comparison, arm, 0) for arm in find(comparison.arms))
+    other = replace(comparison, assignments=(*comparison.assignments, "updates=13"))
     with pytest.raises(RunFolderError, match=r"a finished run of another kind \(updates: 12 there, 13 here"):
         is_finished(other, find(["cl"])[0], 0)
 
 
-def test_a_task_file_may_be_moved_and_commented_between_runs_but_another_one_is_refused(study, tmp_path):
+def test_a_task_file_may_be_moved_and_commented_between_runs_but_another_one_is_refused(comparison, tmp_path):
     uniform = find(["uniform"])[0]
-    train(study, uniform, 0, "cpu")
+    train(comparison, uniform, 0, "cpu")
     (tmp_path / "moved.py").write_text(f"# A comment.\n{TASK.read_text()}\n")
-    assert is_finished(replace(study, task=str(tmp_path / "moved.py")), uniform, 0)
+    assert is_finished(replace(comparison, task=str(tmp_path / "moved.py")), uniform, 0)
     (tmp_path / "other.py").write_text(TASK.read_text() + "OTHER = 1\n")
     with pytest.raises(RunFolderError, match=r"of another kind \(task: .*comparing\.py there, .*other\.py here"):
-        is_finished(replace(study, task=str(tmp_path / "other.py")), uniform, 0)
+        is_finished(replace(comparison, task=str(tmp_path / "other.py")), uniform, 0)
 
 
-def test_what_was_trained_before_the_tasks_code_was_changed_is_not_taken_for_trained(study, tmp_path):
+def test_what_was_trained_before_the_tasks_code_was_changed_is_not_taken_for_trained(comparison, tmp_path):
     uniform = find(["uniform"])[0]
     task = tmp_path / "task.py"
     task.write_text(TASK.read_text())
-    study = replace(study, task=str(task))
-    train(study, uniform, 0, "cpu")
-    assert is_finished(study, uniform, 0)
+    comparison = replace(comparison, task=str(task))
+    train(comparison, uniform, 0, "cpu")
+    assert is_finished(comparison, uniform, 0)
     task.write_text(
         TASK.read_text().replace("epochs=2", "epochs=3")
     )  # the module in memory is the old one: only the text
     with pytest.raises(RunFolderError, match=r"uniform/seed0 was trained before .*task\.py was changed: pass another"):
-        is_finished(study, uniform, 0)
+        is_finished(comparison, uniform, 0)
 
 
-def test_a_finished_run_with_another_number_of_its_method_is_refused(study, monkeypatch):
+def test_a_finished_run_with_another_number_of_its_method_is_refused(comparison, monkeypatch):
     (arm,) = find(["smv"])
-    study = replace(study, arms=("smv",), assignments=("imbalance_every=0", "epochs=4"))
-    train(study, arm, 0, "cpu")
-    assert is_finished(study, arm, 0)
+    comparison = replace(comparison, arms=("smv",), assignments=("imbalance_every=0", "epochs=4"))
+    train(comparison, arm, 0, "cpu")
+    assert is_finished(comparison, arm, 0)
     monkeypatch.setattr(SampleValuation, "released_warmup", 0)  # as a later version of the method might have it
     with pytest.raises(RunFolderError, match=r"of another kind \(method.warmup_epochs: 1 there, 0 here"):
-        is_finished(study, arm, 0)
+        is_finished(comparison, arm, 0)
 
 
 def test_the_warm_up_of_a_method_is_a_share_of_the_updates_where_they_are_given():
@@ -242,49 +242,49 @@ def test_the_warm_up_of_a_method_is_a_share_of_the_updates_where_they_are_given(
     assert method_of(replace(recipe, updates=None), 48).warmup_epochs == 10
 
 
-def test_an_unfinished_run_goes_on_only_with_the_weights_samples_and_code_that_it_began_with(study, tmp_path):
+def test_an_unfinished_run_goes_on_only_with_the_weights_samples_and_code_that_it_began_with(comparison, tmp_path):
     (uniform,) = find(["uniform"])
-    folder = study.folder("uniform", 0)
-    train(study, uniform, 0, "cpu")
+    folder = comparison.folder("uniform", 0)
+    train(comparison, uniform, 0, "cpu")
     (folder / "done").unlink()
     began = json.loads((folder / "arm.json").read_text())
     for name, noun in (("initial_weights", "weights"), ("training_samples", "samples"), ("task_file", "code")):
         (folder / "arm.json").write_text(json.dumps({**began, name: "others"}))
         with pytest.raises(RunFolderError, match=f"uniform/seed0 holds an unfinished run that began with other {noun}"):
-            train(study, uniform, 0, "cpu")
+            train(comparison, uniform, 0, "cpu")
         assert json.loads((folder / "arm.json").read_text())[name] == "others"
     (folder / "arm.json").write_text("{")
     with pytest.raises(RunFolderError, match=r"arm\.json is damaged"):
-        train(study, uniform, 0, "cpu")
+        train(comparison, uniform, 0, "cpu")
     (folder / "arm.json").write_text(json.dumps(began))
-    train(study, uniform, 0, "cpu")
+    train(comparison, uniform, 0, "cpu")
     assert (folder / "done").exists()
 
 
-def test_finished_runs_on_other_samples_than_those_under_the_data_root_are_named(study):
+def test_finished_runs_on_other_samples_than_those_under_the_data_root_are_named(comparison):
     (uniform,) = find(["uniform"])
-    train(study, uniform, 0, "cpu")
-    data = load_task(study.task).build_data(study.recipe(uniform, 0, None), study.data_root)
-    check_data(study, data)
+    train(comparison, uniform, 0, "cpu")
+    data = load_task(comparison.task).build_data(comparison.recipe(uniform, 0, None), comparison.data_root)
+    check_data(comparison, data)
     with pytest.raises(RunFolderError, match=r"uniform/seed0 was trained on other samples than those under .*/data"):
-        check_data(study, replace(data, names=["other", *data.names[1:]]))
+        check_data(comparison, replace(data, names=["other", *data.names[1:]]))
 
 
-def test_an_arm_that_starts_elsewhere_is_refused(study):
-    uniform, cl = find(study.arms)
-    train(study, uniform, 0, "cpu")
-    mark = study.folder("uniform", 0) / "arm.json"
+def test_an_arm_that_starts_elsewhere_is_refused(comparison):
+    uniform, cl = find(comparison.arms)
+    train(comparison, uniform, 0, "cpu")
+    mark = comparison.folder("uniform", 0) / "arm.json"
     mark.write_text(json.dumps({**json.loads(mark.read_text()), "initial_weights": "others"}))
-    outcome = attempt(study, cl, 0, "cpu")
+    outcome = attempt(comparison, cl, 0, "cpu")
     assert "the initial weights of cl and uniform differ with one seed" in outcome.failure
     assert "Does build_model draw its weights from the recipe's seed" in outcome.failure
 
 
-def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_twice(study, tmp_path, capsys):
-    uniform, cl = find(study.arms)
+def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_twice(comparison, tmp_path, capsys):
+    uniform, cl = find(comparison.arms)
     for arm, seed in ((uniform, 0), (cl, 0), (uniform, 1)):
-        train(study, arm, seed, "cpu")
-    before = (study.folder("uniform", 0) / "done").stat().st_mtime_ns
+        train(comparison, arm, seed, "cpu")
+    before = (comparison.folder("uniform", 0) / "done").stat().st_mtime_ns
     (tmp_path / "data" / "broken-seed").write_text("1")
     capsys.readouterr()
     assert main(flags(tmp_path, seeds="2")) == 1  # a pool of one process, which gets the one run that is left
@@ -293,13 +293,13 @@ def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_t
     assert "1 of 4 runs failed (why: above, and in table.md): cl seed 1\n" in said.err
     assert "broken" not in said.err  # the reason is said once
     assert "- Failed and left out: cl seed 1: RuntimeError: this seed" in (tmp_path / "out" / "table.md").read_text()
-    assert "Traceback" in (study.folder("cl", 1) / "log.txt").read_text()
+    assert "Traceback" in (comparison.folder("cl", 1) / "log.txt").read_text()
     assert "this seed is broken on purpose" in (tmp_path / "out" / "report.html").read_text()
 
     (tmp_path / "data" / "broken-seed").unlink()
-    assert attempt(study, cl, 1, "cpu").failure is None
+    assert attempt(comparison, cl, 1, "cpu").failure is None
     assert main(flags(tmp_path, seeds="2")) == 0
-    assert (study.folder("uniform", 0) / "done").stat().st_mtime_ns == before
+    assert (comparison.folder("uniform", 0) / "done").stat().st_mtime_ns == before
     text = (tmp_path / "out" / "report.html").read_text()
     assert "Tiny &lt;task&gt;: 2 ways to train, compared" in text and "seeds 0, 1, 12 updates each" in text
     assert "Not shown, being neither picture, sound nor text: audio, visual" in text
@@ -309,7 +309,7 @@ def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_t
 class DyingWorker:
     """Does its job at once and is dead then."""
 
-    def __init__(self, study, device, threads):
+    def __init__(self, comparison, device, threads):
         self.made.append((device, threads))
         self.pipe, self.theirs = multiprocessing.Pipe()
         self.process = SimpleNamespace(is_alive=lambda: False, join=lambda: None)
@@ -324,11 +324,11 @@ class DyingWorker:
         return Outcome(*self.pipe.recv(), accuracy=0.5)
 
 
-def test_the_threads_and_devices_are_dealt_out_and_a_worker_that_died_is_replaced(study, monkeypatch, capsys):
+def test_the_threads_and_devices_are_dealt_out_and_a_worker_that_died_is_replaced(comparison, monkeypatch, capsys):
     monkeypatch.setattr(runner, "_Worker", DyingWorker)
     monkeypatch.setattr(DyingWorker, "made", [], raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
-    outcomes = run_all(replace(study, seeds=(0, 1)), jobs=2, devices=["cuda:0", "cuda:1"])
+    outcomes = run_all(replace(comparison, seeds=(0, 1)), jobs=2, devices=["cuda:0", "cuda:1"])
     assert {(outcome.arm, outcome.seed) for outcome in outcomes} == {(a, s) for a in ("uniform", "cl") for s in (0, 1)}
     assert DyingWorker.made[:2] == [("cuda:0", 3), ("cuda:1", 3)] and len(DyingWorker.made) == 4
     assert "[4/4]" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from bss.utils.errors import RecipeError
 
 
 @dataclass(frozen=True)
-class Study:
+class Comparison:
     """A comparison.
 
     Attributes:
@@ -85,17 +85,17 @@ class Study:
         return [(arm, seed) for seed in self.seeds for arm in self.arms]
 
 
-def check_arms(study: Study, updates: int | None) -> None:
+def check_arms(comparison: Comparison, updates: int | None) -> None:
     """Make every arm's recipe once.
 
     Raises:
         RecipeError: a task or an assignment that is wrong for all arms; an arm that is unknown or given twice, or that
             the task's recipe does not admit (named).
     """
-    study.base()
-    for arm in find(study.arms):
+    comparison.base()
+    for arm in find(comparison.arms):
         try:
-            study.recipe(arm, study.seeds[0], updates)
+            comparison.recipe(arm, comparison.seeds[0], updates)
         except RecipeError as error:
             raise RecipeError(f"the arm {arm.name}: {error}") from error
 

@@ -1,13 +1,15 @@
 """What a comparison consists of: a task, arms, seeds and how long each trains. Plain values, so that it can be sent."""
 
+import ast
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from bss.compare import arms
 from bss.compare.arms import Arm, find
-from bss.recipes.fields import override
+from bss.recipes.fields import flatten, override
 from bss.recipes.recipe import Recipe
 from bss.tasks import load_task
 from bss.utils.errors import RecipeError
@@ -26,6 +28,8 @@ class Comparison:
         data_root: the data set's folder.
         out: where the runs and the report go.
         workers: processes per run that load data.
+        epochs: in place of those of the task's recipe; None = those.
+        sample: the numbers are those that suit the task's generated data.
     """
 
     task: str
@@ -36,9 +40,11 @@ class Comparison:
     data_root: Path
     out: Path
     workers: int
+    epochs: int | None = None
+    sample: bool = False
 
     def base(self) -> Recipe:
-        """The task's curriculum recipe with the assignments: what all arms share.
+        """The task's curriculum recipe with ``epochs`` and the assignments: what all arms share.
 
         Raises:
             RecipeError: an assignment that does not fit, or one of what the comparison itself sets.
@@ -48,7 +54,9 @@ class Comparison:
             if name in ("seed", "overwrite"):
                 way = "--seeds" if name == "seed" else "another --out"
                 raise RecipeError(f"--set {name}= is not for a comparison: use {way}")
-        return override(load_task(self.task).CL, list(self.assignments))
+        task = load_task(self.task)
+        base = task.sample_recipe(task.CL) if self.sample else task.CL
+        return override(base if self.epochs is None else replace(base, epochs=self.epochs), list(self.assignments))
 
     def recipe(self, arm: Arm, seed: int, updates: int | None) -> Recipe:
         """An arm's recipe.
@@ -98,6 +106,31 @@ def check_arms(comparison: Comparison, updates: int | None) -> None:
             comparison.recipe(arm, comparison.seeds[0], updates)
         except RecipeError as error:
             raise RecipeError(f"the arm {arm.name}: {error}") from error
+
+
+def partly_reaching(comparison: Comparison) -> list[str]:
+    """A line for every assignment that does not reach all arms; see :func:`bss.compare.arms.partly_reaching`.
+
+    Raises:
+        RecipeError: an assignment reaches none of them.
+    """
+    return arms.partly_reaching(find(comparison.arms), comparison.assignments, flatten(comparison.base()))
+
+
+def task_name(reference: str) -> str:
+    """How run folders name a task: its stem, or the whole path of its file."""
+    return str(Path(reference).resolve()) if reference.endswith(".py") else reference
+
+
+def task_file(reference: str) -> str | None:
+    """SHA-256 of the code in a task's own file, comments and layout aside; None of the library's tasks.
+
+    It is the same task wherever the file lies.
+    """
+    if not reference.endswith(".py"):
+        return None
+    code = ast.unparse(ast.parse(Path(reference).read_text(encoding="utf-8")))
+    return hashlib.sha256(code.encode()).hexdigest()
 
 
 def seeds_of(text: str) -> tuple[int, ...]:

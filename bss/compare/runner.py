@@ -4,9 +4,7 @@ A run that is finished is left as it is, one that was stopped goes on from its l
 not end the others. What a run prints goes to ``log.txt`` in its folder.
 """
 
-import ast
 import contextlib
-import hashlib
 import json
 import multiprocessing
 import os
@@ -23,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from bss.compare.arms import Arm, find
-from bss.compare.comparison import Comparison, weights_hash
+from bss.compare.comparison import Comparison, task_file, task_name, weights_hash
 from bss.compare.runs import ARM_FILE
 from bss.data.splits import Splits
 from bss.samplers import BY_NAME
@@ -93,9 +91,9 @@ def is_finished(comparison: Comparison, arm: Arm, seed: int) -> bool:
         samples, code_there = int(config["samples"]["train"]), mark["task_file"]
     except (RunFolderError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(f"{folder} is marked as done, but damaged ({error}): delete it, and repeat") from error
-    recipe, code = comparison.recipe(arm, seed, comparison.updates(samples)), task_file(comparison)
+    recipe, code = comparison.recipe(arm, seed, comparison.updates(samples)), task_file(comparison.task)
     own = identity_without_data(BY_NAME[recipe.schedule.sampler], method_of(recipe, samples), recipe)
-    here = {**own, "epochs": recipe.epochs, "compile": recipe.compile, "task": task_name(comparison)}
+    here = {**own, "epochs": recipe.epochs, "compile": recipe.compile, "task": task_name(comparison.task)}
     if code is not None and code_there == code:
         here["task"] = mark["task"]  # the file lies elsewhere now
     here = json.loads(json.dumps(here))
@@ -129,22 +127,6 @@ def check_data(comparison: Comparison, data: Splits) -> None:
                 f"{folder} was trained on other samples than those under {comparison.data_root}: pass another --out, "
                 "or delete it"
             )
-
-
-def task_name(comparison: Comparison) -> str:
-    """How the marks of the runs name the task: its stem, or the whole path of its file."""
-    return str(Path(comparison.task).resolve()) if comparison.task.endswith(".py") else comparison.task
-
-
-def task_file(comparison: Comparison) -> str | None:
-    """SHA-256 of the code in a task's own file, comments and layout aside; None of the library's tasks.
-
-    It is the same task wherever the file lies.
-    """
-    if not comparison.task.endswith(".py"):
-        return None
-    code = ast.unparse(ast.parse(Path(comparison.task).read_text(encoding="utf-8")))
-    return hashlib.sha256(code.encode()).hexdigest()
 
 
 def run_all(comparison: Comparison, *, jobs: int, devices: list[str]) -> list[Outcome]:
@@ -298,8 +280,8 @@ def train(comparison: Comparison, arm: Arm, seed: int, device: str) -> dict[str,
     mark = {
         "arm": arm.name,
         "title": arm.title,
-        "task": task_name(comparison),
-        "task_file": task_file(comparison),
+        "task": task_name(comparison.task),
+        "task_file": task_file(comparison.task),
         "task_title": title(task),
         "initial_weights": weights_hash(model.state_dict()),
         "training_samples": list_hash(data.names, data.labels_N.numpy()),
@@ -318,8 +300,8 @@ def train(comparison: Comparison, arm: Arm, seed: int, device: str) -> dict[str,
         torch.device(device),
         workers=comparison.workers,
         resume=True,
-        task=task_name(comparison),
-        task_hash=task_file(comparison),
+        task=task_name(comparison.task),
+        task_hash=task_file(comparison.task),
         title=title(task),
         arm=arm.name,
     )

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bss.cli.launch import check_source, generated_data
 from bss.compare import figures
-from bss.compare.arms import find
+from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, seeds_of
+from bss.compare.dry_run import dry_run
 from bss.compare.page import page
 from bss.compare.runner import check_data, devices_of, run_all
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
-from bss.tasks import load_task
-from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, shown
+from bss.recipes.fields import flatten
+from bss.tasks import Task, load_task
+from bss.utils.errors import RecipeError, RunFolderError, shown
 from bss.utils.processes import default_workers
-
-_SAMPLE_ADVICE = "; --sample runs the whole thing now on generated data"
-"""What the data sets say where files are missing: a flag of the training scripts, which a comparison does not have."""
 
 
 def compare(flags: argparse.Namespace) -> int:
@@ -32,26 +32,30 @@ def compare(flags: argparse.Namespace) -> int:
     if flags.jobs < 1:
         raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
     devices = devices_of(flags.device)
+    task = load_task(flags.task)
+    check_source(task, flags.task, sample=flags.sample, root=flags.data_root)
     comparison = Comparison(
         task=flags.task,
         arms=tuple(_names(flags.arms)),
         seeds=seeds_of(flags.seeds),
         budget=flags.updates,
         assignments=tuple(flags.set),
-        data_root=_data_root(flags),
+        data_root=flags.data_root,
         out=flags.out,
         workers=flags.workers or 0,
+        epochs=flags.epochs,
+        sample=flags.sample,
     )
-    find(comparison.arms)
+    arms = find(comparison.arms)
     for name in (controls := _names(flags.control)):
         if name not in comparison.arms:
             raise RecipeError(f"the control {shown(name)} is none of --arms {','.join(comparison.arms)}")
     check_arms(comparison, None)
-    first = comparison.recipe(find(comparison.arms)[0], comparison.seeds[0], None)
-    try:
-        data = load_task(comparison.task).build_data(first, comparison.data_root)
-    except DataNotFoundError as error:
-        raise DataNotFoundError(str(error).replace(_SAMPLE_ADVICE, "")) from error
+    for line in partly_reaching(arms, comparison.assignments, flatten(comparison.base())):
+        print(line)
+    comparison = replace(comparison, data_root=_data_root(flags, task))
+    first = comparison.recipe(arms[0], comparison.seeds[0], None)
+    data = task.build_data(first, comparison.data_root)
     if flags.workers is None and not getattr(data.train, "in_memory", False):
         comparison = replace(comparison, workers=default_workers() // flags.jobs)
     updates = comparison.updates(len(data.train))
@@ -59,9 +63,12 @@ def compare(flags: argparse.Namespace) -> int:
         raise RecipeError(f"{len(data.train)} training samples do not fill one batch of {first.batch_size}")
     check_arms(comparison, updates)
     check_data(comparison, data)
-    _make(flags.out)
     budget = f"{first.epochs} epochs" if updates is None else f"{updates} updates"
     print(f"{len(comparison.arms)} arms x {len(comparison.seeds)} seeds, {budget} each, on {', '.join(devices)}")
+    if flags.dry_run:
+        print("\n".join(dry_run(comparison, data, jobs=flags.jobs, devices=devices)))
+        return 0
+    _make(flags.out)
     outcomes = run_all(comparison, jobs=flags.jobs, devices=devices)
 
     failures = [outcome for outcome in outcomes if outcome.failure]
@@ -138,7 +145,9 @@ def _check_metric(metric: str) -> None:
         raise RecipeError(f"unknown metric {shown(metric)}; the metrics are {', '.join(METRICS)}")
 
 
-def _data_root(flags: argparse.Namespace) -> Path:
+def _data_root(flags: argparse.Namespace, task: Task) -> Path:
+    if flags.sample:
+        return generated_data(task, flags.task, flags.out)
     if not flags.data_root.is_dir():
         raise RecipeError(f"--data-root {flags.data_root} is not a folder")
     return flags.data_root

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bss.compare import arms
 from bss.compare.arms import Arm, find
-from bss.recipes.fields import flatten, override
+from bss.recipes.fields import override
 from bss.recipes.recipe import Recipe
 from bss.tasks import load_task
 from bss.utils.errors import RecipeError
@@ -106,15 +105,6 @@ def check_arms(comparison: Comparison, updates: int | None) -> None:
             comparison.recipe(arm, comparison.seeds[0], updates)
         except RecipeError as error:
             raise RecipeError(f"the arm {arm.name}: {error}") from error
-
-
-def partly_reaching(comparison: Comparison) -> list[str]:
-    """A line for every assignment that does not reach all arms; see :func:`bss.compare.arms.partly_reaching`.
-
-    Raises:
-        RecipeError: an assignment reaches none of them.
-    """
-    return arms.partly_reaching(find(comparison.arms), comparison.assignments, flatten(comparison.base()))
 
 
 def task_name(reference: str) -> str:

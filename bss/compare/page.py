@@ -67,7 +67,7 @@ def page(results: Results) -> str:
         results: the runs, and how they are compared.
     """
     first = results.runs[0]
-    title = first.mark.get("task_title") or "Runs"
+    title = first.task_title or "Runs"
     primary = f"Primary: test {results.noun} of all heads, {EPOCHS[results.primary]}; control: {results.controls[0]}."
     parts = [
         *_generated(results),
@@ -215,10 +215,10 @@ def _samples(results: Results) -> Iterator[str]:
 
 def _data(run: FinishedRun) -> tuple[Splits | None, str]:
     """The data that a run was trained on, or why it cannot be had."""
-    if "task" not in run.mark:
+    if run.task is None:
         return None, "the task of these runs is not known, they were not made by compare"
     try:
-        task = load_task(run.mark["task"])
+        task = load_task(run.task)
         data = task.build_data(_recipe(task.CL, run.config["recipe"]), Path(run.config["data_root"]))
         names = list(data.names)
     except Exception as error:  # the task is a user's code, and may raise anything

@@ -412,6 +412,18 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     return content
 
 
+def read_rows(path: Path) -> list[EpochRow]:
+    """The rows of a run's ``metrics.jsonl``, epoch by epoch.
+
+    Raises:
+        RunFolderError: it is damaged or missing; the message does not name the folder.
+    """
+    try:
+        return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"metrics.jsonl is damaged ({error})") from error
+
+
 def read_scores(path: Path) -> dict[str, Any]:
     """The arrays of a run's ``scores.npz``: see :meth:`bss.training.run_folder.RunFolder.pack_scores`.
 

@@ -19,13 +19,16 @@ from bss.cli.commands import STEMS, main
 from bss.compare import runner
 from bss.compare.arms import ARMS, find
 from bss.compare.comparison import Comparison, seeds_of, weights_hash
+from bss.compare.dry_run import Work, duration, timed, work_of
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
 from bss.methods import SampleValuation
 from bss.tasks import load_task
 from bss.training.build import method_of
+from bss.training.run_folder import read_rows
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError
 from tests import tiny
 from tests.compare import comparing
+from tests.conftest import random_states
 
 TASK = Path(comparing.__file__)
 
@@ -55,9 +58,10 @@ def flags(tmp_path, **others):
 # ---- the help ----
 
 
-def test_the_help_lists_all_arms_without_importing_pytorch():
-    code = "import sys\nfrom bss.__main__ import main\ntry: main(['compare', '--help'])\n"
-    code += "finally: assert 'torch' not in sys.modules"
+@pytest.mark.parametrize("name", ["train", "compare"])
+def test_the_help_lists_all_arms_without_importing_pytorch(name):
+    code = f"import sys\nfrom bss.__main__ import main\ntry: main(['{name}', '--help'])\n"
+    code += "finally: assert not {'torch', 'numpy'} & set(sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     listed = [line.split(maxsplit=1) for line in said.partition("the arms (")[2].splitlines()[1:]]
     assert listed == [[arm.name, arm.title] for arm in ARMS]
@@ -113,6 +117,8 @@ def test_a_comparison_that_is_cut_short_has_whole_pairs(comparison):
         ({"set": "nothing=1"}, "error: unknown recipe field 'nothing'"),
         ({"set": "seed=1"}, "--set seed= is not for a comparison: use --seeds"),
         ({"data-root": "no-folder-here"}, "--data-root no-folder-here is not a folder"),
+        ({"set": "schedule.start=0.5", "arms": "uniform,spl"}, "--set schedule.start=0.5 does not reach uniform, spl"),
+        ({"epochs": "0"}, "epochs must be >= 1, got 0"),
         ({"set": "batch_size=64"}, "48 training samples do not fill one batch of 64"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
@@ -152,10 +158,129 @@ def test_loader_processes_are_started_unless_the_data_are_in_memory(tmp_path, mo
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_where_files_are_missing_no_flag_is_advised_that_a_comparison_does_not_have(tmp_path, capsys, stem):
+def test_where_files_are_missing_the_generated_data_are_advised(tmp_path, capsys, stem):
     assert main(flags(tmp_path, task=stem)) == 2
-    said = capsys.readouterr().err
-    assert "README.md describes the layout" in said and "--sample" not in said
+    assert "README.md describes the layout; --sample runs the whole thing now" in capsys.readouterr().err
+
+
+def test_data_are_generated_or_somewhere(tmp_path, capsys):
+    words = flags(tmp_path)
+    without = [word for word in words if word not in ("--data-root", str(tmp_path / "data"))]
+    assert main(without) == 2
+    assert "pass --data-root DIR, the data set's folder, or --sample" in capsys.readouterr().err
+    assert main([*words, "--sample"]) == 2
+    assert "give it or --data-root, not both" in capsys.readouterr().err
+    assert main([*without, "--sample"]) == 2
+    assert "comparing.py has no generated data" in capsys.readouterr().err
+
+
+def test_generated_data_are_compared_and_the_page_says_so(samples, capsys):
+    out = samples / "compared"
+    small = [word for each in ("image_size=24", "width=4", "imbalance_every=0") for word in ("--set", each)]
+    words = ["compare", "cremad", "--arms", "uniform", "--seeds", "1", "--sample", "--out", str(out), "--workers", "0"]
+    assert main([*words, "--device", "cpu", "--epochs", "1", *small]) == 0
+    config = json.loads((out / "uniform" / "seed0" / "config.json").read_text())
+    assert config["generated"] and config["data_root"] == str((samples / "sample-data" / "cremad").resolve())
+    assert (config["recipe"]["updates"], config["recipe"]["batch_size"]) == (13, 16)  # 216 samples, one epoch
+    assert (out / "table.md").read_text().startswith("GENERATED DATA. All runs were trained on")
+    assert "<strong>GENERATED DATA. All runs" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [("normalize=rank", "rank"), ("warmup_epochs=1", 1), ("class_balanced=true", True), ("history=0.5", 0.5)],
+)
+def test_settings_of_all_samplers_arrive_in_the_recipes_of_all_arms(tmp_path, monkeypatch, capsys, assignment, value):
+    comparisons = []
+    monkeypatch.setattr(command, "run_all", lambda comparison, **_: comparisons.append(comparison) or [])
+    assert main(flags(tmp_path, arms="uniform,cl,spl", set=f"schedule.{assignment}")) == 130  # nothing was trained
+    (comparison,) = comparisons
+    schedules = [comparison.recipe(arm, 0, None).schedule for arm in find(comparison.arms)]
+    assert [getattr(each, assignment.partition("=")[0]) for each in schedules] == [value] * 3
+    assert "reaches" not in capsys.readouterr().out
+
+
+def test_a_setting_that_reaches_some_arms_only_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "run_all", lambda *_, **__: [])
+    main([*flags(tmp_path, arms="uniform,cl,spl,anti,ogm-ge", set="rescore=2"), "--set", "method=smv", "--set", "lr=1"])
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "schedule.rescore=2 reaches cl, anti; not uniform, spl, ogm-ge",
+        "method=smv reaches uniform, cl, spl, anti; not ogm-ge",
+        "5 arms x 1 seeds, 12 updates each, on cpu",
+    ]
+
+
+def test_epochs_are_set_before_the_equal_updates_are_counted(comparison):
+    longer = replace(comparison, epochs=7)
+    assert longer.updates(48) == 7 * (48 // 8) and longer.base().epochs == 7
+    assert replace(longer, assignments=("epochs=3",)).base().epochs == 3  # --set is the stronger one
+
+
+# ---- the dry run ----
+
+
+def test_a_dry_run_says_what_is_left_and_trains_and_writes_nothing(tmp_path, capsys):
+    assert main([*flags(tmp_path, arms="uniform,cl,spl+smv", seeds="2"), "--dry-run"]) == 0
+    first, *arms, steps, last = capsys.readouterr().out.splitlines()
+    assert first == "3 arms x 2 seeds, 12 updates each, on cpu"
+    assert [line.split() for line in arms] == [
+        f"{name} 12 updates in {epochs} epochs; to train: seeds 0, 1".split()
+        for name, epochs in (("uniform", 2), ("cl", 3), ("spl+smv", 2))
+    ]
+    assert steps.startswith("10 steps of uniform on cpu took ")
+    assert last.startswith("dry run: 6 runs would take about ") and last.endswith("nothing was trained")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_knows_what_is_finished_and_refuses_what_the_real_one_does(comparison, tmp_path, capsys):
+    for arm in find(comparison.arms):
+        train(comparison, arm, 0, "cpu")
+    capsys.readouterr()
+    before = sorted(tmp_path.rglob("*"))
+    assert main([*flags(tmp_path, seeds="2"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "to train: seeds 1; finished: 0\n" in said and "dry run: 2 runs would take about" in said
+    assert main([*flags(tmp_path), "--dry-run"]) == 0
+    assert "to train: none; finished: 0\ndry run: all runs are finished" in capsys.readouterr().out
+    assert main([*flags(tmp_path, set="updates=13"), "--dry-run"]) == 2
+    assert "a finished run of another kind (updates: 12 there, 13 here" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_timing_steps_leaves_the_global_random_states_alone(comparison, monkeypatch):
+    task = load_task(comparison.task)
+    data, model = task.build_data(comparison.base(), comparison.data_root), tiny.model(norm=True, dropout=0.5)
+    monkeypatch.setattr(task, "build_model", lambda *_: model)  # a task's own draws are the task's
+    before = random_states()
+    timed(comparison, find(["uniform"])[0], data, "cpu")
+    assert random_states() == before
+
+
+@pytest.mark.parametrize("arm", [arm.name for arm in ARMS])
+def test_steps_of_every_arm_can_be_timed(comparison, arm):
+    comparison = replace(comparison, arms=(arm,))
+    data = load_task(comparison.task).build_data(comparison.base(), comparison.data_root)
+    assert all(seconds > 0 for seconds in timed(comparison, find([arm])[0], data, "cpu"))
+    assert not comparison.out.exists()
+
+
+def test_the_work_of_an_arm_is_what_its_run_does(comparison):
+    comparison = replace(comparison, budget="epochs")
+    data = load_task(comparison.task).build_data(comparison.base(), comparison.data_root)
+    for name, batches in (("uniform", 0), ("cl", 1), ("spl", 2)):  # scoring passes
+        (arm,) = find([name])
+        train(comparison, arm, 0, "cpu")
+        rows = read_rows(comparison.folder(name, 0))
+        # 48 training, 12 validation and 30 test samples in batches of 8.
+        assert work_of(comparison, arm, data) == Work(sum(row["steps"] for row in rows), 2, batches * 6 + 2 * 2 + 2 * 4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (59, "59 s"), (61, "1 min"), (3 * 3600 + 1260, "3 h 21 min"), (3 * 86400 + 7200, "3 d 2 h")],
+)
+def test_durations_have_the_units_that_matter(seconds, text):
+    assert duration(seconds) == text
 
 
 def test_a_task_file_must_define_what_a_task_does(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bss.cli.launch import check_source, generated_data
+from bss.cli.launch import check_source, sample_root
 from bss.compare import figures
 from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, seeds_of
@@ -15,8 +15,9 @@ from bss.compare.page import page
 from bss.compare.runner import check_data, devices_of, run_all
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
+from bss.data.splits import Splits
 from bss.recipes.fields import flatten
-from bss.tasks import Task, load_task
+from bss.tasks import load_task
 from bss.utils.errors import RecipeError, RunFolderError, shown
 from bss.utils.processes import default_workers
 
@@ -31,39 +32,10 @@ def compare(flags: argparse.Namespace) -> int:
     _check_metric(flags.metric)
     if flags.jobs < 1:
         raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
-    devices = devices_of(flags.device)
-    task = load_task(flags.task)
-    check_source(task, flags.task, sample=flags.sample, root=flags.data_root)
-    comparison = Comparison(
-        task=flags.task,
-        arms=tuple(_names(flags.arms)),
-        seeds=seeds_of(flags.seeds),
-        budget=flags.updates,
-        assignments=tuple(flags.set),
-        data_root=flags.data_root,
-        out=flags.out,
-        workers=flags.workers or 0,
-        epochs=flags.epochs,
-        sample=flags.sample,
-    )
-    arms = find(comparison.arms)
-    for name in (controls := _names(flags.control)):
-        if name not in comparison.arms:
-            raise RecipeError(f"the control {shown(name)} is none of --arms {','.join(comparison.arms)}")
-    check_arms(comparison, None)
-    for line in partly_reaching(arms, comparison.assignments, flatten(comparison.base())):
-        print(line)
-    comparison = replace(comparison, data_root=_data_root(flags, task))
-    first = comparison.recipe(arms[0], comparison.seeds[0], None)
-    data = task.build_data(first, comparison.data_root)
-    if flags.workers is None and not getattr(data.train, "in_memory", False):
-        comparison = replace(comparison, workers=default_workers() // flags.jobs)
+    devices, controls = devices_of(flags.device), _names(flags.control)
+    comparison, data = _planned(flags, controls)
     updates = comparison.updates(len(data.train))
-    if updates == 0:
-        raise RecipeError(f"{len(data.train)} training samples do not fill one batch of {first.batch_size}")
-    check_arms(comparison, updates)
-    check_data(comparison, data)
-    budget = f"{first.epochs} epochs" if updates is None else f"{updates} updates"
+    budget = f"{comparison.base().epochs} epochs" if updates is None else f"{updates} updates"
     print(f"{len(comparison.arms)} arms x {len(comparison.seeds)} seeds, {budget} each, on {', '.join(devices)}")
     if flags.dry_run:
         print("\n".join(dry_run(comparison, data, jobs=flags.jobs, devices=devices)))
@@ -97,6 +69,46 @@ def compare(flags: argparse.Namespace) -> int:
             f"python -m bss report {flags.out} --out {flags.out} makes one of all of them"
         )
     return 1 if failed or left_out else 0
+
+
+def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Comparison, Splits]:
+    """What the flags ask for, checked as far as it can be before anything is trained, and the data of its first seed.
+
+    A line is printed for every setting that reaches some of the arms only.
+    """
+    task = load_task(flags.task)
+    check_source(task, flags.task, sample=flags.sample, root=flags.data_root)
+    comparison = Comparison(
+        task=flags.task,
+        arms=tuple(_names(flags.arms)),
+        seeds=seeds_of(flags.seeds),
+        budget=flags.updates,
+        assignments=tuple(flags.set),
+        data_root=_data_root(flags),
+        out=flags.out,
+        workers=flags.workers or 0,
+        epochs=flags.epochs,
+        sample=flags.sample,
+    )
+    arms = find(comparison.arms)
+    for name in controls:
+        if name not in comparison.arms:
+            raise RecipeError(f"the control {shown(name)} is none of --arms {','.join(comparison.arms)}")
+    check_arms(comparison, None)
+    for line in partly_reaching(arms, comparison.assignments, flatten(comparison.base())):
+        print(line)
+    if flags.sample:
+        task.write_sample(comparison.data_root)
+    first = comparison.recipe(arms[0], comparison.seeds[0], None)
+    data = task.build_data(first, comparison.data_root)
+    if flags.workers is None and not getattr(data.train, "in_memory", False):
+        comparison = replace(comparison, workers=default_workers() // flags.jobs)
+    updates = comparison.updates(len(data.train))
+    if updates == 0:
+        raise RecipeError(f"{len(data.train)} training samples do not fill one batch of {first.batch_size}")
+    check_arms(comparison, updates)
+    check_data(comparison, data)
+    return comparison, data
 
 
 def report(flags: argparse.Namespace) -> int:
@@ -145,9 +157,9 @@ def _check_metric(metric: str) -> None:
         raise RecipeError(f"unknown metric {shown(metric)}; the metrics are {', '.join(METRICS)}")
 
 
-def _data_root(flags: argparse.Namespace, task: Task) -> Path:
+def _data_root(flags: argparse.Namespace) -> Path:
     if flags.sample:
-        return generated_data(task, flags.task, flags.out)
+        return sample_root(flags.task, flags.out)
     if not flags.data_root.is_dir():
         raise RecipeError(f"--data-root {flags.data_root} is not a folder")
     return flags.data_root

@@ -52,15 +52,22 @@ def launched(
         device = _device(flags.device)
         with distributed.process_group(device):
             base = base or task.CL
-            recipe = _with_flags(flags, task.sample_recipe(base) if flags.sample else base)
+            given = {name: getattr(flags, name) for name in ("seed", "epochs", "batch_size")}
+            given = {name: value for name, value in given.items() if value is not None}
+            recipe = dataclasses.replace(task.sample_recipe(base) if flags.sample else base, **given)
+            recipe = override(recipe, flags.set)
             if arm is not None:
                 partly_reaching([arm], flags.set, flatten(recipe))  # an assignment that is for another arm is refused
                 recipe = arm.recipe(recipe)
             name = f"{Path(reference).stem}-{way}{'-sample' * flags.sample}-seed{recipe.seed}"
             out = flags.out or Path("runs") / name
+            root = sample_root(reference, out) if flags.sample else flags.data_root or default_root
+            if flags.sample:
+                with distributed.main_first():
+                    task.write_sample(root)
             run = Run(
                 out,
-                generated_data(task, reference, out) if flags.sample else flags.data_root or default_root,
+                root,
                 device,
                 workers=_workers(flags.workers),
                 resume=flags.resume,
@@ -101,24 +108,9 @@ def check_source(task: Task, reference: str, *, sample: bool, root: Path | None,
         )
 
 
-def generated_data(task: Task, reference: str, out: Path) -> Path:
-    """Write the task's generated data set beside what is made of it, unless it is there, and return its folder.
-
-    Args:
-        task: what is trained.
-        reference: its stem, or the path of its file.
-        out: a run folder, or the folder of a comparison.
-    """
-    root = out.parent / "sample-data" / Path(reference).stem
-    with distributed.main_first():
-        task.write_sample(root)
-    return root
-
-
-def _with_flags(flags: argparse.Namespace, recipe: Recipe) -> Recipe:
-    given = {field: getattr(flags, field) for field in ("seed", "epochs", "batch_size")}
-    recipe = dataclasses.replace(recipe, **{field: value for field, value in given.items() if value is not None})
-    return override(recipe, flags.set)
+def sample_root(reference: str, out: Path) -> Path:
+    """The folder of a task's generated data: beside the run folder, or the comparison, that is made of it."""
+    return out.parent / "sample-data" / Path(reference).stem
 
 
 def _device(name: str) -> torch.device:

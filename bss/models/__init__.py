@@ -6,6 +6,6 @@
 
 from bss.models.fusion import FUSIONS, ConcatFusion, SumFusion
 from bss.models.late_fusion import KEEP_KEY, LateFusion, Logits
-from bss.models.weights import initialize, renamed
+from bss.models.weights import initialize
 
-__all__ = ["FUSIONS", "KEEP_KEY", "ConcatFusion", "LateFusion", "Logits", "SumFusion", "initialize", "renamed"]
+__all__ = ["FUSIONS", "KEEP_KEY", "ConcatFusion", "LateFusion", "Logits", "SumFusion", "initialize"]

@@ -1,15 +1,19 @@
-"""CREMA-D: a clone of the authors' repository to wav files and one frame a second; and wav files to pickles."""
+"""Make a data root of CREMA-D from a clone of the authors' repository: wav files, and one frame a second.
+
+Beside it: wav files to pickles of decoded waveforms, for ``CREMAD/sound_preprocessing.py``.
+"""
 
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 from bss.data import file_heads, safe_pickle
-from bss.data.datasets import cremad
+from bss.data.datasets.cremad import CLASSES, DATA_SET
 from bss.data.datasets.listing import visible
 from bss.data.prepare import jobs, lists, media
 from bss.data.transforms.audio import read_waveform
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
+from bss.utils.filesystem import whole_file
 
 DESCRIPTION = """\
 a clone of CREMA-D with its Git-LFS files (VideoFlash/*.flv, AudioWAV/*.wav), and OGM-GE's lists
@@ -43,15 +47,15 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
     videos = {name: files[0] for name, files in media.find_videos(source / "VideoFlash").items()}
     if not videos:
         raise DataNotFoundError(
-            f"{cremad.TITLE}: no videos in {source / 'VideoFlash'}.\n--source must be {DESCRIPTION}"
+            f"{DATA_SET.title}: no videos in {source / 'VideoFlash'}.\n--source must be {DESCRIPTION}"
         )
     _refuse_pointers(list(videos.values()))
     wavs = {Path(name).stem: source / "AudioWAV" / name for name in _wav_names(source / "AudioWAV")}
-    clips_of, failures = lists.find(cremad.read_samples, cremad.SPLITS, (source, out))
+    clips_of, failures = lists.read_splits(DATA_SET, (source, out))
     listed = {}
     for split, clips in clips_of.items():
-        rows = "".join(f"{clip.name},{cremad.CLASSES[clip.label]}\n" for clip in clips)
-        lists.write(out / "annotations" / f"{split}.csv", rows, clips)
+        rows = "".join(f"{clip.name},{CLASSES[clip.label]}\n" for clip in clips)
+        lists.write(out / DATA_SET.places[split][0], rows, clips)
         listed |= {clip.name: clip.listed for clip in clips}
     # Every clip that there is anything of, and where it is listed.
     names = {**dict.fromkeys(sorted({*videos, *wavs}), "in no list"), **listed}
@@ -125,7 +129,7 @@ def write_wav_pkl(root: str | os.PathLike, *, sample_rate: int = 22050, workers:
     source, target = Path(root) / "AudioWAV", Path(root) / "wav_pkl"
     names = _wav_names(source)
     if not names:
-        raise DataNotFoundError(f"no wav files in {source}; CREMAD/README.md describes the layout")
+        raise DataNotFoundError(f"no wav files in {source}; {DATA_SET.layout}")
     try:
         target.mkdir(exist_ok=True)
     except OSError as error:
@@ -143,9 +147,9 @@ def _wav_names(folder: Path) -> list[str]:
 
 
 def write_waveform_pickle(source: str | os.PathLike, target: str | os.PathLike, sample_rate: int) -> bool:
-    """Decode a sound file once, for :func:`read_audio` to read quickly every epoch.
+    """Decode a sound file once, for :func:`bss.data.transforms.audio.read_audio` to read quickly every epoch.
 
-    The file is written under a temporary name and renamed, so that one under its final name is whole.
+    A file under its final name is whole.
 
     Args:
         source: the sound file.
@@ -171,10 +175,6 @@ def write_waveform_pickle(source: str | os.PathLike, target: str | os.PathLike, 
         except (DataError, KeyError, TypeError, AttributeError):
             pass  # damaged, or something else: written anew below
     content = {"waveform": read_waveform(source, sample_rate), "sample_rate": int(sample_rate)}
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(target) as temporary:
         temporary.write_bytes(pickle.dumps(content, protocol=4))
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return True

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bss import tasks
 from bss.compare import figures
 from bss.compare.arms import find
 from bss.compare.page import page
@@ -14,7 +15,6 @@ from bss.compare.runs import find_folders, read_runs
 from bss.compare.study import Study, check_arms, seeds_of
 from bss.compare.tables import METRICS, all_tables, as_csv, finding, results_of
 from bss.data.tensors import TensorSamples
-from bss.tasks import load_task
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, shown
 from bss.utils.processes import default_workers
 
@@ -50,7 +50,7 @@ def compare(flags: argparse.Namespace) -> int:
     check_arms(study, None)
     first = study.recipe(find(study.arms)[0], study.seeds[0], None)
     try:
-        data = load_task(study.task).build_data(first, study.data_root)
+        data = tasks.load(study.task).build_data(first, study.data_root)
     except DataNotFoundError as error:
         raise DataNotFoundError(str(error).replace(_SAMPLE_ADVICE, "")) from error
     if flags.workers is None and not isinstance(data.train, TensorSamples):

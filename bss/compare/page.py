@@ -7,12 +7,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from bss import tasks
 from bss.compare import figures, samples
 from bss.compare.runs import FinishedRun
 from bss.compare.tables import EPOCHS, Results, Table, arm_table, cost_table, difference_table, finding, head_table
 from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
-from bss.tasks import load_task
 from bss.utils.errors import BssError
 
 STYLE = """
@@ -198,7 +198,7 @@ def _data(run: FinishedRun) -> tuple[Splits | None, str]:
     if "task" not in run.mark:
         return None, "the task of these runs is not known, they were not made by compare"
     try:
-        task = load_task(run.mark["task"])
+        task = tasks.load(run.mark["task"])
         data = task.build_data(_recipe(task.CL, run.config["recipe"]), Path(run.config["data_root"]))
         names = list(data.names)
     except Exception as error:  # the task is a user's code, and may raise anything

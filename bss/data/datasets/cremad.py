@@ -17,7 +17,7 @@ Data card
     (CREMA-D/dataset/CramedDataset.py:24). MMPareto, Remix and Relearning number the classes alphabetically:
     their checkpoints are not compatible.
 
-Layout (several others that are in use are found as well, see :func:`locate`)::
+Layout (several others that are in use are found as well, see :data:`DATA_SET`)::
 
     annotations/train.csv, test.csv           rows like 1088_IOM_NEU_XX,NEU, no header
     AudioWAV/1088_IOM_NEU_XX.wav              or wav_pkl/1088_IOM_NEU_XX.pkl (CREMAD/sound_preprocessing.py)
@@ -94,23 +94,8 @@ def read_list(path: str | os.PathLike) -> list[Clip]:
     return list(clips.values())
 
 
-def locate(root: Path, split: str, path: Path, *, fps: int = 1) -> list[Clip]:
-    """Read a list of clips, and look for their files under the data root.
-
-    - audio, the first that exists: ``wav_pkl/NAME.pkl``, ``AudioWAV/NAME.wav``,
-      ``audio/NAME.{pt,npy,pkl,wav}``, ``audio/{split}_fbank/NAME.npy``
-    - frames, the first folder that has any: ``Image-{fps:02d}-FPS/NAME``, ``visual/NAME``,
-      ``visual/{split}_imgs/Image-{fps:02d}-FPS/NAME``; jpg, jpeg and png, hidden files ignored
-
-    Args:
-        root: the data root.
-        split: ``"train"`` or ``"test"``.
-        path: the list of that split.
-        fps: frames a second of the extraction; it only chooses the folder.
-
-    Raises:
-        DataError: a bad row of the list.
-    """
+def _located(root: Path, split: str, path: Path, *, fps: int = 1) -> list[Clip]:
+    """The clips of a list, with those of their files that are under the data root."""
     audio_of = audio_finder([(root / place.format(split=split), suffixes) for place, suffixes in _AUDIO_PLACES])
     frames_of = frame_finder([root / place.format(split=split, fps=fps) for place in _FRAME_PLACES])
     return [replace(clip, audio=audio_of(clip.name), frames=frames_of(clip.name)) for clip in read_list(path)]
@@ -133,7 +118,15 @@ DATA_SET = DataSet(
         TRAIN_AND_TEST,
     ),
     published={"train": (6698,), "test": (744,)},
-    locate=locate,
+    locate=_located,
     group="actor",
     group_hint="the test measures known voices and faces; a speaker-disjoint split: --set split=speaker",
 )
+"""CREMA-D. Of files that are in several places, the first is taken:
+
+- audio: ``wav_pkl/NAME.pkl``, ``AudioWAV/NAME.wav``, ``audio/NAME.{pt,npy,pkl,wav}``, ``audio/{split}_fbank/NAME.npy``
+- frames, the first folder that has any: ``Image-{fps:02d}-FPS/NAME``, ``visual/NAME``,
+  ``visual/{split}_imgs/Image-{fps:02d}-FPS/NAME``; jpg, jpeg and png, hidden files ignored
+
+Option: ``fps``, frames a second of the extraction (default 1); it only chooses the folder.
+"""

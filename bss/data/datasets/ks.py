@@ -125,18 +125,8 @@ def _label(cell: str, where: str) -> int:
     return label
 
 
-def locate(root: Path, split: str, path: Path, *, fps: int = 1) -> list[Clip]:
-    """Read a list of clips, and look for their files under the data root, in the layout above.
-
-    Args:
-        root: the data root.
-        split: ``"train"`` or ``"test"``.
-        path: the list of that split.
-        fps: frames a second of the extraction; it only chooses the folder.
-
-    Raises:
-        DataError: a bad row of the list.
-    """
+def _located(root: Path, split: str, path: Path, *, fps: int = 1) -> list[Clip]:
+    """The clips of a list, with those of their files that are under the data root."""
     listed = read_list(path)
     clips_of_video = Counter(clip.group for clip in listed)
     audio_of = audio_finder([(root / place.format(split=split), suffixes) for place, suffixes in _AUDIO_PLACES])
@@ -159,9 +149,10 @@ DATA_SET = DataSet(
         ("annotations/{split}.csv", "{split}.csv", "annotations/my_{split}.txt", "my_{split}.txt"), TRAIN_AND_TEST
     ),
     published={"train": (14799,), "test": (2597,)},  # OGM-GE's lists
-    locate=locate,
+    locate=_located,
     group="source video",
 )
+"""Kinetics-Sounds. Option: ``fps``, frames a second of the extraction (default 1); it only chooses the folder."""
 
 
 def long_enough(clips: Sequence[Clip], split: str, min_frames: int) -> tuple[list[Clip], list[str]]:

@@ -202,21 +202,8 @@ def _stream(key: str, text: str, where: str) -> Stream:
 # ----------------------------------------------------------------------------------------------------- files
 
 
-def locate(root: Path, split: str, path: Path) -> list[GestureClip]:
-    """Read a list of clips, and look for their files under the data root.
-
-    - videos: in the folder that the list names, or in the same class and clip below ``Video_data/`` or
-      ``Video_data/Video_data/``
-    - flow: ``Video_data/flow_data/CLASS/CLIP.npy``
-
-    Args:
-        root: the data root.
-        split: ``"train"`` or ``"test"``; both have their files in the same places.
-        path: the list of that split.
-
-    Raises:
-        DataError: a bad row of the list.
-    """
+def _located(root: Path, split: str, path: Path) -> list[GestureClip]:
+    """The clips of a list, with those of their files that are under the data root."""
     return [replace(clip, files=dict(_files(root, clip))) for clip in read_list(path)]
 
 
@@ -250,10 +237,16 @@ DATA_SET = DataSet(
     classes=CLASSES,
     places=places_of((*_LIST_NAMES, *(f"annotations/{name}" for name in _LIST_NAMES)), TRAIN_AND_TEST),
     published={"train": (1050,), "test": (482,)},  # both versions of the lists
-    locate=locate,
+    locate=_located,
     group="subject",
     remedy=_flow_command,
 )
+"""NVGesture. Files are looked for in these places:
+
+- videos: in the folder that the list names, or in the same class and clip below ``Video_data/`` or
+  ``Video_data/Video_data/``
+- flow: ``Video_data/flow_data/CLASS/CLIP.npy``
+"""
 
 
 # --------------------------------------------------------------------------------------------------- samples

@@ -173,18 +173,8 @@ def _post(image: Any, text: Any, label: Any, where: str) -> Post:
 # ----------------------------------------------------------------------------------------------------- files
 
 
-def locate(root: Path, split: str, path: Path, *, word_filter: bool = True) -> list[Post]:
-    """Read a list of posts, and look for their pictures under the data root.
-
-    Args:
-        root: the data root.
-        split: one of train, val and test, which have their pictures in one folder.
-        path: the list of that split.
-        word_filter: see :func:`read_list`.
-
-    Raises:
-        DataError: a bad list.
-    """
+def _located(root: Path, split: str, path: Path, *, word_filter: bool = True) -> list[Post]:
+    """The posts of a list, with the pictures that are under the data root."""
     return with_pictures(read_list(path, word_filter=word_filter), [root / folder for folder in _IMAGE_FOLDERS])
 
 
@@ -203,6 +193,7 @@ DATA_SET = PostSet(
     classes=CLASSES,
     places={split: _places(split) for split in ("train", "val", "test")},
     published={"train": (19816, 29040), "val": (2410,), "test": (2409,)},
-    locate=locate,
+    locate=_located,
     image_folders=_IMAGE_FOLDERS,
 )
+"""Sarcasm. Option: ``word_filter`` (default true), see :func:`read_list`."""

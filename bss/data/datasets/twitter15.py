@@ -151,17 +151,8 @@ def _post(image: str, text: str, label: str, target: str, where: str, *, lowest:
 # ----------------------------------------------------------------------------------------------------- files
 
 
-def locate(root: Path, split: str, path: Path) -> list[Post]:
-    """Read a list of posts, and look for their pictures under the data root.
-
-    Args:
-        root: the data root.
-        split: one of train, val and test, which have their pictures in one folder.
-        path: the list of that split.
-
-    Raises:
-        DataError: a bad list.
-    """
+def _located(root: Path, split: str, path: Path) -> list[Post]:
+    """The posts of a list, with the pictures that are under the data root."""
     return with_pictures(read_list(path), [root / folder for folder in _IMAGE_FOLDERS])
 
 
@@ -179,7 +170,7 @@ DATA_SET = PostSet(
         {"train": ("train",), "val": ("dev", "val"), "test": ("test",)},
     ),
     published={"train": (3179,), "val": (1122,), "test": (1037,)},
-    locate=locate,
+    locate=_located,
     group="image",
     image_folders=_IMAGE_FOLDERS,
 )

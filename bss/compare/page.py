@@ -13,7 +13,7 @@ from bss.compare.tables import EPOCHS, Results, Table, arm_table, cost_table, di
 from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
 from bss.tasks import load_task
-from bss.utils.errors import BssError
+from bss.utils.errors import BssError, first_line
 
 STYLE = """
 :root { color-scheme: light; }
@@ -209,7 +209,7 @@ def _data(run: FinishedRun) -> tuple[Splits | None, str]:
 
 def _reason(error: Exception) -> str:
     """The first line of an error, with its type where it was not written for a reader."""
-    line = str(error).partition("\n")[0].removesuffix(".")
+    line = first_line(error).removesuffix(".")
     return line if isinstance(error, (BssError, OSError)) else f"{type(error).__name__}: {line}"
 
 

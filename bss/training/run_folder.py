@@ -16,8 +16,8 @@ import torch
 from bss.scoring.table import ScoreTable
 from bss.training.environment import environment
 from bss.training.tensorboard import EVENTS
-from bss.utils.errors import RunFolderError, shown
-from bss.utils.filesystem import flush_folder, load_tensors, locked, replace_text
+from bss.utils.errors import RunFolderError, first_line, shown
+from bss.utils.filesystem import flush_folder, load_tensors, only_one, replace_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +63,7 @@ class RunFolder:
             reason = f"cannot make the run folder {self.path}: {error.strerror}"
             raise RunFolderError(f"{reason}; pass another --out") from error
         with self._writing():
-            self._unlock = locked(self, self.path)
+            self._lock = only_one(self.path, self._refuse)
             if overwrite and not self._overwritten():
                 self.clear()
             self.finished = (self.path / "done").exists()
@@ -76,6 +76,9 @@ class RunFolder:
                 f"{self.path} holds a finished run ({epochs} epoch{'s' * (epochs != 1)}): "
                 "pass another --out, or --set overwrite=true"
             )
+
+    def _refuse(self) -> None:
+        raise RunFolderError(f"{self.path} is in use by another run: pass another --out")
 
     def _overwritten(self) -> bool:
         """Whether the run here is unfinished and has replaced another one already."""
@@ -233,7 +236,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Unlock the folder."""
-        self._unlock()
+        self._lock.release()
 
     def _write_json(self, name: str, content: dict[str, Any]) -> None:
         with self._writing(f"{name}.tmp"):
@@ -250,7 +253,7 @@ class RunFolder:
             if temporary is not None:
                 with contextlib.suppress(OSError):
                     (self.path / temporary).unlink(missing_ok=True)
-            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+            reason = getattr(error, "strerror", None) or first_line(error)
             raise RunFolderError(
                 f"cannot write to the run folder {self.path}: {reason}; what is already there stays. "
                 "Make room, or pass another --out"
@@ -304,7 +307,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:
         # Nothing but the file went in; zipfile names a dozen exception types for damaged ones.
-        detail = str(error).removeprefix(f"{path}: ").partition("\n")[0][:120]
+        detail = first_line(str(error).removeprefix(f"{path}: "))
         raise RunFolderError(f"{path} is torn or damaged ({type(error).__name__}: {detail})") from error
     if not isinstance(state, dict):
         raise RunFolderError(f"{path} is no checkpoint: it holds a {type(state).__name__}")

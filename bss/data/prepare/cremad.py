@@ -10,6 +10,8 @@ from bss.data.datasets.listing import visible
 from bss.data.prepare import jobs, lists, media
 from bss.data.transforms.audio import read_waveform
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
+from bss.utils.filesystem import whole_file
+from bss.utils.processes import check_workers
 
 DESCRIPTION = """\
 a clone of CREMA-D with its Git-LFS files (VideoFlash/*.flv, AudioWAV/*.wav), and OGM-GE's lists
@@ -118,10 +120,10 @@ def write_wav_pkl(root: str | os.PathLike, *, sample_rate: int = 22050, workers:
         RecipeError: a rate below 1 or a negative number of workers.
         DataNotFoundError: no ``AudioWAV`` folder, or no wav files in it.
         DataError: ``wav_pkl`` cannot be made.
-        BssError: a worker process died.
     """
-    if sample_rate < 1 or workers < 0:
-        raise RecipeError(f"--sample-rate must be above 0 and --workers at least 0, got {sample_rate} and {workers}")
+    if sample_rate < 1:
+        raise RecipeError(f"--sample-rate must be above 0, got {sample_rate}")
+    check_workers(workers)
     source, target = Path(root) / "AudioWAV", Path(root) / "wav_pkl"
     names = _wav_names(source)
     if not names:
@@ -171,10 +173,6 @@ def write_waveform_pickle(source: str | os.PathLike, target: str | os.PathLike, 
         except (DataError, KeyError, TypeError, AttributeError):
             pass  # damaged, or something else: written anew below
     content = {"waveform": read_waveform(source, sample_rate), "sample_rate": int(sample_rate)}
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(target) as temporary:
         temporary.write_bytes(pickle.dumps(content, protocol=4))
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return True

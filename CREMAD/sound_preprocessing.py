@@ -1,6 +1,7 @@
-"""Decode AudioWAV/*.wav once into wav_pkl/*.pkl, which the training reads instead (no decoding every epoch).
+"""Decode the sounds in AudioWAV/ once into wav_pkl/*.pkl, which the training reads instead (no decoding every epoch).
 
-Run it again after an interruption: files that are whole are kept.
+Besides wav, flac and ogg it takes what librosa reads: mp3, opus, aiff and au, and, where the program ffmpeg is
+installed, m4a, aac and wma. Run it again after an interruption: files that are whole are kept.
 """
 
 import argparse

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from sides import (
+from released_vs_ours import (
     Epoch,
     Ours,
     Released,

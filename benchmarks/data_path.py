@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from sides import KINDS, interleaved, ratios, run_main, spread, write_files
+from released_vs_ours import KINDS, interleaved, ratios, run_main, spread, write_files
 from torch.utils.data import default_collate
 
 from bss.data.batches import collate

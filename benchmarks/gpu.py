@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sides import (
+from released_vs_ours import (
     KINDS,
     Ours,
     Released,
@@ -166,7 +166,7 @@ def from_files(ours: Ours, epochs: int) -> Epochs:
     recipe = replace(ours.recipe, epochs=1 + epochs)
     with tempfile.TemporaryDirectory() as folder, quiet():
         run = Run(out=Path(folder) / "run", data_root=ours.root, device=ours.device, workers=ours.workers)
-        fit(ours.kind.task.build_model(recipe, ours.root), ours.data, ours.sampler_class, recipe, run)
+        fit(ours.kind.task.build_model(recipe, ours.root), ours.data, recipe, run)
         rows = [json.loads(row) for row in (run.out / "metrics.jsonl").open()][1:]
     return Epochs([row["train_seconds"] for row in rows], [row["seconds"] for row in rows])
 

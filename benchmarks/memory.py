@@ -23,7 +23,6 @@ from bss.models.fusion import ConcatFusion
 from bss.models.late_fusion import LateFusion
 from bss.models.weights import initialize
 from bss.recipes.recipe import Recipe, SelfPacedSchedule
-from bss.samplers import SelfPacedSampler
 from bss.training.engine import fit
 from bss.training.environment import environment
 from bss.training.run import Run
@@ -97,7 +96,7 @@ def main():
     watch = Watch({2, flags.epochs // 10, flags.epochs // 2, flags.epochs})
     with tempfile.TemporaryDirectory() as out:
         run = Run(out=Path(out) / "run", data_root=Path(out), device=torch.device("cpu"))
-        fit(model, data, SelfPacedSampler, recipe, run, method=watch)
+        fit(model, data, recipe, run, method=watch)
     print(f"\nCommit {environment()['commit']}, torch {torch.__version__}, {flags.samples} samples\n")
     print("| after epoch | resident set, MiB | above epoch 2, KiB an epoch |\n|---|---|---|")
     for epoch, size in watch.measured.items():

@@ -25,7 +25,7 @@ from bss.recipes.fields import override
 from bss.samplers import SelfPacedSampler, UniformSampler
 from bss.tasks import cremad as task
 from bss.training.environment import environment
-from bss.training.loops import train_one_epoch
+from bss.training.loops import Step, train_epoch
 
 
 class Clips(Dataset):
@@ -87,14 +87,16 @@ def main():
         began = host_seconds()
         samplers[name].set_epoch(number)
         steps_began = host_seconds()
-        train_one_epoch(
-            model,
+        train_epoch(
+            Step(
+                model,
+                optimizer,
+                fused_weight=recipe.fused_weight,
+                unimodal_weight=recipe.unimodal_weight,
+                table=table if name == "SPL" else None,
+                precision=recipe.precision,
+            ),
             loaders[name],
-            optimizer,
-            fused_weight=recipe.fused_weight,
-            unimodal_weight=recipe.unimodal_weight,
-            table=table if name == "SPL" else None,
-            precision=recipe.precision,
         )
         if name == "SPL":
             steps_seconds += host_seconds() - steps_began

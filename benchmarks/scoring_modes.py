@@ -22,7 +22,7 @@ import bss
 from bss.recipes.fields import override
 from bss.scoring.metrics import rank_correlation
 from bss.tasks import cremad as task
-from bss.training.loops import train_one_epoch
+from bss.training.loops import Step, train_epoch
 from bss.utils.choices import ScoringMode
 from bss.utils.seeding import generator
 
@@ -75,7 +75,7 @@ def main():
             row("online", online.difficulty(), online.loss)
         if epoch < flags.epochs:
             batches = loader(data.train, 100 + epoch)
-            train_one_epoch(model, batches, optimizer, **weights, table=online, progress=f"epoch {epoch + 1}")
+            train_epoch(Step(model, optimizer, **weights, table=online), batches, progress=f"epoch {epoch + 1}")
             online.synchronize()
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from sides import (
+from released_vs_ours import (
     KINDS,
     PARTS,
     Epoch,
@@ -95,7 +95,7 @@ def print_loading(checkout: Path, name: str, root: Path, repeats: int) -> None:
 
     Args:
         checkout: of the released code.
-        name: of :data:`sides.KINDS`.
+        name: of :data:`released_vs_ours.KINDS`.
         root: folder to write files into.
         repeats: passes that are measured, after one to warm up.
     """

@@ -73,7 +73,7 @@ class AVNet(torch.nn.Linear):
 def sides() -> ModuleType:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "benchmarks"))
-        yield importlib.import_module("sides")
+        yield importlib.import_module("released_vs_ours")
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def test_no_file_names_a_machine():
 
 def test_importing_the_library_loads_nothing_heavy():
     heavy = ("librosa", "sklearn", "scipy", "torchaudio", "soundfile", "soxr", "transformers", "cv2", "av", "pandas")
-    heavy += ("lightning", "accelerate", "torchdata")
+    heavy += ("matplotlib", "numba", "lightning", "accelerate", "torchdata")
     modules = ", ".join(f"bss.tasks.{stem}" for stem in STEMS)
     code = f"import sys, bss.data.doctor, bss.data.prepare, {modules}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

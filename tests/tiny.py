@@ -12,6 +12,8 @@ from bss.models.fusion import ConcatFusion
 from bss.models.late_fusion import LateFusion
 from bss.models.weights import initialize
 from bss.recipes.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
+from bss.scoring.metrics import classification_metrics
+from bss.training.loops import predict
 
 DIMS = {"audio": 6, "visual": 5}
 CLASSES = ("low", "middle", "high")
@@ -86,6 +88,12 @@ def model(*, seed=0, norm=False, dropout=0.0):
         {name: encoder(dim) for name, dim in DIMS.items()}, ConcatFusion(dims, 3), 3, feature_dims=dims
     )
     return initialize(network, seed)
+
+
+def evaluate(network, loader, **options):
+    """Metrics of all heads on a data set."""
+    predicted = predict(network, loader, **options)
+    return classification_metrics(predicted.heads, predicted.target)
 
 
 class Signalling(torch.utils.data.Dataset):

@@ -76,7 +76,7 @@ def main():
 def trained(recipe: Recipe, run: Run) -> dict:
     with contextlib.redirect_stdout(io.StringIO()):
         data = task.build_data(recipe, run.data_root)
-        return bss.fit(task.build_model(recipe, run.data_root), data, bss.SelfPacedSampler, recipe, run)
+        return bss.fit(task.build_model(recipe, run.data_root), data, recipe, run)
 
 
 def paired(values: list[float], control: list[float]) -> str:

@@ -1,18 +1,17 @@
 """The commands of ``python -m bss``: prepare, doctor, compare, report. Their flags, and which room does the work."""
 
 import argparse
-import ast
 import importlib
 import pkgutil
 import sys
 import textwrap
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from bss.cli.flags import Parser, count
+from bss.compare.arms import ARMS
 from bss.data import datasets
 from bss.data import prepare as preparation
 from bss.utils.errors import BssError, DataError, DataNotFoundError
@@ -42,11 +41,8 @@ def _sources() -> str:
 
 
 def _arms() -> str:
-    """Names and titles of all arms, read from the text of their module: to import it takes PyTorch, and seconds."""
-    text = Path(find_spec("bss.compare.arms").origin).read_text(encoding="utf-8")
-    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
-    arms = [call.args[:2] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Arm"]
-    listed = [f"  {name.value:36} {title.value}" for name, title in arms if isinstance(name, ast.Constant)]
+    """Names and titles of all arms."""
+    listed = [f"  {arm.name:36} {arm.title}" for arm in ARMS]
     return "\n".join(["the arms (an order and a change of the training step join as in spl+ogm-ge):", *listed])
 
 

@@ -13,7 +13,6 @@ from bss.compare.runner import check_data, devices_of, run_all
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.study import Study, check_arms, seeds_of
 from bss.compare.tables import METRICS, all_tables, as_csv, finding, results_of
-from bss.data.tensors import TensorSamples
 from bss.tasks import load_task
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, shown
 from bss.utils.processes import default_workers
@@ -53,7 +52,7 @@ def compare(flags: argparse.Namespace) -> int:
         data = load_task(study.task).build_data(first, study.data_root)
     except DataNotFoundError as error:
         raise DataNotFoundError(str(error).replace(_SAMPLE_ADVICE, "")) from error
-    if flags.workers is None and not isinstance(data.train, TensorSamples):
+    if flags.workers is None and not getattr(data.train, "in_memory", False):
         study = replace(study, workers=default_workers() // flags.jobs)
     updates = study.updates(len(data.train))
     if updates == 0:

@@ -13,7 +13,7 @@ import torch
 
 from bss.recipes.fields import override
 from bss.recipes.recipe import Recipe
-from bss.tasks import Task
+from bss.tasks import Task, title
 from bss.training.run import Run
 from bss.utils import distributed
 from bss.utils.errors import BssError, RecipeError, first_line
@@ -85,7 +85,16 @@ def _assembled(
         root = out.parent / "sample-data" / name.partition("-")[0]
         with distributed.main_first():
             task.write_sample(root)
-    return recipe, Run(out, root, device, workers=_workers(flags.workers), resume=flags.resume)
+    run = Run(
+        out,
+        root,
+        device,
+        workers=_workers(flags.workers),
+        resume=flags.resume,
+        task=folder.name.lower(),
+        title=title(task),
+    )
+    return recipe, run
 
 
 def _device(name: str) -> torch.device:

@@ -1,233 +1,193 @@
 """Arms: the named ways to train that a comparison sets side by side, all made from one task's curriculum recipe.
 
-An arm changes the order (sampler and schedule), or the training step (method), and leaves every other number alone. An
-arm of either kind join as ``spl+ogm-ge``: the order of the first, the step of the second.
+An arm changes the order (sampler and schedule), or the training step (method), and leaves every other number alone. Two
+arms, one of each kind, are joined by a plus: ``spl+ogm-ge`` has the order of the first and the step of the second.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from bss.methods import OGMGE, DataRemixing, LossWeights, Method, MMPareto, ModalityDropout, SampleValuation
-from bss.recipes.recipe import ClassMatchedSchedule, Recipe, Schedule, SelfPacedSchedule
-from bss.samplers import (
-    ClassMatchedSampler,
-    CurriculumSampler,
-    MixSampler,
-    OrderSampler,
-    RandomPacingSampler,
-    ResamplingSampler,
-    SelfPacedSampler,
-    UniformSampler,
-)
-from bss.training.build import check_heads
+from bss.recipes.recipe import CurriculumSchedule, Recipe, Schedule, SelfPacedSchedule
 from bss.utils.errors import RecipeError, guess, shown
 
-Adapt = Callable[[Recipe], Recipe]
+KINDS = {
+    "uniform": Schedule,
+    **dict.fromkeys(("curriculum", "random_pacing", "class_matched", "mix"), CurriculumSchedule),
+    **dict.fromkeys(("self_paced", "resampling"), SelfPacedSchedule),
+}
+"""Name of a sampler -> the kind of schedule that it has."""
+
+
+OF_THE_CURRICULUM = {"pacing", "start", "grow_epochs", "power", "rescore"}
+"""Fields of a schedule that say how a curriculum grows and when it is scored: other kinds have their own, by nature."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train.
+    """One way to train, in plain values.
 
     Attributes:
         name: how a command line says it.
         title: one line for tables.
-        sampler: makes the order.
-        adapt: turns the task's curriculum recipe into this arm's.
-        method: makes what changes the training step, from the adapted recipe; None = joint training.
+        sampler: makes the order, see :attr:`bss.recipes.Schedule.sampler`.
+        schedule: fields of the schedule that make this arm what it is.
+        warmup: share of the curriculum's growth that comes before it in uniform order, at least one epoch; 0 = none.
+        method: changes the training step, see :attr:`bss.recipes.Recipe.method`; None = joint training.
+        numbers: other fields of the recipe that make this arm what it is.
         by_order: whether the arm is about the order, and so joins one that is about the step.
     """
 
     name: str
     title: str
-    sampler: type[OrderSampler]
-    adapt: Adapt
-    method: Callable[[Recipe], Method] | None = None
+    sampler: str
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    warmup: float = 0.0
+    method: str | None = None
+    numbers: Mapping[str, Any] = field(default_factory=dict)
     by_order: bool = True
 
+    def recipe(self, base: Recipe) -> Recipe:
+        """The task's curriculum recipe as this arm trains it.
 
-def _curriculum(**numbers: Any) -> Adapt:
-    """The task's own curriculum, with these numbers changed."""
-    return lambda recipe: replace(recipe, schedule=replace(recipe.schedule, **numbers))
+        Every field of the base's schedule reaches every arm, but for those that make the arm what it is, and those of
+        :data:`OF_THE_CURRICULUM`, which reach arms with a growing schedule alone.
 
+        Raises:
+            RecipeError: numbers that do not go together.
+        """
+        own, kind = dict(self.schedule), KINDS[self.sampler]
+        if kind is CurriculumSchedule:
+            kind = type(base.schedule)  # a task may have a kind of its own
+        if self.warmup:
+            own["warmup_epochs"] = max(1, int(base.schedule.grow_epochs * self.warmup))
+        reaching = {each.name for each in fields(base.schedule) if self.is_reached_by(each.name)}
+        kept = {name: getattr(base.schedule, name) for name in reaching}
+        schedule = kind(**kept | own | {"sampler": self.sampler})
+        made = replace(base, schedule=schedule, method=self.method or base.method, **self.numbers)
+        goes_by_heads = schedule.criterion == "both" and schedule.similarity == "prediction"
+        if made.unimodal_weight == 0 and schedule.uses_scores and "unimodal_weight" in self.numbers and goes_by_heads:
+            # The fused head is all there is to judge by.
+            made = replace(made, schedule=replace(schedule, criterion="loss"))
+        if made.uses_scores:
+            made.check_heads()
+        return made
 
-def _self_paced(**numbers: Any) -> Adapt:
-    """SPL with the method's numbers but for these."""
-    return _with(SelfPacedSchedule, **numbers)
-
-
-def _with(kind: type[Schedule], **numbers: Any) -> Adapt:
-    """A schedule of this kind that scores in the way of the task's curriculum."""
-    ways = ("mode", "calibration_batches", "view", "space")
-
-    def adapt(recipe: Recipe) -> Recipe:
-        kept = {name: getattr(recipe.schedule, name) for name in ways}
-        return replace(recipe, schedule=kind(**kept | numbers))
-
-    return adapt
-
-
-def _warmed_up(**numbers: Any) -> Adapt:
-    """The task's curriculum after an eighth of its growth in uniform order: 5 epochs of the method's 40."""
-
-    def adapt(recipe: Recipe) -> Recipe:
-        return _curriculum(warmup_epochs=max(1, recipe.schedule.grow_epochs // 8), **numbers)(recipe)
-
-    return adapt
-
-
-def _class_matched(recipe: Recipe) -> Recipe:
-    """The task's own curriculum for the sampler that follows its classes."""
-    numbers = {field.name: getattr(recipe.schedule, field.name) for field in fields(recipe.schedule)}
-    return replace(recipe, schedule=ClassMatchedSchedule(**numbers))
+    def is_reached_by(self, name: str) -> bool:
+        """Whether a field of the base's schedule has a say in this arm's recipe."""
+        kind = KINDS[self.sampler]
+        known = {each.name for each in fields(kind)} - {"sampler"}
+        return name in known - set(self.schedule) and (
+            issubclass(kind, CurriculumSchedule) or name not in OF_THE_CURRICULUM
+        )
 
 
-def _fused_loss_alone(recipe: Recipe) -> Recipe:
-    schedule = _UNIFORM(recipe).schedule
-    return replace(recipe, fused_weight=1.0, unimodal_weight=0.0, prediction="fused", schedule=schedule)
-
-
-def _loss_weights(recipe: Recipe) -> LossWeights:
-    return LossWeights(normalize=recipe.schedule.normalize, criterion=recipe.schedule.criterion)
-
-
-def _smv(recipe: Recipe) -> SampleValuation:
-    return SampleValuation(warmup_epochs=_shortened(5, recipe), seed=recipe.seed)
-
-
-def _data_remixing(recipe: Recipe) -> DataRemixing:
-    return DataRemixing(batch_size=recipe.batch_size, warmup_epochs=_shortened(10, recipe), seed=recipe.seed)
-
-
-def _shortened(released: int, recipe: Recipe) -> int:
-    """A method's released warm-up, at most a quarter of the run."""
-    return min(released, recipe.epochs // 4)
-
-
-_UNIFORM = _with(Schedule, start=1.0)
+def _uniform(name: str, title: str, *, schedule: Mapping[str, Any] | None = None, **changes: Any) -> Arm:
+    """An arm in uniform order that is about the training step."""
+    return Arm(name, title, "uniform", {"start": 1.0, **(schedule or {})}, by_order=False, **changes)
 
 
 ARMS = (
     # Controls.
-    Arm("uniform", "uniform order", UniformSampler, _UNIFORM),
+    Arm("uniform", "uniform order", "uniform", {"start": 1.0}),
     Arm(
         "uniform-class-balanced",
         "uniform order, class mix kept in every batch",
-        UniformSampler,
-        _with(Schedule, start=1.0, class_balanced=True),
+        "uniform",
+        {"start": 1.0, "class_balanced": True},
     ),
-    Arm("random-pacing", "random pacing: CL's sizes, random members", RandomPacingSampler, _curriculum()),
-    Arm(
-        "random-pacing-warmup",
-        "random pacing after a uniform warm-up",
-        RandomPacingSampler,
-        _warmed_up(),
-    ),
-    Arm(
-        "random-pacing-class-matched",
-        "random pacing with the class mix of CL's subsets",
-        ClassMatchedSampler,
-        _class_matched,
-    ),
-    Arm("anti", "anti-curriculum: imbalanced first", CurriculumSampler, _curriculum(order="imbalanced_first")),
+    Arm("random-pacing", "random pacing: CL's sizes, random members", "random_pacing"),
+    Arm("random-pacing-warmup", "random pacing after a uniform warm-up", "random_pacing", warmup=1 / 8),
+    Arm("random-pacing-class-matched", "random pacing with the class mix of CL's subsets", "class_matched"),
+    Arm("anti", "anti-curriculum: imbalanced first", "curriculum", {"order": "imbalanced_first"}),
     # The method.
-    Arm("cl", "CL", CurriculumSampler, _curriculum()),
-    Arm("spl", "SPL", SelfPacedSampler, _self_paced()),
+    Arm("cl", "CL", "curriculum"),
+    Arm("spl", "SPL", "self_paced"),
     # CL otherwise.
-    Arm("cl-rank", "CL, rank normalisation", CurriculumSampler, _curriculum(normalize="rank")),
-    Arm("cl-rescored", "CL, re-scored before every epoch", CurriculumSampler, _curriculum(rescore="pass")),
-    Arm("cl-warmup", "CL, scored after a uniform warm-up", CurriculumSampler, _warmed_up()),
+    Arm("cl-rank", "CL, rank normalisation", "curriculum", {"normalize": "rank"}),
+    Arm("cl-rescored", "CL, re-scored before every epoch", "curriculum", {"rescore": "pass"}),
+    Arm("cl-warmup", "CL, scored after a uniform warm-up", "curriculum", warmup=1 / 8),
     Arm(
         "cl-warmup-rescored",
         "CL, warm-up, then re-scored before every epoch",
-        CurriculumSampler,
-        _warmed_up(rescore="pass"),
+        "curriculum",
+        {"rescore": "pass"},
+        warmup=1 / 8,
     ),
-    Arm(
-        "cl-class-balanced",
-        "CL, class mix kept in every subset and batch",
-        CurriculumSampler,
-        _curriculum(class_balanced=True),
-    ),
+    Arm("cl-class-balanced", "CL, class mix kept in every subset and batch", "curriculum", {"class_balanced": True}),
     # Other criteria: the seven of the paper's appendix beside CL's own (prediction similarity and loss).
-    Arm("cl-loss", "CL by loss alone", CurriculumSampler, _curriculum(criterion="loss")),
-    Arm("cl-similarity", "CL by prediction similarity alone", CurriculumSampler, _curriculum(criterion="similarity")),
+    Arm("cl-loss", "CL by loss alone", "curriculum", {"criterion": "loss"}),
+    Arm("cl-similarity", "CL by prediction similarity alone", "curriculum", {"criterion": "similarity"}),
     Arm(
         "feature-similarity",
         "CL by feature similarity alone",
-        CurriculumSampler,
-        _curriculum(criterion="similarity", similarity="feature"),
+        "curriculum",
+        {"criterion": "similarity", "similarity": "feature"},
     ),
     Arm(
         "gradient-magnitude",
         "CL by gradient magnitude alone",
-        CurriculumSampler,
-        _curriculum(criterion="loss", information="gradient"),
+        "curriculum",
+        {"criterion": "loss", "information": "gradient"},
     ),
     Arm(
         "feature-gradient",
         "CL by feature similarity and gradient magnitude",
-        CurriculumSampler,
-        _curriculum(similarity="feature", information="gradient"),
+        "curriculum",
+        {"similarity": "feature", "information": "gradient"},
     ),
-    Arm("feature-loss", "CL by feature similarity and loss", CurriculumSampler, _curriculum(similarity="feature")),
+    Arm("feature-loss", "CL by feature similarity and loss", "curriculum", {"similarity": "feature"}),
     Arm(
         "prediction-gradient",
         "CL by prediction similarity and gradient magnitude",
-        CurriculumSampler,
-        _curriculum(information="gradient"),
+        "curriculum",
+        {"information": "gradient"},
     ),
     # SPL otherwise.
-    Arm("spl-imbalanced-first", "SPL, imbalanced first", SelfPacedSampler, _self_paced(order="imbalanced_first")),
-    Arm("spl-rank", "SPL, rank normalisation", SelfPacedSampler, _self_paced(normalize="rank")),
+    Arm("spl-imbalanced-first", "SPL, imbalanced first", "self_paced", {"order": "imbalanced_first"}),
+    Arm("spl-rank", "SPL, rank normalisation", "self_paced", {"normalize": "rank"}),
     Arm(
         "spl-sharp",
         "SPL, rank normalisation, temperature 0.25",
-        SelfPacedSampler,
-        _self_paced(normalize="rank", temperature=0.25),
+        "self_paced",
+        {"normalize": "rank", "temperature": 0.25},
     ),
-    Arm("spl-history", "SPL, mean of all scores so far", SelfPacedSampler, _self_paced(history=None)),
-    Arm("spl-online", "SPL, scores from the training forward", SelfPacedSampler, _self_paced(rescore="online")),
-    Arm("spl-class-balanced", "SPL, class mix kept in every batch", SelfPacedSampler, _self_paced(class_balanced=True)),
+    Arm("spl-history", "SPL, mean of all scores so far", "self_paced", {"history": None}),
+    Arm("spl-online", "SPL, scores from the training forward", "self_paced", {"rescore": "online"}),
+    Arm("spl-class-balanced", "SPL, class mix kept in every batch", "self_paced", {"class_balanced": True}),
     # Whether it is the skewed classes that make a sharp order cost accuracy.
     Arm(
         "spl-sharp-class-balanced",
         "spl-sharp, class mix kept in every batch",
-        SelfPacedSampler,
-        _self_paced(normalize="rank", temperature=0.25, class_balanced=True),
+        "self_paced",
+        {"normalize": "rank", "temperature": 0.25, "class_balanced": True},
     ),
     Arm(
         "spl-imbalanced-first-class-balanced",
         "SPL, imbalanced first, class mix kept in every batch",
-        SelfPacedSampler,
-        _self_paced(order="imbalanced_first", class_balanced=True),
+        "self_paced",
+        {"order": "imbalanced_first", "class_balanced": True},
     ),
     # The same scores used in another way than as an order within the epoch.
-    Arm("resampling", "draws with replacement by SPL's weights", ResamplingSampler, _self_paced()),
-    Arm("mix", "every batch one blend of balanced and imbalanced", MixSampler, _curriculum(rescore="pass")),
-    Arm(
+    Arm("resampling", "draws with replacement by SPL's weights", "resampling"),
+    Arm("mix", "every batch one blend of balanced and imbalanced", "mix", {"rescore": "pass"}),
+    _uniform(
         "loss-weights",
         "uniform order, losses weighted by SPL's weights",
-        UniformSampler,
-        _with(Schedule, start=1.0, rescore="pass"),
-        _loss_weights,
-        by_order=False,
+        schedule={"rescore": "pass"},
+        method="loss-weights",
     ),
     # Other methods, in uniform order.
-    Arm("joint", "the fused head's loss alone", UniformSampler, _fused_loss_alone, by_order=False),
-    Arm("ogm-ge", "OGM-GE", UniformSampler, _UNIFORM, lambda recipe: OGMGE(seed=recipe.seed), by_order=False),
-    Arm("mmpareto", "MMPareto", UniformSampler, _UNIFORM, lambda recipe: MMPareto(), by_order=False),
-    Arm(
-        "modality-dropout",
-        "modality dropout",
-        UniformSampler,
-        _UNIFORM,
-        lambda recipe: ModalityDropout(seed=recipe.seed),
-        by_order=False,
+    _uniform(
+        "joint",
+        "the fused head's loss alone",
+        numbers={"fused_weight": 1.0, "unimodal_weight": 0.0, "prediction": "fused"},
     ),
-    Arm("smv", "SMV, sample-level", UniformSampler, _UNIFORM, _smv, by_order=False),
-    Arm("data-remixing", "Data Remixing", UniformSampler, _UNIFORM, _data_remixing, by_order=False),
+    _uniform("ogm-ge", "OGM-GE", method="ogm-ge"),
+    _uniform("mmpareto", "MMPareto", method="mmpareto"),
+    _uniform("modality-dropout", "modality dropout", method="modality-dropout"),
+    _uniform("smv", "SMV, sample-level", method="smv"),
+    _uniform("data-remixing", "Data Remixing", method="data-remixing"),
 )
 """Every arm of the library; the contract tests run over this tuple."""
 
@@ -264,13 +224,11 @@ def _joined(name: str, parts: list[Arm]) -> Arm:
             f"({known})"
         )
     order, step = orders[0], steps[0]
-
-    def adapt(recipe: Recipe) -> Recipe:
-        stepped, schedule = step.adapt(recipe), order.adapt(recipe).schedule
-        if order.sampler.uses_scores and stepped.unimodal_weight == 0:
-            if schedule.criterion == "both" and schedule.similarity == "prediction":
-                schedule = replace(schedule, criterion="loss")  # the fused one is all there is to judge by
-            check_heads(replace(stepped, schedule=schedule))
-        return replace(stepped, schedule=schedule)
-
-    return Arm(name, f"{order.title}; {step.title}", order.sampler, adapt, step.method, by_order=False)
+    return replace(
+        order,
+        name=name,
+        title=f"{order.title}; {step.title}",
+        method=step.method,
+        numbers={**order.numbers, **step.numbers},
+        by_order=False,
+    )

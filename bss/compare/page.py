@@ -10,6 +10,7 @@ from typing import Any
 from bss.compare import figures, samples
 from bss.compare.runs import FinishedRun
 from bss.compare.tables import EPOCHS, Results, Table, arm_table, cost_table, difference_table, finding, head_table
+from bss.data.batches import preview_of
 from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
 from bss.tasks import load_task
@@ -37,6 +38,7 @@ figure { margin: 0; break-inside: avoid; } figure svg { width: 100%; max-width: 
 .sample { font-size: .8rem; line-height: 1.35; break-inside: avoid; border-top: 1px solid #ddd; padding-top: .3rem; }
 .sample img { max-width: 100%; height: 4.5rem; object-fit: contain; object-position: left;
   display: block; margin: .2rem 0; }
+.sample .spectrogram { height: auto; width: 100%; max-width: 18rem; }
 pre { overflow-x: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media (max-width: 600px) { th, td { padding: .25rem .35rem; } th, td:first-child { white-space: normal; }
   th:first-child, td:first-child { min-width: 4.5rem; } }
@@ -181,16 +183,16 @@ def _samples(results: Results) -> Iterator[str]:
     shown = "" if data else f" No pictures and no class names: {reason}."
     yield (
         f'<p class="caption">Training samples by their last score in {escape(arm)} (before epoch {epoch + 1}), '
-        f"averaged over the seeds that train on them. A recording is shown as its spectrogram, low tones "
-        f"below; another array as it is stored, spread to the screen's range.{escape(shown)}</p>"
+        f"averaged over the seeds that train on them. A recording is shown as its spectrogram, in decibels "
+        f"below its loudest; another array as it is stored, spread to the screen's range.{escape(shown)}</p>"
     )
-    hidden: set[str] = set()
-    for title, examples in zip(("Most balanced", "Most imbalanced"), ends, strict=True):
-        cells = "".join(_sample(example, data, hidden) for example in examples)
+    hidden: dict[str, str] = {}
+    for title, scored in zip(("Most balanced", "Most imbalanced"), ends, strict=True):
+        cells = "".join(_sample(sample, data, hidden) for sample in scored)
         yield f'<h3>{title}</h3><div class="samples">{cells}</div>'
-    if hidden:
-        names = escape(", ".join(sorted(hidden)))
-        yield f'<p class="caption">Not shown, being neither picture, sound nor text: {names}.</p>'
+    for reason in dict.fromkeys(hidden.values()):
+        names = ", ".join(sorted(name for name in hidden if hidden[name] == reason))
+        yield f'<p class="caption">Not shown, {escape(f"{reason}: {names}")}.</p>'
 
 
 def _data(run: FinishedRun) -> tuple[Splits | None, str]:
@@ -220,33 +222,42 @@ def _recipe(base: Recipe, saved: Mapping[str, Any]) -> Recipe:
     return replace(base, **numbers | ({"cache": None} if "cache" in known else {}))
 
 
-def _sample(example: samples.Example, data: Splits | None, hidden: set[str]) -> str:
-    label, shown = f"class {example.label}", ""
+def _sample(sample: samples.ScoredSample, data: Splits | None, hidden: dict[str, str]) -> str:
+    label, shown = f"class {sample.label}", ""
     if data is not None:
         try:
-            label = str(data.classes[example.label])
-            shown = _contents(example, data, hidden)
+            label = str(data.classes[sample.label])
+            shown = _contents(sample, data, hidden)
         except Exception as error:  # a data set is a user's code as well
             shown = f"<em>Cannot be shown: {escape(_reason(error))}</em><br>"
-    numbers = f"difficulty {example.difficulty:.2f}, similarity {example.similarity:.2f}, loss {example.loss:.2f}"
+    numbers = f"difficulty {sample.difficulty:.2f}, similarity {sample.similarity:.2f}, loss {sample.loss:.2f}"
     return (
-        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(example.name)}<br>{shown}'
-        f"{numbers}; n = {example.seeds}</div>"
+        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(sample.name)}<br>{shown}'
+        f"{numbers}; n = {sample.seeds}</div>"
     )
 
 
-def _contents(example: samples.Example, data: Splits, hidden: set[str]) -> str:
-    """What can be shown of a sample's modalities; the names of the others are added to ``hidden``."""
+def _contents(sample: samples.ScoredSample, data: Splits, hidden: dict[str, str]) -> str:
+    """What can be shown of a sample's modalities; the names of the others, and why, are added to ``hidden``."""
     shown = []
-    for name, value in data.score[example.position].items():
+    for name, value in data.score[sample.position].items():
         if name == "label":
             continue
-        if (text := samples.words(value)) is not None:
-            shown.append(f"<q>{escape(text)}</q><br>")
-        elif (address := samples.picture(value)) is not None:
-            shown.append(f'<img src="{address}" alt="{escape(name)} of {escape(example.name)}">')
+        preview = preview_of(value)
+        alt = f'alt="{escape(name)} of {escape(sample.name)}"'
+        if preview is None:
+            hidden[name] = "being neither picture, sound nor text"
+        elif preview.text is not None:
+            shown.append(f"<q>{escape(samples.words(preview.text))}</q><br>")
+        elif preview.pixels is not None:
+            shown.append(f'<img src="{samples.picture(preview.pixels)}" {alt}>')
         else:
-            hidden.add(name)
+            try:
+                address = samples.spectrogram(preview.waveform_T, preview.sample_rate)
+            except samples.NotInstalledError as error:
+                hidden[name] = f"since {error}"
+            else:
+                shown.append(f'<img class="spectrogram" src="{address}" {alt}>')
     return "".join(shown)
 
 

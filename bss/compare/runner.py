@@ -8,13 +8,12 @@ import ast
 import contextlib
 import hashlib
 import json
-import math
 import multiprocessing
 import signal
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,16 @@ import torch
 from tqdm import tqdm
 
 from bss.compare.arms import Arm, find
-from bss.compare.runs import ARM_FILE, opened
+from bss.compare.runs import ARM_FILE
 from bss.compare.study import Study, weights_hash
 from bss.data.splits import Splits
-from bss.methods import Method
-from bss.recipes.recipe import FREE_FIELDS, Recipe
+from bss.samplers import BY_NAME
 from bss.tasks import load_task, title
+from bss.training.build import method_of
+from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_data, with_newer_fields
 from bss.training.engine import fit
 from bss.training.run import Run
-from bss.training.run_folder import list_hash, read_json
+from bss.training.run_folder import list_hash, read_identity, read_json
 from bss.utils.errors import BssError, RecipeError, RunFolderError, first_line
 from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import Interrupted, Interrupts
@@ -87,21 +87,19 @@ def is_finished(study: Study, arm: Arm, seed: int) -> bool:
     if not (folder / "done").exists():
         return False
     try:
-        config = json.loads((folder / "config.json").read_text())
-        mark = json.loads((folder / ARM_FILE).read_text())
-        there = {**opened(config["recipe"]), "sampler": config["sampler"], "task": mark["task"]}
-        there |= _described(config["method"], config["method_settings"])
+        config, mark = read_json(folder, "config.json"), read_json(folder, ARM_FILE)
+        saved = {name: value for name, value in read_identity(folder).items() if name not in OF_THE_DATA}
+        there = {**saved, **{name: config["recipe"][name] for name in ("epochs", "compile")}, "task": mark["task"]}
         samples, code_there = int(config["samples"]["train"]), mark["task_file"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (RunFolderError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(f"{folder} is marked as done, but damaged ({error}): delete it, and repeat") from error
     recipe, code = study.recipe(arm, seed, study.updates(samples)), task_file(study)
-    method = method_of(arm, recipe, samples)
-    here = {**opened(asdict(recipe)), "sampler": arm.sampler.__name__, "task": task_name(study)}
-    here |= _described(type(method).__name__, method.settings()) if method else _described(None, {})
+    own = identity_without_data(BY_NAME[recipe.schedule.sampler], method_of(recipe, samples), recipe)
+    here = {**own, "epochs": recipe.epochs, "compile": recipe.compile, "task": task_name(study)}
     if code is not None and code_there == code:
         here["task"] = mark["task"]  # the file lies elsewhere now
     here = json.loads(json.dumps(here))
-    names = [name for name in {**there, **here} if name not in FREE_FIELDS and there.get(name) != here.get(name)]
+    names = difference(with_newer_fields(there, recipe), here)
     if names:
         name = names[0]
         more = f", and {len(names) - 1} more" if len(names) > 1 else ""
@@ -115,22 +113,6 @@ def is_finished(study: Study, arm: Arm, seed: int) -> bool:
             "If the change does not matter, python -m bss report puts older and newer runs into one table, and says so"
         )
     return True
-
-
-def _described(method: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {"method": method, **{f"method.{name}": value for name, value in settings.items()}}
-
-
-def method_of(arm: Arm, recipe: Recipe, num_train: int) -> Method | None:
-    """What changes the arm's training step.
-
-    A method's warm-up is a share of the run's epochs: with equal updates, of those that uniform order has.
-    """
-    if arm.method is None:
-        return None
-    if recipe.updates is not None:
-        recipe = replace(recipe, epochs=math.ceil(recipe.updates / max(1, num_train // recipe.batch_size)))
-    return arm.method(recipe)
 
 
 def check_data(study: Study, data: Splits) -> None:
@@ -216,7 +198,7 @@ class _Worker:
             self.pipe.send(job)
 
     def outcome(self, *, stopping: bool) -> Outcome:
-        """Of its job; waits for it."""
+        """Wait for the worker's job, and return its outcome."""
         arm, seed = self.job
         self.job = None
         try:
@@ -329,8 +311,18 @@ def train(study: Study, arm: Arm, seed: int, device: str) -> dict[str, Any]:
     # Of two runs that begin at once, the one that wrote its mark last sees the other's.
     for other in study.arms:
         _check_start(study.folder(other, seed), mark)
-    run = Run(folder, study.data_root, torch.device(device), workers=study.workers, resume=True)
-    return fit(model, data, arm.sampler, recipe, run, method=method_of(arm, recipe, len(data.train)))
+    run = Run(
+        folder,
+        study.data_root,
+        torch.device(device),
+        workers=study.workers,
+        resume=True,
+        task=task_name(study),
+        task_hash=task_file(study),
+        title=title(task),
+        arm=arm.name,
+    )
+    return fit(model, data, recipe, run)
 
 
 def _check_unfinished(folder: Path, mark: Mapping[str, Any]) -> None:

@@ -5,35 +5,49 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 from bss.compare.runs import FinishedRun
 from bss.training.run_folder import read_scores
+from bss.utils.errors import BssError
 
 COUNT = 8
-"""Samples at either end."""
+"""How many samples are shown at either end."""
 
 
 HEIGHT = 96
-"""Pixels of a picture."""
+"""Of a picture that is drawn as it is stored, in pixels."""
+
+
+WINDOW = 512
+"""Samples of a sound that a column of its spectrogram is made of."""
+
+
+COLUMNS = 300
+"""Columns of a spectrogram, about: it is drawn with as many pixels."""
 
 
 CHARACTERS = 280
-"""Of a text; a post has no more."""
+"""Characters of a text; a post has no more."""
+
+
+class NotInstalledError(BssError, ImportError):
+    """A package that draws a kind of sample is missing: the message says which. The rest of the page does without."""
 
 
 @dataclass(frozen=True)
-class Example:
-    """A training sample.
+class ScoredSample:
+    """A training sample with its last scores, averaged over the seeds that train on it.
 
     Attributes:
         name: in the training list.
         label: class id.
         position: in the training list of the arm's first seed.
-        difficulty: mean over the seeds that train on it, of the last scores; in [0, 2], 0 = balanced.
-        similarity: the same of the modalities' agreement.
-        loss: the same of the loss.
-        seeds: how many those are.
+        difficulty: in [0, 2], 0 = balanced.
+        similarity: how far the modalities agree.
+        loss: of the sample.
+        seeds: how many seeds train on it.
     """
 
     name: str
@@ -46,9 +60,9 @@ class Example:
 
 
 def scored_arm(arms: Mapping[str, Sequence[FinishedRun]]) -> tuple[str, int] | None:
-    """The arm whose scores are of the most trained network, the first of equals, with that epoch; None without scores.
+    """Find the arm that scored last, the first of equals, and the epoch of its last scores; None without scores.
 
-    Scores of an untrained network, which CL orders by, say little about samples.
+    Scores of an untrained network, which CL orders by, say little about samples: the later, the better.
     """
     best: tuple[str, int] | None = None
     for arm, members in arms.items():
@@ -58,7 +72,7 @@ def scored_arm(arms: Mapping[str, Sequence[FinishedRun]]) -> tuple[str, int] | N
     return best
 
 
-def extremes(runs: Sequence[FinishedRun], count: int = COUNT) -> tuple[list[Example], list[Example]]:
+def extremes(runs: Sequence[FinishedRun], count: int = COUNT) -> tuple[list[ScoredSample], list[ScoredSample]]:
     """The most balanced and the most imbalanced samples of the first run's training list.
 
     Args:
@@ -75,81 +89,86 @@ def extremes(runs: Sequence[FinishedRun], count: int = COUNT) -> tuple[list[Exam
         for name, *values in zip(table["name"].tolist(), *columns, strict=True):
             if all(map(math.isfinite, values)):
                 collected.setdefault(name, []).append(tuple(values))
-    examples = []
+    found = []
     for position, (name, label) in enumerate(zip(tables[0]["name"].tolist(), tables[0]["label"].tolist(), strict=True)):
         if name in collected:
             means = [math.fsum(column) / len(column) for column in zip(*collected[name], strict=True)]
-            examples.append(Example(name, label, position, *means, seeds=len(collected[name])))
-    ordered = sorted(examples, key=lambda example: example.difficulty)
+            found.append(ScoredSample(name, label, position, *means, seeds=len(collected[name])))
+    ordered = sorted(found, key=lambda sample: sample.difficulty)
     half = min(count, len(ordered) // 2)
     return ordered[:half], ordered[len(ordered) - half :][::-1]
 
 
-def picture(value: Any) -> str | None:
-    """What a page can show of a modality, as a ``data:`` address; None of what is no picture and no sound.
+def words(text: str) -> str:
+    """A text as the page writes it: cut after :data:`CHARACTERS`."""
+    return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}..."
 
-    A sound becomes its spectrogram, of several frames the middle one is shown, and the numbers of a tensor are spread
-    to the range of the screen, which undoes a normalisation but for the contrast; a hundredth at either end is cut, so
-    that a few outliers do not leave all else grey. What has no colours, as a spectrogram, is drawn at least as wide as
-    high.
+
+def picture(pixels: np.ndarray) -> str:
+    """A picture as the ``data:`` address of a PNG of :data:`HEIGHT` pixels.
+
+    What has no colours, as a finished spectrogram, is drawn at least as wide as high.
 
     Args:
-        value: of one sample, as a data set returns it.
+        pixels: (H, W) or (H, W, 3) uint8.
     """
-    pixels = _pixels(value)
-    if pixels is None:
-        return None
     from PIL import Image
 
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
     least = HEIGHT if pixels.ndim == 2 else 1
     width = max(least, min(3 * HEIGHT, round(image.width * HEIGHT / image.height)))
     buffer = io.BytesIO()
     image.resize((width, HEIGHT)).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return _address(buffer)
 
 
-def words(value: Any) -> str | None:
-    """What a page can write of a modality: a text, cut after :data:`CHARACTERS`; None of what is none.
+def spectrogram(waveform_T: np.ndarray, sample_rate: int) -> str:
+    """A sound as the ``data:`` address of a PNG: its magnitudes in decibels below the loudest, over seconds and Hz.
+
+    The windows are those that the networks of CREMA-D and Kinetics-Sounds see, 512 samples, as many as the picture is
+    wide. Where librosa has not been used before, it compiles for some 15 seconds first.
 
     Args:
-        value: of one sample, as a data set returns it.
+        waveform_T: (T,) floats, T >= 1.
+        sample_rate: in Hz.
+
+    Raises:
+        NotInstalledError: librosa is not there.
     """
-    from bss.data.transforms.text import Tokens
+    try:
+        import librosa
+        import librosa.display
+    except ImportError as error:
+        raise NotInstalledError(f"librosa draws the spectrograms ({error}; pip install librosa)") from error
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    if not isinstance(value, Tokens):
-        return None
-    return value.text if len(value.text) <= CHARACTERS else f"{value.text[:CHARACTERS]}..."
+    # A sound that is shorter than a window is followed by silence: librosa would warn, and show no more of it.
+    waveform_T = np.pad(waveform_T, (0, max(0, WINDOW - len(waveform_T))))
+    hop_length = max(WINDOW // 4, len(waveform_T) // COLUMNS)
+    magnitude = np.abs(librosa.stft(waveform_T, n_fft=WINDOW, hop_length=hop_length))
+    with matplotlib.rc_context({"font.size": 9}):  # 10 pixels on a phone
+        figure = Figure(figsize=(2.2, 1.5), dpi=160, layout="constrained")
+        axes = figure.add_subplot()
+        librosa.display.specshow(
+            librosa.amplitude_to_db(magnitude, ref=np.max),
+            sr=sample_rate,
+            n_fft=WINDOW,
+            hop_length=hop_length,
+            x_axis="s",
+            y_axis="hz",
+            cmap="magma",
+            ax=axes,
+        )
+        axes.xaxis.set_major_locator(MaxNLocator(3))  # a phone shows two samples side by side
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.set_xlabel("s")
+        axes.set_ylabel("Hz")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return _address(buffer)
 
 
-def _pixels(value: Any) -> Any:
-    """(H, W) or (H, W, 3) uint8; None where there is no such thing."""
-    import numpy as np
-    import torch
-
-    from bss.data.transforms.views import Pictures, Sound
-    from bss.models.frontends import LogSpectrogram
-
-    if isinstance(value, Pictures):
-        view = value.views[len(value.views) // 2]
-        return view.pixels_HWC[:, ::-1].copy() if view.flip else view.pixels_HWC.copy()
-    if isinstance(value, Sound):
-        wave_1T = torch.from_numpy(value.waveform_T.copy()).unsqueeze(0)
-        spectrogram = LogSpectrogram(n_fft=512, hop_length=max(128, wave_1T.shape[1] // (3 * HEIGHT)))(wave_1T)
-        return _pixels(spectrogram.squeeze())[::-1]  # low sounds below
-    if not isinstance(value, torch.Tensor) or value.dim() < 2 or value.is_complex():
-        return None
-    if value.dim() == 4:  # (C, T, H, W)
-        value = value[:, value.shape[1] // 2]
-    if value.dim() == 3 and value.shape[0] == 2:  # optical flow
-        value = value.float().norm(dim=0)
-    value = value.squeeze()
-    if value.dim() == 3 and value.shape[0] == 3:
-        value = value.permute(1, 2, 0)
-    elif value.dim() != 2:
-        return None
-    array = value.float().cpu().numpy()
-    low, high = np.percentile(array, (1, 99))
-    if low == high:  # a few strokes on an empty ground
-        low, high = array.min(), array.max()
-    return (((array - low) / max(high - low, 1e-12)).clip(0, 1) * 255).round().astype(np.uint8)
+def _address(png: io.BytesIO) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"

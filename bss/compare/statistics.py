@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
-"""Of every interval."""
+"""Coverage of every interval."""
 
 
 RESAMPLES = 10_000
-"""Of the bootstrap."""
+"""Number of bootstrap resamples."""
 
 
 LEAST_RESAMPLED = 5

@@ -58,7 +58,7 @@ class Study:
             seed: in [0, 2**32).
             updates: optimiser steps; None = the recipe's epochs.
         """
-        return replace(arm.adapt(replace(self.base(), seed=seed)), updates=updates)
+        return replace(arm.recipe(replace(self.base(), seed=seed)), updates=updates)
 
     def updates(self, num_train: int) -> int | None:
         """Optimiser steps of a run: those of uniform order in the recipe's epochs; None with equal epochs.
@@ -123,7 +123,7 @@ def seeds_of(text: str) -> tuple[int, ...]:
 
 
 def weights_hash(state: Mapping[str, Any]) -> str:
-    """Of a network's state dict: its names, types, shapes and every bit of its numbers."""
+    """SHA-256 of a network's state dict (names, types, shapes, bytes)."""
     import torch
 
     digest = hashlib.sha256()

@@ -2,6 +2,7 @@ from .batches import Content as Content
 from .batches import collate as collate
 from .indexed import INDEX_KEY as INDEX_KEY
 from .indexed import IndexedDataset as IndexedDataset
+from .indexed import Key as Key
 from .indexed import SeededViews as SeededViews
 from .indexed import Variants as Variants
 from .indexed import index_and_sample as index_and_sample

@@ -1,8 +1,9 @@
-"""From samples to a batch on the device."""
+"""From samples to a batch on the device, and from a sample to what a person can look at."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +12,25 @@ from torch import Tensor
 from torch.utils.data import default_collate, get_worker_info
 
 
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What a person can read, see or hear of one modality of a sample: one of the three.
+
+    Attributes:
+        text: to be read.
+        pixels: (H, W) grey or (H, W, 3) RGB, uint8.
+        waveform_T: (T,) floats in [-1, 1].
+        sample_rate: of the waveform, in Hz.
+    """
+
+    text: str | None = None
+    pixels: np.ndarray | None = None
+    waveform_T: np.ndarray | None = None
+    sample_rate: int | None = None
+
+
 class Content(ABC):
-    """What a sample holds in its own size, as it lies in memory: a batch is made of several by padding.
+    """One modality of a sample in its own size, as it lies in memory; a batch is made of several by padding.
 
     Nothing is copied before that, so a crop or a slice of a memory map costs its own bytes, once.
     """
@@ -22,9 +40,13 @@ class Content(ABC):
     def batch(cls, contents: Sequence[Self]) -> dict[str, Tensor]:
         """The contents of B samples as tensors, (B, ...) each; what is padded is zero."""
 
+    def preview(self) -> Preview | None:
+        """What a report shows of it; None, which a kind of content may leave it at, shows nothing."""
+        return None
+
 
 def collate(samples: Sequence[Any]) -> Any:
-    """What a ``DataLoader`` makes of samples whose modalities may be :class:`Content`; its ``collate_fn``.
+    """Make a batch of samples whose modalities may be :class:`Content`: the ``collate_fn`` of a ``DataLoader``.
 
     Returns:
         For dict samples a dict: of each modality the tensors of :meth:`Content.batch`, anything else stacked as torch
@@ -37,6 +59,34 @@ def collate(samples: Sequence[Any]) -> Any:
         values = [sample[name] for sample in samples]
         batch[name] = type(first).batch(values) if isinstance(first, Content) else default_collate(values)
     return batch
+
+
+def preview_of(value: Any) -> Preview | None:
+    """What a report shows of a modality of one sample, as its data set returns it; None if that is nothing.
+
+    Of tensors, those are shown that can be a picture: (H, W), (1, H, W), (3, H, W), the middle frame of (C, T, H, W),
+    and the length of the vectors of an optical flow, (2, H, W) or (2, T, H, W). Their numbers are spread to the range
+    of a screen, which undoes a normalisation but for the contrast. A hundredth at either end is cut, so that a few
+    outliers do not leave all else grey.
+    """
+    if isinstance(value, Content):
+        return value.preview()
+    if not isinstance(value, Tensor) or value.dim() < 2 or value.is_complex():
+        return None
+    if value.dim() == 4:  # (C, T, H, W)
+        value = value[:, value.shape[1] // 2]
+    if value.dim() == 3 and value.shape[0] == 2:  # optical flow
+        value = value.float().norm(dim=0)
+    value = value.squeeze()
+    if value.dim() == 3 and value.shape[0] == 3:
+        value = value.permute(1, 2, 0)
+    elif value.dim() != 2:
+        return None
+    array = value.float().cpu().numpy()
+    low, high = np.percentile(array, (1, 99))
+    if low == high:  # a few strokes on an empty ground
+        low, high = array.min(), array.max()
+    return Preview(pixels=(((array - low) / max(high - low, 1e-12)).clip(0, 1) * 255).round().astype(np.uint8))
 
 
 def batch_zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -1,7 +1,7 @@
 """Wrappers that add an index, a variant and a seed to a data set's samples."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -10,6 +10,10 @@ from bss.utils.seeding import seeded
 
 INDEX_KEY = "bss_index"
 """The key under which :class:`IndexedDataset` adds the sample's index to a dict sample."""
+
+
+VARIANT_KEY = "bss_variant"
+"""The key under which :class:`Variants` adds the variant of a sample."""
 
 
 class IndexedDataset(Dataset):
@@ -73,31 +77,32 @@ def index_and_sample(batch: Any) -> tuple[Tensor | Sequence[int], Any]:
     )
 
 
-class Variants(Dataset):
-    """A data set in which ``index + N * variant`` is the sample of that index again, for any variant >= 0.
+class Key(NamedTuple):
+    """What a training loader asks a data set for.
 
-    Around it, :class:`IndexedDataset` hands out that number and :class:`SeededViews` gives every variant a view of its
-    own.
-
-    Args:
-        dataset: map-style, of N samples.
+    Attributes:
+        epoch: 0-based.
+        index: position of the sample in the data set.
+        variant: 0 = the sample as the order has it; others are more views of it in the same epoch, see
+            :meth:`bss.methods.Method.arrange`.
     """
 
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
+    epoch: int
+    index: int
+    variant: int = 0
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.dataset[index % len(self.dataset)]
+    @classmethod
+    def of(cls, epoch: int, code: int, num_samples: int) -> "Key":
+        """The key of a code, ``index + num_samples * variant``: how samplers and methods write a variant down."""
+        variant, index = divmod(code, num_samples)
+        return cls(epoch, index, variant)
 
 
 class SeededViews(Dataset):
-    """Makes each random view a pure function of (seed, epoch, index).
+    """Makes each random view a pure function of (seed, epoch, index, variant).
 
-    It is indexed by ``(epoch, index)`` pairs. A crop then does not depend on the number of workers, on the order of
-    the samples or on what else draws random numbers, and a resumed run needs no worker state.
+    It is indexed by :class:`Key`. A crop then does not depend on the number of workers, on the order of the samples or
+    on what else draws random numbers, and a resumed run needs no worker state.
 
     Args:
         dataset: map-style data set whose random transform draws from torch's default CPU generator. One that has an
@@ -114,12 +119,33 @@ class SeededViews(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        epoch, index = key
-        with seeded(self.purpose, self.seed, epoch, index):
+    def __getitem__(self, key: Key) -> Any:
+        epoch, index, variant = Key(*key)
+        with seeded(self.purpose, self.seed, epoch, index + len(self) * variant):
             return self.dataset[index]
 
-    def __getitems__(self, keys: list[tuple[int, int]]) -> list[Any]:
+    def __getitems__(self, keys: list[Key]) -> list[Any]:
         if getattr(self.dataset, "random_views", True):
             return [self[key] for key in keys]
-        return _samples(self.dataset, [index for _, index in keys])
+        return _samples(self.dataset, [Key(*key).index for key in keys])
+
+
+class Variants(Dataset):
+    """Adds the variant of its :class:`Key` to a dict sample, under :data:`VARIANT_KEY`.
+
+    Args:
+        views: gives every variant a view of its own.
+    """
+
+    def __init__(self, views: SeededViews):
+        self.views = views
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, key: Key) -> Any:
+        return {**self.views[key], VARIANT_KEY: Key(*key).variant}
+
+    def __getitems__(self, keys: list[Key]) -> list[Any]:
+        samples = self.views.__getitems__(keys)
+        return [{**sample, VARIANT_KEY: Key(*key).variant} for sample, key in zip(samples, keys, strict=True)]

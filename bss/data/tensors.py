@@ -23,12 +23,14 @@ class TensorSamples(Dataset):
     Attributes:
         random_views: False: a sample is not drawn anew when it is looked at again, see
             :class:`bss.data.indexed.SeededViews`.
+        in_memory: True: nothing is read or decoded, so that processes to load it would only cost time.
 
     Raises:
         ValueError: a modality with another number of rows than there are labels.
     """
 
     random_views = False
+    in_memory = True
 
     def __init__(self, modalities: Mapping[str, Tensor], labels_N: Tensor):
         rows = {name: len(values) for name, values in modalities.items()}

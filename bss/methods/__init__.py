@@ -14,11 +14,23 @@ from bss.methods.modality_dropout import ModalityDropout
 from bss.methods.ogm_ge import OGMGE
 from bss.methods.sample_valuation import SampleValuation
 
-METHODS = (LossWeights, OGMGE, MMPareto, ModalityDropout, SampleValuation, DataRemixing)
+BY_NAME = {
+    "loss-weights": LossWeights,
+    "ogm-ge": OGMGE,
+    "mmpareto": MMPareto,
+    "modality-dropout": ModalityDropout,
+    "smv": SampleValuation,
+    "data-remixing": DataRemixing,
+}
+"""The name that a recipe gives a method -> its class."""
+
+
+METHODS = tuple(BY_NAME.values())
 """Every method; the contract tests run over all of them."""
 
 
 __all__ = [
+    "BY_NAME",
     "METHODS",
     "OGMGE",
     "Arranging",

@@ -1,4 +1,4 @@
-"""What looks at the training samples before an epoch, and shows some of them with a single modality."""
+"""Base of methods that re-arrange an epoch: some samples are shown with one modality."""
 
 import abc
 from collections.abc import Mapping
@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from bss.data.indexed import INDEX_KEY
+from bss.data.indexed import INDEX_KEY, VARIANT_KEY, SeededViews, Variants
 from bss.methods.masking import Masking
 from bss.scoring.table import ScoreTable
 from bss.utils import distributed
@@ -16,15 +17,17 @@ from bss.utils import distributed
 class Arranging(Masking, abc.ABC):
     """A method that rearranges the sampler's order into one of samples and of copies with a single modality.
 
-    From the epoch ``warmup_epochs`` on the engine shows it every training sample (:meth:`see`, in eval mode, through
-    the test transform) and then replaces the sampler's order by :meth:`arrange`'s. What that returns are codes: ``index
-    + N * variant``, where variant 0 is the sample as it is, and the others are views of their own (random crops
-    differ) with modality ``(variant - 1) % M`` alone. They travel to the batch in the place of the index.
+    From the epoch ``warmup_epochs`` on it sees every training sample (:meth:`see`) and then replaces the sampler's
+    order by :meth:`arrange`'s. What that returns are codes: ``index + N * variant``, where variant 0 is the sample as
+    it is, and the others are views of their own (random crops differ) with modality ``(variant - 1) % M`` alone.
 
     Args:
         warmup_epochs: epochs of joint training.
         seed: of what :meth:`arrange` draws, non-negative.
     """
+
+    takes = ("warmup_epochs", "seed")
+    rearranges = True
 
     def __init__(self, *, warmup_epochs: int, seed: int):
         super().__init__()
@@ -39,15 +42,19 @@ class Arranging(Masking, abc.ABC):
         return {"warmup_epochs": self.warmup_epochs, "seed": self.seed}
 
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
-        """See :meth:`LateFusionMethod.begin_run`."""
+        """See :meth:`TwoStageMethod.begin_run`."""
         super().begin_run(table, model)
         self.num_samples = table.num_samples
         self.values_NM = torch.zeros(table.num_samples, len(model.encoders), device=table.loss.device)
 
     # ---- before an epoch -------------------------------------------------------------------------------------------
 
-    def arranges(self, epoch: int) -> bool:
-        """Whether the 0-based epoch is after the warm-up."""
+    def wrap(self, train: SeededViews) -> Dataset:
+        """See :meth:`Method.wrap`: every variant of a sample gets a view of its own."""
+        return Variants(train)
+
+    def prepare(self, epoch: int) -> bool:
+        """Whether the 0-based epoch is after the warm-up, and all samples are to be valued before it."""
         return epoch >= self.warmup_epochs
 
     @torch.no_grad()
@@ -56,7 +63,9 @@ class Arranging(Masking, abc.ABC):
         self.values_NM[batch[INDEX_KEY]] = self.values(batch)
 
     def arrange(self, epoch: int, order_K: Tensor) -> Tensor:
-        """The epoch's codes, from the sampler's order, on the CPU; equal on all processes."""
+        """See :meth:`Method.arrange`."""
+        if epoch < self.warmup_epochs:
+            return order_K
         values_NM = distributed.total(self.values_NM).cpu()
         self.values_NM = torch.zeros_like(self.values_NM)
         return self.arranged(epoch, order_K.long(), values_NM)
@@ -77,14 +86,9 @@ class Arranging(Masking, abc.ABC):
 
     # ---- in a step -------------------------------------------------------------------------------------------------
 
-    def before_forward(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Add the masks, and put the samples' indices in the place of the codes."""
-        masked = super().before_forward(batch)
-        return {**masked, INDEX_KEY: batch[INDEX_KEY] % self.num_samples}
-
     def keep(self, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """See :meth:`Masking.keep`."""
-        variant_B = batch[INDEX_KEY] // self.num_samples
+        variant_B = batch[VARIANT_KEY]
         names = list(self.network.encoders)
         alone_B = (variant_B - 1) % len(names)
         return {name: (variant_B == 0) | (alone_B == number) for number, name in enumerate(names)}

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from bss.models.late_fusion import LateFusion, Logits
+from bss.data.indexed import SeededViews
+from bss.models.late_fusion import Logits, TwoStageNetwork
 from bss.scoring.formulas import weighted_loss
 from bss.scoring.table import ScoreTable
 from bss.utils.errors import RecipeError
@@ -14,16 +16,26 @@ from bss.utils.errors import RecipeError
 class Method:
     """Joint training with the recipe's loss; a method overrides the hooks that it needs.
 
-    :func:`bss.training.loops.train_one_epoch` calls them in this order in every step: :meth:`before_forward`, the
+    :class:`bss.training.loops.Step` calls them in this order in every step: :meth:`before_forward`, the
     forward, :meth:`loss`, :meth:`backward`, :meth:`after_backward`, the optimiser's step. What a method draws at random
     comes from its own seed. What it remembers between steps is in :meth:`state_dict`, so that a stopped run goes on
     exactly.
 
     Attributes:
+        takes: what the constructor takes of a recipe: ``"seed"``, ``"batch_size"``, ``"warmup_epochs"``,
+            ``"normalize"``, ``"criterion"``.
+        released_warmup: epochs of ``"warmup_epochs"`` in the method's own code; a short run gets a quarter of its own.
         uses_scores: whether the scoring passes of the recipe are made for this method, whatever the sampler needs.
+        hides_modalities: whether samples are shown without some of their modalities, so that the training forward
+            cannot be scored.
+        rearranges: whether :meth:`arrange` makes an epoch longer or shorter than the sampler does.
     """
 
+    takes: tuple[str, ...] = ()
+    released_warmup = 0
     uses_scores = False
+    hides_modalities = False
+    rearranges = False
 
     def settings(self) -> dict[str, Any]:
         """The numbers that it was made with, in plain values: for ``config.json``; equal in all parts of one run."""
@@ -36,6 +48,29 @@ class Method:
             table: the scores of the training samples; in :meth:`begin_epoch` they are as the epoch's order saw them.
             model: the network itself, on the device, without its DistributedDataParallel wrapper.
         """
+
+    def wrap(self, train: SeededViews) -> Dataset:
+        """The training samples as this method draws them, by :class:`bss.data.Key`; called once, before the run."""
+        return train
+
+    def prepare(self, epoch: int) -> bool:
+        """Called before the order of the 0-based epoch is made; True asks for :meth:`see`."""
+        return False
+
+    def see(self, batch: Mapping[str, Any]) -> None:
+        """Look at training samples in eval mode, through the test transform; all processes together see each once."""
+
+    def arrange(self, epoch: int, order_K: Tensor) -> Tensor:
+        """What the epoch shows, from the sampler's order, on the CPU; equal on all processes.
+
+        Args:
+            epoch: 0-based.
+            order_K: sample indices.
+
+        Returns:
+            ``order_K`` itself, or codes: ``index + N * variant``, see :class:`bss.data.Variants`.
+        """
+        return order_K
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of the 0-based epoch, and again when a run goes on in the middle of it."""
@@ -80,14 +115,14 @@ class Method:
         """Continue from :meth:`state_dict`."""
 
 
-class LateFusionMethod(Method):
-    """What works on the encoders, features or heads of a :class:`bss.models.LateFusion`.
+class TwoStageMethod(Method):
+    """Base of methods that work on the encoders, features or heads of a :class:`bss.models.TwoStageNetwork`.
 
     Attributes:
         network: from :meth:`begin_run` on.
     """
 
-    network: LateFusion
+    network: TwoStageNetwork
 
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
         """See :meth:`Method.begin_run`.
@@ -95,10 +130,10 @@ class LateFusionMethod(Method):
         Raises:
             RecipeError: another kind of network.
         """
-        if not isinstance(model, LateFusion):
+        if not isinstance(model, TwoStageNetwork):
             raise RecipeError(
                 f"{type(self).__name__} works on the encoders of a bss.models.LateFusion, but the task's network is a "
-                f"{type(model).__name__}: leave the method out"
+                f"{type(model).__name__}, without encoders, encode and decode: leave the method out"
             )
         self.network = model
 

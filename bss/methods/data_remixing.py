@@ -34,6 +34,9 @@ class DataRemixing(Arranging):
         seed: of which samples the tail loses, non-negative.
     """
 
+    takes = ("batch_size", "warmup_epochs", "seed")
+    released_warmup = 10
+
     def __init__(self, *, batch_size: int, warmup_epochs: int = 10, seed: int = 0):
         super().__init__(warmup_epochs=warmup_epochs, seed=seed)
         if batch_size < 1:

@@ -1,4 +1,4 @@
-"""What hides modalities from the network while it trains."""
+"""Base of methods that hide modalities from the network while it trains."""
 
 import abc
 from collections.abc import Mapping
@@ -6,17 +6,19 @@ from typing import Any
 
 from torch import Tensor
 
-from bss.methods.base import LateFusionMethod
+from bss.methods.base import TwoStageMethod
 from bss.models.late_fusion import KEEP_KEY
 
 
-class Masking(LateFusionMethod, abc.ABC):
+class Masking(TwoStageMethod, abc.ABC):
     """A sample may be shown without some of its modalities: their features are zeros, see LateFusion.
 
     The head of a hidden modality learns nothing from that sample; the fused head always does. A batch's loss stays the
     mean over all its samples. Scores from the training forward would be those of incomplete samples, so the recipe's
     ``schedule.rescore`` must not be ``"online"``. A subclass implements :meth:`keep`.
     """
+
+    hides_modalities = True
 
     def __init__(self):
         self.kept: Mapping[str, Tensor] = {}  # of the step under way

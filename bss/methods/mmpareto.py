@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bss.methods.base import LateFusionMethod
+from bss.methods.base import TwoStageMethod
 from bss.scoring.formulas import weighted_loss
 from bss.scoring.table import ScoreTable
 from bss.utils import distributed
@@ -52,7 +52,7 @@ def pareto_weights(
     return fused_factor, unimodal_factor
 
 
-class MMPareto(LateFusionMethod):
+class MMPareto(TwoStageMethod):
     """Each encoder follows both its losses by :func:`pareto_weights`; heads and fusion follow the recipe's loss.
 
     The losses are weighted as the recipe says (the paper's weights are all 1). Two backward passes, of the fused head
@@ -76,7 +76,7 @@ class MMPareto(LateFusionMethod):
         return {"gamma": self.gamma}
 
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
-        """See :meth:`LateFusionMethod.begin_run`.
+        """See :meth:`TwoStageMethod.begin_run`.
 
         Raises:
             RecipeError: encoders that share weights, whose unimodal gradient would be that of several modalities.

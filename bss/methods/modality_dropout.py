@@ -42,6 +42,8 @@ class ModalityDropout(Masking):
         seed: non-negative.
     """
 
+    takes = ("seed",)
+
     def __init__(self, *, probability: float = 0.3, seed: int = 0):
         super().__init__()
         if not 0 < probability < 1:
@@ -55,7 +57,7 @@ class ModalityDropout(Masking):
         return {"probability": self.probability, "seed": self.seed}
 
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
-        """See :meth:`LateFusionMethod.begin_run`."""
+        """See :meth:`TwoStageMethod.begin_run`."""
         super().begin_run(table, model)
         self.num_samples = table.num_samples
 

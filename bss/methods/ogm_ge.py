@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bss.methods.base import LateFusionMethod
+from bss.methods.base import TwoStageMethod
 from bss.models.late_fusion import Logits
 from bss.scoring.formulas import weighted_loss
 from bss.scoring.imbalance import true_class_probability
@@ -36,7 +36,7 @@ def modulation(score: Mapping[str, Tensor], *, alpha: float) -> dict[str, Tensor
     return coefficient
 
 
-class OGMGE(LateFusionMethod):
+class OGMGE(TwoStageMethod):
     """Every encoder's gradient is scaled by how far its modality leads in the batch, and gets Gaussian noise.
 
     Source: Peng et al., "Balanced Multimodal Learning via On-the-Fly Gradient Modulation", CVPR 2022; released code
@@ -51,6 +51,8 @@ class OGMGE(LateFusionMethod):
         last_epoch: 0-based; the gradients of later epochs are left alone (released default 50).
         seed: of the noise, non-negative.
     """
+
+    takes = ("seed",)
 
     def __init__(self, *, alpha: float = 0.8, noise: bool = True, last_epoch: int = 50, seed: int = 0):
         if not 0 < alpha < float("inf"):

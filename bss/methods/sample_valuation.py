@@ -45,12 +45,14 @@ class SampleValuation(Arranging):
         seed: non-negative.
     """
 
+    released_warmup = 5
+
     def __init__(self, *, warmup_epochs: int = 5, seed: int = 0):
         super().__init__(warmup_epochs=warmup_epochs, seed=seed)
         self.shares: dict[frozenset[str], Tensor] = {}  # of a coalition's value that each modality gets
 
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
-        """See :meth:`LateFusionMethod.begin_run`."""
+        """See :meth:`TwoStageMethod.begin_run`."""
         super().begin_run(table, model)
         names, subsets = list(model.encoders), list(coalitions(model.encoders))
         for subset in filter(None, subsets):  # the Shapley value is linear in v, and v of the empty one is 0

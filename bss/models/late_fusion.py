@@ -2,33 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-
-@contextlib.contextmanager
-def features_seen(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """A mapping that every forward pass inside the block fills with the features (B, D_m) that the heads see.
-
-    It stays empty for other networks than LateFusion.
-
-    Args:
-        model: the network, not its DistributedDataParallel wrapper.
-    """
-    seen: dict[str, Tensor] = {}
-    if not isinstance(model, LateFusion):
-        yield seen
-        return
-    handle = model.fusion.register_forward_pre_hook(lambda fusion, arguments: seen.update(arguments[0]))
-    try:
-        yield seen
-    finally:
-        handle.remove()
-
-
 KEEP_KEY = "bss_keep"
-"""Key of a batch under which ``{modality: (B,) bool}`` says which samples keep that modality; see LateFusion."""
+"""Key of a batch under which ``{modality: (B,) bool}`` says which samples keep that modality; see :func:`kept`."""
 
 
 class Logits(NamedTuple):
@@ -41,6 +20,64 @@ class Logits(NamedTuple):
 
     fused: Tensor
     unimodal: dict[str, Tensor]
+
+
+@runtime_checkable
+class TwoStageNetwork(Protocol):
+    """A network that first encodes every modality by itself, and then decodes the features: LateFusion, or one's own.
+
+    Its forward must be ``self.decode(self.encode(batch))``. Whatever has these three names gets all that this library
+    does with features and encoders: Shapley contributions, linear probes, gradient norms, feature scores, and every
+    method. Networks that return :class:`Logits` without them are trained, scored and measured by their logits alone.
+
+    Attributes:
+        encoders: modality name -> the part of the network that only this modality passes.
+    """
+
+    encoders: Mapping[str, nn.Module]
+
+    def encode(self, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        """Features of each modality, (B, D_m); zeros for a sample that does not keep the modality, see :func:`kept`."""
+
+    def decode(self, features_BD: Mapping[str, Tensor]) -> Logits:
+        """Logits of all heads from the features of :meth:`encode`."""
+
+
+def kept(features_BD: Mapping[str, Tensor], batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The features, with zeros where the batch says under :data:`KEEP_KEY` that a sample does not keep a modality."""
+    features = dict(features_BD)
+    for name, keep_B in batch.get(KEEP_KEY, {}).items():
+        # where, not a product: what is not finite must not come through
+        features[name] = features[name].where(keep_B.unsqueeze(1), 0.0)
+    return features
+
+
+@contextlib.contextmanager
+def features_seen(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """A mapping that every forward pass inside the block fills with the features (B, D_m) that the heads see.
+
+    It stays empty for other networks than a :class:`TwoStageNetwork`.
+
+    Args:
+        model: the network, not its DistributedDataParallel wrapper.
+    """
+    seen: dict[str, Tensor] = {}
+    if not isinstance(model, TwoStageNetwork):
+        yield seen
+        return
+    before, decode = vars(model).get("decode"), model.decode
+
+    def seeing(features_BD: Mapping[str, Tensor]) -> Logits:
+        seen.update(features_BD)
+        return decode(features_BD)
+
+    model.decode = seeing  # on the object: the class and other networks keep theirs
+    try:
+        yield seen
+    finally:
+        del model.decode
+        if before is not None:
+            model.decode = before
 
 
 class LateFusion(nn.Module):
@@ -87,6 +124,7 @@ class LateFusion(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         if shared_head and len(set(feature_dims.values())) > 1:
             raise ValueError(f"a shared head needs features of one length, got {dict(feature_dims)}")
+        self.feature_dims = dict(feature_dims)
         self.head_of = {name: "shared" if shared_head else name for name in encoders}
         dim_of_head = {self.head_of[name]: feature_dims[name] for name in encoders}
         self.heads = nn.ModuleDict({head: nn.Linear(dim, num_classes) for head, dim in dim_of_head.items()})
@@ -102,10 +140,7 @@ class LateFusion(nn.Module):
         if missing:
             raise ValueError(f"the batch has {sorted(batch)}, but the model needs {', '.join(missing)} as well")
         features_BD = {name: encoder(batch[name]) for name, encoder in self.encoders.items()}
-        for name, keep_B in batch.get(KEEP_KEY, {}).items():
-            # where, not a product: what is not finite must not come through
-            features_BD[name] = features_BD[name].where(keep_B.unsqueeze(1), 0.0)
-        return features_BD
+        return kept(features_BD, batch)
 
     def decode(self, features_BD: Mapping[str, Tensor]) -> Logits:
         """Logits of all heads from the features of :meth:`encode`."""

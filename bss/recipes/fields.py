@@ -62,6 +62,18 @@ def flatten(recipe: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def defaults(recipe: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted field name -> its default, where it has one: what a folder that is older than a field stands for."""
+    flat: dict[str, Any] = {}
+    for member in dataclasses.fields(recipe):
+        value = getattr(recipe, member.name)
+        if dataclasses.is_dataclass(value):
+            flat |= defaults(value, f"{prefix}{member.name}.")
+        elif member.default is not dataclasses.MISSING:
+            flat[prefix + member.name] = member.default
+    return flat
+
+
 def describe(recipe: Any, width: int = 108) -> str:
     """All fields with their values, as ``--set`` takes them, wrapped to lines."""
     lines = [""]

@@ -5,7 +5,7 @@ of any recipe.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from bss import pacing
 from bss.utils.choices import (
@@ -18,16 +18,22 @@ from bss.utils.choices import (
     ScoringMode,
     Similarity,
     Space,
+    Weighting,
 )
 from bss.utils.errors import RecipeError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Rescore = Literal["once", "pass", "online"] | int
 
 
 PacingName = Literal["root", "linear", "geometric", "logarithmic", "exponential", "step"]
+
+
+MethodName = Literal["ogm-ge", "mmpareto", "modality-dropout", "smv", "data-remixing", "loss-weights"]
+"""Methods that a recipe can name; :data:`bss.methods.BY_NAME` has their classes."""
+
+
+WITHOUT_SCORES = ("uniform", "random_pacing")
+"""Samplers that need no scores, by the names that a schedule gives them."""
 
 
 FREE_FIELDS = {"overwrite", "checkpoint_minutes", "cache", "tensorboard"}
@@ -36,9 +42,10 @@ FREE_FIELDS = {"overwrite", "checkpoint_minutes", "cache", "tensorboard"}
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How scores are made and how many samples an epoch sees; what all samplers have in common, and all of uniform.
+    """The settings that every sampler has: how scores are made and how much an epoch sees; uniform order has no others.
 
     Attributes:
+        sampler: which sampler makes the orders, by its name in :data:`bss.samplers.BY_NAME`.
         pacing: shape of the growth, see :mod:`bss.pacing`.
         start: fraction of the training set that growth starts from; 1.0 = the whole set in every epoch.
         grow_epochs: epochs until the whole set is seen.
@@ -63,6 +70,7 @@ class Schedule:
         class_balanced: every epoch and every batch keeps the class mix of the training set.
     """
 
+    sampler: Literal["uniform"] = "uniform"
     pacing: PacingName = "root"
     start: float = 0.1
     grow_epochs: int = 40
@@ -106,6 +114,11 @@ class Schedule:
             )
 
     @property
+    def uses_scores(self) -> bool:
+        """Whether the sampler orders by scores, so that scoring passes are made."""
+        return self.sampler not in WITHOUT_SCORES
+
+    @property
     def needs_features(self) -> bool:
         """Whether the scores are made of more than the logits, see :func:`bss.scoring.criteria.feature_scores`."""
         return self.similarity == "feature" or self.information == "gradient"
@@ -125,55 +138,48 @@ class Schedule:
             return scheduled == 0
         return self.rescore == "pass" or scheduled % self.rescore == 0
 
-    def sampler_options(self, labels_N: "Tensor") -> dict[str, Any]:
-        """Keyword arguments for the sampler that this schedule belongs to."""
-        return {
+    def sampler_options(self) -> dict[str, Any]:
+        """The sampler's keyword arguments that are numbers or names; what it takes of the data is not among them."""
+        options = {
             "pacing": self.pace,
             "warmup_epochs": self.warmup_epochs,
             "normalize": self.normalize,
             "criterion": self.criterion,
-            "labels": labels_N if self.class_balanced else None,
         }
+        return options | ({"order": self.order} if self.uses_scores else {})
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurriculumSchedule(Schedule):
-    """CL, the heuristic sampler, random pacing, and the mix."""
+    """A schedule that grows: of CL (the heuristic sampler), of its controls, and of the mix."""
+
+    sampler: Literal["curriculum", "random_pacing", "class_matched", "mix"] = "curriculum"
 
     def __post_init__(self):
         super().__post_init__()
-        if self.rescore == "online" and self.warmup_epochs == 0:
+        if self.uses_scores and self.rescore == "online" and self.warmup_epochs == 0:
             raise RecipeError(
                 "schedule.rescore=online has no scores for a curriculum's first epoch: "
                 "set schedule.warmup_epochs to 1 or more"
             )
 
-    def sampler_options(self, labels_N: "Tensor") -> dict[str, Any]:
-        """See :meth:`Schedule.sampler_options`."""
-        return {**super().sampler_options(labels_N), "order": self.order}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassMatchedSchedule(CurriculumSchedule):
-    """The class-matched control of a curriculum."""
-
-    def sampler_options(self, labels_N: "Tensor") -> dict[str, Any]:
-        """See :meth:`Schedule.sampler_options`."""
-        return {**super().sampler_options(labels_N), "class_of": labels_N}
-
 
 @dataclass(frozen=True, kw_only=True)
 class SelfPacedSchedule(Schedule):
-    """SPL, the learning-based sampler, and resampling.
+    """A schedule of weighted draws: of SPL (the learning-based sampler), and of resampling.
 
     Attributes:
+        weighting: a sample's weight is ``"linear"`` in its balance (the released code), or the ``"softmax"`` of it (the
+            paper), see :func:`bss.scoring.log_weights`.
         floor: added to every weight, so that the most imbalanced sample stays drawable.
         temperature: exponent 1/temperature on the weights; 1 is the method, below 1 follows the difficulty more
             strictly.
     """
 
+    sampler: Literal["self_paced", "resampling"] = "self_paced"
     start: float = 1.0
     rescore: Rescore = "pass"
+    weighting: Weighting = "linear"
     floor: float = 1e-2
     temperature: float = 1.0
 
@@ -182,10 +188,10 @@ class SelfPacedSchedule(Schedule):
         _require(self.floor >= 0, "schedule.floor", self.floor, ">= 0")
         _require(self.temperature > 0, "schedule.temperature", self.temperature, "> 0")
 
-    def sampler_options(self, labels_N: "Tensor") -> dict[str, Any]:
+    def sampler_options(self) -> dict[str, Any]:
         """See :meth:`Schedule.sampler_options`."""
-        options = {"order": self.order, "floor": self.floor, "temperature": self.temperature}
-        return {**super().sampler_options(labels_N), **options}
+        own = {"weighting": self.weighting, "floor": self.floor, "temperature": self.temperature}
+        return {**super().sampler_options(), **own}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +235,7 @@ class Recipe:
             and no linear probes at the end either.
         imbalance_masking: what stands for the features of a modality that is masked to measure contributions: their
             ``"mean"`` over training samples, or ``"zero"``.
+        method: what changes the training step beside the order, see :mod:`bss.methods`; none = joint training.
         tensorboard: write the metrics of every epoch for TensorBoard too, into the run folder.
         schedule: the order.
     """
@@ -258,6 +265,7 @@ class Recipe:
     compile: bool = False
     imbalance_every: int = 1
     imbalance_masking: Masking = "mean"
+    method: MethodName | None = None
     tensorboard: bool = False
 
     def __post_init__(self):
@@ -278,6 +286,24 @@ class Recipe:
             raise RecipeError(
                 f"schedule.warmup_epochs={warmup} leaves nothing of epochs={self.epochs}, so the schedule would never "
                 "begin: lower the one or raise the other"
+            )
+
+    @property
+    def uses_scores(self) -> bool:
+        """Whether the sampler or the method goes by scores."""
+        return self.schedule.uses_scores or self.method == "loss-weights"
+
+    def check_heads(self) -> None:
+        """Refuse to score by the similarity of predictions that nothing trains.
+
+        Raises:
+            RecipeError: the modalities' own heads have no weight in the loss, and the difficulty needs them.
+        """
+        schedule = self.schedule
+        if self.unimodal_weight == 0 and schedule.criterion != "loss" and schedule.similarity == "prediction":
+            raise RecipeError(
+                "unimodal_weight=0 leaves the modalities' own heads as they were drawn, so that their similarity is "
+                "noise: set schedule.criterion=loss, or schedule.similarity=feature"
             )
 
 

@@ -1,4 +1,4 @@
-"""Samplers: they decide which samples an epoch sees, and in which order."""
+"""Samplers, which decide what samples an epoch sees, and in which order."""
 
 from bss.samplers.base import OrderSampler
 from bss.samplers.class_matched import ClassMatchedSampler
@@ -9,19 +9,24 @@ from bss.samplers.resampling import ResamplingSampler
 from bss.samplers.self_paced import SelfPacedSampler
 from bss.samplers.uniform import UniformSampler
 
-SAMPLERS = (
-    CurriculumSampler,
-    SelfPacedSampler,
-    RandomPacingSampler,
-    ClassMatchedSampler,
-    UniformSampler,
-    MixSampler,
-    ResamplingSampler,
-)
+BY_NAME = {
+    "curriculum": CurriculumSampler,
+    "self_paced": SelfPacedSampler,
+    "random_pacing": RandomPacingSampler,
+    "class_matched": ClassMatchedSampler,
+    "uniform": UniformSampler,
+    "mix": MixSampler,
+    "resampling": ResamplingSampler,
+}
+"""The name that a recipe's schedule gives a sampler -> its class."""
+
+
+SAMPLERS = tuple(BY_NAME.values())
 """Every sampler of the library; the contract tests run over this tuple."""
 
 
 __all__ = [
+    "BY_NAME",
     "SAMPLERS",
     "ClassMatchedSampler",
     "CurriculumSampler",

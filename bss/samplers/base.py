@@ -1,11 +1,12 @@
-"""What all samplers share: one frozen order per epoch, cut evenly over ranks, resumable."""
+"""The base of all samplers: an order that is frozen for the epoch, shared evenly among ranks, and can be resumed."""
 
 import abc
 import math
 import sys
 import warnings
-from collections.abc import Iterator
-from typing import TypedDict
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NotRequired, TypedDict, cast
 
 import torch
 import torch.distributed as dist
@@ -16,7 +17,7 @@ from bss.pacing import Pacing
 from bss.scoring.formulas import check_choice
 from bss.scoring.orders import class_balanced, uniform_order
 from bss.scoring.table import ScoreTable
-from bss.utils.choices import Criterion, Normalize
+from bss.utils.choices import Criterion, Normalize, Order
 from bss.utils.seeding import generator
 
 
@@ -27,6 +28,7 @@ class OrderOptions(TypedDict, total=False):
     difficulty: Tensor | None
     normalize: Normalize
     criterion: Criterion
+    order: Order
     labels: Tensor | None
     min_size: int
     warmup_epochs: int
@@ -37,8 +39,26 @@ class OrderOptions(TypedDict, total=False):
     batch_size: int
 
 
-class OrderSampler(DistributedSampler, abc.ABC):
-    """Yields sample indices in an order that is fixed when the epoch begins.
+class SamplerState(TypedDict):
+    """What :meth:`OrderSampler.state_dict` returns."""
+
+    version: int
+    sampler: str
+    size: int
+    seed: int
+    epoch: int
+    order: Tensor
+    difficulty: NotRequired[Tensor | None]
+    position: int
+
+
+def _live(compute: Callable[["OrderSampler"], int]) -> int:
+    """A property, typed as the plain attribute that ``DistributedSampler`` declares under the same name."""
+    return cast(int, property(compute))
+
+
+class OrderSampler(DistributedSampler[int], abc.ABC):
+    """Base of the samplers: yields sample indices in an order that is fixed when the epoch begins.
 
     ``set_epoch(e)`` freezes the order of epoch e; it is a function of the scores at that moment, the epoch and the seed
     alone: never of the world size, the workers, a global random state or how often it is iterated. Rank r of W gets
@@ -61,6 +81,8 @@ class OrderSampler(DistributedSampler, abc.ABC):
         difficulty: (N,) fixed difficulty in [0, 2], as from :func:`bss.difficulty`.
         normalize: how ``table`` scales its scores, see :func:`bss.difficulty`.
         criterion: which of the ``table``'s scores count, see :func:`bss.difficulty`.
+        order: ``"balanced_first"``, or ``"imbalanced_first"`` for the reverse (the anti-curriculum); of samplers that
+            use scores.
         labels: (N,) class ids, integers. When given, every epoch and every batch keeps the class mix of all N, within a
             sample or two of each class.
         pacing: 0-based epoch -> fraction of the set, see :mod:`bss.pacing`; None = all of it in every epoch.
@@ -90,6 +112,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
         difficulty: Tensor | None = None,
         normalize: Normalize = "minmax",
         criterion: Criterion = "both",
+        order: Order = "balanced_first",
         labels: Tensor | None = None,
         pacing: Pacing | None = None,
         min_size: int = 1,
@@ -104,6 +127,11 @@ class OrderSampler(DistributedSampler, abc.ABC):
             raise ValueError(f"num_samples must be a whole number >= 1, such as len(dataset), got {num_samples!r}")
         check_choice("normalize", normalize, Normalize)
         check_choice("criterion", criterion, Criterion)
+        check_choice("order", order, Order)
+        if not self.uses_scores and order != "balanced_first":
+            raise ValueError(
+                f"{type(self).__name__} looks at no scores, so order={order!r} means nothing to it: leave it out"
+            )
         if self.uses_scores and table is None and difficulty is None:
             raise ValueError(f"{type(self).__name__} needs scores: pass table= or difficulty=")
         if table is not None and difficulty is not None:
@@ -133,9 +161,9 @@ class OrderSampler(DistributedSampler, abc.ABC):
             raise ValueError(f"rank must be below num_replicas={num_replicas}, got {rank}")
         self.size = num_samples
         self.table = table
-        self.difficulty = difficulty
         self.normalize = normalize
         self.criterion = criterion
+        self.order = order
         self.labels = labels
         self.pacing = pacing
         self.min_size = min_size
@@ -144,9 +172,11 @@ class OrderSampler(DistributedSampler, abc.ABC):
         self.drop_last = drop_last
         self.batch_size = batch_size
         self.epoch = 0
-        self._num_replicas = num_replicas
+        self._num_replicas = num_replicas  # None is looked up when needed: the process group may come later
         self._rank = rank
+        self._given_difficulty = difficulty
         self._order: Tensor | None = None
+        self._difficulty: Tensor | None = None  # frozen together with the order
         self._epoch_was_set = False
         self._epoch_is_accelerates = False  # whether the last set_epoch came from Accelerate's own count of epochs
         self._start = 0  # global position at which the iterators of this epoch begin; above 0 after a resume
@@ -158,7 +188,9 @@ class OrderSampler(DistributedSampler, abc.ABC):
     # ---- the epoch ---------------------------------------------------------------------------------------------
 
     def set_epoch(self, epoch: int) -> None:
-        """Freeze the order of this epoch from the scores as they are now; the same epoch again does nothing.
+        """Freeze the order of this epoch, and the difficulty that it is made from, by the scores as they are now.
+
+        The same epoch again does nothing.
 
         Raises:
             ValueError: a negative epoch, a table whose last epoch is still open, or Accelerate's loader replacing the
@@ -173,6 +205,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
                 f"{epoch}: call loader.set_epoch(epoch) on the prepared loader instead of sampler.set_epoch(epoch)"
             )
         self._epoch_is_accelerates = counted
+        # Frameworks call this more than once an epoch: order and position stay as they are.
         if self._epoch_was_set and epoch == self.epoch and self._order is not None:
             return
         fresh = not self._epoch_was_set and epoch >= self.warmup_epochs
@@ -202,6 +235,15 @@ class OrderSampler(DistributedSampler, abc.ABC):
         """Sample indices of the current epoch over all ranks, before padding or dropping: (size_at(epoch),) int64."""
         return self._frozen_order().long()
 
+    def difficulty(self) -> Tensor | None:
+        """Difficulty of every sample when the current order was frozen, (N,) on the CPU: what the order was made from.
+
+        In a warm-up epoch, whose order is uniform, it is what the scores said by then, and None if there were none. It
+        is None as well for samplers that use no scores, and after an epoch was continued from a state without it.
+        """
+        self._frozen_order()
+        return self._difficulty
+
     def weights(self) -> Tensor | None:
         """What the current epoch's order was drawn by, (N,) up to a factor; None where it was not drawn by weights."""
         return None
@@ -224,14 +266,14 @@ class OrderSampler(DistributedSampler, abc.ABC):
 
     # ---- this rank's share -------------------------------------------------------------------------------------
 
-    @property
+    @_live
     def num_replicas(self) -> int:
         """W, the number of ranks."""
         if self._num_replicas is not None:
             return self._num_replicas
         return dist.get_world_size() if _in_process_group() else 1
 
-    @property
+    @_live
     def rank(self) -> int:
         """This process's rank in 0 .. W - 1."""
         if self._rank is not None:
@@ -242,12 +284,12 @@ class OrderSampler(DistributedSampler, abc.ABC):
             return 0
         raise ValueError(f"num_replicas={self._num_replicas} is not the process group's: pass rank= as well")
 
-    @property
+    @_live
     def num_samples(self) -> int:
         """How many indices this rank yields in the whole current epoch (the name is ``DistributedSampler``'s)."""
         return self._share(self.size_at(self.epoch) if self._order is None else len(self._order))
 
-    @property
+    @_live
     def total_size(self) -> int:
         """How many indices all ranks together yield in the current epoch, padding included."""
         return self.num_samples * self.num_replicas
@@ -268,7 +310,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
 
     # ---- resume ------------------------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> SamplerState:
         """The frozen order and the position in it; tensors are references, so this costs nothing per step.
 
         The position counts what the newest iterator has handed out over all ranks. A plain ``DataLoader`` prefetches,
@@ -281,10 +323,11 @@ class OrderSampler(DistributedSampler, abc.ABC):
             "seed": self.seed,
             "epoch": self.epoch,
             "order": self._frozen_order(),
+            "difficulty": self._difficulty,
             "position": self._position,
         }
 
-    def load_state_dict(self, state: dict, *, position: int | None = None) -> None:
+    def load_state_dict(self, state: SamplerState, *, position: int | None = None) -> None:
         """Continue in the middle of an epoch.
 
         An explicit :meth:`set_epoch` wins: if it named another epoch than the saved one, before or after this call,
@@ -308,10 +351,12 @@ class OrderSampler(DistributedSampler, abc.ABC):
         position = state["position"] if position is None else position
         if position < 0:
             raise ValueError(f"position must be >= 0, got {position}")
+        # Loaders load lazily, after the user has called set_epoch: a state of the epoch before would replay that epoch.
         if self._epoch_was_set and self.epoch != state["epoch"]:
             return
         self.epoch = state["epoch"]
         self._order = _compact(state["order"], self.size)
+        self._difficulty = state.get("difficulty")  # states of older versions have none
         self._epoch_was_set = True  # so that the caller's set_epoch(this epoch) keeps the order and the position
         self._start = self._position = position
         self._passes = 0
@@ -319,13 +364,27 @@ class OrderSampler(DistributedSampler, abc.ABC):
     # ---- inside ------------------------------------------------------------------------------------------------
 
     @abc.abstractmethod
-    def _scored_order(self, epoch: int, count: int) -> Tensor:
-        """Indices of ``count`` samples in the order of this epoch, (count,) int64; after the warm-up only."""
+    def _scored_order(self, epoch: int, count: int, difficulty: Tensor) -> Tensor:
+        """Indices of ``count`` samples in the order of this epoch, (count,) int64; after the warm-up only.
 
-    def _current_difficulty(self) -> Tensor:
-        """(N,) on the CPU."""
-        if self.difficulty is not None:
-            return self.difficulty.cpu()
+        Args:
+            epoch: 0-based, the warm-up included.
+            count: ``size_at(epoch)``.
+            difficulty: (N,) in [0, 2] on the CPU; zeros, every sample alike, where the sampler uses no scores.
+        """
+
+    def _current_difficulty(self, *, warming_up: bool) -> Tensor | None:
+        """The given difficulty, or the table's, (N,) on the CPU; None for samplers that use no scores.
+
+        A warm-up demands no scores: there an empty table, or one whose epoch is still open, gives None.
+        """
+        if not self.uses_scores:
+            return None
+        if self._given_difficulty is not None:
+            return self._given_difficulty.cpu()
+        assert self.table is not None  # the constructor asks for one of the two
+        if warming_up and (self.table.is_open or self.table.is_empty):
+            return None
         return self.table.difficulty(normalize=self.normalize, criterion=self.criterion).cpu()
 
     def _by_class(self, order: Tensor) -> Tensor:
@@ -339,22 +398,27 @@ class OrderSampler(DistributedSampler, abc.ABC):
                 "before set_epoch, or pass warmup_epochs=1 and update the table while training"
             )
 
-    def _freeze(self, epoch: int) -> None:
-        if epoch < self.warmup_epochs:
+    def _freeze(self, epoch: int) -> Tensor:
+        # The difficulty is read here and nowhere else: what asks for it later, or for weights made of it, must get what
+        # the order was made from, and not what an online table has become since.
+        warming_up = epoch < self.warmup_epochs
+        difficulty = self._current_difficulty(warming_up=warming_up)
+        if warming_up:
             order = uniform_order(self.size, seed=self.seed, epoch=epoch)
         else:
-            order = self._scored_order(epoch, self.size_at(epoch))
-        self.epoch, self._order = epoch, _compact(order, self.size)
+            known = torch.zeros(self.size) if difficulty is None else difficulty
+            order = self._scored_order(epoch, self.size_at(epoch), known)
+        # Only now, so that an epoch that is refused leaves the sampler where it was.
+        self.epoch, self._order, self._difficulty = epoch, _compact(order, self.size), difficulty
         self._start = self._position = self._passes = 0
-
-    def _frozen_order(self) -> Tensor:
-        """:meth:`global_order` as it is kept."""
-        if self._order is None:
-            self._freeze(self.epoch)
         return self._order
 
+    def _frozen_order(self) -> Tensor:
+        """The order as it is kept, see :meth:`global_order`; made for epoch 0 if no epoch was set."""
+        return self._freeze(self.epoch) if self._order is None else self._order
+
     def _check_sharding(self) -> None:
-        """Asked when an epoch begins: who else shares the samples among the ranks."""
+        """Refuse, when an epoch begins, samples that somebody else shares among the ranks as well."""
         sharded = _called_by_accelerate("BatchSamplerShard.", "DataLoaderDispatcher.")
         if sharded and self.num_replicas > 1:
             raise ValueError(
@@ -369,7 +433,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
             )
 
     def _check_world(self) -> None:
-        """Asked when an epoch begins: the process group may be younger than the sampler."""
+        """Refuse a rank or a size that does not fit the world; the process group may be younger than the sampler."""
         if self.rank >= self.num_replicas:
             raise ValueError(f"rank {self.rank} lies outside the world of {self.num_replicas}")
         if self.drop_last and self.size < self._unit:
@@ -380,7 +444,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
 
     @property
     def _unit(self) -> int:
-        """With ``drop_last``, the size of an epoch over all ranks is a multiple of this."""
+        """What the size of an epoch over all ranks is a multiple of, with ``drop_last``."""
         return self.num_replicas * self.batch_size
 
     def _share(self, size: int) -> int:
@@ -395,6 +459,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
         if not excess:
             return order
         if self.drop_last:
+            # A draw, not the end: of SPL's order the end is the most imbalanced samples, in every epoch.
             draw = torch.randperm(len(order), generator=generator("tail", self.seed, self.epoch))
             keep = torch.ones(len(order), dtype=torch.bool)
             keep[draw[:excess]] = False
@@ -404,7 +469,7 @@ class OrderSampler(DistributedSampler, abc.ABC):
 
 
 def _compact(order: Tensor, num_samples: int) -> Tensor:
-    """Indices below N in half the memory, which an order takes all through its epoch."""
+    """The same indices below N in half the memory, since an order is kept all through its epoch."""
     return order.to(torch.int32 if num_samples <= 2**31 else torch.int64)
 
 
@@ -450,7 +515,7 @@ def _called_by_accelerate(*functions: str) -> bool:
     """
     if "accelerate.data_loader" not in sys.modules:
         return False
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__") == "accelerate.data_loader":
             if frame.f_code.co_qualname.startswith(functions):

@@ -24,19 +24,19 @@ class ClassMatchedSampler(CurriculumSampler):
         num_samples: N.
         class_of: (N,) class ids, integers. (``labels`` would keep the class mix of all N instead: with both, this is
             random pacing with that mix.)
-        seed: non-negative; draws the members as well.
-        **options: as for :class:`CurriculumSampler`; one of ``table`` and ``difficulty`` is needed.
+        **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed, and the ``seed`` draws the
+            members as well.
 
     Raises:
         ValueError: see :class:`OrderSampler`; or ``class_of`` is of another length, or no integers.
     """
 
-    def __init__(self, num_samples: int, *, class_of: Tensor, seed: int = 0, **options: Unpack[OrderOptions]):
-        super().__init__(num_samples, seed=seed, **options)
+    def __init__(self, num_samples: int, *, class_of: Tensor, **options: Unpack[OrderOptions]):
+        super().__init__(num_samples, **options)
         if class_of.shape != (num_samples,) or class_of.is_floating_point():
             raise ValueError(f"class_of must be {num_samples} integers, got {tuple(class_of.shape)} {class_of.dtype}")
         self.class_of = class_of
-        self._members = torch.randperm(num_samples, generator=generator("members", seed))
+        self._members = torch.randperm(num_samples, generator=generator("members", self.seed))
 
-    def _ranking(self) -> Tensor:
-        return class_matched(super()._ranking(), self._members, self.class_of)
+    def _ranking(self, difficulty: Tensor) -> Tensor:
+        return class_matched(super()._ranking(difficulty), self._members, self.class_of)

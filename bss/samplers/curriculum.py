@@ -7,14 +7,12 @@ from torch import Tensor
 
 from bss.pacing import Pacing, root_pacing
 from bss.samplers.base import OrderOptions, OrderSampler
-from bss.scoring.formulas import check_choice
 from bss.scoring.orders import curriculum_order
-from bss.utils.choices import Order
 from bss.utils.seeding import generator
 
 
 class CurriculumSampler(OrderSampler):
-    """CL: epoch e sees the first floor(N * pacing(e)) samples of the difficulty order, shuffled.
+    """The CL sampler: epoch e sees the first floor(N * pacing(e)) samples by difficulty, shuffled.
 
     The order follows the scores at each ``set_epoch``. Scored once, before the first epoch, it is the method's; a table
     that keeps being updated makes it a re-scored curriculum. (Online, only samples inside the subset get new scores;
@@ -25,7 +23,6 @@ class CurriculumSampler(OrderSampler):
     Args:
         num_samples: N.
         pacing: fraction of the set by epoch; the default is the method's, ``root_pacing`` from 0.1 over 40 epochs.
-        order: ``"balanced_first"``, or ``"imbalanced_first"`` for the anti-curriculum.
         shuffle: whether the subset is shuffled (the method) or visited in difficulty order.
         **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed. Without
             ``labels`` the first subsets can hold almost one class only, since an untrained network scores classes
@@ -37,22 +34,19 @@ class CurriculumSampler(OrderSampler):
         num_samples: int,
         *,
         pacing: Pacing = root_pacing,
-        order: Order = "balanced_first",
         shuffle: bool = True,
         **options: Unpack[OrderOptions],
     ):
         super().__init__(num_samples, pacing=pacing, **options)
-        check_choice("order", order, Order)
-        self.order = order
         self.shuffle = shuffle
 
-    def _scored_order(self, epoch: int, count: int) -> Tensor:
+    def _scored_order(self, epoch: int, count: int, difficulty: Tensor) -> Tensor:
         self._refuse_empty_table()
-        subset = self._ranking()[:count]
+        subset = self._ranking(difficulty)[:count]
         if not self.shuffle:
             return subset
         return self._by_class(subset[torch.randperm(count, generator=generator("shuffle", self.seed, epoch))])
 
-    def _ranking(self) -> Tensor:
+    def _ranking(self, difficulty: Tensor) -> Tensor:
         """All samples in the order in which they join, (N,) int64."""
-        return curriculum_order(self._current_difficulty(), order=self.order, labels=self.labels)
+        return curriculum_order(difficulty, order=self.order, labels=self.labels)

@@ -1,4 +1,4 @@
-"""Mix: every batch the same blend of balanced and imbalanced samples, which moves from epoch to epoch."""
+"""The mix: every batch of an epoch has the same blend of balanced and imbalanced samples."""
 
 from typing import Unpack
 
@@ -7,14 +7,12 @@ from torch import Tensor
 
 from bss.pacing import Pacing, root_pacing
 from bss.samplers.base import OrderOptions, OrderSampler
-from bss.scoring.formulas import check_choice
 from bss.scoring.orders import curriculum_order, evenly_spaced
-from bss.utils.choices import Order
 from bss.utils.seeding import generator
 
 
 class MixSampler(OrderSampler):
-    """A curriculum without an order inside the epoch, and without a border between what is in and what is out.
+    """A curriculum of proportions: the share of imbalanced samples in every batch grows from epoch to epoch.
 
     The samples are halved by difficulty. An epoch of k = floor(N * pacing) samples takes floor(k * k / 2N) from the
     imbalanced half and the others from the balanced one, drawn anew every epoch, and spreads them evenly: a share
@@ -26,9 +24,9 @@ class MixSampler(OrderSampler):
     Args:
         num_samples: N.
         pacing: fraction of the set by epoch, and twice the share of the imbalanced half in it.
-        order: ``"imbalanced_first"`` swaps the halves.
         **options: see :class:`OrderSampler`; one of ``table`` and ``difficulty`` is needed. With ``labels`` the halves
             are made within each class, and each half's share of a batch keeps the class mix.
+            ``order="imbalanced_first"`` swaps the halves.
     """
 
     def __init__(
@@ -36,16 +34,13 @@ class MixSampler(OrderSampler):
         num_samples: int,
         *,
         pacing: Pacing = root_pacing,
-        order: Order = "balanced_first",
         **options: Unpack[OrderOptions],
     ):
         super().__init__(num_samples, pacing=pacing, **options)
-        check_choice("order", order, Order)
-        self.order = order
 
-    def _scored_order(self, epoch: int, count: int) -> Tensor:
+    def _scored_order(self, epoch: int, count: int, difficulty: Tensor) -> Tensor:
         self._refuse_empty_table()
-        ranking = curriculum_order(self._current_difficulty(), order=self.order, labels=self.labels)
+        ranking = curriculum_order(difficulty, order=self.order, labels=self.labels)
         first, second = ranking.tensor_split([self.size - self.size // 2])
         rare = count * count // (2 * self.size)  # at most half of count, so never more than its half of the set holds
         chance = generator("mix", self.seed, epoch)

@@ -1,4 +1,4 @@
-"""Resampling: SPL's weights as the probability of drawing a sample, not as its place in the epoch."""
+"""Resampling: a sample's weight is the probability of drawing it at any step, in place of its position in the epoch."""
 
 from torch import Tensor
 
@@ -7,7 +7,7 @@ from bss.scoring.orders import resampled_order
 
 
 class ResamplingSampler(SelfPacedSampler):
-    """Every step draws from all samples, balanced ones more often; no part of an epoch differs from another.
+    """Draws with replacement: every step sees balanced samples more often, and all parts of an epoch are alike.
 
     An epoch is N draws with replacement, with probability proportional to :class:`SelfPacedSampler`'s weight, whose
     arguments these are. The weighting lasts as long as the difficulties differ, and an epoch misses some samples: about
@@ -19,5 +19,5 @@ class ResamplingSampler(SelfPacedSampler):
 
     repeats = True
 
-    def _scored_order(self, epoch: int, count: int) -> Tensor:
-        return self._by_class(resampled_order(self._log_weights(), seed=self.seed, epoch=epoch, k=count))
+    def _scored_order(self, epoch: int, count: int, difficulty: Tensor) -> Tensor:
+        return self._by_class(resampled_order(self._log_weights(difficulty), seed=self.seed, epoch=epoch, k=count))

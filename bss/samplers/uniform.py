@@ -1,4 +1,4 @@
-"""Uniform order: what every sampler is compared with."""
+"""Uniform order: the control that every sampler is compared with."""
 
 from torch import Tensor
 
@@ -16,5 +16,5 @@ class UniformSampler(OrderSampler):
 
     uses_scores = False
 
-    def _scored_order(self, epoch: int, count: int) -> Tensor:
+    def _scored_order(self, epoch: int, count: int, difficulty: Tensor) -> Tensor:
         return self._by_class(uniform_order(self.size, seed=self.seed, epoch=epoch))[:count]

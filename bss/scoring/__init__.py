@@ -6,10 +6,9 @@ pure functions, all of which can be had from here. The state, one row per sample
 
 from bss.scoring.formulas import (
     difficulty,
-    feature_similarity,
-    gradient_magnitude,
     gradient_of,
     head_losses,
+    log_weights,
     loss_of,
     min_max,
     order_weights,
@@ -28,7 +27,6 @@ from bss.scoring.orders import (
     race_order,
     resampled_order,
     uniform_order,
-    weighted_draws,
     weighted_order,
 )
 
@@ -38,10 +36,9 @@ __all__ = [
     "curriculum_order",
     "difficulty",
     "evenly_spaced",
-    "feature_similarity",
-    "gradient_magnitude",
     "gradient_of",
     "head_losses",
+    "log_weights",
     "loss_of",
     "min_max",
     "order_weights",
@@ -53,7 +50,6 @@ __all__ = [
     "similarity_of",
     "tensors_of",
     "uniform_order",
-    "weighted_draws",
     "weighted_loss",
     "weighted_order",
 ]

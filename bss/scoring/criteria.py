@@ -30,7 +30,7 @@ def feature_scores(
 ) -> tuple[Tensor, Tensor]:
     """Similarity and information of every sample from one forward, for ``score_dataset(..., scores=)``.
 
-    The gradient magnitude is the sum of :func:`bss.scoring.gradient_magnitude` over all heads, each times its weight in
+    The gradient magnitude is the sum of :func:`bss.scoring.gradient_of` over all heads, each times its weight in
     the loss. That is the sum of the norms over the heads' weight matrices, exact for linear heads of their own and
     linear fusion of concatenated features (what the recipes train); for another fusion it stands for such a head with
     the same prediction, and for a shared head it is an upper bound.
@@ -47,6 +47,7 @@ def feature_scores(
     Returns:
         Two tensors (B,): what a table's ``similarity`` and ``loss`` get.
     """
+    # One forward serves both scores: the encoders are what costs, and the heads' inputs are needed for the gradient.
     features_BD, target = model.encode(batch), batch["label"]
     logits = model.decode(features_BD)
     if similarity == "feature":

@@ -16,15 +16,16 @@ argument that selects it says so.
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bss.utils.choices import Criterion, Normalize, Order, Space
+from bss.utils.choices import Criterion, Normalize, Order, Space, Weighting
 
 Unimodal = Mapping[str, Tensor] | Sequence[Tensor]
-"""Unimodal logits: modality name -> (N, C), or just the tensors."""
+"""Unimodal logits: modality name -> (N, C), or a sequence of such tensors."""
 
 
 def prediction_similarity(unimodal: Unimodal, *, space: Space = "probability") -> Tensor:
@@ -76,68 +77,6 @@ def sample_loss(
     return loss_of(fused, tensors_of(unimodal), target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
 
 
-def feature_similarity(features: Mapping[str, Tensor]) -> Tensor:
-    """How alike the modalities' features are, per sample: the mean over all pairs m < n of their cosine.
-
-    A cosine needs one space, so all features must have the same length, as in the paper's networks. Nothing is
-    projected or padded to make them comparable: the number would then be one of the projection. Where lengths differ,
-    the heads' outputs are the common space: :func:`prediction_similarity`, with ``space="logit"`` for the raw ones.
-
-    Source: appendix A, table 1 of the paper (arXiv 2501.01470 v1), criterion cos(e_u, e_v).
-
-    Args:
-        features: modality name -> (N, D), as from :meth:`bss.models.LateFusion.encode`; two modalities or more.
-
-    Returns:
-        (N,) in [-1, 1]; 0 where a feature is all zeros.
-
-    Raises:
-        ValueError: fewer than two modalities, lengths that differ (named), or non-finite features (their rows are
-            named).
-    """
-    if len(features) < 2:
-        raise ValueError(f"at least two modalities are needed, got {list(features) or 'none'}")
-    shapes = {name: tuple(values.shape) for name, values in features.items()}
-    if len(set(shapes.values())) > 1 or any(len(shape) != 2 for shape in shapes.values()):
-        raise ValueError(
-            f"features of all modalities must be (samples, D) with one D, got {shapes}: where lengths differ, compare "
-            "the predictions (prediction_similarity)"
-        )
-    for name, values in features.items():
-        refuse(f"features of {name!r}", ~values.isfinite().all(dim=1), None, "must be finite")
-    return similarity_of(tensors_of(features), space="logit")
-
-
-def gradient_magnitude(logits: Tensor, target: Tensor, features: Tensor) -> Tensor:
-    """Length of every sample's own cross-entropy gradient in the weights of a linear head: ``||p - y|| ||f||``.
-
-    For ``z = W f + b`` the gradient of CE(z, y) is the outer product ``(softmax z - onehot y) f^T`` in W, so its
-    Frobenius norm needs no backward pass and no batch of one.
-
-    Source: appendix A, table 1 of the paper (arXiv 2501.01470 v1) names the criterion. The released forerunner sums the
-    norms over all parameter tensors from one backward pass per sample; the last layer's is the part that has a closed
-    form and does not depend on the encoders' depth.
-
-    Args:
-        logits: of the head, (N, C).
-        target: class ids, (N,) integers in [0, C).
-        features: what the head is applied to, (N, D).
-
-    Returns:
-        (N,), >= 0.
-
-    Raises:
-        ValueError: shapes, lengths or class ids that do not fit, or non-finite logits or features (their rows are
-            named).
-    """
-    _check_head("logits", logits)
-    target = _checked_target(target, logits.shape)
-    if features.ndim != 2 or len(features) != len(logits):
-        raise ValueError(f"features must be ({len(logits)}, D), got {tuple(features.shape)}")
-    refuse("features", ~features.isfinite().all(dim=1), None, "must be finite")
-    return gradient_of(logits, target, features)
-
-
 def min_max(values: Tensor) -> Tensor:
     """Rescale (N,) linearly to [0, 1]; all-equal values give zeros, so that a constant term drops out.
 
@@ -176,8 +115,8 @@ def difficulty(
     """How imbalanced every sample is: ``d_i = (1 - scaled s_i) + scaled l_i``; small = balanced.
 
     Args:
-        similarity: (N,), from :func:`prediction_similarity` or :func:`feature_similarity`.
-        loss: (N,), from :func:`sample_loss` or :func:`gradient_magnitude`.
+        similarity: (N,), from :func:`prediction_similarity` or :func:`similarity_of`.
+        loss: (N,), from :func:`sample_loss` or :func:`gradient_of`.
         normalize: ``"minmax"`` (the method, :func:`min_max`) or ``"rank"`` (:func:`rank_fraction`), over all N.
         criterion: ``"both"`` (the method), or one term by itself: ``"similarity"`` is ``2 (1 - scaled s_i)``,
             ``"loss"`` is ``2 scaled l_i``; doubled, so that weights made of one term spread as far as those of two.
@@ -215,18 +154,90 @@ def order_weights(difficulty: Tensor, *, floor: float = 1e-2, order: Order = "ba
     Raises:
         ValueError: a difficulty outside [0, 2] (named), a negative floor.
     """
-    check_choice("order", order, Order)
-    if not 0 <= floor < float("inf"):
-        raise ValueError(f"floor must be a number >= 0, got {floor}")
-    difficulty = checked_vector("difficulty", difficulty)
-    refuse("difficulty", (difficulty < 0) | (difficulty > 2), difficulty, "must lie in [0, 2]")
+    check_weighting(floor=floor, order=order)
+    difficulty = _checked_difficulty(difficulty)
     return (2 - difficulty if order == "balanced_first" else difficulty) + floor
 
 
-def similarity_of(logits: Sequence[Tensor], *, space: Space = "probability") -> Tensor:
-    """:func:`prediction_similarity` without the checks, which would wait for the device; for training loops."""
-    logits = [z.float() if z.dtype != torch.float64 else z for z in logits]
-    vectors = [z.softmax(dim=-1) for z in logits] if space == "probability" else logits
+def log_weights(
+    difficulty: Tensor,
+    floor: float = 1e-2,
+    temperature: float = 1.0,
+    order: Order = "balanced_first",
+    kind: Weighting = "linear",
+) -> Tensor:
+    """Logarithm of every sample's weight, by which SPL and resampling draw; loss weights are made of it as well.
+
+    With the balance score ``b_i = scaled s_i - scaled l_i = 1 - d_i`` in [-1, 1] the weights at temperature T are
+
+        linear   (2 - d_i + floor) ** (1 / T) = (1 + b_i + floor) ** (1 / T)     in [floor, 2 + floor] at T = 1
+        softmax  exp(b_i / T)                 = exp((1 - d_i) / T)               in [1 / e, e] at T = 1
+
+    and with ``order="imbalanced_first"`` those of ``-b_i``. Of the samples that are left, a draw takes each one with
+    the probability of its weight over the sum of their weights.
+
+    ``"linear"`` is the released code's, see :func:`order_weights`. ``"softmax"`` is the paper's: its authors' slides
+    (IJCAI 2025, slide 10) draw with ``p_i = exp(b_i) / sum_j exp(b_j)``, where ``b = minmax(s) - minmax(l)`` (slide 8)
+    or the moving average of it over the scorings. The two terms are scaled by min-max, their difference is not scaled
+    again. Between the most balanced and the most imbalanced sample the odds are then at most e^2, about 7 to 1; the
+    linear weights' are 201 to 1.
+
+    Args:
+        difficulty: (N,) in [0, 2].
+        floor: >= 0, see :func:`order_weights`; of linear weights alone, since an exponential is never 0.
+        temperature: T > 0. 1 is the method; below 1 the weights differ more, above 1 less.
+        order: ``"imbalanced_first"`` weighs the imbalanced samples up.
+        kind: ``"linear"`` or ``"softmax"``.
+
+    Returns:
+        (N,) float64: as logarithms they can be divided by any temperature without overflow. ``-inf`` is weight 0.
+
+    Raises:
+        ValueError: a difficulty outside [0, 2] (named), or another argument that is not as above.
+    """
+    check_weighting(floor=floor, temperature=temperature, order=order, kind=kind)
+    if kind == "linear":
+        return order_weights(difficulty, floor=floor, order=order).double().log() / temperature
+    balance = 1 - _checked_difficulty(difficulty).double()
+    return (balance if order == "balanced_first" else -balance) / temperature
+
+
+def check_weighting(
+    *,
+    floor: float = 1e-2,
+    temperature: float = 1.0,
+    order: Order = "balanced_first",
+    kind: Weighting = "linear",
+) -> None:
+    """Raise ValueError for what :func:`log_weights` would refuse, before there is any difficulty to weigh."""
+    check_choice("order", order, Order)
+    check_choice("weighting", kind, Weighting)
+    if not 0 <= floor < float("inf"):
+        raise ValueError(f"floor must be a number >= 0, got {floor}")
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature must be a number > 0, got {temperature}")
+
+
+def similarity_of(vectors: Sequence[Tensor], *, space: Space = "probability") -> Tensor:
+    """:func:`prediction_similarity` without the checks, which would wait for the device; for training loops.
+
+    With ``space="logit"`` it compares features as well: the mean over all pairs m < n of their cosine. A cosine needs
+    one space, so all features must have the same length, as in the paper's networks. Nothing is projected or padded to
+    make them comparable: the number would then be one of the projection. Where lengths differ, the heads' outputs are
+    the common space.
+
+    Source: for features appendix A, table 1 of the paper (arXiv 2501.01470 v1), criterion cos(e_u, e_v).
+
+    Args:
+        vectors: two or more of (N, C) logits, or of (N, D) features as from :meth:`bss.models.LateFusion.encode`.
+        space: ``"probability"`` takes the softmax of each first; ``"logit"`` takes the vectors as they are.
+
+    Returns:
+        (N,), in [0, 1] for probabilities, else in [-1, 1]; 0 where a vector is all zeros.
+    """
+    vectors = [_precise(z) for z in vectors]
+    if space == "probability":
+        vectors = [z.softmax(dim=-1) for z in vectors]
     units = [functional.normalize(v, dim=-1) for v in vectors]
     pairs = [(a * b).sum(dim=-1) for a, b in itertools.combinations(units, 2)]
     mean = torch.stack(pairs).mean(dim=0)
@@ -234,12 +245,27 @@ def similarity_of(logits: Sequence[Tensor], *, space: Space = "probability") -> 
 
 
 def gradient_of(logits: Tensor, target: Tensor, features: Tensor) -> Tensor:
-    """:func:`gradient_magnitude` without the checks, which would wait for the device; for scoring passes."""
-    precise = [values if values.dtype == torch.float64 else values.float() for values in (logits, features)]
-    error_NC = precise[0].softmax(dim=1)
+    """Length of every sample's own cross-entropy gradient in the weights of a linear head: ``||p - y|| ||f||``.
+
+    For ``z = W f + b`` the gradient of CE(z, y) is the outer product ``(softmax z - onehot y) f^T`` in W, so its
+    Frobenius norm needs no backward pass and no batch of one. Nothing is checked, since that would wait for the device.
+
+    Source: appendix A, table 1 of the paper (arXiv 2501.01470 v1) names the criterion "gradient magnitude". The
+    released forerunner sums the norms over all parameter tensors from one backward pass per sample; the last layer's is
+    the part that has a closed form and does not depend on the encoders' depth.
+
+    Args:
+        logits: of the head, (N, C).
+        target: class ids, (N,) int64 in [0, C).
+        features: what the head is applied to, (N, D).
+
+    Returns:
+        (N,), >= 0.
+    """
+    error_NC = _precise(logits).softmax(dim=1)
     minus_one_N1 = error_NC.new_full((len(error_NC), 1), -1.0)
     error_NC = error_NC.scatter_add(1, target.unsqueeze(1), minus_one_N1)  # one_hot would wait for the device
-    return error_NC.norm(dim=1) * precise[1].norm(dim=1)
+    return error_NC.norm(dim=1) * _precise(features).norm(dim=1)
 
 
 def loss_of(
@@ -257,19 +283,24 @@ def loss_of(
 
 
 def head_losses(heads: Mapping[str, Tensor], target: Tensor) -> dict[str, Tensor]:
-    """Cross entropy of every head, {name: (B,)} in float32 or better, from {name: (B, C)}; without checks."""
-    precise = {name: z if z.dtype == torch.float64 else z.float() for name, z in heads.items()}
-    return {name: functional.cross_entropy(z, target, reduction="none") for name, z in precise.items()}
+    """Cross entropy of every head, name -> (B,) in float32 or better, from logits name -> (B, C); without checks."""
+    return {name: functional.cross_entropy(_precise(z), target, reduction="none") for name, z in heads.items()}
 
 
 def weighted_loss(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """``sum_h w_h l_h``, (B,), over the heads of :func:`head_losses`."""
-    return sum(weights[name] * loss for name, loss in losses.items())
+    """The training loss ``sum_h w_h l_h``, (B,), over the heads of :func:`head_losses`."""
+    first, *others = [weights[name] * loss for name, loss in losses.items()]
+    return sum(others, start=first)
 
 
 def tensors_of(unimodal: Unimodal) -> list[Tensor]:
     """The logits of a mapping or sequence, in its order."""
     return list(_named(unimodal).values())
+
+
+def _precise(values: Tensor) -> Tensor:
+    """The values in float32, or in float64 if that is what they are."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def _named(unimodal: Unimodal) -> dict[str, Tensor]:
@@ -283,18 +314,14 @@ def _check_logits(heads: list[tuple[str, Tensor]]) -> None:
         raise ValueError(f"at least two modalities are needed, got {[name for name, _ in heads] or 'none'}")
     first = heads[0][1]
     for name, z in heads:
-        _check_head(f"logits of {name!r}", z)
+        if z.ndim != 2 or 0 in z.shape:
+            raise ValueError(f"logits of {name!r} must be (samples, classes), got shape {tuple(z.shape)}")
+        refuse(f"logits of {name!r}", ~z.isfinite().all(dim=1), None, "must be finite")
         if z.shape != first.shape:
             raise ValueError(
                 f"logits of {name!r} have shape {tuple(z.shape)}, the others {tuple(first.shape)}: "
                 "all heads must have the same samples and classes"
             )
-
-
-def _check_head(name: str, z: Tensor) -> None:
-    if z.ndim != 2 or 0 in z.shape:
-        raise ValueError(f"{name} must be (samples, classes), got shape {tuple(z.shape)}")
-    refuse(name, ~z.isfinite().all(dim=1), None, "must be finite")
 
 
 def _checked_target(target: Tensor, shape: torch.Size) -> Tensor:
@@ -305,11 +332,17 @@ def _checked_target(target: Tensor, shape: torch.Size) -> Tensor:
 
 
 def checked_vector(name: str, values: Tensor) -> Tensor:
-    """(N,) in float32 or float64; ValueError otherwise."""
+    """The vector (N,) in float32 or float64; ValueError if it is none, is empty or is not finite."""
     if values.ndim != 1 or len(values) == 0:
         raise ValueError(f"{name} must be a non-empty vector (N,), got shape {tuple(values.shape)}")
     refuse(name, ~values.isfinite(), values, "must be finite")
-    return values if values.dtype == torch.float64 else values.float()
+    return _precise(values)
+
+
+def _checked_difficulty(difficulty: Tensor) -> Tensor:
+    difficulty = checked_vector("difficulty", difficulty)
+    refuse("difficulty", (difficulty < 0) | (difficulty > 2), difficulty, "must lie in [0, 2]")
+    return difficulty
 
 
 def refuse(name: str, wrong: Tensor, values: Tensor | None, rule: str) -> None:
@@ -324,6 +357,6 @@ def refuse(name: str, wrong: Tensor, values: Tensor | None, rule: str) -> None:
 
 def check_choice(name: str, value: str, allowed: object) -> None:
     """Raise ValueError unless ``value`` is one of the values of the ``Literal`` type ``allowed``."""
-    choices = allowed.__args__  # of a typing.Literal
+    choices = get_args(allowed)
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")

@@ -1,4 +1,4 @@
-"""Scores from models that are not ours: forward hooks on the heads fill the table while the model trains."""
+"""Scores of any network: forward hooks on its heads fill the table while it trains."""
 
 import contextlib
 import difflib
@@ -65,7 +65,7 @@ def attach(
 
 
 class AttachedScores:
-    """What :func:`attach` returns: the hooks, and the batch that they record.
+    """The hooks that :func:`attach` registers, and the batch that they record.
 
     It keeps no thread-local or global state: index and target reach the table through :meth:`batch` alone. As a
     context manager it detaches at the end of the block. Copies of the model (``copy.deepcopy``, ``torch.save`` of the
@@ -137,7 +137,7 @@ class AttachedScores:
         finally:
             self.discard()
         unimodal = {name: logits[name] for name in self._heads}
-        fused = logits[FUSED] if FUSED in logits else self._fused(dict(unimodal))
+        fused = logits[FUSED] if isinstance(self._fused, str) else self._fused(dict(unimodal))
         self.table.update(index, unimodal=unimodal, fused=fused, target=target.to(fused.device, non_blocking=True))
 
     def discard(self) -> None:
@@ -180,6 +180,7 @@ class AttachedScores:
     @torch.no_grad()
     def _logits(self, place: int, output: Any) -> Tensor:
         """A copy of the logits in the output: what the model does to them in place afterwards is not seen."""
+        # Which modality a call of a shared head belongs to is told by its place among the calls of the step.
         names, number = self._users[place], len(self._calls[place])
         name = names[min(number, len(names) - 1)]
         logits = self._select[name](output)
@@ -188,8 +189,8 @@ class AttachedScores:
         return logits.detach().clone()
 
     def _recorded(self, size: int) -> dict[str, Tensor]:
-        """Name of the head -> its logits of the open batch, checked."""
-        logits = {}
+        """The logits of the open batch by the name of their head, checked."""
+        logits: dict[str, Tensor] = {}
         for place, names in self._users.items():
             calls = self._calls[place]
             if len(calls) != len(names):
@@ -229,23 +230,21 @@ class _Hook:
         self._scores = scores
         self._place = place
 
-    def __call__(self, module: nn.Module, args: tuple, output: Any) -> None:
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._scores is not None:
             self._scores._record(self._place, module, output)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type["_Hook"], tuple[()]]:
         return _Hook, ()
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
     """The module inside DistributedDataParallel and ``torch.compile``: hooks there fire in either."""
-    while True:
-        if isinstance(model, nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):  # asking for its class would import the compiler
-            model = model._orig_mod
-        else:
-            return model
+    wraps = isinstance(model, nn.parallel.DistributedDataParallel)
+    inner = (
+        model.module if wraps else getattr(model, "_orig_mod", None)
+    )  # asking for its class would import the compiler
+    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
 
 
 def _check_names(

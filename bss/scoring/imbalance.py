@@ -1,4 +1,4 @@
-"""How unequally a network uses its modalities: pure functions, and what is counted while it trains.
+"""How unequally a network uses its modalities, as pure functions of its predictions, features and gradients.
 
 Notation: N samples, C classes, M modalities, true-class probability p^m_i = softmax(z^m_i)[y_i] of modality m's own
 head. A *masked* modality is one whose feature is replaced, for every sample alike, by its mean over training samples
@@ -67,11 +67,7 @@ def modality_gap(probability: Mapping[str, Tensor]) -> dict[str, float]:
 
     Returns:
         ``{"a-b": mean(p^a - p^b)}`` in [-1, 1] for every pair in the order of the mapping; positive = a is stronger.
-
-    Raises:
-        ValueError: fewer than two modalities, no samples, or lengths that differ.
     """
-    _check_vectors(probability)
     return {
         f"{one}-{other}": float((probability[one].double() - probability[other].double()).mean())
         for one, other in itertools.combinations(probability, 2)
@@ -85,11 +81,7 @@ def samples_won(probability: Mapping[str, Tensor]) -> tuple[dict[str, float], fl
 
     Args:
         probability: modality name -> (N,) in [0, 1], N >= 1; two modalities or more.
-
-    Raises:
-        ValueError: fewer than two modalities, no samples, or lengths that differ.
     """
-    _check_vectors(probability)
     stacked_MN = torch.stack([values.double() for values in probability.values()])
     best_MN = stacked_MN == stacked_MN.amax(dim=0)
     alone_N = best_MN.sum(dim=0) == 1
@@ -107,25 +99,18 @@ def imbalance_index(strength: Mapping[str, float]) -> float | None:
     divide by nothing.
 
     Args:
-        strength: modality name -> a number >= 0.
+        strength: modality name -> a finite number >= 0; two modalities or more.
 
     Returns:
         In [0, 1]; None if all are 0.
-
-    Raises:
-        ValueError: fewer than two modalities, or a strength that is negative or not finite (named).
     """
-    if len(strength) < 2:
-        raise ValueError(f"two modalities or more are needed, got {list(strength)}")
-    for name, value in strength.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"the strength of {name} must be a finite number >= 0, got {value}")
+    assert len(strength) > 1 and all(0 <= value < math.inf for value in strength.values()), strength
     strongest = max(strength.values())
     return 1 - min(strength.values()) / strongest if strongest > 0 else None
 
 
 def describe_predictions(unimodal: Mapping[str, Tensor], target_N: Tensor) -> dict[str, Any]:
-    """What the modalities' own heads say of the imbalance; for any network.
+    """Describe the imbalance by what the modalities' own heads predict; for any network.
 
     Args:
         unimodal: modality name -> logits (N, C).
@@ -165,15 +150,10 @@ def shapley_values(value: Mapping[Coalition, float]) -> dict[str, float]:
 
     Args:
         value: v of every subset of the players.
-
-    Raises:
-        ValueError: a subset that has no value, or too many players for the exact sum.
     """
     players = sorted(frozenset().union(*value))
-    if not 1 <= len(players) <= MOST_MODALITIES:
-        raise ValueError(f"exact Shapley values are for 1 to {MOST_MODALITIES} players, got {len(players)}")
-    if missing := [sorted(subset) for subset in coalitions(players) if subset not in value]:
-        raise ValueError(f"the value of the coalition {missing[0]} is missing ({len(missing)} in all)")
+    assert set(coalitions(players)) == set(value), "a coalition has no value"
+    # A player joins after a given set S of others in |S|! (M - |S| - 1)! of the M! orders: the weight depends on |S|.
     weight = [
         math.factorial(size) * math.factorial(len(players) - size - 1) / math.factorial(len(players))
         for size in range(len(players))
@@ -221,6 +201,7 @@ def coalition_values(
         ``{"accuracy": {S: share of right predictions}, "probability": {S: mean true-class probability}}``.
     """
     subsets = list(coalitions(features_ND))
+    # Sums rather than means: every process adds its own share, and one collective at the end divides by all samples.
     sums = torch.zeros(len(subsets), 2, dtype=torch.float64, device=target_N.device)
     for start in range(0, len(target_N), CHUNK):
         part = {name: features[start : start + CHUNK] for name, features in features_ND.items()}
@@ -283,9 +264,6 @@ def linear_probe(
 
     Returns:
         Accuracy in [0, 1], and whether the fit converged.
-
-    Raises:
-        ValueError: lengths that differ, or a single class.
     """
     import warnings
 
@@ -315,20 +293,12 @@ def linear_probes(
 
 
 def sum_and_count(rows_ND: Tensor) -> Tensor:
-    """Sum over rows with the number of rows behind it, (D + 1,) float64: what adds up over batches and processes."""
+    """The sum over rows and, behind it, their number, (D + 1,) float64; these add up over batches and processes."""
     sum_D = rows_ND.double().sum(dim=0)
     return torch.cat((sum_D, sum_D.new_full((1,), len(rows_ND))))
 
 
 def mean_of(sum_and_count: Tensor) -> Tensor:
-    """Over all processes, (D,) float32."""
+    """The mean row over all processes, (D,) float32, from this process's :func:`sum_and_count`."""
     total = distributed.total(sum_and_count)
     return (total[:-1] / total[-1]).float()
-
-
-def _check_vectors(probability: Mapping[str, Tensor]) -> None:
-    if len(probability) < 2:
-        raise ValueError(f"two modalities or more are needed, got {list(probability)}")
-    shapes = {name: tuple(values.shape) for name, values in probability.items()}
-    if len(set(shapes.values())) > 1 or any(len(shape) != 1 or shape[0] == 0 for shape in shapes.values()):
-        raise ValueError(f"every modality needs one probability per sample, got shapes {shapes}")

@@ -1,4 +1,4 @@
-"""Metrics of every head, by the definitions of scikit-learn."""
+"""Metrics of every head, by scikit-learn's definitions, and the rank correlation of two scores."""
 
 from collections.abc import Mapping
 
@@ -22,8 +22,8 @@ def head_logits(logits: Logits, prediction: Prediction) -> dict[str, Tensor]:
             released CREMA-D/train-CL.py, ``test``), or is the ``"fused"`` head's.
     """
     heads = [] if prediction == "fused" else tensors_of(logits.unimodal)
-    total = sum(heads if prediction == "unimodal" else [*heads, logits.fused])
-    return {"all": total, "fused": logits.fused, **logits.unimodal}
+    first, *others = heads if prediction == "unimodal" else [*heads, logits.fused]
+    return {"all": sum(others, start=first), "fused": logits.fused, **logits.unimodal}
 
 
 def unimodal_heads(heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -76,13 +76,14 @@ def average_precision_by_class(probability_NC: np.ndarray, truth_N: np.ndarray) 
     The samples are ranked by the class's probability. Averaged over the class's samples: the share of that class among
     all samples that are ranked as high as the sample, or higher. Samples with equal probability share a rank.
     """
+    # One sort per class, all at once: column k of every array ranks the samples for class k.
     classes = np.unique(truth_N)
     descending_NK = -probability_NC[:, classes]
     order_NK = descending_NK.argsort(axis=0)
     ranked_NK = np.take_along_axis(descending_NK, order_NK, axis=0)
     is_hit_NK = truth_N[order_NK] == classes
     precision_NK = is_hit_NK.cumsum(axis=0) / np.arange(1, len(truth_N) + 1)[:, None]
-    # Of equal probabilities the last place counts for all of them.
+    # Samples of equal probability stand or fall together: the precision at the last of them counts for all of them.
     is_last_NK = np.ones_like(is_hit_NK)
     is_last_NK[:-1] = ranked_NK[:-1] != ranked_NK[1:]
     place_NK = np.where(is_last_NK, np.arange(len(truth_N))[:, None], len(truth_N))

@@ -17,7 +17,7 @@ def uniform_order(num_samples: int, *, seed: int, epoch: int) -> Tensor:
 
 
 def evenly_spaced(members: int, places: int) -> Tensor:
-    """Which of the places to take, so that any window of w places holds ``w * members / places`` of them, within one.
+    """Evenly spaced positions: any window of w places holds ``w * members / places`` of them, within one.
 
     Args:
         members: 0..places.
@@ -137,13 +137,14 @@ def race_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = No
     return order[:k]
 
 
-def weighted_draws(weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
+def resampled_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
     """Draw k times from N samples WITH replacement, with probability proportional to the weight.
 
     What ``torch.utils.data.WeightedRandomSampler`` does, for any N and as a pure function of its arguments.
 
     Args:
-        weights: (N,), finite, >= 0, not all 0. Samples of weight 0 are never drawn.
+        log_weights: (N,), logarithms of weights, which may themselves be too small or large for a number. ``-inf`` is
+            weight 0: such a sample is never drawn.
         seed: non-negative.
         epoch: non-negative; (seed 0, epoch 1) and (seed 1, epoch 0) are unrelated.
         k: number of draws, >= 1; None = N.
@@ -152,15 +153,8 @@ def weighted_draws(weights: Tensor, *, seed: int, epoch: int, k: int | None = No
         (k,) int64 on the CPU, with repeats.
 
     Raises:
-        ValueError: negative or non-finite weights (named), only zeros, k below 1.
+        ValueError: all weights are 0, or k is below 1.
     """
-    weights = checked_vector("weights", weights)
-    refuse("weights", weights < 0, weights, "must be >= 0")
-    return resampled_order(weights.double().log(), seed=seed, epoch=epoch, k=k)
-
-
-def resampled_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
-    """:func:`weighted_draws` for logarithms of weights, which may be too small or large to exponentiate."""
     k = len(log_weights) if k is None else k
     if k < 1:
         raise ValueError(f"k must be >= 1, got {k}")
@@ -187,10 +181,13 @@ def _proportional_order(sizes: list[int]) -> list[int]:
     Returns:
         Indices into the list of all samples sorted by class.
     """
+    # Two heaps make it N log C steps: classes whose next sample may not come yet, and those whose next may come now.
     total = sum(sizes)
     starts = [0, *itertools.accumulate(sizes)]
-    taken, order = [0] * len(sizes), []
-    waiting, ready = [(0, c) for c in range(len(sizes))], []  # heaps of (first position, class), (due position, class)
+    taken = [0] * len(sizes)
+    order: list[int] = []
+    waiting = [(0, c) for c in range(len(sizes))]  # heap of (first position, class)
+    ready: list[tuple[int, int]] = []  # heap of (due position, class)
     for position in range(total):
         while waiting and waiting[0][0] <= position:
             _, c = heapq.heappop(waiting)

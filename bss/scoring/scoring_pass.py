@@ -134,7 +134,7 @@ def score_dataset(
 
 @contextlib.contextmanager
 def _single_row_explained(batch: Any) -> Iterator[None]:
-    """Of a batch of one sample most BatchNorm layers can take no statistics: torch says so without the way out."""
+    """Turn torch's error for a batch of one sample into one that says the way out."""
     try:
         yield
     except ValueError as error:

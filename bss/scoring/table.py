@@ -3,6 +3,7 @@
 import numbers
 import warnings
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 import torch.distributed as dist
@@ -16,11 +17,29 @@ NEVER = -1
 
 
 OPEN_ROWS = ("open_sums", "open_counts")
-"""What of ``ScoreTable.state_dict()`` is this process's part of the open epoch; all parts together are their sum."""
+"""Entries of ``ScoreTable.state_dict()`` that are this process's part of the open epoch; all parts add up to it."""
 
 
 _VERSION = 2
-"""Of the state dict. Version 1 kept sums and counts of the open epoch in one tensor."""
+"""Version of the state dict. Version 1 kept sums and counts of the open epoch in one tensor."""
+
+
+class TableState(TypedDict):
+    """What :meth:`ScoreTable.state_dict` returns: its arguments, its columns, and the sums of the open epoch."""
+
+    version: int
+    num_samples: int
+    momentum: float | None
+    fused_weight: float
+    unimodal_weight: float
+    space: Space
+    similarity: Tensor
+    loss: Tensor
+    age: Tensor
+    rounds: Tensor
+    open_sums: Tensor
+    open_counts: Tensor
+    touched: bool
 
 
 class ScoreTable:
@@ -62,7 +81,7 @@ class ScoreTable:
         space: Space = "probability",
     ):
         check_choice("space", space, Space)
-        if not isinstance(num_samples, numbers.Integral) or num_samples < 1:
+        if not isinstance(num_samples, int | numbers.Integral) or num_samples < 1:
             found = num_samples if isinstance(num_samples, numbers.Number) else f"a {type(num_samples).__name__}"
             raise ValueError(f"num_samples must be a whole number >= 1, got {found}: pass len(dataset)")
         if momentum is not None and not 0 <= momentum < 1:
@@ -84,7 +103,7 @@ class ScoreTable:
 
     @property
     def device(self) -> torch.device:
-        """Where the table lives."""
+        """The device that the table lives on."""
         return self.similarity.device
 
     @property
@@ -131,27 +150,10 @@ class ScoreTable:
             ValueError: neither or both forms, shapes that differ, an index or target that is not an integer or (checked
                 on the CPU only, since elsewhere it would wait for the device) lies outside [0, N), or above C - 1.
         """
-        logits_given = [x is not None for x in (unimodal, fused, target)]
-        scores_given = [x is not None for x in (similarity, loss)]
-        if all(logits_given) and not any(scores_given):
-            logits = tensors_of(unimodal)
-            shapes = {tuple(z.shape) for z in (fused, *logits)}
-            if len(logits) < 2 or len(shapes) > 1 or fused.ndim != 2 or target.shape != fused.shape[:1]:
-                raise ValueError(
-                    "two or more unimodal logits (B, C), fused logits (B, C) and a target (B,) are needed, got "
-                    f"{[tuple(z.shape) for z in logits]}, {tuple(fused.shape)}, {tuple(target.shape)}"
-                )
-            target = _checked_target(target, fused.shape[1])
-            similarity = similarity_of([z.detach() for z in logits], space=self.space)
-            loss = loss_of(
-                fused.detach(),
-                [z.detach() for z in logits],
-                target.clamp(min=0),  # cross entropy itself knows -100 alone, and refuses other negative targets
-                fused_weight=self.fused_weight,
-                unimodal_weight=self.unimodal_weight,
-            )
-            loss = loss.masked_fill(target.to(loss.device) < 0, torch.nan)
-        elif not (all(scores_given) and not any(logits_given)):
+        no_logits = unimodal is None and fused is None and target is None
+        if unimodal is not None and fused is not None and target is not None and similarity is None and loss is None:
+            similarity, loss = self._scores(unimodal, fused, target)
+        elif similarity is None or loss is None or not no_logits:
             raise ValueError("give either unimodal=, fused= and target=, or similarity= and loss=")
         index = self._checked_index(index, len(similarity))
         if similarity.shape != index.shape or loss.shape != index.shape:
@@ -161,6 +163,7 @@ class ScoreTable:
             )
         if not self._touched and self.device != similarity.device:
             self.to(similarity.device)
+        # Everything from here on stays on the device: no number is looked at, so nothing waits for the training step.
         index = index.to(self.device, non_blocking=True)
         rows = torch.stack((similarity.detach(), loss.detach())).to(self.device, torch.float64)
         finite = rows.isfinite().all(dim=0)
@@ -178,11 +181,12 @@ class ScoreTable:
             Which samples had an update since the last call, on any rank, (N,) bool.
         """
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            # Sums and counts travel as one tensor, so that there is one collective; float64 holds any count exactly.
             both = torch.cat((self._open_sums, self._open_counts.double()))
             dist.all_reduce(both)
             self._open_sums.copy_(both[:2])
             self._open_counts.copy_(both[2:])
-            self._touched = True
+            self._touched = True  # another rank may have rows where this one has none
         count, rejected = self._open_counts
         seen, updated = count > 0, count + rejected > 0
         if not self._touched:
@@ -194,6 +198,7 @@ class ScoreTable:
                 f"{len(bad)} samples had no finite score this epoch and keep their older one (indices {shown})",
                 stacklevel=2,
             )
+        # An epoch without a single row leaves the ages alone; one whose rows were all rejected was an epoch.
         if bad or seen.any():
             past = self._weight_of_the_past()
             for name, total in zip(("similarity", "loss"), self._open_sums, strict=True):
@@ -226,8 +231,11 @@ class ScoreTable:
             values[~seen] = known.median()
         return values
 
-    def state_dict(self) -> dict:
-        """Everything, this rank's open epoch included. Tensors are references: the open epoch's rows go on changing."""
+    def state_dict(self) -> TableState:
+        """The whole table, this rank's part of the open epoch included.
+
+        Tensors are references: those of the open epoch go on changing.
+        """
         return {
             "version": _VERSION,
             "num_samples": self.num_samples,
@@ -244,7 +252,7 @@ class ScoreTable:
             "touched": self._touched,
         }
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: TableState) -> None:
         """Continue from :meth:`state_dict`.
 
         Raises:
@@ -257,12 +265,23 @@ class ScoreTable:
                     f"the saved ScoreTable has {name}={state.get(name)!r}, this one {own!r}; "
                     "a table can only continue from its own kind"
                 )
-        for name in ("similarity", "loss", "age"):
-            setattr(self, name, state[name].clone().to(self.device))
-        self._rounds = state["rounds"].clone().to(self.device)
-        self._open_sums = state["open_sums"].clone().to(self.device)
-        self._open_counts = state["open_counts"].clone().to(self.device)
+        device = self.device
+        self.similarity = state["similarity"].clone().to(device)
+        self.loss = state["loss"].clone().to(device)
+        self.age = state["age"].clone().to(device)
+        self._rounds = state["rounds"].clone().to(device)
+        self._open_sums = state["open_sums"].clone().to(device)
+        self._open_counts = state["open_counts"].clone().to(device)
         self._touched = state["touched"]
+
+    def reset(self) -> None:
+        """Forget every score, the history and the open epoch, as if the table were new; it stays on its device.
+
+        Under DDP all ranks call it together.
+        """
+        settings = {"fused_weight": self.fused_weight, "unimodal_weight": self.unimodal_weight}
+        new = ScoreTable(self.num_samples, momentum=self.momentum, space=self.space, **settings)
+        self.load_state_dict(new.state_dict())
 
     def forget_open(self) -> None:
         """Drop this process's updates since the last :meth:`synchronize`, but still close the epoch with the others.
@@ -271,12 +290,32 @@ class ScoreTable:
         """
         self._clear_open()
 
+    def _scores(self, unimodal: Unimodal, fused: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Similarity and loss of a batch, (B,) each, from its logits; NaN for the loss of an ignored target."""
+        logits = tensors_of(unimodal)
+        shapes = {tuple(z.shape) for z in (fused, *logits)}
+        if len(logits) < 2 or len(shapes) > 1 or fused.ndim != 2 or target.shape != fused.shape[:1]:
+            raise ValueError(
+                "two or more unimodal logits (B, C), fused logits (B, C) and a target (B,) are needed, got "
+                f"{[tuple(z.shape) for z in logits]}, {tuple(fused.shape)}, {tuple(target.shape)}"
+            )
+        target = _checked_target(target, fused.shape[1])
+        loss = loss_of(
+            fused.detach(),
+            [z.detach() for z in logits],
+            target.clamp(min=0),  # cross entropy itself knows -100 alone, and refuses other negative targets
+            fused_weight=self.fused_weight,
+            unimodal_weight=self.unimodal_weight,
+        )
+        similarity = similarity_of([z.detach() for z in logits], space=self.space)
+        return similarity, loss.masked_fill(target.to(loss.device) < 0, torch.nan)
+
     def _clear_open(self) -> None:
         self._open_sums.zero_()
         self._open_counts.zero_()
 
     def _weight_of_the_past(self) -> Tensor:
-        """(N,) float64: what share of a blended score the old value keeps; 0 for a sample's first score."""
+        """The share of a blended score that the old value keeps, (N,) float64; 0 for a sample's first score."""
         if self.momentum is None:
             return self._rounds / (self._rounds + 1.0).double()
         return torch.where(self._rounds > 0, self.momentum, 0.0).double()
@@ -309,5 +348,5 @@ def _checked_target(target: Tensor, classes: int) -> Tensor:
 
 
 def _blend(old: Tensor, new: Tensor, past: Tensor) -> Tensor:
-    """``past * old + (1 - past) * new`` in float64, float32 out; an old NaN of weight 0 does not spread."""
+    """The blend ``past * old + (1 - past) * new``, in float64, float32 out; an old NaN of weight 0 does not spread."""
     return (past * old.double().where(past > 0, 0.0) + (1 - past) * new).float()

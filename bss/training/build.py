@@ -1,54 +1,306 @@
-"""What a run is made of, from a recipe's numbers: score table, sampler, optimiser, learning rate."""
+"""The one place that reads a recipe: what a run is made of, from its numbers, its data and its network.
 
+What follows (:mod:`bss.training.epochs`, :mod:`bss.training.checkpoint`) is handed these parts and knows no recipe.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
+from bss import methods, samplers
 from bss.data.splits import Splits
-from bss.models.late_fusion import LateFusion
+from bss.methods import Method
+from bss.models import precision
+from bss.models.compiling import compile_network
+from bss.models.late_fusion import TwoStageNetwork
 from bss.recipes.recipe import Recipe
 from bss.samplers import OrderSampler
 from bss.scoring.criteria import feature_scores
 from bss.scoring.scoring_pass import SampleScores
 from bss.scoring.table import ScoreTable
+from bss.training.loaders import Loaders
+from bss.training.loops import Step
+from bss.training.measuring import Measuring
+from bss.training.passes import Passes
+from bss.training.run import Run
+from bss.training.watch import TrainingWatch
 from bss.utils import distributed
 from bss.utils.errors import RecipeError
 
 
-def check_heads(recipe: Recipe) -> None:
-    """Refuse to score by the similarity of predictions that nothing trains.
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a run before its network is touched: enough to tell one run from another.
+
+    Attributes:
+        table: the training samples' scores.
+        sampler: makes the epochs' orders, one per process.
+        method: what changes the training step.
+        epochs: how many there will be.
+    """
+
+    table: ScoreTable
+    sampler: OrderSampler
+    method: Method
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of. None of it is replaced while the run goes on.
+
+    Attributes:
+        plan: table, sampler, method and number of epochs.
+        data: the splits.
+        model: the network itself.
+        step: what is done with a training batch.
+        passes: what comes before an epoch.
+        measuring: what comes after it.
+        loaders: makes the loaders of what is measured once.
+        train_loader: the training samples in the sampler's order.
+        watched: ``"val"``, or ``"test"`` where there is no validation split: what is measured after every epoch.
+        watched_loader: of it.
+        needs_pass: whether a scoring pass comes before the given epoch.
+        online: the table is filled by the training steps.
+        difficulty: of all samples, from the table as it is.
+        learning_rate: maps (epoch, updates before it) to the epoch's learning rate.
+        lr: the initial one, for advice.
+        updates: optimiser steps after which the run ends; None = with its epochs.
+        seed: of the run.
+        device: where it runs.
+        checkpoint_minutes: age at which a save is due in the middle of an epoch; None = only between epochs.
+        curves: whether TensorBoard's curves are drawn.
+        restore: takes back what was changed of the network for this run.
+    """
+
+    plan: Plan
+    data: Splits
+    model: nn.Module
+    step: Step
+    passes: Passes
+    measuring: Measuring
+    loaders: Loaders
+    train_loader: DataLoader
+    watched: str
+    watched_loader: DataLoader
+    needs_pass: Callable[[int], bool]
+    online: bool
+    difficulty: Callable[[], torch.Tensor]
+    learning_rate: Callable[[int, int], float]
+    lr: float
+    updates: int | None
+    seed: int
+    device: torch.device
+    checkpoint_minutes: float | None
+    curves: bool
+    restore: tuple[Callable[[], None], ...]
+
+
+# ---- what tells one run from another -------------------------------------------------------------------------------
+
+
+def plan(
+    data: Splits, recipe: Recipe, *, sampler: type[OrderSampler] | None = None, method: Method | None = None
+) -> Plan:
+    """Table, sampler and method of a recipe.
+
+    Args:
+        data: the splits.
+        recipe: every number.
+        sampler: a class of one's own in place of the one that the schedule names.
+        method: one of one's own in place of the one that the recipe names.
 
     Raises:
-        RecipeError: the modalities' own heads have no weight in the loss, and the recipe's difficulty needs them.
+        RecipeError: numbers that do not go together.
     """
     schedule = recipe.schedule
-    if recipe.unimodal_weight == 0 and schedule.criterion != "loss" and schedule.similarity == "prediction":
+    table = ScoreTable(
+        len(data.train),
+        momentum=schedule.history,
+        fused_weight=recipe.fused_weight,
+        unimodal_weight=recipe.unimodal_weight,
+        space=schedule.space,
+    )
+    kind = _sampler_class(schedule.sampler, sampler)
+    # What a sampler takes of the data, each under the condition on which it takes it.
+    options = schedule.sampler_options() | {"labels": data.labels_N if schedule.class_balanced else None}
+    if kind.uses_scores:
+        options["table"] = table
+    if schedule.sampler == "class_matched":
+        options["class_of"] = data.labels_N
+    made = kind(
+        len(data.train),
+        seed=recipe.seed,
+        min_size=recipe.batch_size,
+        drop_last=recipe.tail == "draw",
+        batch_size=distributed.share_of_batch(recipe.batch_size),
+        **options,
+    )
+    if method is None:
+        method = method_of(recipe, len(data.train))
+    if method.hides_modalities and schedule.rescore == "online":
         raise RecipeError(
-            "unimodal_weight=0 leaves the modalities' own heads as they were drawn, so that their similarity is noise: "
-            "set schedule.criterion=loss, or schedule.similarity=feature"
+            f"schedule.rescore=online scores the training forward, in which {type(method).__name__} hides modalities: "
+            "set schedule.rescore to pass, once or a number of epochs"
         )
+    if kind.uses_scores or method.uses_scores:
+        recipe.check_heads()
+    drop_last = recipe.tail == "last"
+    return Plan(table, made, method, num_epochs(made, recipe.epochs, recipe.updates, recipe.batch_size, drop_last))
 
 
-def scores_of(recipe: Recipe, model: nn.Module) -> SampleScores | None:
-    """What a scoring pass of this recipe computes; None = the method's scores, from logits alone.
+def _sampler_class(name: str, own: type[OrderSampler] | None) -> type[OrderSampler]:
+    if own is None:
+        return samplers.BY_NAME[name]
+    if own in samplers.SAMPLERS:
+        known = next(name for name, kind in samplers.BY_NAME.items() if kind is own)
+        raise RecipeError(
+            f"{own.__name__} is named by the recipe's schedule, and sampler= is for a class of your own: "
+            f'schedule.sampler="{known}" (here it is "{name}")'
+        )
+    return own
+
+
+def method_of(recipe: Recipe, num_train: int) -> Method:
+    """The method that a recipe names, with the recipe's numbers; joint training where it names none.
+
+    A method's warm-up is the released one, at most a quarter of the run's epochs: with ``updates`` of those that
+    uniform order has.
+    """
+    if recipe.method is None:
+        return Method()
+    kind, epochs = methods.BY_NAME[recipe.method], recipe.epochs
+    if recipe.updates is not None:
+        epochs = math.ceil(recipe.updates / max(1, num_train // recipe.batch_size))
+    offered = {
+        "seed": recipe.seed,
+        "batch_size": recipe.batch_size,
+        "warmup_epochs": min(kind.released_warmup, epochs // 4),
+        "normalize": recipe.schedule.normalize,
+        "criterion": recipe.schedule.criterion,
+    }
+    return kind(**{name: offered[name] for name in kind.takes})
+
+
+def num_epochs(sampler: OrderSampler, epochs: int, updates: int | None, batch_size: int, drop_last: bool) -> int:
+    """How many epochs a run takes: with ``updates`` as many as give so many steps, the last perhaps cut short."""
+    if updates is None:
+        return epochs
+    share, epochs, steps = distributed.share_of_batch(batch_size), 0, 0
+    while steps < updates:
+        steps += sampler.steps_at(epochs, share, drop_last=drop_last)
+        epochs += 1
+    return epochs
+
+
+# ---- what a run is made of -----------------------------------------------------------------------------------------
+
+
+def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Run) -> Parts:
+    """Everything that a run needs; moves the network to the run's device.
 
     Raises:
-        RecipeError: the recipe needs features and the network gives none, or none that can be compared.
+        RecipeError: the network lacks what the recipe or the method needs.
+    """
+    schedule, method = recipe.schedule, planned.method
+    scores = None
+    if schedule.needs_features and (planned.sampler.uses_scores or method.uses_scores):
+        scores = _feature_scores(recipe, model)
+    model = model.to(run.device)
+    if recipe.channels_last:
+        precision.to_channels_last(model)
+    restore = [compile_network(model)] if recipe.compile else []
+    if recipe.precision == "bf16" and run.device.type == "cpu" and precision.affected():
+        restore.append(precision.guard(model))
+    trained = distributed.wrapped(model, run.device, sync_batchnorm=recipe.sync_batchnorm)
+    table = planned.table.to(run.device)
+    method.begin_run(table, model)
+    online = schedule.rescore == "online"
+    step = Step(
+        trained,
+        optimizer_of(model, recipe),
+        fused_weight=recipe.fused_weight,
+        unimodal_weight=recipe.unimodal_weight,
+        table=table if online else None,
+        method=method,
+        watch=TrainingWatch(model),
+        precision=recipe.precision,
+        scaler=torch.amp.GradScaler(run.device.type, enabled=recipe.precision == "fp16"),
+    )
+    loaders = Loaders(run, recipe.batch_size, recipe.seed)
+    scoring, calibration = loaders.scoring(
+        data.train if schedule.view == "train" else data.score,
+        shuffled=schedule.mode in ("calibrated", "batch"),
+        calibration_batches=schedule.calibration_batches,
+        once=schedule.rescore == "once",
+    )
+    watched = "test" if data.val is None else "val"
+    return Parts(
+        plan=planned,
+        data=data,
+        model=model,
+        step=step,
+        passes=Passes(
+            model,
+            table,
+            scoring,
+            calibration,
+            mode=schedule.mode,
+            calibration_batches=schedule.calibration_batches,
+            scores=scores,
+            precision=recipe.precision,
+            compiled=recipe.compile,
+        ),
+        measuring=Measuring(
+            model,
+            recipe.prediction,
+            recipe.precision,
+            every=recipe.imbalance_every,
+            masking=recipe.imbalance_masking,
+            compiled=recipe.compile,
+        ),
+        loaders=loaders,
+        # With tail="draw" the sampler itself leaves out what does not fill a batch.
+        train_loader=loaders.training(data.train, planned.sampler, method, drop_last=recipe.tail == "last"),
+        watched=watched,
+        watched_loader=loaders.measuring(data.test if data.val is None else data.val),
+        needs_pass=schedule.needs_pass if planned.sampler.uses_scores or method.uses_scores else lambda epoch: False,
+        online=online,
+        difficulty=partial(table.difficulty, normalize=schedule.normalize, criterion=schedule.criterion),
+        learning_rate=learning_rates(recipe, len(data.train)),
+        lr=recipe.lr,
+        updates=recipe.updates,
+        seed=recipe.seed,
+        device=run.device,
+        checkpoint_minutes=recipe.checkpoint_minutes,
+        curves=recipe.tensorboard,
+        restore=tuple(restore),
+    )
+
+
+def _feature_scores(recipe: Recipe, model: nn.Module) -> SampleScores:
+    """What a scoring pass computes from features.
+
+    Raises:
+        RecipeError: the network gives none, or none that can be compared.
     """
     schedule = recipe.schedule
-    if not schedule.needs_features:
-        return None
-    if not isinstance(model, LateFusion):
+    if not isinstance(model, TwoStageNetwork):
         raise RecipeError(
             "schedule.similarity=feature and schedule.information=gradient need the features of a "
-            f"bss.models.LateFusion, and the network is a {type(model).__name__}: use prediction and loss"
+            f"bss.models.LateFusion, and the network is a {type(model).__name__}, without encoders, encode and decode: "
+            "use prediction and loss"
         )
-    lengths = {name: model.heads[head].in_features for name, head in model.head_of.items()}
+    lengths = getattr(model, "feature_dims", {})
     if schedule.similarity == "feature" and len(set(lengths.values())) > 1:
-        shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise RecipeError(
-            f"schedule.similarity=feature compares features of one length, and the encoders give {shown}: "
+            f"schedule.similarity=feature compares features of one length, and the encoders give {listed}: "
             "use schedule.similarity=prediction"
         )
     return partial(
@@ -59,46 +311,6 @@ def scores_of(recipe: Recipe, model: nn.Module) -> SampleScores | None:
         fused_weight=recipe.fused_weight,
         unimodal_weight=recipe.unimodal_weight,
     )
-
-
-# ---- what a run is made of -----------------------------------------------------------------------------------------
-
-
-def table_of(data: Splits, recipe: Recipe) -> ScoreTable:
-    """An empty score table of the training set."""
-    return ScoreTable(
-        len(data.train),
-        momentum=recipe.schedule.history,
-        fused_weight=recipe.fused_weight,
-        unimodal_weight=recipe.unimodal_weight,
-        space=recipe.schedule.space,
-    )
-
-
-def sampler_of(sampler_class: type[OrderSampler], data: Splits, table: ScoreTable, recipe: Recipe) -> OrderSampler:
-    """The sampler of a recipe's schedule, one per process."""
-    scores = {"table": table} if sampler_class.uses_scores else {}
-    return sampler_class(
-        len(data.train),
-        seed=recipe.seed,
-        min_size=recipe.batch_size,
-        drop_last=recipe.tail == "draw",
-        batch_size=distributed.share_of_batch(recipe.batch_size),
-        **scores,
-        **recipe.schedule.sampler_options(data.labels_N),
-    )
-
-
-def num_epochs(sampler: OrderSampler, recipe: Recipe) -> int:
-    """How many epochs the run takes: with ``updates`` as many as give so many steps, the last perhaps cut short."""
-    if recipe.updates is None:
-        return recipe.epochs
-    share, last = distributed.share_of_batch(recipe.batch_size), recipe.tail == "last"
-    epochs = steps = 0
-    while steps < recipe.updates:
-        steps += sampler.steps_at(epochs, share, drop_last=last)
-        epochs += 1
-    return epochs
 
 
 def optimizer_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -117,15 +329,18 @@ def optimizer_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return optimizer
 
 
-def learning_rate(recipe: Recipe, num_samples: int, epoch: int, updates: int) -> float:
-    """The learning rate of an epoch.
+def learning_rates(recipe: Recipe, num_samples: int) -> Callable[[int, int], float]:
+    """Maps (0-based epoch, optimiser steps before it) to the epoch's learning rate.
 
     Args:
         recipe: with ``updates`` it falls after the steps of so many uniform epochs, else after so many epochs.
         num_samples: of the training set.
-        epoch: 0-based.
-        updates: optimiser steps before it.
     """
-    if recipe.updates is not None:
-        epoch = updates // (num_samples // recipe.batch_size)
-    return recipe.lr * recipe.lr_gamma ** (epoch // recipe.lr_step)
+    lr, gamma, every, equal_updates = recipe.lr, recipe.lr_gamma, recipe.lr_step, recipe.updates is not None
+    steps_an_epoch = num_samples // recipe.batch_size
+
+    def learning_rate(epoch: int, updates: int) -> float:
+        counted = updates // steps_an_epoch if equal_updates else epoch
+        return lr * gamma ** (counted // every)
+
+    return learning_rate

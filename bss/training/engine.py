@@ -1,9 +1,8 @@
 """A run from start to end: ``fit`` trains, chooses the epoch, measures the test set and leaves a run folder.
 
-It knows no data set and no sampler: it is handed the splits, the network and the sampler's class, and reads every
-number from the recipe. The loops themselves are in :mod:`bss.training.loops`. A run that was stopped, by whatever,
-goes on from its last checkpoint and ends as if it had never been stopped; under torchrun several processes make one
-run.
+It knows no data set: it is handed the splits, the network and the recipe, whose schedule names the sampler. What the
+recipe's numbers become is :mod:`bss.training.build`'s. A run that was stopped, by whatever, goes on from its last
+checkpoint and ends as if it had never been stopped; under torchrun several processes make one run.
 """
 
 import contextlib
@@ -15,30 +14,32 @@ import torch
 from torch import nn
 
 from bss.data.splits import Splits
-from bss.methods import Masking, Method
+from bss.data.synthetic.signals import MARKER
+from bss.methods import Method
+from bss.recipes.fields import describe
 from bss.recipes.recipe import Recipe
 from bss.samplers import OrderSampler
 from bss.training import tensorboard
-from bss.training.build import check_heads, sampler_of, table_of
-from bss.training.checkpoint import finished_summary, identity_of
+from bss.training.build import Plan, parts, plan
+from bss.training.checkpoint import identity_of, newest, refuse_difference, with_newer_fields
 from bss.training.epochs import Training
 from bss.training.run import Run
-from bss.training.run_folder import FollowerFolder, RunFolder
-from bss.training.screen import closing_lines, say
+from bss.training.run_folder import RunFolder, Summary, list_hash, read_checkpoint
+from bss.training.screen import closing_lines, plan_line, say, sizes_line
 from bss.utils import distributed
-from bss.utils.errors import DataError, RecipeError, RunFolderError
+from bss.utils.errors import DataError, RunFolderError
 from bss.utils.interrupts import Interrupts
 
 
 def fit(
     model: nn.Module,
     data: Splits,
-    sampler_class: type[OrderSampler],
     recipe: Recipe,
     run: Run,
     *,
+    sampler: type[OrderSampler] | None = None,
     method: Method | None = None,
-) -> dict[str, Any]:
+) -> Summary:
     """Train, choose the epoch, measure the test set, and leave everything in the run folder.
 
     An unfinished run of the same recipe and data in the folder is continued where its last checkpoint was made. On the
@@ -48,10 +49,10 @@ def fit(
     Args:
         model: maps a batch to :class:`bss.models.Logits`.
         data: the splits; labels are class ids.
-        sampler_class: one of :mod:`bss.samplers`, built from ``recipe.schedule``.
-        recipe: every number.
+        recipe: every number; ``recipe.schedule`` names the sampler, ``recipe.method`` what else changes a step.
         run: folder, device and workers.
-        method: what else changes a training step, see :mod:`bss.methods`; None = joint training.
+        sampler: a sampler class of your own, in place of the one that the schedule names; it gets that one's options.
+        method: a method of your own, in place of the one that the recipe names.
 
     Returns:
         The content of ``summary.json``: ``{"test": {"chosen": metrics, "last": metrics}, "chosen_epoch": int}``, and
@@ -65,40 +66,46 @@ def fit(
         TrainingError: the loss is not finite any more.
         Interrupted: SIGINT or SIGTERM came; the step was finished and everything is saved.
     """
-    _check_size(data, recipe)
-    _check_method(method, recipe)
-    if sampler_class.uses_scores or (method is not None and method.uses_scores):
-        check_heads(recipe)
+    _check_size(data, recipe.batch_size)
     if recipe.tensorboard:
         tensorboard.check_installed()
-    table = table_of(data, recipe)
-    sampler = sampler_of(sampler_class, data, table, recipe)
-    identity = identity_of(data, sampler, method or Method(), recipe)
-    folder: RunFolder | FollowerFolder = FollowerFolder(run.out)
-    if distributed.is_main():
-        folder = RunFolder(run.out, overwrite=recipe.overwrite, resume=run.resume)
+    planned = plan(data, recipe, sampler=sampler, method=method)
+    identity = identity_of(data, planned, recipe)
+    main = distributed.is_main()
+    folder = RunFolder(run.out, writes=main, overwrite=recipe.overwrite, resume=run.resume)
     if distributed.from_main(folder.finished):
-        summary = distributed.from_main(finished_summary(folder, identity, recipe) if distributed.is_main() else None)
+        summary = distributed.from_main(_finished(folder, identity, recipe) if main else None)
         say(f"{folder.path} holds this run, finished: nothing to do")
         return summary
 
-    training = Training(model, data, sampler, table, recipe, run, folder, method or Method(), identity)
-    with contextlib.closing(training), Interrupts() as interrupts, _peers_may_have_ended(interrupts):
-        training.begin(interrupts, _config(data, sampler_class, method, recipe, run))
-        with _closing(folder, data):
-            while not training.done:
-                training.run_epoch()
-            training.keep_online_scores()
-        summary = {**training.final_test(), **asdict(training.spent)}
-        folder.finish(summary)
+    with Interrupts() as interrupts, _peers_may_have_ended(interrupts):
+        built = parts(planned, model, data, recipe, run)
+        training = Training(built, folder, identity, asdict(recipe), interrupts)
+        with contextlib.closing(training):
+            say(f"{describe(recipe)}\n{sizes_line(data)}")
+            say(f"{plan_line(planned, recipe.batch_size, recipe.updates, recipe.tail)}\nrun folder: {folder.path}")
+            saved = distributed.from_main(newest(folder, identity, overwrite=recipe.overwrite))
+            if saved is None:
+                training.begin(_config(data, planned, identity, recipe, run))
+            else:
+                # On every process: one that waits for another would wait for ever.
+                there = with_newer_fields(saved["identity"], recipe)
+                refuse_difference(folder.path, "an unfinished run", there, identity)
+                training.go_on(saved)
+            with _closing(folder, data):
+                while not training.done:
+                    training.run_epoch()
+                training.keep_online_scores()
+            summary = {**training.final_test(), **asdict(training.progress.spent)}
+            folder.finish(summary)
     say(closing_lines(summary))
     return summary
 
 
-def _check_size(data: Splits, recipe: Recipe) -> None:
-    if len(data.train) < recipe.batch_size:
+def _check_size(data: Splits, batch_size: int) -> None:
+    if len(data.train) < batch_size:
         raise DataError(
-            f"{len(data.train)} training samples do not fill one batch of {recipe.batch_size}: "
+            f"{len(data.train)} training samples do not fill one batch of {batch_size}: "
             f"pass --batch-size {max(len(data.train), 1)} or less"
         )
     present = [data.classes[label] for label in data.labels_N.unique().tolist()]
@@ -110,33 +117,35 @@ def _check_size(data: Splits, recipe: Recipe) -> None:
             raise DataError(f"the {name} list has {few}")
 
 
-def _check_method(method: Method | None, recipe: Recipe) -> None:
-    if isinstance(method, Masking) and recipe.schedule.rescore == "online":
-        raise RecipeError(
-            f"schedule.rescore=online scores the training forward, in which {type(method).__name__} hides modalities: "
-            "set schedule.rescore to pass, once or a number of epochs"
-        )
+def _finished(folder: RunFolder, identity: dict[str, Any], recipe: Recipe) -> Summary:
+    """The summary of the finished run in the folder.
 
-
-# ---- small things --------------------------------------------------------------------------------------------------
+    Raises:
+        RunFolderError: it is another run than the one that is asked for, or damaged.
+    """
+    with contextlib.closing(folder):
+        saved = read_checkpoint(folder.path / "last.pt")
+        there = {**with_newer_fields(saved["identity"], recipe), "epochs": saved["recipe"]["epochs"]}
+        refuse_difference(folder.path, "a finished run", there, {**identity, "epochs": recipe.epochs})
+        return folder.summary()
 
 
 @contextlib.contextmanager
-def _closing(folder: RunFolder | FollowerFolder, data: Splits) -> Iterator[None]:
+def _closing(folder: RunFolder, data: Splits) -> Iterator[None]:
     """Pack the scores at the end of the training, also when an error or Ctrl-C ends it (which comes first then)."""
     try:
         yield
     except BaseException:
         with contextlib.suppress(RunFolderError):
-            folder.pack_scores(list(data.names), data.labels_N)
+            folder.pack_scores(data.names, data.labels_N)
         folder.close()
         raise
-    folder.pack_scores(list(data.names), data.labels_N)
+    folder.pack_scores(data.names, data.labels_N)
 
 
 @contextlib.contextmanager
 def _peers_may_have_ended(interrupts: Interrupts) -> Iterator[None]:
-    """A signal reaches all processes; one that waits for another sees that one gone before it looks at the signal."""
+    """Raise Interrupted instead of a connection error when a signal ended another process first."""
     try:
         yield
     except RuntimeError:
@@ -145,17 +154,41 @@ def _peers_may_have_ended(interrupts: Interrupts) -> Iterator[None]:
         raise
 
 
-def _config(
-    data: Splits, sampler_class: type[OrderSampler], method: Method | None, recipe: Recipe, run: Run
-) -> dict[str, Any]:
+def _config(data: Splits, planned: Plan, identity: dict[str, Any], recipe: Recipe, run: Run) -> dict[str, Any]:
+    """What ``config.json`` says of the run itself; the run folder adds where and by which program it was made."""
+    method = planned.method
+    lists = {"train": {"count": len(data.train), "hash": list_hash(data.names, data.labels_N.numpy())}}
+    lists |= {name: {"count": len(part)} for name, part in (("val", data.val), ("test", data.test)) if part is not None}
     return {
+        "task": run.task,
+        "task_hash": run.task_hash,
+        "title": run.title,
+        "arm": run.arm,
+        "seed": recipe.seed,
         "recipe": asdict(recipe),
-        "sampler": sampler_class.__name__,
-        "method": type(method).__name__ if method else None,
-        "method_settings": method.settings() if method else {},
+        "sampler": type(planned.sampler).__name__,
+        "method": None if type(method) is Method else type(method).__name__,
+        "method_settings": method.settings(),
+        "classes": list(data.classes),
+        "modalities": _modalities(data),
         "device": str(run.device) if run.device.type == "cpu" else torch.cuda.get_device_name(run.device),
         "workers": run.workers,
-        "data_root": str(run.data_root),
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "data_root": str(run.data_root.resolve()),
+        "generated": (run.data_root / MARKER).is_file(),
         "samples": {"train": len(data.train), "val": len(data.val or ()), "test": len(data.test)},
+        "lists": lists,
         "dropped": data.dropped,
+        "identity": identity,
+    }
+
+
+def _modalities(data: Splits) -> dict[str, dict[str, Any]]:
+    """Kind and shape of what a sample holds of each modality, by the first one."""
+    sample = data.test[0]
+    return {
+        name: {"kind": type(value).__name__.lower(), "shape": list(getattr(value, "shape", ()))}
+        for name, value in sample.items()
+        if name != "label"
     }

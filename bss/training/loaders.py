@@ -4,15 +4,15 @@ What a loader yields is a function of the recipe's seed, the epoch and the sampl
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from bss.data.batches import collate
-from bss.data.indexed import IndexedDataset, SeededViews
-from bss.data.splits import Splits
-from bss.recipes.recipe import Recipe
+from bss.data.indexed import IndexedDataset, Key, SeededViews
+from bss.methods import Method
 from bss.samplers import OrderSampler
 from bss.training.run import Run
 from bss.utils import distributed
@@ -22,27 +22,27 @@ from bss.utils.seeding import generator, mixed_seed
 
 
 class _Keys(Sampler):
-    """Turns a sampler's indices into the (epoch, index) keys of :class:`bss.data.indexed.SeededViews`."""
+    """Turns a sampler's indices, or a method's codes, into the keys of :class:`bss.data.SeededViews`."""
 
     def __init__(self, sampler: OrderSampler):
         self.sampler = sampler
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.sampler.epoch, index) for index in self.sampler)
+    def __iter__(self) -> Iterator[Key]:
+        return (Key.of(self.sampler.epoch, code, self.sampler.size) for code in self.sampler)
 
     def __len__(self) -> int:
         return len(self.sampler)
 
 
 class _FixedBatches(Sampler):
-    """The same batches in every scoring pass, as lists of (epoch, index) keys; ``epoch`` is set from outside."""
+    """The same batches in every scoring pass, as lists of keys; ``epoch`` is set from outside."""
 
     def __init__(self, batches: list[list[int]]):
         self.batches = batches
         self.epoch = 0
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return ([(self.epoch, index) for index in batch] for batch in self.batches)
+    def __iter__(self) -> Iterator[list[Key]]:
+        return ([Key(self.epoch, index) for index in batch] for batch in self.batches)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -61,57 +61,82 @@ class Checked:
         return len(self.loader)
 
 
-def _data_loader(dataset: Dataset, recipe: Recipe, run: Run, *, once: bool = False, **options: Any) -> DataLoader:
-    """A loader with the run's settings; ``once`` lets its workers end after the first pass."""
-    return DataLoader(
-        dataset,
-        num_workers=run.workers,
-        persistent_workers=run.workers > 0 and not once,
-        pin_memory=run.device.type == "cuda",
-        collate_fn=collate,
-        worker_init_fn=leave_to_the_parent,
-        # Without a generator of its own a loader draws its base seed from the global one.
-        generator=torch.Generator().manual_seed(mixed_seed("loader", recipe.seed)),
-        **options,
-    )
+@dataclass(frozen=True)
+class Loaders:
+    """Makes the loaders of one run.
 
-
-def measuring_loader(dataset: Dataset, recipe: Recipe, run: Run, *, once: bool = False) -> DataLoader:
-    """This process's share of a data set in its own order: for what is measured."""
-    if distributed.world_size() > 1:
-        dataset = Subset(dataset, distributed.share(range(len(dataset))))
-    batch_size = distributed.share_of_batch(recipe.batch_size)
-    return _data_loader(dataset, recipe, run, once=once, batch_size=batch_size)
-
-
-def training_loader(data: Splits, sampler: OrderSampler, recipe: Recipe, run: Run) -> DataLoader:
-    """The training samples in the sampler's order."""
-    views = SeededViews(IndexedDataset(data.train), recipe.seed)
-    batch_size = distributed.share_of_batch(recipe.batch_size)
-    # With tail="draw" the sampler itself leaves out what does not fill a batch.
-    last = recipe.tail == "last"
-    return _data_loader(views, recipe, run, sampler=_Keys(sampler), batch_size=batch_size, drop_last=last)
-
-
-def scoring_loaders(data: Splits, recipe: Recipe, run: Run) -> tuple[DataLoader, DataLoader | None]:
-    """What a scoring pass looks at, and with several processes what all of them calibrate on.
-
-    A pass sees the samples in one fixed order: shuffled where BatchNorm's batches matter, else that of the list, which
-    is often sorted by class or actor and would make a batch's statistics those of one class. Processes share whole
-    batches, so that a sample's batch-mates do not depend on how many processes there are.
+    Attributes:
+        run: device and number of workers.
+        batch_size: of all processes together.
+        seed: of the run.
     """
-    order = list(range(len(data.score)))
-    if recipe.schedule.mode in ("calibrated", "batch"):
-        order = torch.randperm(len(order), generator=generator("scoring", recipe.seed)).tolist()
-    view = data.train if recipe.schedule.view == "train" else data.score
-    # Streams of their own: the scoring pass must not look at the very crops that the epoch trains on.
-    views = SeededViews(IndexedDataset(view), recipe.seed, purpose="scoring view")
-    batches = [order[at : at + recipe.batch_size] for at in range(0, len(order), recipe.batch_size)]
-    once = recipe.schedule.rescore == "once"
 
-    def loader(members: list[list[int]]) -> DataLoader:
-        return _data_loader(views, recipe, run, once=once, batch_sampler=_FixedBatches(members))
+    run: Run
+    batch_size: int
+    seed: int
 
-    if distributed.world_size() == 1:
-        return loader(batches), None
-    return loader(distributed.share(batches)), loader(batches[: recipe.schedule.calibration_batches])
+    def measuring(self, dataset: Dataset, *, once: bool = False) -> DataLoader:
+        """This process's share of a data set in its own order: for what is measured.
+
+        Args:
+            dataset: what is measured.
+            once: let its worker processes end after the first pass.
+        """
+        if distributed.world_size() > 1:
+            dataset = Subset(dataset, distributed.share(range(len(dataset))))
+        return self._loader(dataset, once=once, batch_size=distributed.share_of_batch(self.batch_size))
+
+    def training(self, train: Dataset, sampler: OrderSampler, method: Method, *, drop_last: bool) -> DataLoader:
+        """The training samples in the sampler's order, as the method shows them.
+
+        Args:
+            train: dict samples.
+            sampler: of this process.
+            method: see :meth:`bss.methods.Method.wrap`.
+            drop_last: leave out what does not fill the last batch.
+        """
+        views = method.wrap(SeededViews(IndexedDataset(train), self.seed))
+        share = distributed.share_of_batch(self.batch_size)
+        return self._loader(views, sampler=_Keys(sampler), batch_size=share, drop_last=drop_last)
+
+    def scoring(
+        self, view: Dataset, *, shuffled: bool, calibration_batches: int, once: bool
+    ) -> tuple[DataLoader, DataLoader | None]:
+        """What a scoring pass looks at, and with several processes what all of them calibrate on.
+
+        A pass sees the samples in one fixed order. Processes share whole batches, so that a sample's batch-mates do not
+        depend on how many processes there are.
+
+        Args:
+            view: the training samples as the pass sees them.
+            shuffled: where BatchNorm's batches matter: the order of a list is often sorted by class or actor, which
+                would make a batch's statistics those of one class.
+            calibration_batches: how many all processes calibrate on.
+            once: there is a single pass.
+        """
+        order = list(range(len(view)))
+        if shuffled:
+            order = torch.randperm(len(order), generator=generator("scoring", self.seed)).tolist()
+        # Streams of their own: the scoring pass must not look at the very crops that the epoch trains on.
+        views = SeededViews(IndexedDataset(view), self.seed, purpose="scoring view")
+        batches = [order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size)]
+
+        def loader(members: list[list[int]]) -> DataLoader:
+            return self._loader(views, once=once, batch_sampler=_FixedBatches(members))
+
+        if distributed.world_size() == 1:
+            return loader(batches), None
+        return loader(distributed.share(batches)), loader(batches[:calibration_batches])
+
+    def _loader(self, dataset: Dataset, *, once: bool = False, **options: Any) -> DataLoader:
+        return DataLoader(
+            dataset,
+            num_workers=self.run.workers,
+            persistent_workers=self.run.workers > 0 and not once,
+            pin_memory=self.run.device.type == "cuda",
+            collate_fn=collate,
+            worker_init_fn=leave_to_the_parent,
+            # Without a generator of its own a loader draws its base seed from the global one.
+            generator=torch.Generator().manual_seed(mixed_seed("loader", self.seed)),
+            **options,
+        )

@@ -1,4 +1,4 @@
-"""The loops over a data loader: one training epoch, evaluation, and the scoring pass.
+"""The loops over a data loader: the optimiser steps of an epoch, and what a network says of a whole data set.
 
 They take a network, a loader and numbers; what a run is made of (recipe, splits, folder) is
 :mod:`bss.training.engine`'s.
@@ -7,7 +7,7 @@ They take a network, a loader and numbers; what a run is made of (recipe, splits
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from bss.data.batches import to_device
 from bss.data.indexed import INDEX_KEY
-from bss.methods import Arranging, Method
+from bss.methods import Method
 from bss.models.late_fusion import KEEP_KEY, Logits, features_seen
 from bss.models.modes import device_of, evaluating, logits_and_target
 from bss.models.precision import autocast
 from bss.scoring.formulas import head_losses, similarity_of, tensors_of, weighted_loss
-from bss.scoring.metrics import Metrics, classification_metrics, head_logits
+from bss.scoring.metrics import head_logits
 from bss.scoring.table import ScoreTable
 from bss.training.watch import TrainingWatch
 from bss.utils import distributed
@@ -52,81 +52,111 @@ class Trained(NamedTuple):
     steps: int
 
 
-def train_one_epoch(
-    model: nn.Module,
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step, with everything that is the same in all steps of a run.
+
+    The loss is ``w_f CE(fused) + w_u sum_m CE(unimodal_m)``. A ``method`` may change the loss and the gradients; the
+    table's scores stay those of this loss.
+
+    Attributes:
+        model: maps a batch to Logits; may be wrapped in DistributedDataParallel.
+        optimizer: of the model's parameters.
+        fused_weight: w_f.
+        unimodal_weight: w_u.
+        table: filled from the logits of this very forward (online scoring); the caller closes the epoch.
+        method: hooks into the step. The caller begins its epoch.
+        watch: looks at the gradients and features of some steps.
+        precision: of the forward and its gradients, see :func:`bss.models.precision.autocast`.
+        scaler: of the loss, for ``"fp16"``; a step whose gradients overflow leaves the weights as they are.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    fused_weight: float = 1.0
+    unimodal_weight: float = 1.0
+    table: ScoreTable | None = None
+    method: Method = field(default_factory=Method)
+    watch: TrainingWatch | None = None
+    precision: Precision = "fp32"
+    scaler: torch.amp.GradScaler | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lives."""
+        return device_of(self.model)
+
+    def take(self, batch: Mapping[str, Tensor], number: int) -> tuple[Tensor, int]:
+        """Train on a batch.
+
+        Args:
+            batch: a dict with ``"label"`` and, for a table, ``"bss_index"``.
+            number: of the step in its epoch, 0-based.
+
+        Returns:
+            Sum of the samples' losses, () on the device, and number of samples.
+        """
+        scaler = self.scaler or torch.amp.GradScaler(self.device.type, enabled=False)
+        batch = self.method.before_forward(to_device(batch, self.device))
+        watch = self.watch if self.watch is not None and self.watch.due(number) else None
+        seeing = features_seen(watch.model) if watch else contextlib.nullcontext({})
+        with autocast(self.device, self.precision), seeing as features:
+            logits, target = logits_and_target(self.model, batch)
+        losses = head_losses({"fused": logits.fused, **logits.unimodal}, target)
+        weights = {name: self.fused_weight if name == "fused" else self.unimodal_weight for name in losses}
+        loss_B = self.method.loss(losses, weights)
+        self.optimizer.zero_grad(set_to_none=True)
+        # Every head's loss is scaled as the sum is: a method that takes gradients of one of them gets the same scale.
+        scaled = {name: scaler.scale(loss) for name, loss in losses.items()}
+        self.method.backward(scaler.scale(loss_B), scaled, self.model)
+        # Methods change gradients of the true size, so the scale goes before they look, and the watch sees the result.
+        scaler.unscale_(self.optimizer)
+        self.method.after_backward(self.model, logits, target)
+        if watch:
+            watch.see(features, batch.get(KEEP_KEY))
+        scaler.step(self.optimizer)
+        scaler.update()
+        with torch.no_grad():
+            if self.table is not None:
+                similarity = similarity_of(tensors_of(logits.unimodal), space=self.table.space)
+                self.table.update(batch[INDEX_KEY], similarity=similarity, loss=weighted_loss(losses, weights))
+            return loss_B.sum(), len(target)
+
+
+def train_epoch(
+    step: Step,
     loader: Iterable[Mapping[str, Tensor]],
-    optimizer: torch.optim.Optimizer,
     *,
-    fused_weight: float = 1.0,
-    unimodal_weight: float = 1.0,
-    table: ScoreTable | None = None,
-    method: Method | None = None,
-    watch: TrainingWatch | None = None,
-    precision: Precision = "fp32",
-    scaler: torch.amp.GradScaler | None = None,
     totals: Totals | None = None,
     steps: int | None = None,
     after_step: Callable[[Totals], None] | None = None,
     progress: str | None = None,
 ) -> Trained:
-    """One pass of optimiser steps over the loader, with the loss ``w_f CE(fused) + w_u sum_m CE(unimodal_m)``.
-
-    A ``method`` may change the loss and the gradients; the table's scores stay those of the loss above.
+    """One pass of optimiser steps over the loader.
 
     Args:
-        model: maps a batch to Logits; may be wrapped in DistributedDataParallel.
-        loader: yields dict batches with ``"label"`` and, for a table, ``"bss_index"``.
-        optimizer: of the model's parameters.
-        fused_weight: w_f.
-        unimodal_weight: w_u.
-        table: filled from the logits of this very forward (online scoring); the caller closes the epoch.
-        method: hooks into the step; None = joint training. The caller begins its epoch.
-        watch: looks at the gradients and features of some steps.
-        precision: of the forward and its gradients, see :func:`autocast`.
-        scaler: of the loss, for ``"fp16"``; a step whose gradients overflow leaves the weights as they are.
+        step: what is done with a batch.
+        loader: yields the batches.
         totals: what the epoch has seen already, where it goes on in the middle; kept up to date.
         steps: the epoch ends after so many steps, those in ``totals`` included; None = with the loader.
         after_step: called after every step; what it raises ends the pass.
         progress: label of the progress bar; None = no bar.
     """
-    device = device_of(model)
-    model.train()
-    method = method or Method()
-    scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
-    totals = totals or Totals(torch.zeros((), device=device, dtype=torch.float64))
+    step.model.train()
+    totals = totals or Totals(torch.zeros((), device=step.device, dtype=torch.float64))
     left = None if steps is None else max(0, steps - totals.steps)
     with ProgressBar(loader, progress, steps=totals.steps, samples=totals.samples) as bar:
         for batch in itertools.islice(bar, left):
-            batch = method.before_forward(to_device(batch, device))
-            looking = watch is not None and watch.due(totals.steps)
-            seeing = features_seen(watch.model) if looking else contextlib.nullcontext({})
-            with autocast(device, precision), seeing as features:
-                logits, target = logits_and_target(model, batch)
-            losses = head_losses({"fused": logits.fused, **logits.unimodal}, target)
-            weights = {name: fused_weight if name == "fused" else unimodal_weight for name in losses}
-            loss_B = method.loss(losses, weights)
-            optimizer.zero_grad(set_to_none=True)
-            scaled = {name: scaler.scale(loss) for name, loss in losses.items()}
-            method.backward(scaler.scale(loss_B), scaled, model)
-            scaler.unscale_(optimizer)
-            method.after_backward(model, logits, target)
-            if looking:
-                watch.see(features, batch.get(KEEP_KEY))
-            scaler.step(optimizer)
-            scaler.update()
-            with torch.no_grad():
-                if table is not None:
-                    similarity = similarity_of(tensors_of(logits.unimodal), space=table.space)
-                    table.update(batch[INDEX_KEY], similarity=similarity, loss=weighted_loss(losses, weights))
-                totals.loss += loss_B.sum()
-            totals.samples += len(target)
+            loss, samples = step.take(batch, totals.steps)
+            totals.loss += loss
+            totals.samples += samples
             totals.steps += 1
             bar.show(totals.loss, totals.samples)
             if after_step is not None:
                 after_step(totals)
     # Filled on the device: a copy from the host would wait for it before the sums of the losses are under way.
-    samples = torch.full((), totals.samples, dtype=torch.float64, device=device)
-    seen = distributed.total(samples).item()
+    counted = torch.full((), totals.samples, dtype=torch.float64, device=step.device)
+    seen = distributed.total(counted).item()
     return Trained(distributed.total(totals.loss).item() / max(seen, 1), round(seen), totals.steps)
 
 
@@ -155,21 +185,6 @@ class Predicted(NamedTuple):
     heads: dict[str, Tensor]
     target: Tensor
     share: Share
-
-
-def evaluate(
-    model: nn.Module,
-    loader: Iterable[Mapping[str, Tensor]],
-    *,
-    prediction: Prediction = "all",
-    precision: Precision = "fp32",
-) -> Metrics:
-    """Accuracy, macro F1 and mAP of all heads, of the fused head and of each modality's head, in eval mode.
-
-    Arguments and errors are those of :func:`predict`.
-    """
-    predicted = predict(model, loader, prediction=prediction, precision=precision)
-    return classification_metrics(predicted.heads, predicted.target)
 
 
 @torch.no_grad()
@@ -222,10 +237,10 @@ def predict(
     return Predicted(logits, distributed.gathered(share.target), share)
 
 
-def show(
+def show_samples(
     model: nn.Module,
     loader: Iterable[Mapping[str, Tensor]],
-    method: Arranging,
+    method: Method,
     *,
     precision: Precision = "fp32",
     progress: str | None = None,
@@ -235,8 +250,8 @@ def show(
     Args:
         model: its training flags are left as found.
         loader: yields dict batches with ``"bss_index"`` and ``"label"``.
-        method: see :meth:`bss.methods.Arranging.see`.
-        precision: of its forward, see :func:`autocast`.
+        method: see :meth:`bss.methods.Method.see`.
+        precision: of its forward, see :func:`bss.models.precision.autocast`.
         progress: label of a progress bar; None = no bar.
     """
     device = device_of(model)

@@ -1,4 +1,4 @@
-"""What the orders of a run are like: each against the last one, against the difficulty and against the classes."""
+"""Describe every epoch's order: against the last one, the difficulty and the classes."""
 
 import math
 from typing import Any
@@ -9,9 +9,7 @@ from torch import Tensor
 from bss.samplers import OrderSampler
 from bss.scoring.metrics import rank_correlation
 from bss.scoring.table import NEVER, ScoreTable
-from bss.training.run_folder import FollowerFolder, RunFolder
-
-# ---- the order -----------------------------------------------------------------------------------------------------
+from bss.training.run_folder import RunFolder
 
 
 def effective_sample_size(weights_N: Tensor) -> float:
@@ -19,18 +17,11 @@ def effective_sample_size(weights_N: Tensor) -> float:
 
     Source: Kish, "Survey Sampling", 1965, as a share of N.
 
-    Raises:
-        ValueError: not a vector, empty, negative or not finite, or all zero.
+    Args:
+        weights_N: finite, >= 0, not all 0.
     """
-    if weights_N.dim() != 1 or len(weights_N) == 0:
-        raise ValueError(f"weights must be a vector with at least one entry, got shape {tuple(weights_N.shape)}")
-    weights = weights_N.double()
-    if not bool((weights.isfinite() & (weights >= 0)).all()):
-        raise ValueError("weights must be finite numbers >= 0")
-    largest = weights.max()
-    if largest == 0:
-        raise ValueError("all weights are 0")
-    weights = weights / largest  # so that no square over- or underflows
+    assert bool((weights_N.isfinite() & (weights_N >= 0)).all()) and bool((weights_N > 0).any())
+    weights = weights_N.double() / weights_N.max()  # so that no square over- or underflows
     return float(weights.sum() ** 2 / (len(weights) * (weights**2).sum()))
 
 
@@ -44,19 +35,14 @@ def class_distance(some: Tensor, others: Tensor) -> float:
     Returns:
         In [0, 1]; 0 = the same mix, 1 = no class in common. A random tenth of a set is not at 0 either: compare with
         a uniform order.
-
-    Raises:
-        ValueError: no labels.
     """
-    if len(some) == 0 or len(others) == 0:
-        raise ValueError(f"the class mix of no samples is not defined ({len(some)} and {len(others)} labels)")
     size = int(max(some.max(), others.max())) + 1
     shares = [torch.bincount(labels, minlength=size).double() / len(labels) for labels in (some, others)]
     return float((shares[0] - shares[1]).abs().sum() / 2)
 
 
 class OrderLog:
-    """Compares each epoch's order and difficulty with the last ones, and keeps the scores behind them."""
+    """Compares each epoch's order and difficulty with those before it, and hands new scores to the run folder."""
 
     def __init__(self, labels_N: Tensor):
         self.labels_N = labels_N
@@ -65,7 +51,7 @@ class OrderLog:
         self.scored_epoch = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors."""
+        """What the next epoch is compared with, as plain values and tensors."""
         return {"position": self.position, "difficulty": self.difficulty, "scored_epoch": self.scored_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -74,9 +60,9 @@ class OrderLog:
         self.scored_epoch = state["scored_epoch"]
 
     def describe(
-        self, sampler: OrderSampler, table: ScoreTable, folder: RunFolder | FollowerFolder, *, rescored: bool
+        self, sampler: OrderSampler, table: ScoreTable, folder: RunFolder, *, rescored: bool
     ) -> dict[str, Any]:
-        """What ``metrics.jsonl`` says of the order; all correlations are Spearman's, None where undefined.
+        """What ``metrics.jsonl`` says of the order; all correlations are Spearman's, None where they are undefined.
 
         ``order_to_last``: positions of the samples that both this and the last epoch see. ``difficulty_to_last``:
         difficulty of all samples, against the last scores. ``order_to_difficulty``: position in this epoch against
@@ -86,9 +72,15 @@ class OrderLog:
         :func:`effective_sample_size`. ``class_distance`` and ``class_distance_start``: of the epoch's samples, and of
         its first tenth, from the class mix of the training set, see :func:`class_distance`. ``distinct``: how many
         different samples the epoch has.
+
+        Args:
+            sampler: at the beginning of its epoch.
+            table: the scores that it reads.
+            folder: gets the scores, where they are new.
+            rescored: whether the table has new scores since the last epoch.
         """
         order = sampler.global_order()
-        # Of a sample that comes more than once the first place counts.
+        # Of a sample that comes more than once the first place counts; -1 marks those that the epoch leaves out.
         position = torch.full((sampler.size,), len(order))
         position = position.scatter_reduce(0, order, torch.arange(len(order)), "amin")
         position[position == len(order)] = -1
@@ -106,14 +98,16 @@ class OrderLog:
             both = (position >= 0) & (self.position >= 0)
             row["order_to_last"] = rank_correlation(position[both], self.position[both])
         self.position = position
-        if sampler.uses_scores and not table.is_empty:
-            difficulty = table.difficulty(normalize=sampler.normalize, criterion=sampler.criterion).cpu()
+        # What the order was made from, and not the table as it is: the log must describe the order that is trained on.
+        difficulty = sampler.difficulty()
+        if difficulty is not None and not table.is_empty:
             row["order_to_difficulty"] = rank_correlation(torch.arange(len(order)), difficulty[order])
             if rescored and self.difficulty is not None:
                 row["difficulty_to_last"] = rank_correlation(difficulty, self.difficulty)
             if rescored:
                 folder.append_scores(sampler.epoch, table, difficulty)
                 self.difficulty, self.scored_epoch = difficulty, sampler.epoch
+            # The table counts closed epochs; a pass that is made every k epochs grows older in those between as well.
             has_score = table.age != NEVER
             since = sampler.epoch - self.scored_epoch
             row["age"] = float(table.age[has_score].float().mean()) + since

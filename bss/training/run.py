@@ -16,6 +16,10 @@ class Run:
         device: where the network lives.
         workers: processes that load data; 0 = in this one.
         resume: a finished run in the folder is fine, and left as it is.
+        task: name of what is trained, or the path of its file; for ``config.json``, as all that follow.
+        task_hash: SHA-256 of the code in that file.
+        title: what a page calls the data set.
+        arm: name of the way to train, where the run is one of :data:`bss.compare.arms.ARMS`.
     """
 
     out: Path
@@ -23,3 +27,7 @@ class Run:
     device: torch.device
     workers: int = 0
     resume: bool = False
+    task: str | None = None
+    task_hash: str | None = None
+    title: str | None = None
+    arm: str | None = None

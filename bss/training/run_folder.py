@@ -1,26 +1,33 @@
-"""The run folder: what a run was, what it measured and what it learned, written so that a crash loses nothing."""
+"""The run folder, written and read: what a run was, what it measured and what it learned; a crash loses nothing of it.
 
-import contextlib
+Format 2, see ``docs/run_folder.md``. Format 1 had no ``format`` in ``config.json``, and fewer fields; all of its fields
+keep their names and places.
+"""
+
+import functools
 import hashlib
 import json
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
 
+from bss.scoring.metrics import Metrics
 from bss.scoring.table import ScoreTable
 from bss.training.environment import environment
 from bss.training.tensorboard import EVENTS
 from bss.utils.errors import RunFolderError, first_line, shown
-from bss.utils.filesystem import flush_folder, load_tensors, only_one, replace_text
+from bss.utils.filesystem import Lock, flush_folder, load_tensors, only_one, replace_text
 
-if TYPE_CHECKING:
-    import numpy as np
+FORMAT = 2
+"""Version of the folder's files, in ``config.json`` and in the checkpoints."""
+
 
 _NAMES = (
     *("config.json", "metrics.jsonl", "summary.json", "scores.npz", "scores.raw"),
@@ -32,6 +39,102 @@ FILES = (*_NAMES, *(f"{name}.tmp" for name in _NAMES))
 """Every file that a run writes, the half-written ones of a crash included; nothing else in the folder is touched."""
 
 
+TIMES = ("seconds", "train_seconds")
+"""Fields of a row that hold times, which differ between two runs that are otherwise equal."""
+
+
+class EpochRow(TypedDict):
+    """One line of ``metrics.jsonl``: an epoch.
+
+    Attributes:
+        epoch: 0-based.
+        samples: that it has seen.
+        steps: of the optimiser.
+        train_loss: mean over its samples.
+        lr: learning rate.
+        train_seconds: of the steps alone.
+        seconds: with scoring and measuring.
+        val: metrics on the validation split; absent where there is none.
+        test: metrics on the test set; absent where there is a validation split.
+        order: see :meth:`bss.training.order_log.OrderLog.describe`.
+        imbalance: see :meth:`bss.training.measuring.Measuring.after_epoch`.
+        checksum: of all the others but the times, see :func:`checksum`; absent in format 1.
+    """
+
+    epoch: int
+    samples: int
+    steps: int
+    train_loss: float
+    lr: float
+    train_seconds: float
+    seconds: float
+    val: NotRequired[Metrics]
+    test: NotRequired[Metrics]
+    order: dict[str, Any]
+    imbalance: dict[str, Any]
+    checksum: NotRequired[str]
+
+
+class Tested(TypedDict):
+    """Metrics on the test set by two sets of weights: of the epoch that was chosen, and of the last one."""
+
+    chosen: Metrics
+    last: Metrics
+
+
+class Summary(TypedDict):
+    """``summary.json``: what a finished run came to.
+
+    Attributes:
+        test: metrics on the test set.
+        chosen_epoch: 0-based.
+        chosen_on: ``"val"``; ``"last"`` where there is no validation split; absent in format 1.
+        oracle: the best TEST epoch and its metrics, where there is no validation split.
+        imbalance: see :meth:`bss.training.measuring.Measuring.at_the_end`.
+        updates: optimiser steps of all epochs.
+        seconds: wall time of all epochs.
+        train_seconds: wall time of their steps alone.
+    """
+
+    test: Tested
+    chosen_epoch: int
+    chosen_on: NotRequired[str]
+    oracle: NotRequired[dict[str, Any]]
+    imbalance: dict[str, Any]
+    updates: int
+    seconds: float
+    train_seconds: float
+
+
+def checksum(row: Mapping[str, Any]) -> str:
+    """The first 16 digits of the SHA-256 of a row without its times: equal for equal epochs, wherever they ran."""
+    content = {name: value for name, value in row.items() if name not in (*TIMES, "checksum")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _writes(method: Callable[..., None]) -> Callable[..., None]:
+    """A method that writes: it does nothing where this process is not the one that writes, and names the folder."""
+
+    @functools.wraps(method)
+    def writing(self: "RunFolder", *args: Any, **options: Any) -> None:
+        if not self.writes:
+            return
+        try:
+            method(self, *args, **options)
+        except RunFolderError:
+            raise
+        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+            for name in _NAMES:  # half of a file, which a full disk is left with
+                (self.path / f"{name}.tmp").unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or first_line(error)
+            raise RunFolderError(
+                f"cannot write to the run folder {self.path}: {reason}; what is already there stays. "
+                "Make room, or pass another --out"
+            ) from error
+
+    return writing
+
+
 class RunFolder:
     """Writes one run: ``config.json``, ``metrics.jsonl``, ``scores.npz``, ``best.pt``, ``last.pt``, ``summary.json``.
 
@@ -41,6 +144,7 @@ class RunFolder:
 
     Args:
         path: the folder; made when missing.
+        writes: False for all processes of a run but one: they compute the same and write nothing.
         overwrite: whether a run that is already there is replaced; an unfinished one that was itself begun with
             ``overwrite`` goes on, since it is the one that replaced the other.
         resume: whether a finished run is fine: there is nothing left to do.
@@ -55,19 +159,11 @@ class RunFolder:
             written.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False):
-        self.path = Path(path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = f"cannot make the run folder {self.path}: {error.strerror}"
-            raise RunFolderError(f"{reason}; pass another --out") from error
-        with self._writing():
-            self._lock = only_one(self.path, self._refuse)
-            if overwrite and not self._overwritten():
-                self.clear()
-            self.finished = (self.path / "done").exists()
-            self.scored = 0
+    def __init__(self, path: Path, *, writes: bool = True, overwrite: bool = False, resume: bool = False):
+        self.path, self.writes = Path(path), writes
+        self.finished, self.scored = False, 0
+        self._lock: Lock | None = None
+        self._open(overwrite)
         if self.finished and not resume:
             metrics = self.path / "metrics.jsonl"
             epochs = len(metrics.read_text().splitlines()) if metrics.exists() else 0
@@ -76,6 +172,18 @@ class RunFolder:
                 f"{self.path} holds a finished run ({epochs} epoch{'s' * (epochs != 1)}): "
                 "pass another --out, or --set overwrite=true"
             )
+
+    @_writes
+    def _open(self, overwrite: bool) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"cannot make the run folder {self.path}: {error.strerror}"
+            raise RunFolderError(f"{reason}; pass another --out") from error
+        self._lock = only_one(self.path, self._refuse)
+        if overwrite and not self._overwritten():
+            self.clear()
+        self.finished = (self.path / "done").exists()
 
     def _refuse(self) -> None:
         raise RunFolderError(f"{self.path} is in use by another run: pass another --out")
@@ -88,13 +196,13 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
+    @_writes
     def clear(self) -> None:
         """Remove what a run wrote, the half-written files of a crash included; nothing else is touched."""
-        with self._writing():
-            for path in (*(self.path / name for name in FILES), *self.path.glob(EVENTS)):
-                path.unlink(missing_ok=True)
+        for path in (*(self.path / name for name in FILES), *self.path.glob(EVENTS)):
+            path.unlink(missing_ok=True)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """The summary of a finished run.
 
         Raises:
@@ -111,13 +219,15 @@ class RunFolder:
     # ---- continuing an unfinished run ------------------------------------------------------------------------------
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """The newest whole checkpoint, ``last.pt`` or the one before it; None where there is neither.
+        """The newest whole checkpoint, ``last.pt`` or the one before it; None where there is neither, or nothing to do.
 
         A file that is torn or damaged is recognised by its checksums: a warning names it, and the one before is used.
 
         Raises:
             RunFolderError: there are checkpoints, and none is whole.
         """
+        if not self.writes:
+            return None
         paths = [path for name in ("last.pt", "previous.pt") if (path := self.path / name).exists()]
         for path in paths:
             try:
@@ -129,7 +239,7 @@ class RunFolder:
             raise RunFolderError(f"{reason}, and there is no whole one before it: pass another --out")
         return None
 
-    def rewind(self, *, epochs: int, scored: int) -> list[dict[str, Any]]:
+    def rewind(self, *, epochs: int, scored: int) -> list[EpochRow]:
         """Cut what was written after a checkpoint, which will be written again.
 
         Args:
@@ -137,30 +247,35 @@ class RunFolder:
             scored: scored epochs at the checkpoint, see :meth:`append_scores`.
 
         Returns:
-            The rows of ``metrics.jsonl`` of the finished epochs.
+            The rows of ``metrics.jsonl`` of the finished epochs; none where this process does not write.
 
         Raises:
             RunFolderError: the folder has less than the checkpoint says.
         """
-        metrics, raw = self.path / "metrics.jsonl", self.path / "scores.raw"
-        with self._writing():
-            lines = metrics.read_text().splitlines()[:epochs] if metrics.exists() else []
-            try:
-                rows = [json.loads(line) for line in lines]
-            except ValueError as error:
-                raise RunFolderError(f"{metrics} is damaged ({error}): pass another --out") from error
-            size = _score_row(self._num_samples()).itemsize * scored if scored else 0
-            if len(rows) < epochs or (size and (not raw.exists() or raw.stat().st_size < size)):
-                raise RunFolderError(
-                    f"{self.path} has less than its checkpoint says ({len(rows)} of {epochs} epochs): files of the run "
-                    "were removed. Pass another --out, or delete it"
-                )
-            replace_text(metrics, "".join(f"{line}\n" for line in lines))
-            if raw.exists():
-                os.truncate(raw, size)
-            self.scored = scored
+        rows: list[EpochRow] = []
+        self._rewind(rows, epochs, scored)
         return rows
 
+    @_writes
+    def _rewind(self, rows: list[EpochRow], epochs: int, scored: int) -> None:
+        metrics, raw = self.path / "metrics.jsonl", self.path / "scores.raw"
+        lines = metrics.read_text().splitlines()[:epochs] if metrics.exists() else []
+        try:
+            rows += [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise RunFolderError(f"{metrics} is damaged ({error}): pass another --out") from error
+        size = _score_row(self._num_samples()).itemsize * scored if scored else 0
+        if len(rows) < epochs or (size and (not raw.exists() or raw.stat().st_size < size)):
+            raise RunFolderError(
+                f"{self.path} has less than its checkpoint says ({len(rows)} of {epochs} epochs): files of the run "
+                "were removed. Pass another --out, or delete it"
+            )
+        replace_text(metrics, "".join(f"{line}\n" for line in lines))
+        if raw.exists():
+            os.truncate(raw, size)
+        self.scored = scored
+
+    @_writes
     def note_continuation(self, where: dict[str, Any]) -> None:
         """Add to ``config.json`` that, from where, and by which command and versions the run is continued."""
         config = json.loads((self.path / "config.json").read_text())
@@ -172,30 +287,28 @@ class RunFolder:
 
     # ---- writing ---------------------------------------------------------------------------------------------------
 
-    def write_config(self, config: dict[str, Any]) -> None:
-        """Save what the run is; versions, commit and command line are added."""
-        self._write_json("config.json", {**config, **environment()})
+    @_writes
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Save what the run is; format, versions, commit, machine and command line are added."""
+        self._write_json("config.json", {"format": FORMAT, **config, **environment()})
 
-    def append_metrics(self, row: dict[str, Any]) -> None:
-        """One line an epoch, on disk when this returns."""
-        with self._writing(), open(self.path / "metrics.jsonl", "a") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+    @_writes
+    def append_metrics(self, row: EpochRow) -> None:
+        """One line an epoch, with its checksum, on disk when this returns."""
+        self._append("metrics.jsonl", (json.dumps({**row, "checksum": checksum(row)}) + "\n").encode())
 
+    @_writes
     def append_scores(self, epoch: int, table: ScoreTable, difficulty: torch.Tensor) -> None:
         """Keep the scores that the order of ``epoch`` was made from."""
         row = np.zeros(1, _score_row(table.num_samples))
         row["epoch"] = epoch
         for name, values in (("similarity", table.similarity), ("loss", table.loss), ("difficulty", difficulty)):
             row[name] = values.float().cpu().numpy()
-        with self._writing(), open(self.path / "scores.raw", "ab") as file:
-            file.write(row.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
+        self._append("scores.raw", row.tobytes())
         self.scored += 1
 
-    def pack_scores(self, names: list[str], labels: torch.Tensor) -> None:
+    @_writes
+    def pack_scores(self, names: Sequence[str], labels: torch.Tensor) -> None:
         """Turn the scores kept so far into ``scores.npz``.
 
         Arrays: ``similarity``, ``loss`` and ``difficulty``, each (scored epochs, N) float32; ``epoch``, the first epoch
@@ -203,92 +316,50 @@ class RunFolder:
         """
         raw, kind = self.path / "scores.raw", _score_row(len(names))
         rows = np.memmap(raw, kind, "r") if raw.exists() else np.zeros(0, kind)
-        with self._writing("scores.npz.tmp"):
-            with open(self.path / "scores.npz.tmp", "wb") as file:
-                scores = {name: rows[name] for name in ("epoch", "similarity", "loss", "difficulty")}
-                np.savez(file, **scores, name=np.array(names, dtype=np.str_), label=labels.cpu().numpy())
-            os.replace(self.path / "scores.npz.tmp", self.path / "scores.npz")
+        temporary = self.path / "scores.npz.tmp"
+        with open(temporary, "wb") as file:
+            scores = {name: rows[name] for name in ("epoch", "similarity", "loss", "difficulty")}
+            np.savez(file, **scores, name=np.array(names, dtype=np.str_), label=labels.cpu().numpy())
+        os.replace(temporary, self.path / "scores.npz")
 
+    @_writes
     def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
         """``torch.save`` under a temporary name, flush, rename; the file loads with ``weights_only=True``.
 
         The ``last.pt`` before the newest one is kept as ``previous.pt``.
         """
         temporary = self.path / f"{name}.tmp"
-        with self._writing(temporary.name):
-            with open(temporary, "wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            if name == "last.pt" and (self.path / name).exists():
-                os.replace(self.path / name, self.path / "previous.pt")
-            os.replace(temporary, self.path / name)
-            flush_folder(self.path)
+        with open(temporary, "wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if name == "last.pt" and (self.path / name).exists():
+            os.replace(self.path / name, self.path / "previous.pt")
+        os.replace(temporary, self.path / name)
+        flush_folder(self.path)
 
-    def finish(self, summary: dict[str, Any]) -> None:
+    @_writes
+    def finish(self, summary: Summary) -> None:
         """Save the summary, mark the run as finished, drop what only a continued run needs, and unlock the folder."""
         self._write_json("summary.json", summary)
-        with self._writing():
-            (self.path / "done").touch()
-            for name in ("scores.raw", "previous.pt"):
-                (self.path / name).unlink(missing_ok=True)
+        (self.path / "done").touch()
+        for name in ("scores.raw", "previous.pt"):
+            (self.path / name).unlink(missing_ok=True)
         self.close()
 
     def close(self) -> None:
         """Unlock the folder."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
-    def _write_json(self, name: str, content: dict[str, Any]) -> None:
-        with self._writing(f"{name}.tmp"):
-            replace_text(self.path / name, json.dumps(content, indent=2) + "\n")
+    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        replace_text(self.path / name, json.dumps(content, indent=2) + "\n")
 
-    @contextlib.contextmanager
-    def _writing(self, temporary: str | None = None) -> Iterator[None]:
-        """Name the folder when writing fails, and remove the half of a file that a full disk is left with."""
-        try:
-            yield
-        except RunFolderError:
-            raise
-        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    (self.path / temporary).unlink(missing_ok=True)
-            reason = getattr(error, "strerror", None) or first_line(error)
-            raise RunFolderError(
-                f"cannot write to the run folder {self.path}: {reason}; what is already there stays. "
-                "Make room, or pass another --out"
-            ) from error
-
-
-class FollowerFolder:
-    """What processes other than the first are handed: they compute the same and write nothing."""
-
-    finished = False
-    scored = 0
-
-    def __init__(self, path: Path):
-        self.path = Path(path)
-
-    def write_config(self, config: dict[str, Any]) -> None:
-        """Nothing."""
-
-    def append_metrics(self, row: dict[str, Any]) -> None:
-        """Nothing."""
-
-    def append_scores(self, epoch: int, table: ScoreTable, difficulty: torch.Tensor) -> None:
-        """Nothing."""
-
-    def pack_scores(self, names: list[str], labels: torch.Tensor) -> None:
-        """Nothing."""
-
-    def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
-        """Nothing."""
-
-    def finish(self, summary: dict[str, Any]) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
+    def _append(self, name: str, content: bytes) -> None:
+        with open(self.path / name, "ab") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -320,6 +391,16 @@ def _score_row(num_samples: int) -> np.dtype:
     return np.dtype([("epoch", np.int64), ("similarity", *values), ("loss", *values), ("difficulty", *values)])
 
 
+def read_identity(path: Path) -> dict[str, Any]:
+    """What must be equal to go on with the run in a folder: of ``config.json``, in format 1 of ``last.pt``.
+
+    Raises:
+        RunFolderError: it is damaged or missing.
+    """
+    config = read_json(path, "config.json")
+    return config["identity"] if "identity" in config else read_checkpoint(path / "last.pt")["identity"]
+
+
 def read_json(path: Path, name: str) -> dict[str, Any]:
     """A JSON object in a run folder.
 
@@ -341,11 +422,6 @@ def read_scores(path: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: it is damaged or missing.
     """
-    import zipfile
-    import zlib
-
-    import numpy as np
-
     try:
         with np.load(path / "scores.npz") as arrays:
             return {name: arrays[name] for name in ("epoch", "similarity", "loss", "difficulty", "name", "label")}
@@ -353,6 +429,6 @@ def read_scores(path: Path) -> dict[str, Any]:
         raise RunFolderError(f"scores.npz is damaged or missing ({shown(str(error))})") from error
 
 
-def list_hash(names: Sequence[str], labels_N: "np.ndarray") -> str:
-    """Of the training samples: their names, their order and their class ids."""
+def list_hash(names: Sequence[str], labels_N: np.ndarray) -> str:
+    """SHA-256 of the training samples' names, order and class ids."""
     return hashlib.sha256("\0".join(names).encode() + labels_N.astype("<i8").tobytes()).hexdigest()

@@ -5,10 +5,8 @@ from typing import Any
 from tqdm import tqdm
 
 from bss.data.splits import Splits
-from bss.methods import Arranging, Method
-from bss.recipes.recipe import Recipe
-from bss.samplers import OrderSampler
 from bss.scoring.metrics import Metrics
+from bss.training.build import Plan
 from bss.utils import distributed
 
 
@@ -29,8 +27,9 @@ def sizes_line(data: Splits) -> str:
     return text
 
 
-def plan_line(sampler: OrderSampler, recipe: Recipe, epochs: int, method: Method) -> str:
+def plan_line(planned: Plan, batch_size: int, updates: int | None, tail: str) -> str:
     """How many samples the epochs will see; shows at once whether a pacing is in effect."""
+    sampler, method, epochs = planned.sampler, planned.method, planned.epochs
     sizes = [sampler.size_at(epoch) for epoch in range(epochs)]
     partial = [epoch for epoch, size in enumerate(sizes) if size < sampler.size]
     if not partial:
@@ -41,11 +40,10 @@ def plan_line(sampler: OrderSampler, recipe: Recipe, epochs: int, method: Method
             plan += f", all from epoch {partial[-1] + 2} on"
         elif len(partial) > 1:
             plan += f", {sizes[-1]} in epoch {epochs}"
-    share = distributed.share_of_batch(recipe.batch_size)
-    steps = recipe.updates or sampler.total_steps(epochs, share, drop_last=recipe.tail == "last")
-    rearranged = isinstance(method, Arranging) and not recipe.updates
+    steps = updates or sampler.total_steps(epochs, distributed.share_of_batch(batch_size), drop_last=tail == "last")
+    rearranged = method.rearranges and not updates
     unless = f", but for what {type(method).__name__} adds or leaves out" if rearranged else ""
-    return f"{type(sampler).__name__}: {plan}; {steps} steps of {recipe.batch_size} in all{unless}"
+    return f"{type(sampler).__name__}: {plan}; {steps} steps of {batch_size} in all{unless}"
 
 
 def _percentages(metrics: Metrics) -> str:

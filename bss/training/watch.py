@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from bss.models.late_fusion import LateFusion
+from bss.models.late_fusion import TwoStageNetwork
 from bss.scoring.imbalance import Features, mean_of, sum_and_count
 from bss.utils import distributed
 
@@ -33,8 +33,8 @@ class TrainingWatch:
     epoch's means are over the steps that were looked at.
 
     Args:
-        model: the network, not its DistributedDataParallel wrapper. Other networks than LateFusion have nothing to
-            look at.
+        model: the network, not its DistributedDataParallel wrapper. Other networks than a
+            :class:`bss.models.TwoStageNetwork` have nothing to look at.
 
     Attributes:
         model: the network.
@@ -46,7 +46,7 @@ class TrainingWatch:
 
     def due(self, step: int) -> bool:
         """Whether the 0-based step of the epoch is looked at."""
-        return isinstance(self.model, LateFusion) and step % WATCHED_EVERY == 0
+        return isinstance(self.model, TwoStageNetwork) and step % WATCHED_EVERY == 0
 
     @torch.no_grad()
     def see(self, features: Features, kept: Mapping[str, Tensor] | None = None) -> None:
@@ -97,7 +97,7 @@ class TrainingWatch:
         self._sums[key] = self._sums[key] + value if key in self._sums else value
 
     def _means(self, kind: str) -> dict[str, Tensor | None]:
-        if not isinstance(self.model, LateFusion):
+        if not isinstance(self.model, TwoStageNetwork):
             return {}
         found = {name: self._sums.get(f"{kind}.{name}") for name in self.model.encoders}
         return {name: None if value is None else mean_of(value) for name, value in found.items()}

@@ -14,6 +14,9 @@ Normalize = Literal["minmax", "rank"]
 Order = Literal["balanced_first", "imbalanced_first"]
 
 
+Weighting = Literal["linear", "softmax"]
+
+
 Criterion = Literal["both", "loss", "similarity"]
 
 

@@ -1,16 +1,13 @@
 """The arms of a comparison: each is made from a task's curriculum recipe, orders epochs, and trains."""
 
 from dataclasses import replace
-from functools import lru_cache
 
 import pytest
 import torch
 
-import bss
 from bss.compare.arms import ARMS, Arm, find
-from bss.methods import Method
 from bss.recipes.recipe import CurriculumSchedule, Recipe
-from bss.samplers import CurriculumSampler, SelfPacedSampler, UniformSampler
+from bss.training.build import method_of, plan
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.utils.errors import RecipeError
@@ -21,19 +18,12 @@ BY_STEP = [arm for arm in ARMS if not arm.by_order]
 TASK = replace(tiny.CL, schedule=replace(tiny.CL.schedule, mode="batch", view="train", space="logit", power=3.0))
 
 
-@lru_cache
-def scored_table() -> bss.ScoreTable:
-    table = bss.ScoreTable(60)
-    similarity, loss = torch.rand(2, 60, generator=torch.Generator().manual_seed(0))
-    table.update(range(60), similarity=similarity, loss=loss)
-    table.synchronize()
-    return table
-
-
 def sampler_of(arm: Arm, recipe: Recipe):
-    scores = {"table": scored_table()} if arm.sampler.uses_scores else {}
-    options = recipe.schedule.sampler_options(torch.arange(60) % 3)
-    return arm.sampler(60, seed=recipe.seed, min_size=8, drop_last=True, batch_size=8, **scores, **options)
+    planned = plan(tiny.splits(train=60), recipe)
+    similarity, loss = torch.rand(2, 60, generator=torch.Generator().manual_seed(0))
+    planned.table.update(range(60), similarity=similarity, loss=loss)
+    planned.table.synchronize()
+    return planned.sampler
 
 
 # ---- every arm ----
@@ -41,7 +31,7 @@ def sampler_of(arm: Arm, recipe: Recipe):
 
 @every_arm
 def test_an_arm_orders_epochs_of_a_task(arm):
-    sampler = sampler_of(arm, arm.adapt(TASK))
+    sampler = sampler_of(arm, arm.recipe(TASK))
     for epoch in range(3):
         sampler.set_epoch(epoch)
         order = sampler.global_order()
@@ -51,7 +41,7 @@ def test_an_arm_orders_epochs_of_a_task(arm):
 
 @every_arm
 def test_an_arm_changes_no_number_beside_the_schedule_unless_it_is_about_the_step(arm):
-    adapted = arm.adapt(TASK)
+    adapted = arm.recipe(TASK)
     if arm.by_order:
         assert replace(adapted, schedule=TASK.schedule) == TASK
     assert (adapted.seed, adapted.epochs, adapted.lr, adapted.batch_size) == (TASK.seed, 3, 0.05, 8)
@@ -59,17 +49,16 @@ def test_an_arm_changes_no_number_beside_the_schedule_unless_it_is_about_the_ste
 
 @every_arm
 def test_an_arm_scores_in_the_way_of_its_task(arm):
-    schedule = arm.adapt(TASK).schedule
+    schedule = arm.recipe(TASK).schedule
     assert (schedule.mode, schedule.view, schedule.space) == ("batch", "train", "logit")
 
 
 @pytest.mark.parametrize("name", ["uniform", "feature-gradient", "resampling", "mix", "joint", "cl+loss-weights"])
 def test_arms_whose_path_through_the_engine_is_their_own_train(name, tmp_path):
     (arm,) = find([name])
-    recipe = arm.adapt(replace(tiny.CL, epochs=2, checkpoint_minutes=None, imbalance_every=0))
-    method = arm.method(recipe) if arm.method else None
+    recipe = arm.recipe(replace(tiny.CL, epochs=2, checkpoint_minutes=None, imbalance_every=0))
     run = Run(out=tmp_path / "run", data_root=tmp_path, device=torch.device("cpu"))
-    summary = fit(tiny.model(), tiny.splits(), arm.sampler, recipe, run, method=method)
+    summary = fit(tiny.model(), tiny.splits(), recipe, run)
     assert 0 <= summary["test"]["last"]["accuracy"]["all"] <= 1
 
 
@@ -80,7 +69,7 @@ def test_arms_have_names_and_titles_of_their_own():
 
 
 def test_no_two_arms_are_the_same_training():
-    kinds = [(arm.sampler, arm.adapt(TASK), type(arm.method(TASK)) if arm.method else None) for arm in ARMS]
+    kinds = [arm.recipe(TASK) for arm in ARMS]
     assert all(kinds.count(kind) == 1 for kind in kinds)
 
 
@@ -89,25 +78,25 @@ def test_no_two_arms_are_the_same_training():
 
 def test_the_uniform_arm_reads_no_scores_and_sees_everything():
     (arm,) = find(["uniform"])
-    assert arm.sampler is UniformSampler and not arm.sampler.uses_scores
-    assert sampler_of(arm, arm.adapt(TASK)).size_at(0) == 60
+    assert arm.sampler == "uniform" and not arm.recipe(TASK).uses_scores
+    assert sampler_of(arm, arm.recipe(TASK)).size_at(0) == 60
 
 
 def test_the_curriculum_arms_keep_the_tasks_pacing():
     for arm in find(["random-pacing", "cl", "anti", "mix", "cl-loss"]):
-        schedule = arm.adapt(TASK).schedule
+        schedule = arm.recipe(TASK).schedule
         assert (schedule.start, schedule.grow_epochs, schedule.power) == (0.3, 3, 3.0)
 
 
 def test_the_warm_up_is_an_eighth_of_the_growth_and_one_epoch_at_least():
     (arm,) = find(["cl-warmup"])
     published = replace(TASK, epochs=40, schedule=CurriculumSchedule())
-    assert [arm.adapt(recipe).schedule.warmup_epochs for recipe in (published, TASK)] == [5, 1]
+    assert [arm.recipe(recipe).schedule.warmup_epochs for recipe in (published, TASK)] == [5, 1]
 
 
 def test_the_sharp_arm_has_the_temperature_of_its_title():
     (arm,) = find(["spl-sharp"])
-    schedule = arm.adapt(TASK).schedule
+    schedule = arm.recipe(TASK).schedule
     assert (schedule.normalize, schedule.temperature) == ("rank", 0.25) and "0.25" in arm.title
 
 
@@ -138,26 +127,26 @@ def test_an_arm_given_twice_is_refused():
 @pytest.mark.parametrize("step", BY_STEP, ids=lambda arm: arm.name)
 def test_an_order_and_a_step_join(step):
     (arm,) = find([f"spl+{step.name}"])
-    adapted = arm.adapt(TASK)
+    adapted = arm.recipe(TASK)
     (spl,) = find(["spl"])
-    assert arm.sampler is SelfPacedSampler and arm.title == f"SPL; {step.title}"
-    own = spl.adapt(TASK).schedule
+    assert arm.sampler == "self_paced" and arm.title == f"SPL; {step.title}"
+    own = spl.recipe(TASK).schedule
     assert adapted.schedule == (replace(own, criterion="loss") if step.name == "joint" else own)
-    assert replace(adapted, schedule=TASK.schedule) == replace(step.adapt(TASK), schedule=TASK.schedule)
-    assert arm.method is step.method
+    assert replace(adapted, schedule=TASK.schedule) == replace(step.recipe(TASK), schedule=TASK.schedule)
+    assert arm.method == step.method
 
 
 def test_an_order_by_heads_that_nothing_trains_is_one_by_the_fused_loss_or_refused():
     by_features, random = find(["feature-loss+joint", "random-pacing+joint"])
-    assert by_features.adapt(TASK).schedule.criterion == random.adapt(TASK).schedule.criterion == "both"
+    assert by_features.recipe(TASK).schedule.criterion == random.recipe(TASK).schedule.criterion == "both"
     (by_heads,) = find(["cl-similarity+joint"])
     with pytest.raises(RecipeError, match=r"unimodal_weight=0 leaves .* set schedule.criterion=loss"):
-        by_heads.adapt(TASK)
+        by_heads.recipe(TASK)
 
 
 def test_arms_join_in_either_order():
     (arm,) = find(["loss-weights+cl"])
-    assert arm.sampler is CurriculumSampler and isinstance(arm.method(TASK), Method)
+    assert arm.sampler == "curriculum" and arm.method == "loss-weights"
 
 
 @pytest.mark.parametrize("name", ["spl+cl", "loss-weights+loss-weights", "cl+spl+loss-weights"])
@@ -169,5 +158,5 @@ def test_arms_that_do_not_join_are_refused(name):
 @pytest.mark.parametrize(("epochs", "smv", "data_remixing"), [(4, 1, 1), (12, 3, 3), (32, 5, 8), (120, 5, 10)])
 def test_the_warm_up_of_a_method_is_the_released_one_or_a_quarter_of_the_run(epochs, smv, data_remixing):
     recipe = replace(TASK, epochs=epochs)
-    warmups = [arm.method(recipe).warmup_epochs for arm in find(["smv", "data-remixing"])]
+    warmups = [method_of(arm.recipe(recipe), 60).warmup_epochs for arm in find(["smv", "data-remixing"])]
     assert warmups == [smv, data_remixing]

@@ -1,17 +1,21 @@
 """The report: statistics by hand, which runs may stand together, and what the page says."""
 
+import base64
 import csv
 import html
 import io
 import json
 import math
 import re
+import sys
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from bss.cli import compare as command
 from bss.cli.commands import main
@@ -31,7 +35,9 @@ from bss.compare.tables import (
     results_of,
     same_sizes,
 )
+from bss.data.batches import Content, Preview, preview_of
 from bss.data.transforms.text import Tokens
+from bss.data.transforms.views import Picture, Pictures, Sound
 from bss.utils.errors import RecipeError, RunFolderError
 from tests.compare.comparing import write_run
 
@@ -521,26 +527,36 @@ def test_the_extremes_are_means_over_the_seeds_that_train_on_a_sample(tmp_path):
     assert (imbalanced[0].name, imbalanced[0].position) == ("clip1", 1)  # 0.9; clip3 has (1.5 + 0.1) / 2 = 0.8
 
 
+class Hidden(Content):
+    """A kind of content that leaves it at the base's preview."""
+
+    @classmethod
+    def batch(cls, contents):
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28), (3, 8, 9), (3, 5, 8, 9), (2, 5, 8, 9)])
 def test_pictures_spectrograms_clips_and_flow_are_shown(shape):
-    assert samples.picture(torch.randn(*shape)).startswith("data:image/png;base64,")
+    assert samples.picture(preview_of(torch.randn(*shape)).pixels).startswith("data:image/png;base64,")
 
 
 @pytest.mark.parametrize(
-    "value", [torch.zeros(7), {"input_ids": torch.zeros(3)}, "text", torch.zeros(4, 5, 6)], ids=str
+    "value",
+    [torch.zeros(7), {"input_ids": torch.zeros(3)}, "text", torch.zeros(4, 5, 6), Hidden()],
+    ids=["vector", "dict", "text", "cube", "content"],
 )
 def test_what_is_neither_picture_nor_sound_is_not_shown(value):
-    assert samples.picture(value) is None
+    assert preview_of(value) is None
 
 
 def test_a_text_is_written_and_not_drawn():
     # Token ids are a (3, L) tensor, which would pass for a picture.
     text = Tokens(torch.ones(3, 9, dtype=torch.int64), "oh great <b>")
-    assert samples.picture(text) is None
-    assert samples.words(text) == "oh great <b>"
-    assert samples.words(Tokens(text.tokens_3L, "a" * 280)) == "a" * 280
-    assert samples.words(Tokens(text.tokens_3L, "a" * 281)) == "a" * 280 + "..."
-    assert samples.words(torch.zeros(3, 9)) is None
+    assert preview_of(text) == Preview(text="oh great <b>")
+    assert samples.words("oh great <b>") == "oh great <b>"
+    assert samples.words("a" * 280) == "a" * 280
+    assert samples.words("a" * 281) == "a" * 280 + "..."
+    assert preview_of(torch.zeros(3, 9)).text is None
 
 
 TASK_WITH_TEXTS = """
@@ -654,24 +670,78 @@ def test_a_task_file_that_was_changed_between_the_runs_is_said(tmp_path):
     assert "task's file" not in " ".join(results(tmp_path).notes)
 
 
-def test_a_recording_is_shown_as_its_spectrogram_and_a_frame_as_it_is():
-    import numpy as np
+def test_the_middle_one_of_a_samples_frames_is_shown_as_it_was_seen():
+    left, right = np.zeros((4, 3, 3), np.uint8), np.full((4, 3, 3), 9, np.uint8)
+    views = [Picture(right), Picture(np.concatenate([left, right], axis=1), flip=True), Picture(left)]
+    pixels = preview_of(Pictures(views)).pixels
+    assert np.array_equal(pixels, np.concatenate([right, left], axis=1))
+    assert samples.picture(pixels).startswith("data:image/png;base64,")
 
-    from bss.data.transforms.views import Picture, Pictures, Sound
 
-    assert samples.picture(Sound(np.random.default_rng(0).normal(size=4000).astype(np.float32)))
-    assert samples.picture(Pictures([Picture(np.zeros((4, 6, 3), np.uint8), flip=True)]))
+def image(address):
+    """The numbers of a picture in a page, (H, W) or (H, W, 3 or 4)."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,")))))
+
+
+@pytest.mark.parametrize("length", [1, 100, 600, 48000], ids=str)
+def test_a_recording_of_any_length_is_drawn_without_a_warning(length, recwarn):
+    waveform = np.random.default_rng(0).uniform(-1, 1, length).astype(np.float32)
+    preview = preview_of(Sound(waveform, 8000))
+    assert preview == Preview(waveform_T=waveform, sample_rate=8000)
+    assert image(samples.spectrogram(preview.waveform_T, preview.sample_rate)).shape == (240, 352, 4)
+    assert not list(recwarn)
+
+
+def test_a_spectrogram_has_its_axes_in_seconds_and_hz(monkeypatch):
+    from matplotlib.figure import Figure
+
+    seen, save = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *given, **named: seen.append(figure) or save(figure, *given, **named)
+    )
+    tone = np.sin(2 * np.pi * 3000 * np.arange(2 * 16000) / 16000).astype(np.float32)
+    address = samples.spectrogram(tone, 16000)
+    assert address == samples.spectrogram(tone, 16000)  # equal runs give an equal page
+    axes = seen[0].axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("s", "Hz")
+    assert axes.get_xlim()[1] == pytest.approx(2, abs=0.05) and axes.get_ylim()[1] == pytest.approx(8000, abs=20)
+    loudest = axes.collections[0].get_array().max(axis=1).argmax()
+    assert axes.collections[0].get_coordinates()[loudest, 0, 1] == pytest.approx(3000, abs=32)  # Hz, of a window
+
+
+TASK_WITH_SOUNDS = """
+import numpy, torch
+from bss.data import Splits
+from bss.data.transforms.views import Sound
+from tests import tiny
+
+TITLE, CL = "Sounds", tiny.CL
+
+def build_data(recipe, root):
+    wave = numpy.ones(900, numpy.float32)
+    sounds = [{"voice": Sound(wave, 8000), "face": torch.eye(4), "label": 0} for i in range(4)]
+    names = [f"clip{i}" for i in range(4)]
+    return Splits(sounds, sounds, sounds, sounds, torch.zeros(4, dtype=torch.int64), names, ("none",))
+
+build_model = tiny.model
+"""
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_without_librosa_a_page_says_in_one_line_how_to_get_the_spectrograms(tmp_path, monkeypatch, installed):
+    task_of(tmp_path, TASK_WITH_SOUNDS)
+    if not installed:
+        monkeypatch.setitem(sys.modules, "librosa", None)  # as if it were not there
+    text = page(results(tmp_path / "runs"))
+    assert text.count(' alt="face of clip') == 4  # the rest of a sample is shown in any case
+    assert text.count('<img class="spectrogram" src="data:image/png;base64,') == (4 if installed else 0)
+    said = "Not shown, since librosa draws the spectrograms (import of librosa halted; None in sys.modules; pip install"
+    assert text.count(said) == text.count("Not shown") == (0 if installed else 1)
 
 
 def drawn(value):
-    """The grey values that a page shows, (H, W) or (H, W, 3)."""
-    import base64
-
-    import numpy as np
-    from PIL import Image
-
-    picture = samples.picture(value).removeprefix("data:image/png;base64,")
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
+    """The grey values that a page shows of a tensor, (H, W) or (H, W, 3)."""
+    return image(samples.picture(preview_of(value).pixels))
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from bss.cli import compare as command
 from bss.cli.commands import STEMS, main
 from bss.compare import arms, runner
 from bss.compare.arms import ARMS, find
-from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, method_of, run_all, train
+from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
 from bss.compare.study import Study, seeds_of, weights_hash
 from bss.tasks import load_task
+from bss.training.build import method_of
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError
 from tests import tiny
 from tests.compare import comparing
@@ -234,10 +235,11 @@ def test_a_finished_run_with_another_number_of_its_method_is_refused(study, monk
 
 
 def test_the_warm_up_of_a_method_is_a_share_of_the_updates_where_they_are_given():
-    (arm,) = find(["data-remixing"])
-    recipe = replace(tiny.CL, epochs=100, updates=48)  # 48 samples in batches of 8: eight epochs
-    assert method_of(arm, recipe, 48).warmup_epochs == 2
-    assert method_of(arm, replace(recipe, updates=None), 48).warmup_epochs == 10
+    recipe = replace(
+        tiny.CL, epochs=100, updates=48, method="data-remixing"
+    )  # 48 samples in batches of 8: eight epochs
+    assert method_of(recipe, 48).warmup_epochs == 2
+    assert method_of(replace(recipe, updates=None), 48).warmup_epochs == 10
 
 
 def test_an_unfinished_run_goes_on_only_with_the_weights_samples_and_code_that_it_began_with(study, tmp_path):

@@ -1,11 +1,13 @@
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -27,6 +29,17 @@ def tree(root, clips=3):
         samples = 0.3 * np.random.default_rng(number).standard_normal(200)
         soundfile.write(root / "AudioWAV" / f"{number}.wav", samples, RATE)
     return root
+
+
+def encode(path, codec, seconds=1.0):
+    """A sound file of one tone, in a format that FFmpeg writes; PyAV brings that along."""
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(round(RATE * seconds)) / RATE)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone[None].astype(np.float32), format="fltp", layout="mono")
+        frame.sample_rate = RATE
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    return path
 
 
 def start(*arguments, **options):
@@ -121,3 +134,74 @@ def test_settings_that_make_no_sense_are_refused(tmp_path):
         cremad.write_wav_pkl(tmp_path, workers=-1)
     with pytest.raises(DataError, match="cannot be read"):
         write_waveform_pickle(tmp_path / "none.wav", tmp_path / "none.pkl", RATE)
+
+
+# ---- formats that training does not read itself ----
+
+
+@pytest.fixture
+def no_ffmpeg(tmp_path, monkeypatch):
+    """No program ffmpeg, wherever the tests run; audioread asks only once which programs there are."""
+    from audioread import ffdec
+
+    (tmp_path / "no-programs").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "no-programs"))
+    monkeypatch.setattr("audioread.BACKENDS", [])
+    assert not ffdec.available()
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp3", "libmp3lame"), (".aiff", "pcm_s16be"), (".au", "pcm_s16be")])
+def test_what_libsndfile_knows_is_read_without_ffmpeg(tmp_path, no_ffmpeg, recwarn, suffix, codec):
+    root = tmp_path / "root"
+    (root / "AudioWAV").mkdir(parents=True)
+    encode(root / "AudioWAV" / f"a{suffix}", codec)
+    assert cremad.write_wav_pkl(root, sample_rate=RATE // 2) == []
+    stored = safe_pickle.load(root / "wav_pkl" / "a.pkl")
+    waveform = stored["waveform"]
+    assert stored["sample_rate"] == RATE // 2 and waveform.dtype == np.float32
+    assert len(waveform) == pytest.approx(RATE // 2, rel=0.2)  # a codec adds silence at either end
+    assert np.abs(np.fft.rfft(waveform, RATE // 2)).argmax() == 440
+    assert not list(recwarn)
+
+
+def test_what_only_ffmpeg_decodes_says_so_in_one_line_and_the_others_are_written(tmp_path, no_ffmpeg, capsys, recwarn):
+    root = tree(tmp_path / "root", clips=1)
+    encode(root / "AudioWAV" / "a.m4a", "aac")
+    (failure,) = cremad.write_wav_pkl(root, sample_rate=RATE)
+    assert "a.m4a: libsndfile cannot decode it, and the program ffmpeg, which librosa asks next, is not" in failure
+    assert "1 written, 0 kept, 1 failed" in capsys.readouterr().out
+    assert not list(recwarn)  # librosa's own, of audioread
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs the program ffmpeg")
+def test_where_ffmpeg_is_it_decodes_the_rest(tmp_path):
+    encode(tmp_path / "a.m4a", "aac")
+    assert write_waveform_pickle(tmp_path / "a.m4a", tmp_path / "a.pkl", RATE)
+    waveform = safe_pickle.load(tmp_path / "a.pkl")["waveform"]
+    assert np.abs(np.fft.rfft(waveform, RATE)).argmax() == pytest.approx(440, abs=1)
+    (tmp_path / "b.m4a").write_bytes(b"no sound" * 100)
+    with pytest.raises(DataError, match="cannot be decoded as audio, not by ffmpeg either"):
+        write_waveform_pickle(tmp_path / "b.m4a", tmp_path / "b.pkl", RATE)
+
+
+def test_of_a_clip_with_several_files_the_one_that_training_reads_is_taken(tmp_path):
+    root = tree(tmp_path, clips=1)
+    encode(root / "AudioWAV" / "0.mp3", "libmp3lame")
+    (root / "AudioWAV" / "0.txt").write_text("no sound")
+    assert cremad.write_wav_pkl(root, sample_rate=RATE) == []
+    assert len(safe_pickle.load(root / "wav_pkl" / "0.pkl")["waveform"]) == 200
+
+
+def test_other_files_that_cannot_be_used_are_named(tmp_path, monkeypatch):
+    (tmp_path / "empty.mp3").touch()
+    (tmp_path / "page.mp3").write_bytes(b"<html>" * 1000)
+    for name, reason in [
+        ("none", "cannot be read"),
+        ("empty", "an empty file"),
+        ("page", "cannot decode it|decoded as"),
+    ]:
+        with pytest.raises(DataError, match=rf"{name}\.mp3: .*({reason})"):
+            write_waveform_pickle(tmp_path / f"{name}.mp3", tmp_path / "a.pkl", RATE)
+    monkeypatch.setattr(cremad, "LONGEST", 0.5)
+    with pytest.raises(DataError, match="lasts longer than 0\\.5 s"):
+        write_waveform_pickle(encode(tmp_path / "long.mp3", "libmp3lame"), tmp_path / "a.pkl", RATE)

@@ -32,7 +32,7 @@ def chw(pixels_HWC):
 
 
 def test_sounds_become_a_padded_batch_with_their_lengths():
-    batch = Sound.batch([Sound(np.float32([1, 2, 3])), Sound(np.float32([4]))])
+    batch = Sound.batch([Sound(np.float32([1, 2, 3]), 8000), Sound(np.float32([4]), 8000)])
     assert batch["waveform"].tolist() == [[1, 2, 3], [4, 0, 0]] and batch["length"].tolist() == [3, 1]
 
 
@@ -51,7 +51,7 @@ class Ragged(Dataset):
         return 4
 
     def __getitem__(self, index):
-        return {"audio": Sound(np.full(index + 1, index, np.float32)), "value": torch.ones(2), "label": index}
+        return {"audio": Sound(np.full(index + 1, index, np.float32), 8000), "value": torch.ones(2), "label": index}
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -75,7 +75,7 @@ def test_samples_that_are_no_dicts_are_stacked_as_torch_does():
 @given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=4), wanted=st.integers(1, 40))
 def test_a_batch_of_sounds_is_repeated_as_each_sound_would_be(lengths, wanted):
     waveforms = [np.random.default_rng(length).standard_normal(length).astype(np.float32) for length in lengths]
-    batch = Sound.batch([Sound(waveform) for waveform in waveforms])
+    batch = Sound.batch([Sound(waveform, 8000) for waveform in waveforms])
     expected = torch.from_numpy(np.stack([fit_length(waveform, wanted) for waveform in waveforms]))
     assert torch.equal(RepeatToLength(wanted)(batch), expected)
     position = torch.arange(wanted)  # what an accelerator does

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import bss
-from bss.data.indexed import IndexedDataset, SeededViews, Variants
+from bss.data.indexed import IndexedDataset, Key, SeededViews, Variants
 from bss.methods import METHODS as CLASSES
 from bss.methods import OGMGE, Arranging, DataRemixing, Masking, MMPareto, ModalityDropout, SampleValuation
 from bss.methods.data_remixing import certainty
@@ -23,7 +23,7 @@ from bss.methods.sample_valuation import extra_copies
 from bss.models.fusion import ConcatFusion
 from bss.models.late_fusion import KEEP_KEY, LateFusion, Logits
 from bss.recipes.recipe import Schedule
-from bss.samplers import CurriculumSampler, SelfPacedSampler, UniformSampler
+from bss.samplers import UniformSampler
 from bss.scoring.formulas import head_losses
 from bss.training.engine import fit
 from bss.training.run import Run
@@ -335,7 +335,11 @@ def test_an_order_gets_the_copies_that_its_values_ask_for():
 
 def test_a_copy_is_seen_with_its_modality_alone():
     method = begun(SampleValuation(), num_samples=3)
-    batch = method.before_forward({"bss_index": torch.tensor([2, 5, 6, 8, 14, 20]), "label": torch.zeros(6)})
+    codes = torch.tensor([2, 5, 6, 8, 14, 20])  # index + 3 * variant
+    keys = [Key.of(0, code, 3) for code in codes.tolist()]
+    assert [key.index for key in keys] == [2, 2, 0, 2, 2, 2]
+    variants = torch.tensor([key.variant for key in keys])
+    batch = method.before_forward({"bss_index": codes % 3, "bss_variant": variants, "label": torch.zeros(6)})
     assert batch["bss_index"].tolist() == [2, 2, 0, 2, 2, 2]
     assert batch[KEEP_KEY]["audio"].tolist() == [True, True, False, False, False, False]
     assert batch[KEEP_KEY]["visual"].tolist() == [True, False, True, True, True, True]
@@ -396,9 +400,11 @@ def test_remixing_leaves_out_no_more_than_the_tail_and_not_always_the_same():
 
 def test_a_variant_is_the_same_sample_through_a_view_of_its_own():
     data = tiny.features(4, noise=1.0)
-    views = SeededViews(IndexedDataset(Variants(data)), seed=0)
-    plain, copy, again = views[3, 2], views[3, 2 + 4], views[3, 2 + 4]
-    assert (plain["bss_index"], copy["bss_index"]) == (2, 6) and len(Variants(data)) == 4
+    views = Variants(SeededViews(IndexedDataset(data), seed=0))
+    plain, copy, again = views[Key(3, 2)], views[Key(3, 2, 1)], views[Key.of(3, 2 + 4, 4)]
+    assert (plain["bss_index"], copy["bss_index"]) == (2, 2) and len(views) == 4
+    assert (plain["bss_variant"], copy["bss_variant"]) == (0, 1)
+    assert [sample["bss_variant"] for sample in views.__getitems__([Key(3, 2), Key(3, 2, 1)])] == [0, 1]
     assert torch.equal(plain["visual"], copy["visual"]) and torch.equal(copy["audio"], again["audio"])
     assert not torch.equal(plain["audio"], copy["audio"])
     assert torch.equal(plain["audio"], SeededViews(IndexedDataset(data), seed=0)[3, 2]["audio"])
@@ -434,10 +440,10 @@ def test_a_rearranged_order_goes_on_in_the_middle():
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
-def run(out, name=None, *, recipe=SPL, sampler=SelfPacedSampler, method=None, data=None, model=None):
+def run(out, name=None, *, recipe=SPL, method=None, data=None, model=None):
     data = data or tiny.splits(train=60, val=25, test=31, noise=0.3)
     method = method or (METHODS[name]() if name else None)
-    return fit(model or tiny.model(), data, sampler, recipe, Run(out, out, CPU), method=method)
+    return fit(model or tiny.model(), data, recipe, Run(out, out, CPU), method=method)
 
 
 def rows_of(out):
@@ -462,32 +468,32 @@ def test_a_stopped_run_with_a_method_ends_as_if_it_had_never_stopped(name, tmp_p
 
 
 ORDERS = {
-    "uniform": (replace(SPL, epochs=2, schedule=Schedule(start=1.0, mode="eval")), UniformSampler),
-    "curriculum": (replace(ddp_worker.CL, epochs=2), CurriculumSampler),
+    "uniform": replace(SPL, epochs=2, schedule=Schedule(start=1.0, mode="eval")),
+    "curriculum": replace(ddp_worker.CL, epochs=2),
 }
 
 
 @pytest.fixture(scope="module", params=ORDERS)
 def plain(request, tmp_path_factory):
     """An order, and the weights that it ends with under joint training."""
-    recipe, sampler = ORDERS[request.param]
+    recipe = ORDERS[request.param]
     folder = tmp_path_factory.mktemp(request.param)
-    run(folder, recipe=recipe, sampler=sampler)
-    return recipe, sampler, read_checkpoint(folder / "last.pt")["model"]
+    run(folder, recipe=recipe)
+    return recipe, read_checkpoint(folder / "last.pt")["model"]
 
 
 def test_the_printed_plan_says_that_smv_adds_steps(tmp_path, capsys):
-    recipe, sampler = ORDERS["uniform"]
-    run(tmp_path / "epochs", "smv", recipe=recipe, sampler=sampler)
+    recipe = ORDERS["uniform"]
+    run(tmp_path / "epochs", "smv", recipe=recipe)
     assert " in all, but for what SampleValuation adds or leaves out\n" in capsys.readouterr().out
-    run(tmp_path / "updates", "smv", recipe=replace(recipe, updates=3), sampler=sampler)
+    run(tmp_path / "updates", "smv", recipe=replace(recipe, updates=3))
     assert "; 3 steps of 12 in all\n" in capsys.readouterr().out
 
 
 @every_method
 def test_a_method_trains_in_any_order_and_changes_the_run(name, plain, tmp_path):
-    recipe, sampler, weights = plain
-    run(tmp_path, name, recipe=recipe, sampler=sampler)
+    recipe, weights = plain
+    run(tmp_path, name, recipe=recipe)
     changed = read_checkpoint(tmp_path / "last.pt")["model"]
     assert all(value.isfinite().all() for value in changed.values())
     assert any(not torch.equal(weights[key], changed[key]) for key in weights)

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from bss.models import precision as bf16
-from bss.samplers import CurriculumSampler
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.utils.errors import TrainingError
@@ -70,6 +69,6 @@ def test_a_run_is_refused_where_the_processor_has_the_defect(tmp_path, monkeypat
     with torch.backends.mkldnn.flags(enabled=False):  # other kernels, which are right everywhere
         if refused:
             with pytest.raises(TrainingError, match="the convolution stem wrongly"):
-                fit(Narrow(), tiny.splits(), CurriculumSampler, recipe, run)
+                fit(Narrow(), tiny.splits(), recipe, run)
         else:
-            fit(Narrow(), tiny.splits(), CurriculumSampler, recipe, run)
+            fit(Narrow(), tiny.splits(), recipe, run)

@@ -3,7 +3,6 @@ import typing
 from dataclasses import dataclass, field, replace
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +11,9 @@ from bss.recipes.cremad import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL
 from bss.recipes.fields import describe, flatten, override
 from bss.recipes.recipe import CurriculumSchedule, PacingName, Recipe, Schedule, SelfPacedSchedule
 from bss.tasks import cremad
+from bss.training.build import plan
 from bss.utils.errors import RecipeError
+from tests import tiny
 
 RECIPES = {"CL": CL, "SPL": SPL, "CL_OFFICIAL": CL_OFFICIAL, "SPL_OFFICIAL": SPL_OFFICIAL}
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -297,7 +298,7 @@ def test_no_text_whatever_raises_anything_but_a_recipe_error(recipe, assignments
 def test_flatten_opens_nested_dataclasses_with_dots():
     flat = flatten(TwoSchedules())
     assert (flat["start"], flat["first.start"], flat["second.start"]) == (7, 0.1, 1.0)
-    assert "first" not in flat and len(flat) == 1 + 17 + 19
+    assert "first" not in flat and len(flat) == 1 + 18 + 21
 
 
 @every_recipe
@@ -392,24 +393,25 @@ def test_self_pacing_sees_every_sample_in_every_epoch():
 
 
 def test_class_balanced_subsets_get_the_labels():
-    labels = torch.tensor([0, 1, 1])
-    assert CurriculumSchedule(class_balanced=True).sampler_options(labels)["labels"] is labels
-    assert CurriculumSchedule().sampler_options(labels)["labels"] is None
+    data = tiny.splits()
+    for balanced in (True, False):
+        recipe = replace(tiny.CL, schedule=replace(tiny.CL.schedule, class_balanced=balanced))
+        assert (plan(data, recipe).sampler.labels is data.labels_N) == balanced
 
 
 def test_the_sampler_gets_the_numbers_of_the_schedule():
     schedule = SelfPacedSchedule(
         floor=0.5, temperature=0.25, order="imbalanced_first", normalize="rank", warmup_epochs=3, start=0.5
     )
-    options = schedule.sampler_options(torch.tensor([0]))
+    options = schedule.sampler_options()
     assert options.pop("pacing")(0) == schedule.pace(0)
     assert options == {
+        "weighting": "linear",
         "floor": 0.5,
         "temperature": 0.25,
         "order": "imbalanced_first",
         "normalize": "rank",
         "criterion": "both",
-        "labels": None,
         "warmup_epochs": 3,
     }
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from bss.methods.loss_weights import LossWeights, mean_one_weights
 from bss.models.fusion import ConcatFusion
 from bss.models.late_fusion import LateFusion
 from bss.pacing import linear_pacing
-from bss.recipes.recipe import ClassMatchedSchedule, CurriculumSchedule, Schedule, SelfPacedSchedule
+from bss.recipes.recipe import CurriculumSchedule, Schedule, SelfPacedSchedule
 from bss.samplers import (
     ClassMatchedSampler,
     CurriculumSampler,
@@ -28,7 +29,8 @@ from bss.samplers import (
 )
 from bss.scoring.criteria import feature_scores
 from bss.scoring.orders import evenly_spaced
-from bss.training.build import scores_of
+from bss.training.build import _feature_scores, parts, plan
+from bss.training.run import Run
 from bss.utils.errors import RecipeError
 from tests import tiny
 
@@ -158,6 +160,14 @@ def test_samples_are_drawn_in_proportion_to_spls_weights():
     counts = torch.cat([order_of(sampler, epoch) for epoch in range(1000)]).bincount(minlength=4)
     assert counts[3] == 0
     assert abs(counts[0].item() - 2000) < 5 * 31.6 and abs(counts[1].item() - 1000) < 5 * 27.4
+
+
+def test_samples_can_be_drawn_in_proportion_to_the_papers_weights():
+    # exp(1), exp(0) and exp(-1): shares .665, .245 and .090 of 3000 draws; deviations 25.8, 23.5 and 15.7.
+    sampler = ResamplingSampler(3, difficulty=torch.tensor([0.0, 1.0, 2.0]), weighting="softmax")
+    counts = torch.cat([order_of(sampler, epoch) for epoch in range(1000)]).bincount(minlength=3)
+    expected = 3000 * torch.tensor([0.66524, 0.24473, 0.09003])
+    assert ((counts - expected).abs() < 5 * torch.tensor([25.8, 23.5, 15.7])).all()
 
 
 def test_a_temperature_sharpens_the_draw():
@@ -297,13 +307,15 @@ def recipe_of(numbers):
 
 
 def test_a_recipe_of_logits_alone_needs_no_features():
-    assert scores_of(tiny.CL, nn.Linear(2, 2)) is None
+    data = tiny.splits()
+    built = parts(plan(data, tiny.CL), tiny.model(), data, tiny.CL, Run(Path(), Path(), torch.device("cpu")))
+    assert built.passes.scores is None
 
 
 @pytest.mark.parametrize("numbers", [{"similarity": "feature"}, {"information": "gradient"}])
 def test_features_of_another_network_are_refused_with_the_way_out(numbers):
-    with pytest.raises(RecipeError, match="network is a Linear: use prediction and loss"):
-        scores_of(recipe_of(numbers), nn.Linear(2, 2))
+    with pytest.raises(RecipeError, match=r"network is a Linear, .*: use prediction and loss"):
+        _feature_scores(recipe_of(numbers), nn.Linear(2, 2))
 
 
 def test_features_of_different_lengths_are_refused_by_name():
@@ -311,8 +323,8 @@ def test_features_of_different_lengths_are_refused_by_name():
     encoders = {name: nn.Linear(tiny.DIMS[name], dim) for name, dim in dims.items()}
     model = LateFusion(encoders, ConcatFusion(dims, 3), 3, feature_dims=dims)
     with pytest.raises(RecipeError, match=r"audio 4, visual 3: use schedule\.similarity=prediction"):
-        scores_of(recipe_of({"similarity": "feature"}), model)
-    assert scores_of(recipe_of({"information": "gradient"}), model) is not None
+        _feature_scores(recipe_of({"similarity": "feature"}), model)
+    assert _feature_scores(recipe_of({"information": "gradient"}), model)
 
 
 @pytest.mark.parametrize("numbers", [{"similarity": "feature"}, {"information": "gradient"}])
@@ -396,15 +408,18 @@ def test_loss_weights_are_frozen_for_the_epoch_and_survive_a_stop():
     ("kind", "schedule"),
     [
         (UniformSampler, Schedule(start=1.0, class_balanced=True)),
-        (RandomPacingSampler, CurriculumSchedule()),
-        (ClassMatchedSampler, ClassMatchedSchedule(class_balanced=True)),
-        (MixSampler, CurriculumSchedule(criterion="loss")),
-        (ResamplingSampler, SelfPacedSchedule(temperature=0.5, class_balanced=True)),
+        (RandomPacingSampler, CurriculumSchedule(sampler="random_pacing")),
+        (ClassMatchedSampler, CurriculumSchedule(sampler="class_matched", class_balanced=True)),
+        (MixSampler, CurriculumSchedule(sampler="mix", criterion="loss")),
+        (ResamplingSampler, SelfPacedSchedule(sampler="resampling", temperature=0.5, class_balanced=True)),
     ],
 )
 def test_each_sampler_is_built_from_its_schedule(kind, schedule):
-    scores = {"difficulty": RAMP} if kind.uses_scores else {}
-    sampler = kind(50, **scores, **schedule.sampler_options(HALF))
+    planned = plan(replace(tiny.splits(train=50), labels_N=HALF), replace(tiny.CL, schedule=schedule))
+    planned.table.update(range(50), similarity=RAMP / 50, loss=RAMP)
+    planned.table.synchronize()
+    sampler = planned.sampler
+    assert type(sampler) is kind
     assert sampler.criterion == schedule.criterion
     assert (sampler.labels is HALF) == schedule.class_balanced
     assert len(order_of(sampler)) == sampler.size_at(0)

@@ -291,6 +291,147 @@ def test_refresh_reads_the_table_again_within_the_epoch(kind):
     assert sampler.global_order().tolist() == order_of(make(kind, 40, table=other), 1)
 
 
+@pytest.fixture
+def readings(monkeypatch):
+    """Counts how often the difficulty of a table is computed: one entry each time."""
+    seen, difficulty = [], bss.ScoreTable.difficulty
+
+    def counted(table, **options):
+        seen.append(options)
+        return difficulty(table, **options)
+
+    monkeypatch.setattr(bss.ScoreTable, "difficulty", counted)
+    return seen
+
+
+@every_scored_sampler
+def test_the_difficulty_of_an_epoch_is_computed_once(kind, readings):
+    table = filled(40)
+    sampler = make(kind, 40, table=table, normalize="rank", criterion="loss")
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        sampler.set_epoch(epoch)
+        sampler.global_order(), sampler.weights(), sampler.difficulty(), sampler.state_dict()
+        list(sampler)
+        rescore(table, seed=epoch)
+        assert readings == [{"normalize": "rank", "criterion": "loss"}] * (epoch + 1)
+    sampler.refresh()
+    assert len(readings) == 4
+
+
+@every_scored_sampler
+def test_difficulty_and_weights_are_those_that_the_current_order_was_made_from(kind):
+    table = filled(40)
+    sampler, expected = make(kind, 40, table=table), table.difficulty()
+    sampler.set_epoch(1)
+    weights = sampler.weights()
+    for change in (rescore, lambda table, seed: table.update([0], similarity=torch.ones(1), loss=torch.ones(1))):
+        change(table, seed=1)  # closed, then open
+        assert torch.equal(sampler.difficulty(), expected)
+        assert weights is None if sampler.weights() is None else torch.equal(sampler.weights(), weights)
+    table.synchronize()
+    sampler.set_epoch(2)
+    assert torch.equal(sampler.difficulty(), table.difficulty())
+    assert not torch.equal(sampler.difficulty(), expected)
+
+
+@every_scored_sampler
+def test_before_set_epoch_the_difficulty_is_that_of_epoch_0(kind):
+    difficulty = torch.rand(40) * 2
+    sampler = make(kind, 40, difficulty=difficulty)
+    assert torch.equal(sampler.difficulty(), difficulty)
+    assert sampler.global_order().tolist() == order_of(make(kind, 40, difficulty=difficulty), 0)
+
+
+@every_scored_sampler
+def test_a_refused_epoch_leaves_order_and_difficulty_as_they_were(kind):
+    table = filled(40)
+    sampler = make(kind, 40, table=table)
+    order, difficulty = order_of(sampler, 0), sampler.difficulty()
+    table.update([0], similarity=torch.ones(1), loss=torch.ones(1))
+    with pytest.raises(ValueError, match="synchronize"):
+        sampler.set_epoch(1)
+    assert (sampler.epoch, sampler.global_order().tolist()) == (0, order)
+    assert sampler.difficulty() is difficulty
+
+
+@every_sampler
+def test_a_resumed_epoch_knows_what_its_order_was_made_from(kind):
+    table = filled(40) if kind.uses_scores else None
+    scores = {"table": table} if kind.uses_scores else {}
+    sampler, resumed = make(kind, 40, **scores), make(kind, 40, **scores)
+    sampler.set_epoch(1)
+    state = through_a_file(sampler.state_dict())
+    if table is not None:
+        rescore(table, seed=1)
+    resumed.load_state_dict(state)
+    resumed.set_epoch(1)
+    for made, expected in ((resumed.difficulty(), sampler.difficulty()), (resumed.weights(), sampler.weights())):
+        assert made is None if expected is None else torch.equal(made, expected)
+
+
+@every_sampler
+def test_a_state_of_before_the_difficulty_was_kept_continues_too(kind):
+    sampler, resumed = make(kind, 20), make(kind, 20)
+    sampler.set_epoch(1)
+    state = sampler.state_dict()
+    del state["difficulty"]
+    resumed.load_state_dict(state)
+    assert torch.equal(resumed.global_order(), sampler.global_order())
+    assert resumed.difficulty() is None and resumed.weights() is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SAMPLERS if not kind.uses_scores], ids=lambda kind: kind.__name__)
+def test_a_sampler_that_uses_no_scores_has_neither_difficulty_nor_weights(kind):
+    sampler = make(kind, 4)
+    sampler.set_epoch(0)
+    assert sampler.difficulty() is None and sampler.weights() is None
+
+
+@every_scored_sampler
+def test_a_warm_up_epoch_keeps_the_scores_of_its_beginning_and_was_drawn_by_none(kind):
+    table = bss.ScoreTable(40)
+    sampler = make(kind, 40, table=table, warmup_epochs=3)
+    sampler.set_epoch(0)
+    assert sampler.difficulty() is None  # the table is empty
+    rescore(table, seed=0)
+    sampler.set_epoch(1)
+    assert torch.equal(sampler.difficulty(), table.difficulty()) and sampler.weights() is None
+    table.update([0], similarity=torch.ones(1), loss=torch.ones(1))
+    sampler.set_epoch(2)
+    assert sampler.difficulty() is None  # the table is open, and a warm-up does not ask for it to be closed
+
+
+# ---- the direction ----
+
+
+@every_scored_sampler
+def test_every_sampler_that_uses_scores_can_take_the_imbalanced_samples_first(kind):
+    ramp = torch.linspace(0, 2, 40)
+    if kind is ClassMatchedSampler:  # its members are drawn: the classes alone follow the difficulty
+        options = {"class_of": (ramp > 1).long(), "shuffle": False, "pacing": FULL}
+    else:
+        options = {"pacing": partial(linear_pacing, start=0.5, grow_epochs=10**9)}
+    mean = {}
+    for order in ("balanced_first", "imbalanced_first"):
+        sampler = make(kind, 40, difficulty=ramp, order=order, **options)
+        orders = torch.tensor([order_of(sampler, epoch)[:20] for epoch in range(30)])
+        mean[order] = ramp[orders].mean().item()
+    assert mean["balanced_first"] + 0.2 < mean["imbalanced_first"]
+
+
+@every_sampler
+def test_an_unknown_direction_is_refused_with_the_choices(kind):
+    with pytest.raises(ValueError, match="order must be one of 'balanced_first', 'imbalanced_first', got 'up'"):
+        make(kind, 4, order="up")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SAMPLERS if not kind.uses_scores], ids=lambda kind: kind.__name__)
+def test_a_direction_is_refused_where_no_sample_is_more_balanced_than_another(kind):
+    with pytest.raises(ValueError, match=f"{kind.__name__} looks at no scores, so order='imbalanced_first' means"):
+        make(kind, 4, order="imbalanced_first")
+
+
 @every_scored_sampler
 def test_a_table_and_its_difficulty_give_the_same_order(kind):
     table = filled(40)
@@ -1065,8 +1206,11 @@ def test_spl_visits_every_sample_once_in_every_epoch():
         ({"order": "imbalanced_first"}, TEN + 0.01),
         ({"temperature": 0.5}, (2.01 - TEN) ** 2),
         ({"temperature": 4.0}, (2.01 - TEN) ** 0.25),
+        ({"weighting": "softmax"}, (1 - TEN).exp()),
+        ({"weighting": "softmax", "temperature": 0.25}, (4 * (1 - TEN)).exp()),
+        ({"weighting": "softmax", "order": "imbalanced_first"}, (TEN - 1).exp()),
     ],
-    ids=["default", "floor", "imbalanced first", "cold", "warm"],
+    ids=["default", "floor", "imbalanced first", "cold", "warm", "softmax", "cold softmax", "softmax, imbalanced"],
 )
 def test_mean_positions_under_spl_are_those_of_its_weights(options, weights):
     positions = mean_positions(SelfPacedSampler(10, difficulty=TEN, **options), 2000)
@@ -1088,9 +1232,23 @@ def test_a_small_temperature_sorts():
     assert [order_of(sampler, epoch) for epoch in range(20)] == [list(range(10))] * 20
 
 
-def test_the_smallest_temperature_is_no_overflow():
-    sampler = SelfPacedSampler(10, difficulty=TEN, temperature=1e-300, floor=0.0)
+@pytest.mark.parametrize("weighting", ["linear", "softmax"])
+def test_the_smallest_temperature_is_no_overflow(weighting):
+    sampler = SelfPacedSampler(10, difficulty=TEN, temperature=1e-300, floor=0.0, weighting=weighting)
     assert sorted(order_of(sampler, 0)) == list(range(10))
+
+
+@pytest.mark.parametrize("kind", [SelfPacedSampler, ResamplingSampler])
+def test_the_weights_are_those_of_the_formula_relative_to_the_largest(kind):
+    difficulty = torch.tensor([0.0, 1.0, 2.0])
+    sampler = kind(3, difficulty=difficulty, weighting="softmax")
+    assert sampler.weights().tolist() == pytest.approx([1, math.exp(-1), math.exp(-2)])
+    assert kind(3, difficulty=difficulty, floor=0.0).weights().tolist() == pytest.approx([1, 0.5, 0])
+
+
+def test_weights_that_are_all_zero_are_drawn_as_equal_ones_and_said_to_be():
+    sampler = SelfPacedSampler(4, difficulty=torch.full((4,), 2.0), floor=0.0)
+    assert sorted(order_of(sampler, 0)) == [0, 1, 2, 3] and sampler.weights().tolist() == [1.0] * 4
 
 
 def test_a_large_temperature_is_nearly_uniform():
@@ -1120,9 +1278,11 @@ def test_spl_draws_the_order_of_weighted_order():
 
 
 @pytest.mark.parametrize(
-    "options", [{"temperature": 0.0}, {"temperature": -1.0}, {"temperature": math.inf}, {"floor": -0.1}], ids=str
+    "options",
+    [{"temperature": 0.0}, {"temperature": -1.0}, {"temperature": math.inf}, {"floor": -0.1}, {"weighting": "power"}],
+    ids=str,
 )
-def test_a_bad_temperature_or_floor_is_refused_by_name(options):
+def test_a_bad_temperature_floor_or_weighting_is_refused_by_name(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         SelfPacedSampler(4, difficulty=torch.zeros(4), **options)
 

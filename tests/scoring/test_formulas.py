@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 import bss
-from bss.scoring.formulas import feature_similarity, gradient_magnitude, rank_fraction
-from bss.scoring.orders import class_balanced, class_matched, race_order, resampled_order, weighted_draws
+from bss.scoring.formulas import gradient_of, log_weights, rank_fraction, similarity_of, tensors_of
+from bss.scoring.orders import class_balanced, class_matched, race_order, resampled_order
 
 LOG2, LOG3, LOG9 = math.log(2), math.log(3), math.log(9)
 finite = st.floats(-1e6, 1e6, width=32)
@@ -340,8 +340,141 @@ def test_a_bad_floor_is_refused(floor):
         bss.order_weights(torch.zeros(2), floor=floor)
 
 
+# ---- log_weights ----
+
+EVERY_KIND = ["linear", "softmax"]
+difficulties = st.lists(st.floats(0, 2, width=32), min_size=1, max_size=20)
+
+
+def shares_of(difficulty, **options):
+    """What part of a draw each sample has."""
+    return log_weights(torch.tensor(difficulty), **options).softmax(dim=0).tolist()
+
+
+def test_linear_weights_by_hand():
+    # 2 - d + floor is 2, 1 and .5; at temperature .5 their squares, 4, 1 and .25, at 2 their roots.
+    difficulty = torch.tensor([0.0, 1.0, 1.5])
+    assert log_weights(difficulty, floor=0.0).exp().tolist() == pytest.approx([2, 1, 0.5])
+    assert log_weights(difficulty, floor=0.5).exp().tolist() == pytest.approx([2.5, 1.5, 1])
+    assert log_weights(difficulty, floor=0.0, temperature=0.5).exp().tolist() == pytest.approx([4, 1, 0.25])
+    assert log_weights(difficulty, floor=0.0, temperature=2.0).exp().tolist() == pytest.approx([2**0.5, 1, 0.5**0.5])
+    hard = log_weights(difficulty, floor=0.0, order="imbalanced_first")
+    assert hard.exp().tolist() == [0, 1, 1.5]
+
+
+def test_softmax_weights_by_hand():
+    # Balance scores 1 - d are 1, 0 and -1: weights e, 1 and 1 / e; at temperature .5 their squares.
+    difficulty = torch.tensor([0.0, 1.0, 2.0])
+    assert log_weights(difficulty, kind="softmax").tolist() == [1, 0, -1]
+    assert log_weights(difficulty, kind="softmax").exp().tolist() == pytest.approx([math.e, 1, 1 / math.e])
+    assert log_weights(difficulty, kind="softmax", temperature=0.5).tolist() == [2, 0, -2]
+    assert log_weights(difficulty, kind="softmax", order="imbalanced_first").tolist() == [-1, 0, 1]
+
+
+def test_softmax_weights_are_made_of_the_difference_of_the_scaled_scores():
+    # Scaled similarity 1, 0, .5 less scaled loss 0, .25, 1: balance scores 1, -.25 and -.5.
+    difficulty = bss.difficulty(torch.tensor([0.9, 0.5, 0.7]), torch.tensor([1.0, 2.0, 5.0]))
+    weights = log_weights(difficulty, kind="softmax").exp()
+    assert weights.tolist() == pytest.approx([math.exp(1), math.exp(-0.25), math.exp(-0.5)])
+
+
+def test_the_shares_of_softmax_weights_are_those_of_the_paper():
+    # exp(b) over its sum, of b = 1 and -1: 1 / (1 + exp(-2)) = .880797 and the rest. Linear: 2.01 and .01 of 2.02.
+    assert shares_of([0.0, 2.0], kind="softmax") == pytest.approx([0.880797, 0.119203], abs=1e-6)
+    assert shares_of([0.0, 2.0]) == pytest.approx([2.01 / 2.02, 0.01 / 2.02])
+
+
+def test_linear_is_the_kind_unless_another_is_named_and_has_the_public_weights():
+    difficulty = torch.rand(50) * 2
+    assert torch.equal(log_weights(difficulty), log_weights(difficulty, kind="linear"))
+    assert torch.equal(log_weights(difficulty), bss.order_weights(difficulty).double().log())
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+@given(difficulty=difficulties, temperature=st.floats(0.01, 100), floor=st.floats(1e-3, 1))
+def test_weights_fall_with_the_difficulty_and_rise_with_it_where_imbalanced_samples_come_first(
+    kind, difficulty, temperature, floor
+):
+    ascending = torch.tensor(sorted(difficulty))
+    options = {"floor": floor, "temperature": temperature, "kind": kind}
+    falling, rising = (log_weights(ascending, order=way, **options) for way in ("balanced_first", "imbalanced_first"))
+    assert (falling.diff() <= 0).all() and (rising.diff() >= 0).all()
+    assert falling.dtype == torch.float64 and falling.isfinite().all() and rising.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+@given(difficulty=difficulties, temperature=st.floats(0.01, 100))
+def test_a_temperature_divides_the_logarithm(kind, difficulty, temperature):
+    difficulty = torch.tensor(difficulty)
+    expected = log_weights(difficulty, kind=kind) / temperature
+    assert torch.allclose(log_weights(difficulty, kind=kind, temperature=temperature), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+@given(difficulty=difficulties, seed=st.integers(0, 2**31))
+def test_a_weight_does_not_depend_on_the_other_samples(kind, difficulty, seed):
+    difficulty = torch.tensor(difficulty)
+    mixed = torch.randperm(len(difficulty), generator=torch.Generator().manual_seed(seed))
+    weights = log_weights(difficulty, kind=kind)
+    assert torch.allclose(log_weights(difficulty[mixed], kind=kind), weights[mixed], rtol=1e-14)
+    assert torch.allclose(log_weights(difficulty[:1], kind=kind), weights[:1], rtol=1e-14)
+
+
+@given(difficulty=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20), shift=st.floats(0, 1, width=32))
+def test_softmax_shares_do_not_change_when_all_samples_become_harder_by_as_much(difficulty, shift):
+    harder = [d + shift for d in difficulty]
+    assert shares_of(harder, kind="softmax") == pytest.approx(shares_of(difficulty, kind="softmax"), abs=1e-6)
+
+
+@given(difficulty=difficulties, temperature=st.floats(0.1, 10))
+def test_the_two_orders_of_softmax_weights_are_each_others_inverse(difficulty, temperature):
+    difficulty, options = torch.tensor(difficulty), {"kind": "softmax", "temperature": temperature}
+    both = log_weights(difficulty, **options) + log_weights(difficulty, order="imbalanced_first", **options)
+    assert (both == 0).all()
+
+
+@given(difficulty=difficulties, floor=st.floats(0, 10))
+def test_softmax_weights_need_no_floor(difficulty, floor):
+    difficulty = torch.tensor(difficulty)
+    weights = log_weights(difficulty, kind="softmax")
+    assert torch.equal(log_weights(difficulty, kind="softmax", floor=floor), weights)
+    assert (weights.abs() <= 1).all()  # e and 1 / e are the largest weight and the smallest
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
 @pytest.mark.parametrize(
-    "function", [bss.min_max, rank_fraction, bss.order_weights, bss.curriculum_order], ids=lambda f: f.__name__
+    ("options", "said"),
+    [
+        ({"floor": -1e-9}, "floor must be a number >= 0"),
+        ({"floor": math.nan}, "floor must be a number >= 0"),
+        ({"temperature": 0.0}, "temperature must be a number > 0"),
+        ({"temperature": math.inf}, "temperature must be a number > 0"),
+        ({"temperature": math.nan}, "temperature must be a number > 0"),
+        ({"order": "up"}, "order must be one of 'balanced_first', 'imbalanced_first', got 'up'"),
+    ],
+    ids=str,
+)
+def test_bad_numbers_of_weights_are_refused_whatever_their_kind(kind, options, said):
+    with pytest.raises(ValueError, match=said):
+        log_weights(torch.zeros(2), kind=kind, **options)
+
+
+def test_an_unknown_kind_of_weights_is_refused_with_the_choices():
+    with pytest.raises(ValueError, match="weighting must be one of 'linear', 'softmax', got 'power'"):
+        log_weights(torch.zeros(2), kind="power")
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize("bad", [-0.1, 2.1, math.nan])
+def test_weights_of_a_difficulty_outside_its_range_are_refused_with_its_index(kind, bad):
+    with pytest.raises(ValueError, match=rf"difficulty.*indices: 1 \({bad:g}\)"):
+        log_weights(torch.tensor([0.0, bad, 1.0]), kind=kind)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [bss.min_max, rank_fraction, bss.order_weights, log_weights, bss.curriculum_order],
+    ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize("shape", [(), (0,), (3, 1)])
 def test_what_is_no_vector_is_refused(function, shape):
@@ -458,46 +591,31 @@ def test_a_class_matched_order_has_the_classes_of_one_and_the_members_of_the_oth
         assert torch.equal(matched[labels[matched] == label], members[labels[members] == label])
 
 
-# ---- feature_similarity and gradient_magnitude ----
+# ---- similarity of features, and the length of a gradient ----
 
 
 def test_feature_similarity_is_the_mean_cosine_over_all_pairs():
     # (3, 4) and (4, 3): 24 / 25; with (1, 0): 3 / 5 and 4 / 5.
     features = {"a": torch.tensor([[3.0, 4.0]]), "b": torch.tensor([[4.0, 3.0]]), "c": torch.tensor([[1.0, 0.0]])}
-    assert feature_similarity(features).item() == pytest.approx((0.96 + 0.6 + 0.8) / 3)
+    assert similarity_of(tensors_of(features), space="logit").item() == pytest.approx((0.96 + 0.6 + 0.8) / 3)
     del features["c"]
-    assert feature_similarity(features).item() == pytest.approx(0.96)
+    assert similarity_of(tensors_of(features), space="logit").item() == pytest.approx(0.96)
 
 
 def test_opposite_features_have_similarity_minus_one_and_a_dead_one_zero():
     features = {"a": torch.tensor([[1.0, 2.0], [0.0, 0.0]]), "b": torch.tensor([[-2.0, -4.0], [1.0, 1.0]])}
-    assert feature_similarity(features).tolist() == pytest.approx([-1.0, 0.0])
-
-
-@pytest.mark.parametrize(
-    ("features", "said"),
-    [
-        ({"a": torch.ones(2, 3)}, "at least two modalities"),
-        ({"a": torch.ones(2, 3), "b": torch.ones(2, 4)}, r"one D, got .*'b': \(2, 4\).*compare the predictions"),
-        ({"a": torch.ones(2), "b": torch.ones(2)}, "one D"),
-        ({"a": torch.ones(2, 3), "b": torch.tensor([[1.0] * 3, [math.nan] * 3])}, "'b' must be finite.*indices: 1"),
-    ],
-    ids=["one modality", "lengths", "vectors", "nan"],
-)
-def test_features_that_cannot_be_compared_are_refused_by_name(features, said):
-    with pytest.raises(ValueError, match=said):
-        feature_similarity(features)
+    assert similarity_of(tensors_of(features), space="logit").tolist() == pytest.approx([-1.0, 0.0])
 
 
 def test_gradient_magnitude_by_hand():
     # Softmax (.2, .8) of class 1: error (.2, -.2), length .2 sqrt 2; feature (3, 4): length 5.
     logits = log_probability((0.2, 0.8))
-    magnitude = gradient_magnitude(logits, torch.tensor([1]), torch.tensor([[3.0, 4.0]]))
+    magnitude = gradient_of(logits, torch.tensor([1]), torch.tensor([[3.0, 4.0]]))
     assert magnitude.item() == pytest.approx(math.sqrt(2))
 
 
 def test_a_certain_and_right_prediction_has_no_gradient():
-    magnitude = gradient_magnitude(torch.tensor([[100.0, 0.0]]), torch.tensor([0]), torch.ones(1, 4))
+    magnitude = gradient_of(torch.tensor([[100.0, 0.0]]), torch.tensor([0]), torch.ones(1, 4))
     assert magnitude.item() == 0
 
 
@@ -507,47 +625,32 @@ def test_gradient_magnitude_is_the_norm_that_backward_finds(seed, samples, class
     features = torch.randn(samples, dim, generator=generator, dtype=torch.float64)
     weight = torch.randn(classes, dim, generator=generator, dtype=torch.float64, requires_grad=True)
     target = torch.randint(classes, (samples,), generator=generator)
-    magnitude = gradient_magnitude((features @ weight.T).detach(), target, features)
+    magnitude = gradient_of((features @ weight.T).detach(), target, features)
     for i in range(samples):
         loss = functional.cross_entropy(features[i : i + 1] @ weight.T, target[i : i + 1])
         assert magnitude[i].item() == pytest.approx(torch.autograd.grad(loss, weight)[0].norm().item(), abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ((torch.ones(2), torch.zeros(2, dtype=torch.int64), torch.ones(2, 3)), "logits must be"),
-        ((torch.ones(2, 3), torch.tensor([0, 3]), torch.ones(2, 3)), "target must lie in 0..2"),
-        ((torch.ones(2, 3), torch.tensor([0, 1]), torch.ones(3, 3)), r"features must be \(2, D\)"),
-        ((torch.ones(2, 3), torch.tensor([0, 1]), torch.full((2, 3), math.inf)), "features must be finite"),
-    ],
-    ids=["logits", "target", "length", "inf"],
-)
-def test_gradient_magnitude_refuses_what_does_not_fit(arguments, said):
-    with pytest.raises(ValueError, match=said):
-        gradient_magnitude(*arguments)
-
-
-# ---- weighted_draws ----
+# ---- resampled_order ----
 
 
 def test_draws_follow_the_weights_with_replacement():
     # Shares .1, .6, .3 of 20,000 draws; the largest deviation is that of .6: 69.3.
-    counts = weighted_draws(torch.tensor([1.0, 6.0, 3.0]), seed=0, epoch=0, k=20_000).bincount().double()
+    counts = resampled_order(torch.tensor([1.0, 6.0, 3.0]).log(), seed=0, epoch=0, k=20_000).bincount().double()
     assert (counts - torch.tensor([2000, 12_000, 6000])).abs().max() < 5 * 69.3
 
 
 def test_draws_are_a_function_of_seed_and_epoch():
-    weights = torch.ones(50)
-    again, once = (weighted_draws(weights, seed=1, epoch=2) for _ in range(2))
+    log_weights = torch.zeros(50)
+    again, once = (resampled_order(log_weights, seed=1, epoch=2) for _ in range(2))
     assert torch.equal(again, once) and len(once) == 50 and once.dtype == torch.int64
-    assert not torch.equal(once, weighted_draws(weights, seed=2, epoch=1))
+    assert not torch.equal(once, resampled_order(log_weights, seed=2, epoch=1))
 
 
 @given(st.lists(st.sampled_from([0.0, 1e-30, 1.0, 1e30]), min_size=1, max_size=20).filter(any), st.integers(0, 2**31))
 def test_a_sample_of_weight_zero_is_never_drawn(weights, seed):
     weights = torch.tensor(weights)
-    assert (weights[weighted_draws(weights, seed=seed, epoch=0, k=40)] > 0).all()
+    assert (weights[resampled_order(weights.double().log(), seed=seed, epoch=0, k=40)] > 0).all()
 
 
 def test_draws_from_logarithms_too_small_to_exponentiate_follow_their_difference():
@@ -556,17 +659,12 @@ def test_draws_from_logarithms_too_small_to_exponentiate_follow_their_difference
 
 
 @pytest.mark.parametrize(
-    ("weights", "k", "said"),
-    [
-        ([0.0, 0.0], None, "all weights are 0"),
-        ([1.0, -1.0], None, r"indices: 1 \(-1\)"),
-        ([1.0, math.nan], None, "must be finite"),
-        ([1.0], 0, "k must be >= 1"),
-    ],
+    ("log_weights", "k", "said"),
+    [([-math.inf, -math.inf], None, "all weights are 0"), ([0.0], 0, "k must be >= 1")],
 )
-def test_weights_that_nothing_can_be_drawn_by_are_refused(weights, k, said):
+def test_weights_that_nothing_can_be_drawn_by_are_refused(log_weights, k, said):
     with pytest.raises(ValueError, match=said):
-        weighted_draws(torch.tensor(weights), seed=0, epoch=0, k=k)
+        resampled_order(torch.tensor(log_weights), seed=0, epoch=0, k=k)
 
 
 # ---- weighted_order: shape and edges ----

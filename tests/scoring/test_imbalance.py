@@ -16,7 +16,7 @@ from bss.data.indexed import IndexedDataset
 from bss.methods import ModalityDropout
 from bss.models.fusion import SumFusion
 from bss.models.late_fusion import LateFusion, Logits, features_seen
-from bss.samplers import CurriculumSampler, RandomPacingSampler, SelfPacedSampler
+from bss.samplers import RandomPacingSampler
 from bss.scoring import imbalance
 from bss.scoring.imbalance import (
     coalition_values,
@@ -35,7 +35,7 @@ from bss.scoring.imbalance import (
 )
 from bss.scoring.table import ScoreTable
 from bss.training.engine import fit
-from bss.training.loops import evaluate, predict, train_one_epoch
+from bss.training.loops import Step, predict, train_epoch
 from bss.training.order_log import class_distance, effective_sample_size
 from bss.training.run import Run
 from bss.training.run_folder import read_checkpoint
@@ -100,20 +100,6 @@ def test_gaps_add_up_along_a_path_and_change_sign_with_the_order(rows):
         assert forward["m0-m2"] == pytest.approx(forward["m0-m1"] + forward["m1-m2"])
 
 
-@pytest.mark.parametrize("function", [modality_gap, samples_won])
-@pytest.mark.parametrize(
-    ("probability", "words"),
-    [
-        ({"a": torch.tensor([0.5])}, "two modalities or more"),
-        ({"a": torch.tensor([0.5]), "b": torch.tensor([0.5, 0.5])}, "one probability per sample"),
-        ({"a": torch.tensor([]), "b": torch.tensor([])}, "one probability per sample"),
-    ],
-)
-def test_probabilities_that_do_not_fit_are_refused(function, probability, words):
-    with pytest.raises(ValueError, match=words):
-        function(probability)
-
-
 # ---- the index -----------------------------------------------------------------------------------------------------
 
 
@@ -140,15 +126,10 @@ def test_the_index_lies_in_zero_to_one_and_does_not_depend_on_scale_or_order(val
     assert imbalance_index(scaled) == pytest.approx(index, abs=1e-9)
 
 
-@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
-def test_a_strength_that_is_no_strength_is_named(value):
-    with pytest.raises(ValueError, match="strength of b"):
-        imbalance_index({"a": 0.5, "b": value})
-
-
-def test_the_index_needs_two_modalities():
-    with pytest.raises(ValueError, match="two modalities or more"):
-        imbalance_index({"a": 0.5})
+@pytest.mark.parametrize("strength", [{"a": 0.5, "b": value} for value in (-0.1, math.nan, math.inf)] + [{"a": 0.5}])
+def test_there_is_no_index_of_what_is_no_strength_nor_of_one_modality(strength):
+    with pytest.raises(AssertionError, match=r"'a': 0\.5"):
+        imbalance_index(strength)
 
 
 def test_what_predictions_say_is_computed_from_the_modalities_own_heads():
@@ -228,11 +209,9 @@ def test_a_player_who_adds_nothing_gets_nothing():
     assert shapley_values(value)["idle"] == 0
 
 
-def test_a_missing_coalition_and_too_many_players_are_refused():
-    with pytest.raises(ValueError, match=r"coalition \['b'\] is missing \(1 in all\)"):
+def test_a_coalition_without_a_value_is_noticed():
+    with pytest.raises(AssertionError, match="a coalition has no value"):
         shapley_values(game(none=0, a=1, ab=2))
-    with pytest.raises(ValueError, match="for 1 to 6 players, got 7"):
-        shapley_values(dict.fromkeys(coalitions("abcdefg"), 0.0))
 
 
 def test_coalitions_run_from_none_to_all():
@@ -414,18 +393,9 @@ def test_the_effective_sample_size_lies_between_one_sample_and_all(weights):
     assert 1 / len(weights) - 1e-9 <= share <= 1 + 1e-9
 
 
-@pytest.mark.parametrize(
-    ("weights", "words"),
-    [
-        ([], "vector"),
-        ([[1.0]], "vector"),
-        ([0.0, 0.0], "all weights are 0"),
-        ([1.0, -1.0], ">= 0"),
-        ([math.nan], "fin"),
-    ],
-)
-def test_weights_that_are_none_are_refused(weights, words):
-    with pytest.raises(ValueError, match=words):
+@pytest.mark.parametrize("weights", [[], [0.0, 0.0], [1.0, -1.0], [math.nan]])
+def test_weights_that_are_none_have_no_effective_sample_size(weights):
+    with pytest.raises(AssertionError):
         effective_sample_size(torch.tensor(weights))
 
 
@@ -452,11 +422,6 @@ def test_the_class_distance_is_a_distance(one, two, three):
     assert class_distance(one, two) == pytest.approx(class_distance(two, one))
     assert class_distance(one, three) <= class_distance(one, two) + class_distance(two, three) + 1e-12
     assert 0 <= class_distance(one, two) <= 1 + 1e-12
-
-
-def test_the_class_mix_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="0 and 1 labels"):
-        class_distance(torch.tensor([], dtype=torch.int64), torch.tensor([0]))
 
 
 # ---- while it trains -----------------------------------------------------------------------------------------------
@@ -552,7 +517,7 @@ def test_training_with_hidden_modalities_tells_the_watch_which_are_hidden(monkey
     method.begin_epoch(0)
     batch = torch.utils.data.default_collate([IndexedDataset(tiny.splits(train=20).train)[i] for i in range(20)])
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    train_one_epoch(network, [batch], optimizer, method=method, watch=TrainingWatch(network))
+    train_epoch(Step(network, optimizer, method=method, watch=TrainingWatch(network)), [batch])
     ((features, kept),) = told
     assert any((~keep_B).any() for keep_B in kept.values())
     assert all((features[name][~keep_B] == 0).all() for name, keep_B in kept.items())
@@ -583,7 +548,7 @@ def test_watching_does_not_change_the_training():
     for watched in (False, True):
         model = tiny.model(norm=True)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        train_one_epoch(model, loader(), optimizer, watch=TrainingWatch(model) if watched else None)
+        train_epoch(Step(model, optimizer, watch=TrainingWatch(model) if watched else None), loader())
         weights.append(model.state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
@@ -592,7 +557,7 @@ def test_the_watch_sees_the_gradients_and_features_of_the_training_step():
     model = tiny.model()
     start = {name: value.clone() for name, value in model.state_dict().items()}
     watch = TrainingWatch(model)
-    train_one_epoch(model, loader(8), torch.optim.SGD(model.parameters(), lr=1.0), watch=watch)  # a single step
+    train_epoch(Step(model, torch.optim.SGD(model.parameters(), lr=1.0), watch=watch), loader(8))  # a single step
     # With plain SGD and learning rate 1 the step is the gradient.
     for name, norm in watch.gradient_norm().items():
         moved = [start[key] - value for key, value in model.state_dict().items() if key.startswith(f"encoders.{name}.")]
@@ -623,7 +588,7 @@ def test_what_is_evaluated_with_and_without_features_is_the_same():
     with_features = predict(model, loader(), features=True)
     plain = predict(model, loader())
     assert all(torch.equal(with_features.heads[name], plain.heads[name]) for name in plain.heads)
-    assert evaluate(model, loader())["accuracy"].keys() == plain.heads.keys()
+    assert tiny.evaluate(model, loader())["accuracy"].keys() == plain.heads.keys()
 
 
 # ---- in a run ------------------------------------------------------------------------------------------------------
@@ -633,8 +598,8 @@ def rows_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def run(folder, recipe=tiny.SPL, sampler=SelfPacedSampler, model=None, data=None):
-    return fit(model or tiny.model(), data or tiny.splits(), sampler, recipe, Run(folder, folder, CPU))
+def run(folder, recipe=tiny.SPL, model=None, data=None):
+    return fit(model or tiny.model(), data or tiny.splits(), recipe, Run(folder, folder, CPU))
 
 
 def test_every_epoch_says_how_the_modalities_fare(tmp_path):
@@ -773,7 +738,7 @@ def test_the_log_has_the_effective_size_of_the_weights(tmp_path):
 
 def test_an_order_that_was_not_drawn_by_weights_has_no_effective_size(tmp_path):
     warm = replace(tiny.SPL, schedule=replace(tiny.SPL.schedule, warmup_epochs=1))
-    run(tmp_path / "cl", tiny.CL, CurriculumSampler)
+    run(tmp_path / "cl", tiny.CL)
     run(tmp_path / "warm", warm)
     assert [row["order"]["effective_size"] for row in rows_of(tmp_path / "cl")] == [None] * 3
     sizes = [row["order"]["effective_size"] for row in rows_of(tmp_path / "warm")]

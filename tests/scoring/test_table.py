@@ -539,6 +539,36 @@ def test_a_table_holds_forty_bytes_a_sample_whatever_was_done_with_it():
         assert sum(value.untyped_storage().nbytes() for value in tensors) == 40 * 1000
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.6, None])
+def test_a_reset_table_is_as_if_new(momentum):
+    weights = {"fused_weight": 0.1, "unimodal_weight": 0.9}
+    table, new = bss.ScoreTable(4, momentum=momentum, **weights), bss.ScoreTable(4, momentum=momentum, **weights)
+    for loss in (1.0, 2.0):
+        table.update([0, 1], similarity=torch.tensor([0.2, 0.4]), loss=torch.full((2,), loss))
+        table.synchronize()
+    table.update([2], similarity=torch.ones(1), loss=torch.ones(1))  # and an open epoch
+    table.reset()
+    assert table.is_empty and not table.is_open
+    assert table.difficulty().tolist() == [0.0] * 4
+    assert repr(table.state_dict()) == repr(new.state_dict())
+    for filled in (table, new):
+        filled.update([3], similarity=torch.tensor([0.3]), loss=torch.tensor([5.0]))
+        assert filled.synchronize().tolist() == [False, False, False, True]
+    # The first score counts by itself, whatever the history; the forgotten ones do not age.
+    assert table.loss.isnan().tolist() == [True, True, True, False] and table.loss[3] == 5.0
+    assert torch.equal(table.age, new.age)
+
+
+def test_a_reset_leaves_a_state_that_was_handed_out_as_it_was():
+    table = bss.ScoreTable(1)
+    table.update([0], similarity=torch.tensor([0.2]), loss=torch.tensor([1.0]))
+    state = table.state_dict()
+    table.reset()
+    table.load_state_dict(state)
+    table.synchronize()
+    assert table.loss.tolist() == [1.0]
+
+
 def test_a_table_can_be_pickled_half_open():
     original = half_open()
     clone = pickle.loads(pickle.dumps(original))

@@ -9,7 +9,6 @@ from functools import partial
 import torch
 
 from bss.methods import OGMGE, DataRemixing, LossWeights, MMPareto, ModalityDropout, SampleValuation
-from bss.samplers import CurriculumSampler, SelfPacedSampler
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.utils import distributed
@@ -21,7 +20,7 @@ BATCH = 12  # for one, two and three processes
 CL = replace(tiny.CL, batch_size=BATCH, epochs=4)
 SPL = replace(tiny.SPL, batch_size=BATCH, epochs=4)
 ONLINE = replace(SPL, schedule=replace(SPL.schedule, rescore="online", history=0.5))
-ARMS = {"cl": (CL, CurriculumSampler), "spl": (SPL, SelfPacedSampler), "online": (ONLINE, SelfPacedSampler)}
+ARMS = {"cl": CL, "spl": SPL, "online": ONLINE}
 METHODS = {
     "loss-weights": partial(LossWeights, temperature=2.0),
     "ogm-ge": partial(OGMGE, seed=1),
@@ -49,18 +48,18 @@ class Broken(torch.utils.data.Dataset):
 
 def train(arm, out, *, signal_at=None):
     """One run of an arm; 31 test and 25 validation samples, which no number of processes divides."""
-    recipe, sampler = ARMS[arm]
+    recipe = ARMS[arm]
     data = tiny.splits(train=60, val=25, test=31)
     if signal_at is not None:
         data = replace(data, train=tiny.Signalling(data.train, signal_at, signal.SIGTERM))
-    return fit(tiny.model(), data, sampler, recipe, Run(out, out, torch.device("cpu")))
+    return fit(tiny.model(), data, recipe, Run(out, out, torch.device("cpu")))
 
 
 def train_with(name, out):
     """One run of a method, with SPL's order."""
     data = tiny.splits(train=60, val=25, test=31)
     recipe, run = replace(SPL, epochs=2), Run(out, out, torch.device("cpu"))
-    return fit(tiny.model(), data, SelfPacedSampler, recipe, run, method=METHODS[name]())
+    return fit(tiny.model(), data, recipe, run, method=METHODS[name]())
 
 
 def main(what, folder):
@@ -89,7 +88,7 @@ def main(what, folder):
             data = tiny.splits(train=60, val=25, test=31)
             data = replace(data, test=Broken(data.test))
             try:
-                fit(tiny.model(), data, SelfPacedSampler, SPL, Run(folder / "broken", folder, torch.device("cpu")))
+                fit(tiny.model(), data, SPL, Run(folder / "broken", folder, torch.device("cpu")))
             except DataError as error:
                 print(f"process {distributed.rank()}: {error}", file=sys.stderr, flush=True)
                 os._exit(2)

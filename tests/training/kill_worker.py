@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import torch
 
-from bss.samplers import CurriculumSampler, SelfPacedSampler
 from bss.training.engine import fit
 from bss.training.run import Run
 from tests import tiny
@@ -19,7 +18,7 @@ ONLINE = replace(
     tail="last",
     schedule=replace(tiny.SPL.schedule, rescore="online", history=None, mode="calibrated"),
 )
-ARMS = {"cl": (CL, CurriculumSampler), "online": (ONLINE, SelfPacedSampler)}
+ARMS = {"cl": CL, "online": ONLINE}
 
 
 class Slowly(torch.utils.data.Dataset):
@@ -38,8 +37,7 @@ class Slowly(torch.utils.data.Dataset):
 
 def train(arm, out, workers):
     """Noise on the samples, BatchNorm, dropout: everything that an exact continuation must bring back."""
-    recipe, sampler = ARMS[arm]
     data = tiny.splits(noise=0.3)
     parts = {name: Slowly(getattr(data, name)) for name in ("train", "score", "val", "test")}
     model = tiny.model(norm=True, dropout=0.3)
-    return fit(model, replace(data, **parts), sampler, recipe, Run(out, out, torch.device("cpu"), workers=workers))
+    return fit(model, replace(data, **parts), ARMS[arm], Run(out, out, torch.device("cpu"), workers=workers))

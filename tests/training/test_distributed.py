@@ -57,7 +57,8 @@ def together(request, tmp_path_factory):
 
 def rows_of(folder):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [tiny.untimed(row) for row in rows]
+    # Sums in another order differ in their last digits, and so do their checksums.
+    return [{name: value for name, value in tiny.untimed(row).items() if name != "checksum"} for row in rows]
 
 
 def assert_close(one, other, *, tolerance):
@@ -66,6 +67,8 @@ def assert_close(one, other, *, tolerance):
         assert one.keys() == other.keys()
         for name in one:
             assert_close(one[name], other[name], tolerance=tolerance)
+    elif isinstance(one, str):
+        assert one == other
     else:
         assert one == pytest.approx(other, rel=0, abs=tolerance)
 
@@ -155,7 +158,7 @@ def test_fewer_test_samples_than_processes_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
     data = tiny.splits(test=1)
     with pytest.raises(DataError, match="the test list has 1 samples for 2 processes"):
-        fit(tiny.model(), data, ddp_worker.CurriculumSampler, tiny.CL, Run(tmp_path, tmp_path, torch.device("cpu")))
+        fit(tiny.model(), data, tiny.CL, Run(tmp_path, tmp_path, torch.device("cpu")))
 
 
 @pytest.mark.parametrize(

@@ -19,19 +19,24 @@ from bss.models.compiling import compile_network
 from bss.models.fusion import ConcatFusion
 from bss.models.late_fusion import LateFusion
 from bss.models.weights import initialize
-from bss.samplers import CurriculumSampler, RandomPacingSampler, SelfPacedSampler, UniformSampler
+from bss.samplers import CurriculumSampler, UniformSampler
 from bss.scoring.scoring_pass import score_dataset
 from bss.training import epochs as run_in_motion
-from bss.training.build import learning_rate
+from bss.training import passes
+from bss.training.build import learning_rates, parts, plan
 from bss.training.engine import fit
-from bss.training.loaders import scoring_loaders, training_loader
-from bss.training.loops import evaluate, train_one_epoch
+from bss.training.loaders import Loaders
+from bss.training.loops import Step, train_epoch
 from bss.training.run import Run
 from bss.utils.errors import DataError, RunFolderError, TrainingError
 from tests import tiny
 
 CPU = torch.device("cpu")
 ONLINE = replace(tiny.SPL, schedule=replace(tiny.SPL.schedule, rescore="online"))
+
+
+def scoring_loader(data, recipe, path):
+    return parts(plan(data, recipe), tiny.model(), data, recipe, run_in(path)).passes.loader
 
 
 def run_in(path, **options):
@@ -61,7 +66,7 @@ def test_the_training_loss_is_the_mean_over_samples_of_the_weighted_sum_of_cross
         nn.init.zeros_(parameter)  # all logits 0, so every cross entropy is ln 3
     frozen = torch.optim.SGD(network.parameters(), lr=0.0)
     loader = loader_of(tiny.features(20))
-    result = train_one_epoch(network, loader, frozen, fused_weight=0.1, unimodal_weight=0.9)
+    result = train_epoch(Step(network, frozen, fused_weight=0.1, unimodal_weight=0.9), loader)
     # 0.1 ln 3 + 0.9 (ln 3 + ln 3) = 1.9 ln 3; 20 samples in batches of 8, 8, 4
     assert result.loss == pytest.approx(1.9 * math.log(3))
     assert (result.samples, result.steps) == (20, 3)
@@ -75,7 +80,7 @@ def test_online_scores_equal_a_scoring_pass_bit_for_bit_when_nothing_moves(batch
     frozen = torch.optim.SGD(network.parameters(), lr=0.0)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(batch_size)).tolist()
     online = bss.ScoreTable(20)
-    train_one_epoch(network, loader_of(data, batch_size, order, num_workers=workers), frozen, table=online)
+    train_epoch(Step(network, frozen, table=online), loader_of(data, batch_size, order, num_workers=workers))
     online.synchronize()
     by_pass = scored(network, data, "eval", batch_size=5)
     assert torch.equal(online.similarity, by_pass.similarity)
@@ -88,7 +93,7 @@ def test_filling_the_table_online_does_not_change_the_training():
         network = tiny.model(norm=True)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
         for _ in range(2):
-            train_one_epoch(network, loader_of(tiny.features(24)), optimizer, table=table)
+            train_epoch(Step(network, optimizer, table=table), loader_of(tiny.features(24)))
         weights.append(network.state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
@@ -96,7 +101,7 @@ def test_filling_the_table_online_does_not_change_the_training():
 def test_training_learns_the_tiny_problem():
     network, data = tiny.model(), tiny.features(60)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    losses = [train_one_epoch(network, loader_of(data), optimizer).loss for _ in range(10)]
+    losses = [train_epoch(Step(network, optimizer), loader_of(data)).loss for _ in range(10)]
     assert losses[-1] < losses[0] / 2
 
 
@@ -108,7 +113,7 @@ def test_evaluation_counts_every_sample_once_and_leaves_the_flags_alone():
     network.train()
     network.encoders["audio"].eval()
     flags = [module.training for module in network.modules()]
-    metrics = evaluate(network, DataLoader(data, batch_size=7))
+    metrics = tiny.evaluate(network, DataLoader(data, batch_size=7))
     assert [module.training for module in network.modules()] == flags
     for values in metrics["accuracy"].values():
         assert (20 * values) == pytest.approx(round(20 * values))  # multiples of 1/20
@@ -117,7 +122,7 @@ def test_evaluation_counts_every_sample_once_and_leaves_the_flags_alone():
 
 def test_evaluation_does_not_depend_on_the_batch_size():
     network, data = tiny.model(norm=True), tiny.features(20)
-    small, large = (evaluate(network, DataLoader(data, batch_size=size)) for size in (3, 20))
+    small, large = (tiny.evaluate(network, DataLoader(data, batch_size=size)) for size in (3, 20))
     assert small == large
 
 
@@ -313,7 +318,7 @@ def test_an_unknown_mode_is_refused():
 
 
 def test_a_run_folder_is_complete_and_documented(tmp_path):
-    summary = fit(tiny.model(), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+    summary = fit(tiny.model(), tiny.splits(), tiny.SPL, run_in(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "best.pt", "config.json", "done", "last.pt", "metrics.jsonl", "scores.npz", "summary.json",
     ]  # fmt: skip
@@ -321,7 +326,7 @@ def test_a_run_folder_is_complete_and_documented(tmp_path):
     assert [row["epoch"] for row in rows] == [0, 1, 2]
     for row in rows:
         assert set(row) == {
-            *("epoch", "samples", "steps", "train_loss", "lr", "train_seconds", "seconds"),
+            *("epoch", "samples", "steps", "train_loss", "lr", "train_seconds", "seconds", "checksum"),
             *("val", "order", "imbalance"),
         }
         assert set(row["val"]) == {"accuracy", "macro_f1", "map"}
@@ -341,7 +346,7 @@ def test_the_chosen_epoch_is_the_best_on_validation_and_the_test_set_is_measured
     data = tiny.splits()
     network = tiny.model()
     recipe = replace(tiny.SPL, epochs=6, lr=0.3)
-    summary = fit(network, data, SelfPacedSampler, recipe, run_in(tmp_path))
+    summary = fit(network, data, recipe, run_in(tmp_path))
     accuracies = [row["val"]["accuracy"]["all"] for row in read_metrics(tmp_path)]
     assert summary["chosen_epoch"] == int(np.argmax(accuracies))
     assert "oracle" not in summary
@@ -351,8 +356,8 @@ def test_the_chosen_epoch_is_the_best_on_validation_and_the_test_set_is_measured
     for name, state in (("chosen", best), ("last", last)):
         copy = tiny.model(seed=1)
         copy.load_state_dict(state["model"])
-        assert evaluate(copy, DataLoader(data.test, batch_size=4)) == summary["test"][name]
-    assert evaluate(network, DataLoader(data.test, batch_size=4)) == summary["test"]["chosen"]
+        assert tiny.evaluate(copy, DataLoader(data.test, batch_size=4)) == summary["test"][name]
+    assert tiny.evaluate(network, DataLoader(data.test, batch_size=4)) == summary["test"]["chosen"]
 
 
 @pytest.mark.parametrize("view", ["train", "test"])
@@ -362,8 +367,10 @@ def test_a_scoring_pass_never_sees_the_views_that_the_epoch_trains_on(tmp_path, 
     sampler = UniformSampler(16, seed=0)
     seen = []
     for loader in (
-        training_loader(data, sampler, recipe, run_in(tmp_path)),
-        scoring_loaders(data, recipe, run_in(tmp_path))[0],
+        Loaders(run_in(tmp_path), recipe.batch_size, recipe.seed).training(
+            data.train, sampler, Method(), drop_last=False
+        ),
+        scoring_loader(data, recipe, tmp_path),
     ):
         batches = list(loader)
         index = torch.cat([batch["bss_index"] for batch in batches])
@@ -376,7 +383,7 @@ def test_a_scoring_pass_never_sees_the_views_that_the_epoch_trains_on(tmp_path, 
 @pytest.mark.parametrize(("mode", "shuffled"), [("eval", False), ("batch", True), ("calibrated", True)])
 def test_a_scoring_pass_shuffles_where_the_batches_matter(tmp_path, mode, shuffled):
     recipe = replace(tiny.CL, schedule=replace(tiny.CL.schedule, mode=mode))
-    passes = [scoring_loaders(tiny.splits(), recipe, run_in(tmp_path))[0] for _ in range(2)]
+    passes = [scoring_loader(tiny.splits(), recipe, tmp_path) for _ in range(2)]
     first, second = ([index for batch in loader for index in batch["bss_index"].tolist()] for loader in passes)
     assert first == second and sorted(first) == list(range(60))
     assert (first != sorted(first)) == shuffled
@@ -384,7 +391,7 @@ def test_a_scoring_pass_shuffles_where_the_batches_matter(tmp_path, mode, shuffl
 
 def test_without_validation_the_best_test_epoch_is_called_an_oracle_and_the_last_is_the_result(tmp_path, capsys):
     recipe = replace(tiny.SPL, epochs=6, lr=0.3, val_fraction=0.0)
-    summary = fit(tiny.model(), tiny.splits(val=0), SelfPacedSampler, recipe, run_in(tmp_path))
+    summary = fit(tiny.model(), tiny.splits(val=0), recipe, run_in(tmp_path))
     rows = read_metrics(tmp_path)
     best = max(row["test"]["accuracy"]["all"] for row in rows)
     assert summary["oracle"]["accuracy"]["all"] == best
@@ -394,7 +401,7 @@ def test_without_validation_the_best_test_epoch_is_called_an_oracle_and_the_last
 
 def test_curriculum_sizes_follow_the_pacing_and_are_whole_batches(tmp_path):
     recipe = replace(tiny.CL, epochs=5)
-    fit(tiny.model(), tiny.splits(train=100), CurriculumSampler, recipe, run_in(tmp_path))
+    fit(tiny.model(), tiny.splits(train=100), recipe, run_in(tmp_path))
     # root pacing from 0.3 over T = 3: sqrt(0.91 t / 3 + 0.09) = 0.627, 0.835, 1 -> 62, 83, 100, 100, 100 samples
     assert [row["samples"] for row in read_metrics(tmp_path)] == [56, 80, 96, 96, 96]
 
@@ -402,29 +409,29 @@ def test_curriculum_sizes_follow_the_pacing_and_are_whole_batches(tmp_path):
 # ---- equal updates -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "recipe"), [(CurriculumSampler, tiny.CL), (SelfPacedSampler, tiny.SPL)])
+@pytest.mark.parametrize("recipe", [tiny.CL, tiny.SPL])
 @pytest.mark.parametrize("tail", ["draw", "last"])
-def test_a_run_by_updates_ends_after_exactly_so_many_steps_whatever_epochs_says(tmp_path, capsys, kind, recipe, tail):
+def test_a_run_by_updates_ends_after_exactly_so_many_steps_whatever_epochs_says(tmp_path, capsys, recipe, tail):
     recipe = replace(recipe, updates=25, epochs=1, tail=tail)
-    summary = fit(tiny.model(), tiny.splits(train=100), kind, recipe, run_in(tmp_path))
+    summary = fit(tiny.model(), tiny.splits(train=100), recipe, run_in(tmp_path))
     steps = [row["steps"] for row in read_metrics(tmp_path)]
     # Curriculum: 62, 83, 100 of 100 samples, so 7, 10, 12 batches of 8. Self-paced: 12 in every epoch.
-    assert steps == ([7, 10, 8] if kind is CurriculumSampler else [12, 12, 1])
+    assert steps == ([7, 10, 8] if recipe.schedule.sampler == "curriculum" else [12, 12, 1])
     assert summary["updates"] == 25
     printed = capsys.readouterr().out
     assert "25 steps of 8 in all" in printed and "epoch 3/3" in printed
 
 
 def test_the_steps_of_a_run_by_updates_are_those_of_a_run_by_epochs(tmp_path):
-    one = fit(tiny.model(norm=True), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path / "epochs"))
+    one = fit(tiny.model(norm=True), tiny.splits(), tiny.SPL, run_in(tmp_path / "epochs"))
     updates = replace(tiny.SPL, updates=21)  # 3 epochs of 7
-    other = fit(tiny.model(norm=True), tiny.splits(), SelfPacedSampler, updates, run_in(tmp_path / "updates"))
+    other = fit(tiny.model(norm=True), tiny.splits(), updates, run_in(tmp_path / "updates"))
     assert tiny.untimed(one) == tiny.untimed(other)
 
 
 def test_by_updates_the_learning_rate_falls_after_the_steps_of_whole_epochs(tmp_path):
     recipe = replace(tiny.CL, updates=60, lr=0.5, lr_step=2, lr_gamma=0.1)
-    fit(tiny.model(), tiny.splits(train=100), CurriculumSampler, recipe, run_in(tmp_path))
+    fit(tiny.model(), tiny.splits(train=100), recipe, run_in(tmp_path))
     rows = read_metrics(tmp_path)
     # Epochs begin after 0, 7, 17, 29, 41, 53 steps. Two whole epochs of 12 are 24 steps, four are 48.
     assert [row["steps"] for row in rows] == [7, 10, 12, 12, 12, 7]
@@ -433,13 +440,13 @@ def test_by_updates_the_learning_rate_falls_after_the_steps_of_whole_epochs(tmp_
 
 def test_by_updates_an_epoch_has_the_steps_of_whole_batches():
     recipe = replace(tiny.CL, updates=60, lr=0.5, lr_step=2, lr_gamma=0.1)
-    rates = [learning_rate(recipe, 100, 0, updates) for updates in (23, 24)]  # 100 samples are 12 batches of 8
+    rates = [learning_rates(recipe, 100)(0, updates) for updates in (23, 24)]  # 100 samples are 12 batches of 8
     assert rates == pytest.approx([0.5, 0.05])
 
 
 def test_by_epochs_the_learning_rate_falls_with_the_epochs(tmp_path):
     recipe = replace(tiny.CL, epochs=5, lr=0.5, lr_step=2, lr_gamma=0.1)
-    fit(tiny.model(), tiny.splits(train=100), CurriculumSampler, recipe, run_in(tmp_path))
+    fit(tiny.model(), tiny.splits(train=100), recipe, run_in(tmp_path))
     assert [row["lr"] for row in read_metrics(tmp_path)] == pytest.approx([0.5, 0.5, 0.05, 0.05, 0.005])
 
 
@@ -460,7 +467,7 @@ class Stopping(Method):
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_run_by_updates_that_was_stopped_in_the_middle_ends_as_if_it_had_not_been(tmp_path, at, precision):
     recipe = replace(ONLINE, updates=25, lr_step=1, precision=precision, checkpoint_minutes=0.0)
-    arguments = (tiny.splits(train=100), SelfPacedSampler, recipe)
+    arguments = (tiny.splits(train=100), recipe)
     whole = fit(tiny.model(norm=True), *arguments, run_in(tmp_path / "whole"), method=Stopping())
     with pytest.raises(KeyboardInterrupt):
         fit(tiny.model(norm=True), *arguments, run_in(tmp_path / "cut"), method=Stopping(at))
@@ -488,7 +495,7 @@ def test_in_mixed_precision_the_network_computes_in_half_and_everything_kept_is_
 
     network = tiny.model(norm=True)
     recipe = replace(tiny.SPL, precision=precision, epochs=2)
-    fit(network, tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path), method=Spy())
+    fit(network, tiny.splits(), recipe, run_in(tmp_path), method=Spy())
     half = torch.bfloat16 if precision == "bf16" else torch.float16
     assert seen == {"forward": {half}, "loss": {torch.float32}}
     assert {value.dtype for value in network.parameters()} == {torch.float32}
@@ -502,7 +509,7 @@ def test_mixed_precision_trains_nearly_as_float32_does(tmp_path, scheduled):
     losses = {}
     for precision in ("fp32", "bf16", "fp16"):
         recipe = replace(scheduled, precision=precision, epochs=1)
-        fit(tiny.model(), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path / precision))
+        fit(tiny.model(), tiny.splits(), recipe, run_in(tmp_path / precision))
         losses[precision] = read_metrics(tmp_path / precision)[0]["train_loss"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
     assert losses["fp16"] == pytest.approx(losses["fp32"], rel=0.2)  # its first steps may only lower the loss scale
@@ -516,7 +523,7 @@ def test_a_step_whose_scaled_gradients_overflow_leaves_the_weights_as_they_are_a
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**100)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, fused=fused)
     loader = loader_of(tiny.features(8))
-    result = train_one_epoch(network, loader, optimizer, precision="fp16", scaler=scaler)
+    result = train_epoch(Step(network, optimizer, precision="fp16", scaler=scaler), loader)
     assert math.isfinite(result.loss)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert scaler.get_scale() == 2.0**99
@@ -533,7 +540,7 @@ def test_the_gradients_that_a_method_changes_after_the_backward_pass_are_not_sca
         network = tiny.model()
         scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-        train_one_epoch(network, loader_of(tiny.features(8)), optimizer, scaler=scaler, method=Spy())
+        train_epoch(Step(network, optimizer, scaler=scaler, method=Spy()), loader_of(tiny.features(8)))
     assert norms[0] == pytest.approx(norms[1])
 
 
@@ -553,7 +560,7 @@ def test_channels_last_changes_the_format_of_the_images_weights_and_nothing_else
         torch.manual_seed(0)
         network = initialize(Images(), 0)
         recipe = replace(tiny.SPL, epochs=2, channels_last=channels_last)
-        fit(network, tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path / str(channels_last)))
+        fit(network, tiny.splits(), recipe, run_in(tmp_path / str(channels_last)))
         rows.append(read_metrics(tmp_path / str(channels_last)))
         weight = network.stem.weight
         assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
@@ -582,9 +589,9 @@ def test_only_training_steps_are_compiled_and_the_network_is_left_as_it_was(tmp_
     network = tiny.model(norm=True)
     names = list(network.state_dict())
     recipe = replace(tiny.SPL, epochs=2)
-    plain = fit(tiny.model(norm=True), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path / "plain"))
+    plain = fit(tiny.model(norm=True), tiny.splits(), recipe, run_in(tmp_path / "plain"))
     other = replace(recipe, compile=True)
-    summary = fit(network, tiny.splits(), SelfPacedSampler, other, run_in(tmp_path / "a"))
+    summary = fit(network, tiny.splits(), other, run_in(tmp_path / "a"))
     assert tiny.untimed(summary) == tiny.untimed(plain)
     assert graphs and all(all(training) for training in graphs)
     assert list(network.state_dict()) == names
@@ -599,7 +606,7 @@ def test_a_forward_that_a_library_put_on_the_network_is_there_after_a_run(compil
     calls, original = [], encoder.forward
     encoder.forward = mine = lambda rows: calls.append(1) or original(rows)
     monkeypatch.setattr(torch, "compile", lambda function: function)
-    fit(network, tiny.splits(), SelfPacedSampler, replace(tiny.SPL, epochs=1, compile=compiled), run_in(tmp_path))
+    fit(network, tiny.splits(), replace(tiny.SPL, epochs=1, compile=compiled), run_in(tmp_path))
     assert encoder.forward is mine and calls
 
 
@@ -632,16 +639,16 @@ def test_what_makes_inputs_of_a_batch_is_not_compiled(monkeypatch):
 def visited_by(monkeypatch, tmp_path, recipe, **sizes):
     """Per epoch, the sample indices that the training loop was given, and the whole order."""
     epochs = []
-    original = run_in_motion.train_one_epoch
+    original = run_in_motion.train_epoch
 
-    def spy(model, loader, optimizer, **options):
+    def spy(step, loader, **options):
         batches = list(loader)
         order = loader.sampler.sampler.global_order().tolist()
         epochs.append(([index for batch in batches for index in batch["bss_index"].tolist()], order))
-        return original(model, batches, optimizer, **options)
+        return original(step, batches, **options)
 
-    monkeypatch.setattr(run_in_motion, "train_one_epoch", spy)
-    fit(tiny.model(), tiny.splits(**sizes), SelfPacedSampler, recipe, run_in(tmp_path))
+    monkeypatch.setattr(run_in_motion, "train_epoch", spy)
+    fit(tiny.model(), tiny.splits(**sizes), recipe, run_in(tmp_path))
     return epochs
 
 
@@ -673,7 +680,7 @@ def test_spl_visits_every_sample_once_an_epoch_in_another_order(tmp_path, monkey
 )  # fmt: skip
 def test_scores_are_kept_for_every_epoch_that_was_scored(tmp_path, schedule, scored_epochs):
     recipe = replace(tiny.SPL, epochs=4, schedule=replace(tiny.SPL.schedule, **schedule))
-    fit(tiny.model(), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path))
+    fit(tiny.model(), tiny.splits(), recipe, run_in(tmp_path))
     with np.load(tmp_path / "scores.npz") as scores:
         assert scores["epoch"].tolist() == scored_epochs
         assert (
@@ -689,7 +696,7 @@ def test_scores_are_kept_for_every_epoch_that_was_scored(tmp_path, schedule, sco
 )
 def test_the_log_says_how_old_the_scores_are(tmp_path, schedule, ages):
     recipe = replace(tiny.SPL, epochs=4, schedule=replace(tiny.SPL.schedule, **schedule))
-    fit(tiny.model(), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path))
+    fit(tiny.model(), tiny.splits(), recipe, run_in(tmp_path))
     orders = [row["order"] for row in read_metrics(tmp_path)]
     assert [order["age"] for order in orders] == ages
     assert [order["unscored"] for order in orders] == [0, 0, 0, 0]
@@ -697,15 +704,15 @@ def test_the_log_says_how_old_the_scores_are(tmp_path, schedule, ages):
 
 def test_the_log_counts_samples_that_online_scoring_has_not_seen(tmp_path):
     schedule = replace(tiny.SPL.schedule, rescore="online", start=0.3, grow_epochs=10)
-    fit(tiny.model(), tiny.splits(), SelfPacedSampler, replace(tiny.SPL, schedule=schedule), run_in(tmp_path))
+    fit(tiny.model(), tiny.splits(), replace(tiny.SPL, schedule=schedule), run_in(tmp_path))
     rows = read_metrics(tmp_path)
     assert rows[1]["order"]["unscored"] == 60 - rows[0]["samples"]
 
 
 def test_online_scoring_makes_no_pass(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_in_motion, "score_dataset", lambda *_, **__: pytest.fail("a scoring pass ran"))
+    monkeypatch.setattr(passes, "score_dataset", lambda *_, **__: pytest.fail("a scoring pass ran"))
     recipe = replace(tiny.SPL, schedule=replace(tiny.SPL.schedule, rescore="online"))
-    fit(tiny.model(), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path))
+    fit(tiny.model(), tiny.splits(), recipe, run_in(tmp_path))
     order = [row["order"] for row in read_metrics(tmp_path)]
     assert order[0]["order_to_difficulty"] is None  # no scores before the first epoch
     assert order[2]["order_to_difficulty"] > 0  # balanced first
@@ -716,7 +723,7 @@ def test_a_run_is_the_same_for_any_number_of_workers_and_repeats_exactly(tmp_pat
     results = []
     for name, workers in (("a", 0), ("b", 0), ("c", 2)):
         network = tiny.model(norm=True, dropout=0.3)
-        fit(network, tiny.splits(noise=0.5), CurriculumSampler, tiny.CL, run_in(tmp_path / name, workers=workers))
+        fit(network, tiny.splits(noise=0.5), tiny.CL, run_in(tmp_path / name, workers=workers))
         rows = [tiny.untimed(row) for row in read_metrics(tmp_path / name)]
         results.append((rows, network.state_dict()))
     for rows, state in results[1:]:
@@ -727,15 +734,16 @@ def test_a_run_is_the_same_for_any_number_of_workers_and_repeats_exactly(tmp_pat
 def test_a_run_does_not_touch_the_global_random_states(tmp_path):
     network = tiny.model(dropout=0.3)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    fit(network, tiny.splits(noise=0.5), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+    fit(network, tiny.splits(noise=0.5), tiny.SPL, run_in(tmp_path))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()
 
 
 def test_random_pacing_runs_with_the_sizes_of_cl_and_without_scoring(tmp_path, monkeypatch):
-    fit(tiny.model(), tiny.splits(), CurriculumSampler, tiny.CL, run_in(tmp_path / "cl"))
-    monkeypatch.setattr(run_in_motion, "score_dataset", lambda *_, **__: pytest.fail("a scoring pass ran"))
-    fit(tiny.model(), tiny.splits(), RandomPacingSampler, tiny.CL, run_in(tmp_path / "random"))
+    fit(tiny.model(), tiny.splits(), tiny.CL, run_in(tmp_path / "cl"))
+    monkeypatch.setattr(passes, "score_dataset", lambda *_, **__: pytest.fail("a scoring pass ran"))
+    random = replace(tiny.CL, schedule=replace(tiny.CL.schedule, sampler="random_pacing"))
+    fit(tiny.model(), tiny.splits(), random, run_in(tmp_path / "random"))
     sizes = [[row["samples"] for row in read_metrics(tmp_path / name)] for name in ("cl", "random")]
     assert sizes[0] == sizes[1]
 
@@ -749,12 +757,12 @@ def test_class_balanced_subsets_keep_the_class_mix(tmp_path):
             sizes[epoch] = torch.bincount(self.labels[self.global_order()]).tolist()
 
     recipe = replace(tiny.CL, schedule=replace(tiny.CL.schedule, class_balanced=True))
-    fit(tiny.model(), tiny.splits(train=90), Spy, recipe, run_in(tmp_path))
+    fit(tiny.model(), tiny.splits(train=90), recipe, run_in(tmp_path), sampler=Spy)
     assert all(max(counts) - min(counts) <= 1 for counts in sizes.values())
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_came_before(tmp_path, monkeypatch):
-    original = run_in_motion.train_one_epoch
+    original = run_in_motion.train_epoch
     calls = []
 
     def spy(*args, **options):
@@ -762,9 +770,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_came_before(tmp_p
         result = original(*args, **options)
         return result._replace(loss=math.nan) if len(calls) == 2 else result
 
-    monkeypatch.setattr(run_in_motion, "train_one_epoch", spy)
+    monkeypatch.setattr(run_in_motion, "train_epoch", spy)
     with pytest.raises(TrainingError, match=r"epoch 2 is nan: lower the learning rate"):
-        fit(tiny.model(), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+        fit(tiny.model(), tiny.splits(), tiny.SPL, run_in(tmp_path))
     assert len(read_metrics(tmp_path)) == 1
     assert (tmp_path / "last.pt").exists() and not (tmp_path / "done").exists()
 
@@ -776,17 +784,17 @@ def test_before_the_first_step_it_is_not_the_learning_rate_that_is_blamed(tmp_pa
         with pytest.raises(
             TrainingError, match="finite score before epoch 1: look for numbers in the samples or in the"
         ):
-            fit(network, tiny.splits(), CurriculumSampler, tiny.CL, run_in(tmp_path))
+            fit(network, tiny.splits(), tiny.CL, run_in(tmp_path))
 
 
 def test_a_network_that_diverged_before_a_later_scoring_is_told_a_lower_learning_rate(tmp_path):
     warm = replace(tiny.CL, lr=1e30, schedule=replace(tiny.CL.schedule, warmup_epochs=1))
     with pytest.raises(TrainingError, match=r"lower the learning rate"):
-        fit(tiny.model(), tiny.splits(), CurriculumSampler, warm, run_in(tmp_path))
+        fit(tiny.model(), tiny.splits(), warm, run_in(tmp_path))
 
 
 def test_an_interrupted_run_keeps_its_epochs_and_scores(tmp_path, monkeypatch):
-    original = run_in_motion.train_one_epoch
+    original = run_in_motion.train_epoch
     calls = []
 
     def spy(*args, **options):
@@ -795,33 +803,33 @@ def test_an_interrupted_run_keeps_its_epochs_and_scores(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(*args, **options)
 
-    monkeypatch.setattr(run_in_motion, "train_one_epoch", spy)
+    monkeypatch.setattr(run_in_motion, "train_epoch", spy)
     with pytest.raises(KeyboardInterrupt):
-        fit(tiny.model(), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+        fit(tiny.model(), tiny.splits(), tiny.SPL, run_in(tmp_path))
     assert len(read_metrics(tmp_path)) == 2
     with np.load(tmp_path / "scores.npz") as scores:
         assert scores["epoch"].tolist() == [0, 1, 2]
 
 
 def test_a_second_run_in_the_same_folder_is_refused_unless_asked_for(tmp_path):
-    fit(tiny.model(), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+    fit(tiny.model(), tiny.splits(), tiny.SPL, run_in(tmp_path))
     with pytest.raises(RunFolderError, match=r"finished run \(3 epochs\): pass another --out, or --set overwrite=true"):
-        fit(tiny.model(), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+        fit(tiny.model(), tiny.splits(), tiny.SPL, run_in(tmp_path))
     recipe = replace(tiny.SPL, epochs=1, overwrite=True)
-    fit(tiny.model(), tiny.splits(), SelfPacedSampler, recipe, run_in(tmp_path))
+    fit(tiny.model(), tiny.splits(), recipe, run_in(tmp_path))
     assert len(read_metrics(tmp_path)) == 1
 
 
 def test_fewer_samples_than_a_batch_are_refused_with_the_way_out(tmp_path):
     with pytest.raises(DataError, match="6 training samples do not fill one batch of 8: pass --batch-size 6 or less"):
-        fit(tiny.model(), tiny.splits(train=6), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+        fit(tiny.model(), tiny.splits(train=6), tiny.SPL, run_in(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
 def test_one_class_is_refused(tmp_path):
     data = replace(tiny.splits(), labels_N=torch.ones(60, dtype=torch.int64))
     with pytest.raises(DataError, match="all have the class middle"):
-        fit(tiny.model(), data, SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+        fit(tiny.model(), data, tiny.SPL, run_in(tmp_path))
 
 
 @pytest.mark.parametrize(("part", "val"), [("test", 24), ("val", 24), ("test", 0)])
@@ -833,13 +841,13 @@ def test_a_broken_file_of_test_or_validation_is_found_before_training(tmp_path, 
     data = tiny.splits(val=val)
     data = replace(data, **{part: Broken(**vars(getattr(data, part)))})
     with pytest.raises(DataError, match=r"clip7\.wav"):
-        fit(tiny.model(), data, SelfPacedSampler, tiny.SPL, run_in(tmp_path))
+        fit(tiny.model(), data, tiny.SPL, run_in(tmp_path))
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_a_whole_run_raises_no_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit(tiny.model(norm=True), tiny.splits(), SelfPacedSampler, tiny.SPL, run_in(tmp_path))
-        fit(tiny.model(norm=True), tiny.splits(), CurriculumSampler, tiny.CL, run_in(tmp_path / "cl"))
+        fit(tiny.model(norm=True), tiny.splits(), tiny.SPL, run_in(tmp_path))
+        fit(tiny.model(norm=True), tiny.splits(), tiny.CL, run_in(tmp_path / "cl"))
     assert (tmp_path / "cl" / "done").exists()

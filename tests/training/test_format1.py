@@ -6,13 +6,13 @@ is the second one, stopped by SIGTERM in its second epoch.
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from bss.cli.commands import main
-from bss.samplers import CurriculumSampler, SelfPacedSampler
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.training.run_folder import read_checkpoint
@@ -22,9 +22,9 @@ from tests import tiny
 FORMAT1 = Path(__file__).parent / "format1"
 
 
-def go_on(folder, recipe=tiny.SPL, sampler=SelfPacedSampler):
+def go_on(folder, recipe=tiny.SPL):
     run = Run(folder, Path("data"), torch.device("cpu"), resume=True)
-    return fit(tiny.model(norm=True, dropout=0.3), tiny.splits(noise=0.3), sampler, recipe, run)
+    return fit(tiny.model(norm=True, dropout=0.3), tiny.splits(noise=0.3), recipe, run)
 
 
 def rows_of(folder):
@@ -52,16 +52,14 @@ def test_a_run_that_was_stopped_inside_an_epoch_ends_as_the_one_that_was_not(tmp
         assert row["val"]["accuracy"] == other["val"]["accuracy"]
 
 
-@pytest.mark.parametrize(("name", "recipe", "sampler"), [("cl", tiny.CL, CurriculumSampler), ("spl", tiny.SPL, None)])
-def test_a_finished_run_is_recognised_as_the_one_that_was_asked_for(tmp_path, name, recipe, sampler):
+@pytest.mark.parametrize(("name", "recipe"), [("cl", tiny.CL), ("spl", tiny.SPL)])
+def test_a_finished_run_is_recognised_as_the_one_that_was_asked_for(tmp_path, name, recipe):
     folder = tmp_path / "run"
     shutil.copytree(FORMAT1 / name, folder)
     summary = json.loads((folder / "summary.json").read_text())
-    assert go_on(folder, recipe, sampler or SelfPacedSampler) == summary
+    assert go_on(folder, recipe) == summary
     with pytest.raises(RunFolderError, match=r"lr: 0\.05 there, 0\.5 here"):
-        import dataclasses
-
-        go_on(folder, dataclasses.replace(recipe, lr=0.5), sampler or SelfPacedSampler)
+        go_on(folder, replace(recipe, lr=0.5))
 
 
 def test_finished_runs_are_reported(tmp_path, capsys):

@@ -11,21 +11,19 @@ import pytest
 import torch
 
 from bss.data.synthetic.cremad import write_sample
-from bss.samplers import CurriculumSampler, SelfPacedSampler
 from bss.tasks import cremad
 from bss.training.engine import fit
 from bss.training.run import Run
 
 GOLDEN = Path(__file__).parent / "golden"
-ARMS = {"cl": (cremad.CL, CurriculumSampler), "spl": (cremad.SPL, SelfPacedSampler)}
+ARMS = {"cl": cremad.CL, "spl": cremad.SPL}
 
 
 def trajectory(arm, folder):
     """(epoch, samples, training loss) of CREMA-D's network at width 4 on 38 generated clips."""
-    recipe, sampler = ARMS[arm]
     write_sample(folder / "data", per_class=8, test_per_class=2, seconds=0.3, image_size=64)
     recipe = replace(
-        cremad.sample_recipe(recipe),
+        cremad.sample_recipe(ARMS[arm]),
         epochs=4,
         batch_size=16,
         weight_decay=1.0,
@@ -38,7 +36,7 @@ def trajectory(arm, folder):
     )
     data = cremad.build_data(recipe, folder / "data")
     run = Run(out=folder / "run", data_root=folder / "data", device=torch.device("cpu"))
-    fit(cremad.build_model(recipe, folder), data, sampler, recipe, run)
+    fit(cremad.build_model(recipe, folder), data, recipe, run)
     rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     return [(row["epoch"], row["samples"], row["train_loss"]) for row in rows]
 

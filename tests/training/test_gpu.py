@@ -13,10 +13,9 @@ from torch.utils.data import DataLoader
 import bss
 from bss.data.transforms.views import Picture, Pictures, Sound
 from bss.models.frontends import FrameViews, RepeatToLength
-from bss.samplers import SelfPacedSampler
 from bss.scoring.scoring_pass import score_dataset
 from bss.training.engine import fit
-from bss.training.loops import train_one_epoch
+from bss.training.loops import Step, train_epoch
 from bss.training.run import Run
 from bss.training.run_folder import read_checkpoint
 from bss.training.watch import TrainingWatch
@@ -55,7 +54,7 @@ def test_the_training_loop_never_waits_for_the_gpu_between_steps(cuda, precision
     optimizer, table = torch.optim.SGD(network.parameters(), lr=0.1, fused=True), bss.ScoreTable(32).to(cuda)
     options = {"table": table, "precision": precision, "watch": TrainingWatch(network)}
     options["scaler"] = torch.amp.GradScaler("cuda", init_scale=16.0, enabled=precision == "fp16")
-    train_one_epoch(network, batches, optimizer, **options)
+    train_epoch(Step(network, optimizer, **options), batches)
     seen = []
 
     def step(*args, **options):
@@ -67,7 +66,7 @@ def test_the_training_loop_never_waits_for_the_gpu_between_steps(cuda, precision
     torch.Tensor.item = lambda tensor: (torch.cuda.set_sync_debug_mode("default"), original(tensor))[1]
     torch.cuda.set_sync_debug_mode("error")
     try:
-        train_one_epoch(network, batches, optimizer, **options)
+        train_epoch(Step(network, optimizer, **options), batches)
     finally:
         torch.Tensor.item = original
         torch.cuda.set_sync_debug_mode("default")
@@ -92,7 +91,7 @@ def test_a_run_on_the_gpu_repeats_exactly_and_leaves_the_random_states_alone(cud
     for name in ("a", "b"):
         run = Run(out=tmp_path / name, data_root=tmp_path, device=cuda)
         network = tiny.model(norm=True, dropout=0.3)
-        summaries.append(fit(network, tiny.splits(), SelfPacedSampler, replace(tiny.SPL, epochs=2), run))
+        summaries.append(fit(network, tiny.splits(), replace(tiny.SPL, epochs=2), run))
     assert tiny.untimed(summaries[0]) == tiny.untimed(summaries[1])
     assert torch.equal(torch.cuda.get_rng_state(), before)
 
@@ -104,7 +103,7 @@ def test_a_run_in_mixed_precision_or_compiled_learns_what_the_plain_one_does(cud
         run = Run(out=tmp_path / str(number), data_root=tmp_path, device=cuda)
         network = tiny.model(norm=True)
         names = list(network.state_dict())
-        fit(network, tiny.splits(), SelfPacedSampler, replace(tiny.SPL, **changed), run)
+        fit(network, tiny.splits(), replace(tiny.SPL, **changed), run)
         assert list(network.state_dict()) == list(read_checkpoint(run.out / "last.pt")["model"]) == names
         losses.append([json.loads(row)["train_loss"] for row in (run.out / "metrics.jsonl").open()])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3 if "compile" in changes else 0.2)
@@ -117,7 +116,7 @@ def test_a_run_in_fp16_that_was_stopped_goes_on_with_its_loss_scale(cuda, tmp_pa
         run = Run(out=tmp_path / name, data_root=tmp_path, device=cuda)
         for part in parts:
             with pytest.raises(Interrupted) if part is stopping else contextlib.nullcontext():
-                summary = fit(tiny.model(norm=True), part, SelfPacedSampler, recipe, run)
+                summary = fit(tiny.model(norm=True), part, recipe, run)
         summaries.append(tiny.untimed(summary))
     assert summaries[0] == summaries[1]
     scales = [read_checkpoint(tmp_path / name / "last.pt")["scaler"] for name in ("whole", "stopped")]
@@ -128,7 +127,7 @@ def test_repeating_sounds_and_resizing_pictures_never_waits_and_equals_the_cpus(
     rng = np.random.default_rng(0)
     looks = {(360, 480, 3): False, (101, 77, 3): True, (9, 300, 3): True}
     pictures = [Pictures([Picture(rng.integers(0, 256, shape, np.uint8), flip)]) for shape, flip in looks.items()]
-    sounds = [Sound(rng.standard_normal(length).astype(np.float32)) for length in (5, 700, 1500)]
+    sounds = [Sound(rng.standard_normal(length).astype(np.float32), 8000) for length in (5, 700, 1500)]
     window, views = RepeatToLength(1000), FrameViews(224)
     expected = window(Sound.batch(sounds)), views(Pictures.batch(pictures))
     batches = [

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from bss.samplers import CurriculumSampler, SelfPacedSampler
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.training.run_folder import read_checkpoint
@@ -138,9 +137,9 @@ def test_runs_killed_at_twenty_random_moments_end_as_the_run_that_was_never_kill
 # ---- signals -------------------------------------------------------------------------------------------------------
 
 
-def run(out, *, recipe=tiny.SPL, sampler=SelfPacedSampler, **parts):
+def run(out, *, recipe=tiny.SPL, **parts):
     data = replace(tiny.splits(noise=0.3), **parts)
-    return fit(tiny.model(norm=True, dropout=0.3), data, sampler, recipe, Run(out, out, CPU))
+    return fit(tiny.model(norm=True, dropout=0.3), data, recipe, Run(out, out, CPU))
 
 
 @pytest.fixture(scope="module")
@@ -205,24 +204,23 @@ def stop_in_epoch_two(out, **options):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "sampler", "words"),
+    ("recipe", "words"),
     [
-        (replace(tiny.SPL, lr=0.01), SelfPacedSampler, "lr: 0.05 there, 0.01 here"),
-        (replace(tiny.SPL, seed=7), SelfPacedSampler, "seed: 42 there, 7 here"),
-        (tiny.CL, CurriculumSampler, "sampler: SelfPacedSampler there, CurriculumSampler here"),
+        (replace(tiny.SPL, lr=0.01), "lr: 0.05 there, 0.01 here"),
+        (replace(tiny.SPL, seed=7), "seed: 42 there, 7 here"),
+        (tiny.CL, "sampler: SelfPacedSampler there, CurriculumSampler here"),
         (
             replace(tiny.SPL, lr=0.01, momentum=0.8, tail="last", weight_decay=0.0, seed=1),
-            SelfPacedSampler,
             "and 1 more",
         ),
     ],
     ids=["lr", "seed", "sampler", "many"],
 )
-def test_an_unfinished_run_of_another_recipe_is_refused_with_the_difference(tmp_path, recipe, sampler, words):
+def test_an_unfinished_run_of_another_recipe_is_refused_with_the_difference(tmp_path, recipe, words):
     stop_in_epoch_two(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(RunFolderError, match=f"unfinished run that differs .*{words}"):
-        run(tmp_path, recipe=recipe, sampler=sampler)
+        run(tmp_path, recipe=recipe)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -279,9 +277,7 @@ def test_a_finished_run_is_refused_or_left_as_it_is_when_asked(tmp_path, capsys)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(RunFolderError, match="a finished run"):
         run(tmp_path)
-    again = fit(
-        tiny.model(norm=True), tiny.splits(), SelfPacedSampler, tiny.SPL, Run(tmp_path, tmp_path, CPU, resume=True)
-    )
+    again = fit(tiny.model(norm=True), tiny.splits(), tiny.SPL, Run(tmp_path, tmp_path, CPU, resume=True))
     assert again == summary and "nothing to do" in capsys.readouterr().out
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -321,19 +317,19 @@ def test_overwrite_replaces_an_unfinished_run_that_differs_or_is_damaged(never_s
 
 
 @pytest.mark.parametrize(
-    ("recipe", "sampler", "words"),
+    ("recipe", "words"),
     [
-        (replace(tiny.SPL, lr=0.01), SelfPacedSampler, "lr: 0.05 there, 0.01 here"),
-        (replace(tiny.SPL, epochs=5), SelfPacedSampler, "epochs: 3 there, 5 here"),
-        (tiny.CL, CurriculumSampler, "sampler: SelfPacedSampler there, CurriculumSampler here"),
+        (replace(tiny.SPL, lr=0.01), "lr: 0.05 there, 0.01 here"),
+        (replace(tiny.SPL, epochs=5), "epochs: 3 there, 5 here"),
+        (tiny.CL, "sampler: SelfPacedSampler there, CurriculumSampler here"),
     ],
     ids=["lr", "epochs", "sampler"],
 )
-def test_a_finished_run_of_another_recipe_is_not_taken_for_the_one_asked_for(tmp_path, recipe, sampler, words):
+def test_a_finished_run_of_another_recipe_is_not_taken_for_the_one_asked_for(tmp_path, recipe, words):
     run(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(RunFolderError, match=f"a finished run that differs .*{words}"):
-        fit(tiny.model(norm=True), tiny.splits(), sampler, recipe, Run(tmp_path, tmp_path, CPU, resume=True))
+        fit(tiny.model(norm=True), tiny.splits(), recipe, Run(tmp_path, tmp_path, CPU, resume=True))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -342,7 +338,7 @@ def test_a_finished_run_that_is_damaged_is_named(tmp_path, name):
     run(tmp_path)
     (tmp_path / name).write_text("{")
     with pytest.raises(RunFolderError, match=rf"{name}.*damaged"):
-        fit(tiny.model(norm=True), tiny.splits(), SelfPacedSampler, tiny.SPL, Run(tmp_path, tmp_path, CPU, resume=True))
+        fit(tiny.model(norm=True), tiny.splits(), tiny.SPL, Run(tmp_path, tmp_path, CPU, resume=True))
 
 
 def test_checkpoints_in_the_middle_of_an_epoch_change_nothing(never_stopped, tmp_path):
@@ -397,4 +393,4 @@ def fail_in_the_second_epoch(out):
 
     data = tiny.splits()
     data = replace(data, train=Failing(data.train))
-    fit(tiny.model(), data, SelfPacedSampler, tiny.SPL, Run(out, out, CPU, workers=2))
+    fit(tiny.model(), data, tiny.SPL, Run(out, out, CPU, workers=2))

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 import os
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from bss.scoring.table import ScoreTable
-from bss.training.run_folder import FILES, RunFolder, read_checkpoint
+from bss.training.run_folder import FILES, RunFolder, checksum, read_checkpoint
 from bss.utils.errors import RunFolderError
 
 NAMES = ["1001_DFA_ANG_XX", "two words", "c"]
@@ -74,7 +75,7 @@ def test_an_unfinished_run_is_left_as_it_is_for_going_on(tmp_path):
     before = contents(tmp_path)
     folder = RunFolder(tmp_path)
     assert not folder.finished and contents(tmp_path) == before
-    assert folder.checkpoint() == {"epoch": 1}
+    assert folder.checkpoint() == {"format": 2, "epoch": 1}
 
 
 # ---- going on ------------------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ def test_an_unfinished_run_is_left_as_it_is_for_going_on(tmp_path):
 
 def test_the_checkpoint_before_the_last_is_kept(tmp_path):
     unfinished_run(tmp_path)
-    assert read_checkpoint(tmp_path / "previous.pt") == {"epoch": 0}
+    assert read_checkpoint(tmp_path / "previous.pt") == {"format": 2, "epoch": 0}
 
 
 def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
@@ -134,8 +135,9 @@ def test_rewinding_cuts_what_came_after_the_checkpoint(tmp_path):
     folder.write_config({"samples": {"train": 3}})
     folder.append_metrics({"epoch": 2})
     folder.append_scores(1, scored([0.1, 0.1, 0.1], [1.0, 1.0, 1.0]), torch.ones(3))
-    assert folder.rewind(epochs=1, scored=1) == [{"epoch": 0}]
-    assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 0}\n'
+    row = {"epoch": 0, "checksum": checksum({"epoch": 0})}
+    assert folder.rewind(epochs=1, scored=1) == [row]
+    assert (tmp_path / "metrics.jsonl").read_text() == json.dumps(row) + "\n"
     assert folder.scored == 1
     folder.append_scores(5, scored([0.1, 0.1, 0.1], [7.0, 7.0, 7.0]), torch.ones(3))
     folder.pack_scores(NAMES, LABELS)
@@ -215,9 +217,10 @@ def test_a_finished_run_consists_of_the_listed_files_alone(tmp_path):
 def test_every_line_of_metrics_is_on_disk_at_once(tmp_path):
     folder = RunFolder(tmp_path)
     for epoch in range(3):
-        folder.append_metrics({"epoch": epoch, "train_loss": 0.5 * epoch, "order": {"age": None}})
+        row = {"epoch": epoch, "train_loss": 0.5 * epoch, "order": {"age": None}}
+        folder.append_metrics(row)
         lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-        assert json.loads(lines[-1]) == {"epoch": epoch, "train_loss": 0.5 * epoch, "order": {"age": None}}
+        assert json.loads(lines[-1]) == {**row, "checksum": checksum(row)}
         assert len(lines) == epoch + 1
 
 
@@ -230,7 +233,7 @@ def test_a_line_of_metrics_outlives_a_process_that_dies(tmp_path):
         finally:
             os._exit(9)  # nothing is flushed or closed on the way out
     os.waitpid(child, 0)
-    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"epoch": 0}
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["epoch"] == 0
 
 
 def test_config_holds_what_it_was_given_and_the_versions(tmp_path):
@@ -414,10 +417,10 @@ def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before_whole(tmp_p
     with monkeypatch.context() as patch, pytest.raises(error):
         patch.setattr(where, crash)
         folder.save_checkpoint("last.pt", {"epoch": 1})
-    assert read_checkpoint(tmp_path / "last.pt") == {"epoch": 0}
+    assert read_checkpoint(tmp_path / "last.pt") == {"format": 2, "epoch": 0}
     assert (tmp_path / "last.pt.tmp").exists() == (error is KeyboardInterrupt)  # a full disk gets its room back
     folder.save_checkpoint("last.pt", {"epoch": 2})
-    assert read_checkpoint(tmp_path / "last.pt") == {"epoch": 2}
+    assert read_checkpoint(tmp_path / "last.pt") == {"format": 2, "epoch": 2}
 
 
 def test_a_crash_while_scores_are_packed_keeps_the_scores(tmp_path, monkeypatch):
@@ -449,3 +452,33 @@ def test_overwrite_after_a_crash_leaves_no_half_written_file_behind(tmp_path, mo
     folder.close()
     RunFolder(tmp_path, overwrite=True)
     assert contents(tmp_path) == {}
+
+
+# ---- format 2 ------------------------------------------------------------------------------------------------------
+
+
+def test_the_checksum_of_a_row_leaves_its_times_out_and_nothing_else():
+    row = {"epoch": 3, "train_loss": 0.5, "seconds": 1.0, "train_seconds": 0.5}
+    assert (
+        checksum(row)
+        == checksum({**row, "seconds": 9.0, "train_seconds": 8.0})
+        == checksum(dict(reversed(row.items())))
+    )
+    assert checksum({**row, "checksum": "0"}) == checksum(row) != checksum({**row, "train_loss": 0.25})
+    # By another path: the SHA-256 of the fields that are left, in alphabetical order.
+    assert checksum(row) == hashlib.sha256(b'{"epoch": 3, "train_loss": 0.5}').hexdigest()[:16]
+
+
+def test_a_folder_that_does_not_write_stays_as_it_is(tmp_path):
+    table = ScoreTable(2)
+    folder = RunFolder(tmp_path / "none", writes=False)
+    folder.clear()
+    folder.write_config({"a": 1})
+    folder.append_metrics({"epoch": 0})
+    folder.append_scores(0, table, torch.zeros(2))
+    folder.save_checkpoint("last.pt", {})
+    assert (folder.checkpoint(), folder.rewind(epochs=3, scored=1), folder.finished) == (None, [], False)
+    folder.pack_scores(["a", "b"], torch.zeros(2))
+    folder.finish({"chosen_epoch": 0})
+    folder.close()
+    assert not (tmp_path / "none").exists()

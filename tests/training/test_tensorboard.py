@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bss.samplers import SelfPacedSampler
 from bss.training import tensorboard
 from bss.training.engine import fit
 from bss.training.run import Run
@@ -32,7 +31,7 @@ def test_a_missing_tensorboard_is_an_error_before_anything_is_written(tmp_path, 
 
 def train(folder, **changes):
     run = Run(folder, folder, torch.device("cpu"))
-    return fit(tiny.model(), tiny.splits(), SelfPacedSampler, replace(tiny.SPL, **changes), run)
+    return fit(tiny.model(), tiny.splits(), replace(tiny.SPL, **changes), run)
 
 
 def curve(folder, name):

@@ -172,6 +172,7 @@ class AudioVisual(Dataset):
         if num_frames < 1:
             raise ValueError(f"num_frames must be at least 1, got {num_frames}")
         self.clips = tuple(clips)
+        self.sample_rate = sample_rate
         self.num_samples = round(sample_rate * seconds)
         self.bins = n_fft // 2 + 1
         self.spectrogram_frames = 1 + self.num_samples // hop_length
@@ -203,7 +204,7 @@ class AudioVisual(Dataset):
             )
         chosen = frame_indices(len(clip.frames), self.num_frames, self.pick)
         views = [self.view(self.read_frame(clip.frames[i])) for i in chosen]
-        content = Sound(audio) if audio.ndim == 1 else torch.tensor(audio)
+        content = Sound(audio, self.sample_rate) if audio.ndim == 1 else torch.tensor(audio)
         return {"audio": content, "visual": Pictures(views), "label": clip.label}
 
     def _read_audio(self, path: Path) -> np.ndarray:

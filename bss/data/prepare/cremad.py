@@ -1,14 +1,18 @@
-"""CREMA-D: a clone of the authors' repository to wav files and one frame a second; and wav files to pickles."""
+"""CREMA-D: from a clone of the authors' repository to wav files and one frame a second, and from sounds to pickles."""
 
 import os
+import shutil
+import warnings
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from bss.data import file_heads, safe_pickle
 from bss.data.datasets import cremad
 from bss.data.datasets.listing import visible
 from bss.data.prepare import jobs, lists, media
-from bss.data.transforms.audio import read_waveform
+from bss.data.transforms.audio import WAVE_SUFFIXES, conditioned, read_waveform
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.filesystem import whole_file
 from bss.utils.processes import check_workers
@@ -22,6 +26,10 @@ or into ROOT/annotations/"""
 
 LONGEST = 120.0
 """Seconds; clips last 1 to 5 s, but one is known, 1064_IEO_DIS_MD, that lasts a minute."""
+
+
+LIBROSA_SUFFIXES = (".mp3", ".opus", ".aiff", ".aif", ".au", ".m4a", ".aac", ".wma")
+"""Sound files that :func:`read_other` reads; where a clip has several files, those of training's own kinds go first."""
 
 
 def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
@@ -103,10 +111,11 @@ class PickleJob(NamedTuple):
 
 
 def write_wav_pkl(root: str | os.PathLike, *, sample_rate: int = 22050, workers: int = 0) -> list[str]:
-    """Write ``wav_pkl/NAME.pkl`` for every ``AudioWAV/NAME.wav`` under ``root``, with a progress bar.
+    """Write ``wav_pkl/NAME.pkl`` for every sound ``AudioWAV/NAME.*`` under ``root``, with a progress bar.
 
-    Whole files of this rate are kept, so that it can be run again; a file that fails does not stop the
-    others. What was written, kept and failed is printed at the end.
+    Wav, flac and ogg files are decoded as training decodes them, others by :func:`read_other`. Whole files of this rate
+    are kept, so that it can be run again; a file that fails does not stop the others. What was written, kept and failed
+    is printed at the end.
 
     Args:
         root: the data root.
@@ -118,16 +127,16 @@ def write_wav_pkl(root: str | os.PathLike, *, sample_rate: int = 22050, workers:
 
     Raises:
         RecipeError: a rate below 1 or a negative number of workers.
-        DataNotFoundError: no ``AudioWAV`` folder, or no wav files in it.
+        DataNotFoundError: no ``AudioWAV`` folder, or no sounds in it.
         DataError: ``wav_pkl`` cannot be made.
     """
     if sample_rate < 1:
         raise RecipeError(f"--sample-rate must be above 0, got {sample_rate}")
     check_workers(workers)
     source, target = Path(root) / "AudioWAV", Path(root) / "wav_pkl"
-    names = _wav_names(source)
+    names = _sound_names(source)
     if not names:
-        raise DataNotFoundError(f"no wav files in {source}; CREMAD/README.md describes the layout")
+        raise DataNotFoundError(f"no wav files in {source}, nor other sounds; CREMAD/README.md describes the layout")
     try:
         target.mkdir(exist_ok=True)
     except OSError as error:
@@ -144,13 +153,72 @@ def _wav_names(folder: Path) -> list[str]:
     return sorted(name for name in visible(folder, os.DirEntry.is_file) if name.lower().endswith(".wav"))
 
 
+def _sound_names(folder: Path) -> list[str]:
+    """The sound files in a folder, one for each clip, sorted."""
+    names, of_clip = visible(folder, os.DirEntry.is_file), {}
+    for suffix in reversed((*WAVE_SUFFIXES, *LIBROSA_SUFFIXES)):  # the first of these is put in last, and stays
+        of_clip |= {Path(name).stem: name for name in names if name.lower().endswith(suffix)}
+    return sorted(of_clip.values())
+
+
+def read_other(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
+    """Read a sound file of a kind that training does not read itself, with ``librosa.load``.
+
+    It decodes mp3, opus, aiff and au itself (libsndfile does), and everything else, m4a, aac and wma among them, by the
+    program ffmpeg, if there is one.
+
+    Args:
+        path: the sound file, of :data:`LONGEST` seconds at most.
+        sample_rate: wanted rate in Hz.
+
+    Returns:
+        (T,) float32 in [-1, 1], channels averaged.
+
+    Raises:
+        DataError: a Git-LFS pointer or an empty file; one that cannot be decoded, that lasts longer, or that only
+            ffmpeg decodes, which is not there; see also :func:`bss.data.transforms.audio.conditioned`.
+    """
+    import audioread
+    import librosa
+    import soundfile
+
+    path = Path(path)
+    if problem := file_heads.absence(*file_heads.read_head(path)):
+        raise DataError(f"{path}: {problem}")
+    try:
+        # Where libsndfile does not know a format, librosa 0.11 warns (that it tries audioread, and that this will be
+        # gone in librosa 1.0). Without ffmpeg it then raises NoBackendError, with an empty message.
+        with warnings.catch_warnings(action="ignore"):
+            waveform_T, rate = librosa.load(path, sr=None, duration=LONGEST + 1)
+    except audioread.NoBackendError as error:
+        if not shutil.which("ffmpeg"):
+            raise DataError(
+                f"{path}: libsndfile cannot decode it, and the program ffmpeg, which librosa asks next, is not "
+                "installed: install it, or make a wav elsewhere (ffmpeg -i IN OUT.wav)"
+            ) from error
+        raise DataError(f"{path}: cannot be decoded as audio, not by ffmpeg either") from error
+    except (
+        audioread.DecodeError,
+        librosa.LibrosaError,
+        soundfile.SoundFileError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+    ) as error:
+        raise DataError(f"{path}: cannot be decoded as audio: {error}") from error
+    if len(waveform_T) > LONGEST * rate:
+        raise DataError(f"{path}: lasts longer than {LONGEST:g} s, which no clip of this data set does: cut it first")
+    return conditioned(waveform_T, rate, sample_rate, path)
+
+
 def write_waveform_pickle(source: str | os.PathLike, target: str | os.PathLike, sample_rate: int) -> bool:
-    """Decode a sound file once, for :func:`read_audio` to read quickly every epoch.
+    """Decode a sound file once, for :func:`bss.data.transforms.audio.read_audio` to read quickly every epoch.
 
     The file is written under a temporary name and renamed, so that one under its final name is whole.
 
     Args:
-        source: the sound file.
+        source: the sound file; its suffix decides how it is read, see :func:`write_wav_pkl`.
         target: the ``.pkl`` to write: ``{"waveform": (T,) float32, "sample_rate": Hz}``, protocol 4.
         sample_rate: rate to store, in Hz.
 
@@ -172,7 +240,8 @@ def write_waveform_pickle(source: str | os.PathLike, target: str | os.PathLike, 
                 return False
         except (DataError, KeyError, TypeError, AttributeError):
             pass  # damaged, or something else: written anew below
-    content = {"waveform": read_waveform(source, sample_rate), "sample_rate": int(sample_rate)}
+    read = read_waveform if Path(source).suffix.lower() in WAVE_SUFFIXES else read_other
+    content = {"waveform": read(source, sample_rate), "sample_rate": int(sample_rate)}
     with whole_file(target) as temporary:
         temporary.write_bytes(pickle.dumps(content, protocol=4))
     return True

@@ -71,7 +71,7 @@ def read_waveform(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
     except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, MemoryError) as error:
         detail = str(error).replace(f"Error opening '{path}': ", "").replace(f"Error opening {str(path)!r}: ", "")
         raise DataError(f"{path}: cannot be decoded as audio: {detail}") from error
-    return _conditioned(samples_TC.mean(axis=1), rate, sample_rate, path)
+    return conditioned(samples_TC.mean(axis=1), rate, sample_rate, path)
 
 
 def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
@@ -123,7 +123,7 @@ def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
     if array.ndim == 2 and array.shape[0] <= 2 and array.shape[1] >= 100 * array.shape[0]:
         array = _pcm_to_float(array, path).mean(axis=0)
     if array.ndim == 1:
-        return _conditioned(_pcm_to_float(array, path), rate, sample_rate, path)
+        return conditioned(_pcm_to_float(array, path), rate, sample_rate, path)
     if array.ndim != 2 or min(array.shape) <= 2 or array.dtype.kind != "f" or is_dict:
         raise DataError(
             f"{path}: holds {array.dtype} of shape {array.shape}; allowed are a waveform (T,), channels (1, T) "
@@ -222,8 +222,22 @@ def _pcm_to_float(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
     return (array / scale).astype(np.float32)
 
 
-def _conditioned(waveform_T: np.ndarray, rate: int, wanted: int, path: str | os.PathLike) -> np.ndarray:
-    """Check a waveform, resample it and clip it."""
+def conditioned(waveform_T: np.ndarray, rate: int, wanted: int, path: str | os.PathLike) -> np.ndarray:
+    """Check a decoded waveform, resample it and clip it: the last step of every reader of sounds.
+
+    Args:
+        waveform_T: (T,) floats.
+        rate: of the waveform, in Hz.
+        wanted: rate, in Hz.
+        path: of its file, for errors.
+
+    Returns:
+        (T',) float32 in [-1, 1].
+
+    Raises:
+        DataError: no samples, samples that are not finite or not in the range of audio, a rate that no sound has, or
+            more samples than :data:`MAX_SAMPLES`.
+    """
     if waveform_T.size == 0:
         raise DataError(f"{path}: zero samples")
     if not np.isfinite(waveform_T).all():

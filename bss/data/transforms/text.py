@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
-from bss.data.batches import Content, batch_zeros
+from bss.data.batches import Content, Preview, batch_zeros
 from bss.utils.choices import Cleaning
 from bss.utils.errors import BssError, DataError, DataNotFoundError, RecipeError, first_line
 
@@ -24,7 +24,7 @@ class Tokens(Content):
 
     Attributes:
         tokens_3L: (3, L) int64, one text of :func:`encode`; L is the same in a whole data set.
-        text: what a person reads.
+        text: the same for a person to read.
     """
 
     tokens_3L: Tensor
@@ -41,6 +41,10 @@ class Tokens(Content):
         for row_3L, content in zip(tokens_B3L, contents, strict=True):
             row_3L.copy_(content.tokens_3L[:, :longest])
         return {"tokens": tokens_B3L}
+
+    def preview(self) -> Preview:
+        """The text."""
+        return Preview(text=self.text)
 
 
 _CAPTION = str.maketrans("-/", "  ", ",.'!?\"()*#:;~")

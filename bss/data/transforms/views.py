@@ -1,7 +1,7 @@
-"""Sounds and pictures as a loader hands them over, and the modules that make network inputs of them on the device.
+"""Sounds and pictures as a loader hands them over, and the views that are taken of a picture.
 
 The host draws what is random and copies bytes; repeating a sound and resizing a picture is arithmetic, which the
-training device does for a whole batch.
+training device does for a whole batch, see :mod:`bss.models.frontends`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from bss.data.batches import Content, batch_zeros
+from bss.data.batches import Content, Preview, batch_zeros
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,11 @@ class Sound(Content):
 
     Attributes:
         waveform_T: (T,) float32, T >= 1.
+        sample_rate: in Hz; the same in a whole data set, so that a batch does not carry it.
     """
 
     waveform_T: np.ndarray
+    sample_rate: int
 
     @classmethod
     def batch(cls, contents: Sequence[Self]) -> dict[str, Tensor]:
@@ -35,9 +37,13 @@ class Sound(Content):
             row_T[: len(sound.waveform_T)] = sound.waveform_T
         return {"waveform": waveform_BT, "length": length_B}
 
+    def preview(self) -> Preview:
+        """The waveform."""
+        return Preview(waveform_T=self.waveform_T, sample_rate=self.sample_rate)
+
 
 class Picture(NamedTuple):
-    """What a view shows of a picture.
+    """The part of a picture that a view shows.
 
     Attributes:
         pixels_HWC: (h, w, 3) uint8, RGB; may be a slice of something larger.
@@ -72,6 +78,11 @@ class Pictures(Content):
                 height, width, _ = view.pixels_HWC.shape
                 pixels_HWC[:height, :width] = view.pixels_HWC
         return {"frames": pixels_BTHWC.permute(0, 1, 4, 2, 3), "box": box_BT3}
+
+    def preview(self) -> Preview:
+        """The middle one of the pictures."""
+        view = self.views[len(self.views) // 2]
+        return Preview(pixels=view.pixels_HWC[:, ::-1] if view.flip else view.pixels_HWC)
 
 
 def whole(pixels_HWC: np.ndarray) -> Picture:

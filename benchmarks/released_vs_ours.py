@@ -47,13 +47,12 @@ from bss.models.compiling import compile_network
 from bss.recipes.audiovisual import AudioVisualRecipe
 from bss.recipes.fields import override
 from bss.recipes.recipe import Schedule
-from bss.samplers import OrderSampler, UniformSampler
 from bss.tasks import cremad, ks
 from bss.training.build import optimizer_of
 from bss.training.engine import fit
 from bss.training.environment import environment
-from bss.training.loaders import scoring_loaders, training_loader
-from bss.training.loops import train_one_epoch
+from bss.training.loaders import Loaders
+from bss.training.loops import Step, train_epoch
 from bss.training.run import Run
 from bss.utils.errors import BssError
 from bss.utils.interrupts import Interrupted
@@ -483,7 +482,6 @@ class Ours:
         uniform: bool = False,
     ):
         self.kind, self.root, self.device, self.workers = KINDS[name], root, device, workers
-        self.sampler_class: type[OrderSampler] = UniformSampler if uniform else SelfPacedSampler
         numbers = {"epochs": 1, "batch_size": batch_size, "lr": LEARNING_RATE, "val_fraction": 0.0}
         if uniform:
             numbers["schedule"] = Schedule(start=1.0)
@@ -499,7 +497,7 @@ class Ours:
     def calibration_batches(self) -> int:
         """Forwards of a pass that only re-estimate BatchNorm's statistics."""
         schedule = self.recipe.schedule
-        calibrates = self.sampler_class.uses_scores and schedule.mode == "calibrated" and schedule.needs_pass(0)
+        calibrates = schedule.uses_scores and schedule.mode == "calibrated" and schedule.needs_pass(0)
         return min(schedule.calibration_batches, self.batches) if calibrates else 0
 
     def prepare(self) -> float:
@@ -510,12 +508,13 @@ class Ours:
 
     def loaders(self) -> tuple[DataLoader, DataLoader]:
         """New loaders of training and of scoring batches, as the engine makes them, in this process."""
-        run = Run(out=self.root, data_root=self.root, device=self.device)
+        recipe, run = self.recipe, Run(out=self.root, data_root=self.root, device=self.device)
         size = len(self.data.train)
-        sampler = SelfPacedSampler(size, difficulty=torch.zeros(size), seed=self.recipe.seed)
+        sampler = SelfPacedSampler(size, difficulty=torch.zeros(size), seed=recipe.seed)
         sampler.set_epoch(0)
-        scoring, _ = scoring_loaders(self.data, self.recipe, run)
-        return training_loader(self.data, sampler, self.recipe, run), scoring
+        made = Loaders(run, recipe.batch_size, recipe.seed)
+        scoring, _ = made.scoring(self.data.score, shuffled=True, calibration_batches=1, once=False)
+        return made.training(self.data.train, sampler, Method(), drop_last=True), scoring
 
     def epoch(self) -> Epoch:
         """What a user's run does in an epoch, without its validation and without its checkpoint.
@@ -539,7 +538,7 @@ class Ours:
         data = replace(self.data, test=Marked(self.data.test, read_test))
         with tempfile.TemporaryDirectory() as folder, clock.watching(model), quiet():
             run = Run(out=Path(folder) / "run", data_root=self.root, device=self.device, workers=self.workers)
-            fit(model, data, self.sampler_class, self.recipe, run, method=Begins(begin))
+            fit(model, data, self.recipe, run, method=Begins(begin))
         epoch = summed(clock)
         if self.calibration_batches:
             published = self.kind.task.SPL
@@ -558,8 +557,8 @@ class Ours:
         resident = [random_batch(self.kind, recipe, recipe.batch_size, self.device)] * steps
         weights = {"fused_weight": recipe.fused_weight, "unimodal_weight": recipe.unimodal_weight}
         table = ScoreTable(recipe.batch_size).to(self.device)
-        options = {**weights, "table": table, "precision": recipe.precision}
-        return model, functools.partial(train_one_epoch, model, resident, optimizer_of(model, recipe), **options)
+        step = Step(model, optimizer_of(model, recipe), **weights, table=table, precision=recipe.precision)
+        return model, functools.partial(train_epoch, step, resident)
 
     def network_alone(self) -> Epoch:
         """As many training steps as an epoch has, with online scores, on one batch of random tensors."""

@@ -1,4 +1,5 @@
 from . import cli as cli
+from . import compare as compare
 from . import integrations as integrations
 from . import methods as methods
 from . import models as models

@@ -12,7 +12,7 @@ from bss.compare.page import page
 from bss.compare.runner import check_data, devices_of, run_all
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.study import Study, check_arms, seeds_of
-from bss.compare.tables import METRICS, all_tables, as_csv, finding, results_of
+from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
 from bss.tasks import load_task
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, shown
 from bss.utils.processes import default_workers
@@ -117,16 +117,13 @@ def _write(
     """Write the three files, say what came out, and return how many folders were left out."""
     runs, left_out = read_runs(folders)
     results = results_of(runs, controls=controls, metric=metric, order=order, left_out=left_out, notes=notes)
-    markdown = "\n".join(table.markdown() for table in all_tables(results))
-    left_out = results.left_out
-    listed = "\n".join(f"- {note}" for note in [*results.notes, *(f"Left out: {p}: {why}" for p, why in left_out)])
-    _save(out / "table.md", "\n\n".join(part for part in (finding(results), listed, markdown) if part))
+    _save(out / "table.md", as_markdown(results))
     _save(out / "table.csv", as_csv(results))
     _save(out / "report.html", page(results))  # last, so that a page that cannot be made leaves the tables
-    for path, reason in left_out:
+    for path, reason in results.left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)
     print(f"{finding(results)}\n{', '.join(str(out / name) for name in ('table.md', 'table.csv', 'report.html'))}")
-    return len(left_out)
+    return len(results.left_out)
 
 
 def _save(path: Path, text: str) -> None:

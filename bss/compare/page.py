@@ -1,6 +1,7 @@
 """The report as one HTML file that needs no network: tables, figures and samples, for a screen, a phone and paper."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from html import escape
@@ -9,11 +10,22 @@ from typing import Any
 
 from bss.compare import figures, samples
 from bss.compare.runs import FinishedRun
-from bss.compare.tables import EPOCHS, Results, Table, arm_table, cost_table, difference_table, finding, head_table
+from bss.compare.tables import (
+    EPOCHS,
+    Results,
+    Table,
+    arm_table,
+    cost_table,
+    difference_table,
+    finding,
+    generated_data,
+    head_table,
+)
 from bss.data.batches import preview_of
 from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
 from bss.tasks import load_task
+from bss.training.run_folder import read_scores
 from bss.utils.errors import BssError, first_line
 
 STYLE = """
@@ -49,15 +61,16 @@ pre { overflow-x: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: 
 
 
 def page(results: Results) -> str:
-    """The whole report.
+    """Write the report as one HTML page.
 
     Args:
-        results: what it is about.
+        results: the runs, and how they are compared.
     """
     first = results.runs[0]
     title = first.mark.get("task_title") or "Runs"
     primary = f"Primary: test {results.noun} of all heads, {EPOCHS[results.primary]}; control: {results.controls[0]}."
     parts = [
+        *_generated(results),
         f"<h1>{escape(title)}: {len(results.arms)} ways to train, compared</h1>",
         f"<p>{len(results.runs)} runs: {_counts(results)}. {escape(primary)}</p>",
         f'<p class="finding">{escape(finding(results))}</p>',
@@ -77,6 +90,11 @@ def page(results: Results) -> str:
         f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}: arms compared</title>'
         f"<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
+
+
+def _generated(results: Results) -> Iterator[str]:
+    if said := generated_data(results):
+        yield f'<p class="notes"><strong>{escape(said)}</strong></p>'
 
 
 def _counts(results: Results) -> str:
@@ -205,7 +223,7 @@ def _data(run: FinishedRun) -> tuple[Splits | None, str]:
         names = list(data.names)
     except Exception as error:  # the task is a user's code, and may raise anything
         return None, f"the data cannot be read any more ({_reason(error)})"
-    same = names == samples.read_scores(run.path)["name"].tolist()
+    same = names == read_scores(run.path)["name"].tolist()
     return (data, "") if same else (None, "the data was changed since")
 
 
@@ -267,10 +285,9 @@ def _contents(sample: samples.ScoredSample, data: Splits, hidden: dict[str, str]
 def _provenance(results: Results) -> Iterator[str]:
     yield "<h2>How this was made</h2>"
     for name in ("command", "commit", "device", "machine", "versions"):
-        kinds = list(dict.fromkeys(json.dumps(run.config.get(name)) for run in results.runs))
-        for kind in kinds:
-            of = [run.path.name for run in results.runs if json.dumps(run.config.get(name)) == kind]
-            which = "" if len(kinds) == 1 else f" ({len(of)} runs)"
+        kinds = Counter(json.dumps(run.config.get(name)) for run in results.runs)
+        for kind, count in kinds.items():
+            which = "" if len(kinds) == 1 else f" ({count} runs)"
             content = json.loads(kind)
             text = " ".join(content) if isinstance(content, list) else _flat(content)
             yield f"<p><strong>{name}</strong>{which}</p><pre>{escape(text)}</pre>"

@@ -1,18 +1,18 @@
 """Run folders as the report reads them, and whether they may stand in one table."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from bss.recipes.recipe import FREE_FIELDS
 from bss.training.run_folder import list_hash, read_json, read_scores
 from bss.utils.errors import RunFolderError, shown
 
 ARM_FILE = "arm.json"
-"""What the runner adds to a run folder: which arm of which task it is, and the hash of its initial weights."""
+"""File that the runner adds to a run folder: which arm of which task it is, and the hash of its initial weights."""
 
 
 ARM_FIELDS = {"epochs", "updates"}
@@ -23,46 +23,109 @@ STEP_FIELDS = {"fused_weight", "unimodal_weight", "prediction"}
 """Recipe fields that an arm of the runner may set as well: ``joint`` trains and predicts with the fused head alone."""
 
 
+# ---- what the files hold -------------------------------------------------------------------------------------------
+
+
+HeadMetrics = Mapping[str, Mapping[str, float]]
+"""Metric -> head -> value: a fraction, such as an accuracy of 0.5."""
+
+
+class Imbalance(TypedDict, total=False):
+    """How unequal the modalities are, after an epoch or at the end. None is what was not measured."""
+
+    index: float | None
+    true_class_probability: Mapping[str, float]
+    gradient_norm: Mapping[str, float | None]
+    gradient_ratio: float | None
+    shapley: Mapping[str, Mapping[str, float]] | None
+    probe: Mapping[str, float] | None
+
+
+class Row(TypedDict):
+    """A line of ``metrics.jsonl``: one epoch, measured on ``val``, or on ``test`` without a validation split."""
+
+    epoch: int
+    samples: int
+    steps: int
+    seconds: float
+    train_loss: NotRequired[float]
+    val: NotRequired[HeadMetrics]
+    test: NotRequired[HeadMetrics]
+    imbalance: NotRequired[Imbalance]
+
+
+class Summary(TypedDict):
+    """``summary.json``: the test metrics with the weights of the ``chosen`` and of the ``last`` epoch.
+
+    ``oracle`` is there where only the test set could choose an epoch, and is no honest result.
+    """
+
+    test: Mapping[str, HeadMetrics]
+    chosen_epoch: int
+    imbalance: NotRequired[Imbalance]
+    oracle: NotRequired[Mapping[str, Any]]
+
+
+class Mark(TypedDict, total=False):
+    """``arm.json``; empty for a run that ``compare`` did not make."""
+
+    arm: str
+    title: str
+    task: str
+    task_file: str | None
+    task_title: str
+    initial_weights: str
+    training_samples: str
+
+
+# ---- a run ---------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """A run folder with a finished run in it.
 
     Attributes:
         path: the folder.
-        config: of ``config.json``.
-        rows: of ``metrics.jsonl``, one an epoch.
-        summary: of ``summary.json``.
-        training_list: hash of names and labels of the training samples.
-        mark: of ``arm.json``; empty for a run that the runner did not make.
-        arm: name of its arm; those without a mark get theirs from :func:`named`.
+        config: what ``config.json`` holds.
+        rows: what ``metrics.jsonl`` holds, a row per epoch.
+        summary: what ``summary.json`` holds.
+        training_list: SHA-256 of the training samples' names, order and class ids.
+        mark: what ``arm.json`` holds; empty for a run that ``compare`` did not make.
+        arm: name of its arm; runs without a mark get theirs from :func:`named`.
     """
 
     path: Path
     config: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]]
-    summary: Mapping[str, Any]
+    rows: Sequence[Row]
+    summary: Summary
     training_list: str
-    mark: Mapping[str, Any]
+    mark: Mark
     arm: str
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
-        """Dotted field name -> value."""
+        """The recipe as dotted field name -> value."""
         return opened(self.config["recipe"])
 
     @property
     def seed(self) -> int:
-        """Of its recipe."""
+        """The seed that the recipe names."""
         return self.recipe["seed"]
 
     @property
-    def watched(self) -> str:
-        """What was measured after every epoch: ``"val"``, or ``"test"`` without a validation split."""
+    def generated(self) -> bool:
+        """Whether it was trained on a data set made by ``--sample``; runs that do not say so count as real."""
+        return self.config.get("generated") is True
+
+    @property
+    def watched(self) -> Literal["val", "test"]:
+        """The split that was measured after every epoch: ``"val"``, or ``"test"`` without a validation split."""
         return "val" if "val" in self.rows[0] else "test"
 
     @property
     def updates(self) -> int:
-        """Optimiser steps."""
+        """Number of optimiser steps."""
         return sum(row["steps"] for row in self.rows)
 
     @property
@@ -71,12 +134,14 @@ class FinishedRun:
         return sum(row["seconds"] for row in self.rows)
 
     def curve(self, *path: str) -> tuple[list[int], list[float]]:
-        """Updates so far, and a number of the rows; epochs in which it was not measured are left out.
+        """A learning curve: updates so far, and a number of the rows. Epochs without that number are left out.
 
         Args:
             *path: keys into a row, such as ``("val", "accuracy", "all")``.
         """
-        steps, values, done = [], [], 0
+        steps: list[int] = []
+        values: list[float] = []
+        done = 0
         for row in self.rows:
             done += row["steps"]
             value: Any = row
@@ -89,7 +154,7 @@ class FinishedRun:
 
 
 def opened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A recipe of ``config.json`` with dotted field names."""
+    """The recipe of ``config.json`` with dotted field names in place of nested ones."""
     flat: dict[str, Any] = {}
     for name, value in nested.items():
         flat |= opened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
@@ -97,10 +162,10 @@ def opened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def find_folders(paths: Iterable[Path]) -> list[Path]:
-    """The run folders among and below these folders, in a fixed order.
+    """Find the run folders among and below these folders, in a fixed order.
 
     Raises:
-        RunFolderError: a path with no run in or below it.
+        RunFolderError: a path is no folder, or there is no run in or below it.
     """
     found: list[Path] = []
     for path in paths:
@@ -120,25 +185,27 @@ def _is_run(path: Path) -> bool:
 
 
 def read_run(path: Path) -> FinishedRun:
-    """One run folder.
+    """Read the folder of a finished run.
 
     Raises:
-        RunFolderError: it is unfinished or damaged; the message says what is wrong without naming the folder.
+        RunFolderError: the run is unfinished or damaged; the message says what is wrong without naming the folder.
     """
     if not (path / "done").is_file():
         epochs = _lines(path / "metrics.jsonl")
         raise RunFolderError(f"unfinished, {epochs} epoch{'s' * (epochs != 1)} so far")
     config, summary = (read_json(path, name) for name in ("config.json", "summary.json"))
     try:
-        rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        rows: list[Row] = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     except (OSError, ValueError) as error:
         raise RunFolderError(f"metrics.jsonl is damaged ({error})") from error
     mark = read_json(path, ARM_FILE) if (path / ARM_FILE).is_file() else {}
+    scores = read_scores(path)
+    samples = list_hash(scores["name"].tolist(), scores["label"])
     try:
-        run = FinishedRun(path, config, rows, summary, _training_list(path), mark, mark.get("arm", ""))
+        run = FinishedRun(path, config, rows, cast(Summary, summary), samples, cast(Mark, mark), mark.get("arm", ""))
         # Whatever is read later on is looked at now: a folder that lacks it is left out as a whole.
         (run.seed, run.watched, run.updates, run.seconds, config["sampler"], config["samples"]["test"])
-        (config["versions"], config["device"], config["machine"])
+        (config["versions"], config["device"], config["machine"], rows[summary["chosen_epoch"]]["epoch"])
         [summary["test"][epoch]["accuracy"]["all"] for epoch in ("chosen", "last")]
         [row[run.watched]["accuracy"]["all"] for row in rows]
     except (KeyError, TypeError, IndexError, AttributeError) as error:
@@ -150,18 +217,20 @@ def _lines(path: Path) -> int:
     return len(path.read_text(errors="replace").splitlines()) if path.is_file() else 0
 
 
-def _training_list(path: Path) -> str:
-    scores = read_scores(path)
-    return list_hash(scores["name"].tolist(), scores["label"])
-
-
 def read_runs(paths: Iterable[Path]) -> tuple[list[FinishedRun], list[tuple[Path, str]]]:
-    """The finished runs, and the folders that are left out with the reason.
+    """Read the runs that are finished, and say for every other folder why it is left out.
+
+    Args:
+        paths: run folders, see :func:`find_folders`.
+
+    Returns:
+        The finished runs with the names of their arms, and (folder, reason) of those that are left out.
 
     Raises:
-        RunFolderError: none is finished.
+        RunFolderError: none of the runs is finished.
     """
-    runs, left_out = [], []
+    runs: list[FinishedRun] = []
+    left_out: list[tuple[Path, str]] = []
     for path in paths:
         try:
             runs.append(read_run(path))
@@ -200,81 +269,125 @@ def _arm_recipe(run: FinishedRun) -> dict[str, Any]:
     return {name: value for name, value in run.recipe.items() if name not in FREE_FIELDS | {"seed"}}
 
 
+# ---- which runs may stand in one table -----------------------------------------------------------------------------
+
+
+UNKNOWN = object()
+"""A value that a run's files do not tell: it fits every other."""
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _begins(digest: str) -> str:
+    return digest[:12]
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A value that runs must have in common.
+
+    Attributes:
+        what: the plural that a refusal begins with.
+        name: name of the value, in words.
+        value: reads it from a run; it is :data:`UNKNOWN` where the run's files do not tell.
+        within: which runs must have it in common: ``"all"``, those of one ``"arm"``, those of one ``"seed"``, or any
+            two of which one is ``"unmarked"``.
+        told: what a refusal says of a value.
+        key: what of a value must be equal.
+    """
+
+    what: str
+    name: str
+    value: Callable[[FinishedRun], Any]
+    within: Literal["all", "arm", "seed", "unmarked"]
+    told: Callable[[Any], Any] = _itself
+    key: Callable[[Any], Any] = _itself
+
+
+def _rules(names: Iterable[str]) -> Iterator[_Rule]:
+    """What runs must have in common, in the order in which it is looked at.
+
+    Args:
+        names: the recipe fields of all runs.
+    """
+    names = list(names)
+    numbers = [name for name in names if name not in FREE_FIELDS | {"seed"}]
+    shared = [name for name in numbers if not _of_schedule(name) and name not in ARM_FIELDS]
+    # Of a task's own file the name counts: a repository may lie elsewhere by now, or on another machine.
+    yield _Rule("tasks", "the task", _mark("task"), "all", key=lambda task: Path(task).name)
+    for name in sorted(names):
+        if not _of_schedule(name):
+            yield _Rule("tasks", f"the recipe field {name}", _has(name), "all")
+    yield _Rule("splits", "the number of test samples", lambda run: run.config["samples"]["test"], "all")
+    for name in shared:
+        yield _Rule("recipes", name, _field(name), "unmarked" if name in STEP_FIELDS else "all")
+    # With one sampler a schedule has the same fields, but for those that came into the library between two runs.
+    yield _Rule("samplers", "the sampler", lambda run: run.config["sampler"], "arm")
+    for name in numbers:
+        yield _Rule("recipes", name, _field(name), "arm")
+    yield _Rule("methods", "method_settings", _method_settings, "arm")
+    yield _Rule("splits", "the training list (hash)", lambda run: run.training_list, "seed", told=_begins)
+    yield _Rule("splits", "the number of validation samples", lambda run: run.config["samples"].get("val"), "seed")
+    yield _Rule("initial weights", "their hash", _mark("initial_weights"), "seed", told=_begins)
+
+
+def _of_schedule(name: str) -> bool:
+    return name.startswith("schedule.")
+
+
+def _has(name: str) -> Callable[[FinishedRun], str]:
+    return lambda run: "there" if name in run.recipe else "not there"
+
+
+def _field(name: str) -> Callable[[FinishedRun], Any]:
+    return lambda run: run.recipe.get(name, UNKNOWN)
+
+
+def _mark(name: str) -> Callable[[FinishedRun], Any]:
+    return lambda run: run.mark.get(name) or UNKNOWN
+
+
+def _method_settings(run: FinishedRun) -> dict[str, Any]:
+    """Settings of its method, but for the seed, which is the run's."""
+    return {name: value for name, value in (run.config.get("method_settings") or {}).items() if name != "seed"}
+
+
 def check_comparable(runs: Sequence[FinishedRun]) -> None:
     """Refuse runs that do not belong into one table.
 
-    They must be of one task and one recipe (the order, how long it trains and what an arm sets aside); those of one
-    arm of one recipe altogether; those of one seed must have the same training samples and, where it is known, the same
-    initial weights.
+    All runs must be of one task and one recipe, but for the order, how long an arm trains, and what an arm sets aside.
+    The runs of one arm must be of one recipe altogether. The runs of one seed must have the same training samples and,
+    where they are known, the same initial weights. There must be one run of an arm with a seed.
 
     Raises:
-        RunFolderError: names the first two that differ, and in what.
+        RunFolderError: names the first two runs that differ, and in what.
     """
+    rules = list(_rules(dict.fromkeys(name for run in runs for name in run.recipe)))
     first = runs[0]
-    seen: dict[tuple[str, int], FinishedRun] = {}
     of_arm: dict[str, FinishedRun] = {}
     of_seed: dict[int, FinishedRun] = {}
+    seen: dict[tuple[str, int], FinishedRun] = {}
     for run in runs:
-        tasks = [each.mark.get("task") for each in (first, run)]
-        # Of a task's own file the name counts: a repository may lie elsewhere by now, or on another machine.
-        if None not in tasks and Path(tasks[0]).name != Path(tasks[1]).name:
-            raise _refusal("tasks", "the task", first, run, *tasks)
-        only = sorted(_fields(first) ^ _fields(run))
-        if only:
-            raise _refusal(
-                "tasks",
-                f"the recipe field {only[0]}",
-                first,
-                run,
-                *("there" if only[0] in _fields(each) else "not there" for each in (first, run)),
-            )
-        sizes = [each.config["samples"]["test"] for each in (first, run)]
-        if sizes[0] != sizes[1]:
-            raise _refusal("splits", "the number of test samples", first, run, *sizes)
-        by_the_runner = STEP_FIELDS if first.mark and run.mark else set()
-        _check_recipes(first, run, but=ARM_FIELDS | by_the_runner, schedule=False)
-        _check_recipes(of_arm.setdefault(run.arm, run), run, but=set(), schedule=True)
-        settings = [each.config.get("method_settings") for each in (of_arm[run.arm], run)]
-        settings = [{name: value for name, value in (each or {}).items() if name != "seed"} for each in settings]
-        if settings[0] != settings[1]:
-            raise _refusal("methods", "method_settings", of_arm[run.arm], run, *settings)
-        mate = of_seed.setdefault(run.seed, run)
-        if mate.training_list != run.training_list:
-            raise _refusal(
-                "splits", "the training list (hash)", mate, run, mate.training_list[:12], run.training_list[:12]
-            )
-        sizes = [each.config["samples"].get("val") for each in (mate, run)]
-        if sizes[0] != sizes[1]:
-            raise _refusal("splits", "the number of validation samples", mate, run, *sizes)
-        weights = [each.mark.get("initial_weights") for each in (mate, run)]
-        if None not in weights and weights[0] != weights[1]:
-            raise _refusal("initial weights", "their hash", mate, run, *(hashed[:12] for hashed in weights))
+        mates = {"all": first, "arm": of_arm.setdefault(run.arm, run), "seed": of_seed.setdefault(run.seed, run)}
+        mates["unmarked"] = run if first.mark and run.mark else first
+        for rule in rules:
+            mate = mates[rule.within]
+            here, there = rule.value(mate), rule.value(run)
+            if UNKNOWN not in (here, there) and rule.key(here) != rule.key(there):
+                own, other = shown(rule.told(here)), shown(rule.told(there))
+                raise RunFolderError(
+                    f"runs of different {rule.what} in one report: {rule.name} is {own} in {mate.path}\n"
+                    f"and {other} in {run.path}; report them apart"
+                )
         twin = seen.setdefault((run.arm, run.seed), run)
         if twin is not run:
             raise RunFolderError(f"{twin.path} and {run.path} are both seed {run.seed} of {run.arm}: give one of them")
 
 
-def _fields(run: FinishedRun) -> set[str]:
-    return {name for name in run.recipe if not name.startswith("schedule.")}
-
-
-def _check_recipes(one: FinishedRun, other: FinishedRun, *, but: set[str], schedule: bool) -> None:
-    for name, value in one.recipe.items():
-        if name in but | FREE_FIELDS | {"seed"} or (name.startswith("schedule.") and not schedule):
-            continue
-        if other.recipe.get(name) != value:
-            raise _refusal("recipes", name, one, other, value, other.recipe.get(name))
-
-
-def _refusal(what: str, name: str, one: FinishedRun, other: FinishedRun, here: Any, there: Any) -> RunFolderError:
-    return RunFolderError(
-        f"runs of different {what} in one report: {name} is {shown(here)} in {one.path}\nand {shown(there)} in "
-        f"{other.path}; report them apart"
-    )
-
-
 def by_arm(runs: Sequence[FinishedRun], order: Sequence[str] = ()) -> dict[str, list[FinishedRun]]:
-    """Arm -> its runs by seed: the arms in the order that is given, then as they come."""
+    """Sort runs into arm -> its runs by seed: the arms in the order that is given, then as they come."""
     arms: dict[str, list[FinishedRun]] = {name: [] for name in order}
     for run in runs:
         arms.setdefault(run.arm, []).append(run)

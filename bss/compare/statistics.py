@@ -17,12 +17,12 @@ RESAMPLES = 10_000
 
 
 LEAST_RESAMPLED = 5
-"""Values that the bootstrap needs: of two, half of the resamples are one of them twice, and its interval lies between
-them, whatever that says of the mean."""
+"""Number of values that the bootstrap needs. Of two values, half of the resamples are one of them twice, and the
+interval lies between the two, whatever that says of the mean."""
 
 
 LEAST_PAIRED = 2
-"""Seeds that two arms must have in common to be compared: one difference has no scatter to be judged by."""
+"""Number of seeds that two arms must have in common to be compared: one difference has no scatter to judge it by."""
 
 
 NO_SCATTER = 1e-9
@@ -30,10 +30,10 @@ NO_SCATTER = 1e-9
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and standard deviation of the sample (divided by n - 1; None for a single value).
+    """Mean, and standard deviation of the sample: divided by n - 1, and None for a single value.
 
     Raises:
-        ValueError: no values.
+        ValueError: there are no values.
     """
     if not values:
         raise ValueError("no values to average")
@@ -44,9 +44,9 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Interval for the mean by Student's t: mean -+ t(0.975, n - 1) std / sqrt(n).
+    """Confidence interval of the mean by Student's t: mean -+ t(0.975, n - 1) std / sqrt(n).
 
-    None where there is nothing to judge by: fewer than two values, or values without any scatter.
+    It is None where there is nothing to judge by: fewer than two values, or values without any scatter.
     """
     from scipy.stats import t
 
@@ -58,9 +58,9 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def t_test(values: Sequence[float]) -> float | None:
-    """Two-sided p of the mean being 0, by Student's t with n - 1 degrees of freedom; on differences: the paired t test.
+    """Two-sided p value of Student's t test that the mean is 0, with n - 1 degrees of freedom.
 
-    None where :func:`t_interval` is.
+    On differences it is the paired t test. It is None where :func:`t_interval` is None.
     """
     from scipy.stats import t
 
@@ -71,21 +71,21 @@ def t_test(values: Sequence[float]) -> float | None:
 
 
 def bootstrap_interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float] | None:
-    """Percentile bootstrap interval for the mean, which assumes no normal distribution.
+    """Confidence interval of the mean by the percentile bootstrap, which assumes no normal distribution.
 
-    None where :func:`t_interval` is, and for fewer than :data:`LEAST_RESAMPLED` values. With few it is
-    too narrow: by sqrt((n - 1) / n) in its width, and it never leaves the values' range.
+    It is None where :func:`t_interval` is None, and for fewer than :data:`LEAST_RESAMPLED` values. With few values it
+    is too narrow: its width is smaller by sqrt((n - 1) / n), and it never leaves the range of the values.
 
     Args:
         values: any numbers.
-        seed: of the resampling; in [0, 2**32).
+        seed: seed of the resampling, in [0, 2**32).
 
     Source: Efron, "Bootstrap methods: another look at the jackknife", 1979.
     """
     import numpy as np
 
     _, std = mean_and_std(values)
-    if len(values) < LEAST_RESAMPLED or std < NO_SCATTER:
+    if std is None or std < NO_SCATTER or len(values) < LEAST_RESAMPLED:
         return None
     draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
     tail = (1 - CONFIDENCE) / 2
@@ -94,18 +94,18 @@ def bootstrap_interval(values: Sequence[float], *, seed: int = 0) -> tuple[float
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """P values adjusted for their number: the chance of one false finding among all of them is held.
+    """Adjust p values for their number by Holm's method, which bounds the chance of any false finding among them.
 
     The k-th smallest of m is multiplied by m - k + 1, made no smaller than the one before it and at most 1. A planned
     comparison that could not be tested counts in m: that its numbers had no scatter was not known beforehand.
 
     Args:
-        p_values: of all m comparisons, in [0, 1]; None is one that could not be tested, and stays None.
+        p_values: those of all m comparisons, in [0, 1]; None is one that could not be tested, and stays None.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
 
     Raises:
-        ValueError: a value outside of [0, 1].
+        ValueError: a value lies outside of [0, 1].
     """
     for p in p_values:
         if p is not None and not 0 <= p <= 1:
@@ -124,15 +124,15 @@ class Difference:
     """An arm against a control, over the seeds that both have.
 
     Attributes:
-        arm: name.
-        control: name of what it is compared with.
-        seeds: the common ones, ascending; may be none.
-        values: arm - control, seed by seed.
-        mean: of the values; None without seeds.
-        t_interval: for the mean, see :func:`t_interval`.
-        bootstrap_interval: for the mean, see :func:`bootstrap_interval`.
-        p: of the paired t test.
-        p_holm: the same, adjusted by Holm over all arms that are :attr:`comparable` with this control.
+        arm: name of the arm.
+        control: name of the arm that it is compared with.
+        seeds: the seeds that both have, ascending; there may be none.
+        values: arm minus control, seed by seed.
+        mean: mean of the values; None without seeds.
+        t_interval: confidence interval of the mean, see :func:`t_interval`.
+        bootstrap_interval: confidence interval of the mean, see :func:`bootstrap_interval`.
+        p: p value of the paired t test, see :func:`t_test`.
+        p_holm: the p value adjusted by :func:`holm` over all arms that are :attr:`comparable` with this control.
     """
 
     arm: str
@@ -147,22 +147,24 @@ class Difference:
 
     @property
     def comparable(self) -> bool:
-        """Whether it is one of Holm's comparisons: two seeds or more in common, whatever came out."""
+        """Whether it counts as one of Holm's comparisons: it has two seeds or more, whatever came out."""
         return len(self.seeds) >= LEAST_PAIRED
 
 
 def differences(
     values: Mapping[str, Mapping[int, float]], control: str, arms: Sequence[str] | None = None
 ) -> list[Difference]:
-    """Every arm against the control, with Holm's adjustment over those with two seeds or more in common with it.
+    """Compare every arm with the control, seed by seed.
+
+    Holm's adjustment is over the arms that have two seeds or more in common with the control.
 
     Args:
         values: arm -> seed -> number.
         control: one of the arms.
-        arms: which arms, in this order; None = all others than the control.
+        arms: the arms to compare, in this order; None = all but the control.
 
     Raises:
-        ValueError: an arm that has no values (named).
+        ValueError: an arm has no values; the message names it.
     """
     arms = [name for name in values if name != control] if arms is None else list(arms)
     for name in (control, *arms):
@@ -192,14 +194,14 @@ def band(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[lis
     """Mean and standard deviation of several curves, where all of them are defined.
 
     Args:
-        curves: (x ascending, y) of each; between its points a curve is a straight line.
+        curves: x, ascending, and y of every curve; between its points a curve is a straight line.
 
     Returns:
-        ``(x, mean, std)``: x are all the curves' points in the range they share; std is 0 for a single curve, and all
-        three are empty where they share none.
+        ``(x, mean, std)``. x are the points of all curves in the range that they share; std is 0 for a single curve.
+        All three are empty where the curves share no range.
 
     Raises:
-        ValueError: no curves, or an empty one.
+        ValueError: there are no curves, or one of them is empty.
     """
     import numpy as np
 

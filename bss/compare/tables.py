@@ -1,17 +1,25 @@
-"""From finished runs to tables: one set of numbers, written as Markdown, as CSV and into the page."""
+"""From finished runs to tables: one set of numbers, written as Markdown, as CSV and into the page.
 
-import csv
-import io
+Numbers are grouped and turned by pandas, and become text by the functions at the end. Its own writers of Markdown and
+HTML are not used: ``to_markdown`` needs another package, leaves pipes in names unescaped and guesses which texts are
+numbers; ``to_html`` has no scopes for screen readers. Ours are four lines each.
+"""
+
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bss.compare.frame import long_form
 from bss.compare.runs import FinishedRun, by_arm, check_comparable
 from bss.compare.statistics import LEAST_RESAMPLED, Difference, differences, mean_and_std
 from bss.recipes.recipe import FREE_FIELDS
 from bss.utils.errors import RecipeError, RunFolderError, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PLUS_MINUS = "\u00b1"
 
@@ -31,22 +39,30 @@ METRICS = {"accuracy": "accuracy", "macro_f1": "macro F1", "map": "mean average 
 
 @dataclass(frozen=True)
 class Table:
-    """Text in rows and columns.
+    """A table of text, with its heading.
 
     Attributes:
-        title: a heading.
+        title: the heading.
         caption: what is shown, of what, and n.
-        columns: their names.
-        rows: as many texts each.
+        cells: the texts, under the names of their columns.
     """
 
     title: str
     caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    cells: "pd.DataFrame"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self.cells.columns)
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The texts of every row."""
+        return self.cells.to_numpy().tolist()
 
     def markdown(self) -> str:
-        """With the pipes in its texts escaped."""
+        """The table in Markdown, under its heading; pipes in its texts are escaped."""
         lines = [self.columns, ["---"] * len(self.columns), *self.rows]
         body = "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
         return f"## {self.title}\n\n{self.caption}\n\n{body}\n"
@@ -60,9 +76,9 @@ class Results:
         arms: arm -> its runs, by seed.
         controls: arms that others are compared with: the first with all, every further one with those whose epochs
             have its sizes (which sets the choice of the samples apart from their number).
-        metric: of :data:`METRICS`.
+        metric: one of :data:`METRICS`.
         left_out: folders that could not be used, with the reason.
-        notes: what else a reader must know, a sentence each.
+        notes: sentences on what else a reader must know.
     """
 
     arms: Mapping[str, Sequence[FinishedRun]]
@@ -73,7 +89,7 @@ class Results:
 
     @property
     def runs(self) -> list[FinishedRun]:
-        """All of them."""
+        """All runs, arm by arm."""
         return [run for members in self.arms.values() for run in members]
 
     @property
@@ -96,22 +112,46 @@ class Results:
         """``"all"``, ``"fused"`` and the modalities."""
         return list(self.runs[0].summary["test"]["last"][self.metric])
 
+    @cached_property
+    def test(self) -> "pd.DataFrame":
+        """Test metrics in percent: rows by epoch, metric, head and seed, and a column per arm; NaN without a run."""
+        table = long_form(self.runs).query("split == 'test' and checkpoint != 'each'")
+        table = table[table["metric"].isin(self.runs[0].summary["test"]["last"])]
+        return 100 * table.pivot(index=["checkpoint", "metric", "head", "seed"], columns="arm", values="value")
+
+    @cached_property
+    def per_run(self) -> "pd.DataFrame":
+        """What a run took, and how unequal its modalities are at the end (NaN where it was not measured)."""
+        import pandas as pd
+
+        rows = [
+            {
+                "arm": run.arm,
+                "seed": run.seed,
+                "updates": run.updates,
+                "epochs": len(run.rows),
+                "chosen epoch": run.summary["chosen_epoch"] + 1,
+                "seconds": run.seconds,
+                "imbalance index": (run.summary.get("imbalance") or {}).get("index"),
+            }
+            for run in self.runs
+        ]
+        return pd.DataFrame(rows).astype({"imbalance index": "float64"})
+
     def values(self, epoch: str, head: str, metric: str | None = None) -> dict[str, dict[int, float]]:
         """Arm -> seed -> a test metric in percent."""
-        return {
-            arm: {run.seed: 100 * run.summary["test"][epoch][metric or self.metric][head] for run in members}
-            for arm, members in self.arms.items()
-        }
+        table = self.test.loc[(epoch, metric or self.metric, head)]
+        return {arm: by_seed.dropna().to_dict() for arm, by_seed in table.items()}
 
     def compared(self, control: str) -> list[str]:
-        """The arms that are compared with this control."""
+        """Names of the arms that are compared with this control."""
         others = [arm for arm in self.arms if arm != control]
         if control == self.controls[0]:
             return others
         return [arm for arm in others if same_sizes(self.arms[arm][0], self.arms[control][0])]
 
     def differences(self, control: str, epoch: str, head: str = "all", metric: str | None = None) -> list[Difference]:
-        """Of every arm that is compared with the control, in percentage points."""
+        """Every arm that is compared with the control against it, in percentage points."""
         return differences(self.values(epoch, head, metric), control, self.compared(control))
 
 
@@ -150,16 +190,17 @@ def results_of(
     """Check that runs may be compared, and set down how.
 
     Args:
-        runs: finished ones; those whose test results are no numbers are left out.
-        controls: arms; none = the arm of uniform order, then those of random pacing.
-        metric: of :data:`METRICS`.
-        order: of the arms; none = the controls first, then as they come.
+        runs: finished runs; those whose test results are no numbers are left out.
+        controls: names of arms; none = the arm of uniform order, then those of random pacing.
+        metric: one of :data:`METRICS`.
+        order: order of the arms; none = the controls first, then as they come.
         left_out: folders that could not be used, with the reason.
-        notes: for the reader.
+        notes: sentences on what else a reader must know.
 
     Raises:
-        RunFolderError: see :func:`bss.compare.runs.check_comparable`; no run has numbers.
-        RecipeError: a control or a metric that the runs do not have.
+        RunFolderError: the runs do not belong together, see :func:`bss.compare.runs.check_comparable`, or none of them
+            has test results that are numbers.
+        RecipeError: the runs do not have a control or the metric that is asked for.
     """
     reasons = [_no_number(run) for run in runs]
     left_out = [*left_out, *((run.path, reason) for run, reason in zip(runs, reasons, strict=True) if reason)]
@@ -212,16 +253,12 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
             "There was no validation split (val_fraction=0): the last epoch counts, and what was the best epoch on the "
             "test set is not reported."
         )
-    steps: dict[int, set[int]] = {}
-    for run in results.runs:
-        steps.setdefault(run.seed, set()).add(run.updates)
-    for seed, updates in steps.items():
-        if len(updates) > 1:
-            yield (
-                f"The runs differ in their optimiser steps (with seed {seed} {min(updates)} to {max(updates)}): an arm "
-                "may be better or worse because it trained for longer or shorter."
-            )
-            break
+    steps = results.per_run.groupby("seed", sort=False)["updates"].agg(["min", "max"])
+    for seed, least, most in steps[steps["min"] < steps["max"]].head(1).itertuples():
+        yield (
+            f"The runs differ in their optimiser steps (with seed {seed} {least} to {most}): an arm "
+            "may be better or worse because it trained for longer or shorter."
+        )
     for name in ("commit", "device", "versions"):
         kinds = {str(run.config.get(name)) for run in results.runs}
         if len(kinds) > 1:
@@ -235,7 +272,7 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
 
 
 def all_tables(results: Results) -> list[Table]:
-    """Those of ``table.md``: differences to every control, the other epoch, the modalities, the cost."""
+    """The tables of ``table.md``: differences to every control, the other epoch, the modalities, the cost."""
     return [
         *(difference_table(results, control, epoch) for epoch in results.epochs for control in results.controls),
         head_table(results),
@@ -245,14 +282,15 @@ def all_tables(results: Results) -> list[Table]:
 
 def difference_table(results: Results, control: str, epoch: str) -> Table:
     """Mean of every arm, and its paired difference to the control."""
+    import pandas as pd
+
     differences = results.differences(control, epoch)
-    of_arm = {difference.arm: difference for difference in differences}
-    values = results.values(epoch, "all")
-    rows = []
-    for arm in [arm for arm in results.arms if arm == control or arm in of_arm]:
-        own = list(values[arm].values())
-        row = [arm, str(len(own)), mean_text(own)]
-        rows.append([*row, *([""] * 5 if arm == control else _difference_cells(of_arm[arm]))])
+    own = results.test.loc[(epoch, results.metric, "all")]
+    means = pd.DataFrame({"n": own.count().astype(str), "mean": own.agg(_mean_text)})
+    names = [f"minus {control}", "t interval", "bootstrap", "p (pairs)", "p (Holm)"]
+    against = {each.arm: _difference_cells(each) for each in differences} | {control: [""] * len(names)}
+    # An inner join, in the order of the arms: those that are not compared with this control are not in its table.
+    cells = means.join(pd.DataFrame.from_dict(against, orient="index", columns=names), how="inner")
     kind = "primary" if epoch == results.primary else "secondary"
     which = "" if control == results.controls[0] else " (arms whose epochs have its sizes)"
     return Table(
@@ -262,8 +300,7 @@ def difference_table(results: Results, control: str, epoch: str) -> Table:
         f"points, seed by seed: mean, 95 % interval by Student's t and (from {LEAST_RESAMPLED} seeds on) by bootstrap, "
         "p of the paired t test with the number of pairs, and p by Holm for "
         f"{_family(differences)}.{_untested(differences)}",
-        ["arm", "n", "mean", f"minus {control}", "t interval", "bootstrap", "p (pairs)", "p (Holm)"],
-        rows,
+        cells.reset_index(names="arm"),
     )
 
 
@@ -281,45 +318,40 @@ def _difference_cells(difference: Difference) -> list[str]:
 
 def head_table(results: Results) -> Table:
     """Every head's metric, and how unequal the modalities are at the end."""
-    rows = []
-    for arm, members in results.arms.items():
-        told = {head: list(results.values(results.primary, head)[arm].values()) for head in results.heads}
-        indices = [(run.summary.get("imbalance") or {}).get("index") for run in members]
-        if not _trains_heads(members[0]):  # what they say is noise
-            told |= {head: [] for head in results.heads if head not in ("all", "fused")}
-            indices = []
-        rows.append([arm, *map(mean_text, told.values()), mean_text([i for i in indices if i is not None], digits=3)])
+    cells = results.test.loc[(results.primary, results.metric)].groupby("head", observed=True).agg(_mean_text).T
+    cells = cells[results.heads]
+    index = results.per_run.groupby("arm", sort=False)["imbalance index"]
+    cells["imbalance index"] = index.agg(lambda values: mean_text(values.dropna().tolist(), digits=3))
+    fused_alone = [arm for arm, members in results.arms.items() if not _trains_heads(members[0])]
+    noise = [name for name in cells if name not in ("all", "fused")]  # what heads say that nothing has trained
+    cells.loc[fused_alone, noise] = DASH
     return Table(
         f"{results.noun[0].upper()}{results.noun[1:]} of every head",
         f"Test {results.noun} in %, {EPOCHS[results.primary]}: of all heads together, of the fused head and of each "
         f"modality's own head; mean {PLUS_MINUS} standard deviation over the seeds. Imbalance index on the test set: "
         "1 - weakest / strongest modality's mean probability of the true class; 0 = equal. An arm that "
         "trains the fused head alone has dashes.",
-        ["arm", *results.heads, "imbalance index"],
-        rows,
+        cells.reset_index(names="arm"),
     )
 
 
 def cost_table(results: Results) -> Table:
-    """Updates, epochs and wall time."""
-    rows = []
-    for arm, members in results.arms.items():
-        updates, epochs = [run.updates for run in members], [len(run.rows) for run in members]
-        chosen = [run.summary["chosen_epoch"] + 1 for run in members]
-        seconds = mean_text([run.seconds for run in members], digits=1)
-        rows.append([arm, _range(updates), _range(epochs), _range(chosen), seconds])
+    """What the runs of every arm took: updates, epochs and wall time."""
+    written = {"updates": _range, "epochs": _range, "chosen epoch": _range, "seconds": _mean_text}
+    cells = results.per_run.groupby("arm", sort=False).agg(written)
     return Table(
         "Cost",
         "Optimiser steps and epochs of a run, the epoch that validation chose (the last one where there is no "
         f"validation split), and wall time of all epochs (scoring passes, training, measuring) in seconds, mean "
         f"{PLUS_MINUS} standard deviation over seeds. Times of runs that shared a machine are no benchmark.",
-        ["arm", "updates", "epochs", "chosen epoch", "seconds"],
-        rows,
+        cells.reset_index(),
     )
 
 
 def arm_table(results: Results) -> Table:
-    """What the arms are: title, sampler, method and the recipe fields that set them apart from the control."""
+    """Title, sampler and method of every arm, and the recipe fields that set it apart from the control."""
+    import pandas as pd
+
     control = results.controls[0]
     base = results.arms[control][0].recipe
     rows = []
@@ -342,8 +374,7 @@ def arm_table(results: Results) -> Table:
     return Table(
         "Arms",
         f"Sampler and method of every arm, and the fields in which its recipe differs from that of {control}.",
-        ["arm", "way to train", "sampler, method", "recipe"],
-        rows,
+        pd.DataFrame(rows, columns=["arm", "way to train", "sampler, method", "recipe"]),
     )
 
 
@@ -351,47 +382,57 @@ def _setting(value: Any) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def as_markdown(results: Results) -> str:
+    """Write ``table.md``: the finding, what a reader must know, and all tables."""
+    notes = [*results.notes, *(f"Left out: {path}: {reason}" for path, reason in results.left_out)]
+    listed = "\n".join(f"- {note}" for note in notes)
+    tables = "\n".join(table.markdown() for table in all_tables(results))
+    return "\n\n".join(part for part in (generated_data(results), finding(results), listed, tables) if part)
+
+
 def as_csv(results: Results) -> str:
-    """Everything in long form, full precision: a row per epoch, metric, head, control and arm."""
+    """Write ``table.csv``: everything in full precision, a row per epoch, metric, head, control and arm."""
+    import pandas as pd
+
     names = ["epoch", "metric", "head", "arm", "n", "mean", "std", "control", "pairs", "difference"]
     names += ["t_low", "t_high", "bootstrap_low", "bootstrap_high", "p", "p_holm"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for epoch in results.epochs:
-        for metric, heads in results.runs[0].summary["test"][epoch].items():
-            for head in heads:
-                values = results.values(epoch, head, metric)
-                for control in results.controls:
-                    for difference in results.differences(control, epoch, head, metric):
-                        own = values[difference.arm]
-                        mean, std = mean_and_std(list(own.values()))
-                        ends = [*(difference.t_interval or ("", "")), *(difference.bootstrap_interval or ("", ""))]
-                        cells = [epoch, metric, head, difference.arm, len(own), mean, std, control]
-                        cells += [len(difference.seeds), difference.mean, *ends, difference.p, difference.p_holm]
-                        writer.writerow(["" if cell is None else cell for cell in cells])
-                own = list(values[results.controls[0]].values())
-                writer.writerow(
-                    [epoch, metric, head, results.controls[0], len(own), *_blank(mean_and_std(own)), *[""] * 9]
-                )
-    return text.getvalue()
+    rows: list[list[Any]] = []
+    for (epoch, metric, head), table in results.test.groupby(["checkpoint", "metric", "head"], observed=True):
+        if epoch not in results.epochs:
+            continue
+        measured = {arm: values.dropna().tolist() for arm, values in table.items()}
+        own = {arm: [epoch, metric, head, arm, len(values), *mean_and_std(values)] for arm, values in measured.items()}
+        for control in results.controls:
+            for each in results.differences(control, epoch, head, metric):
+                ends = [*(each.t_interval or (None, None)), *(each.bootstrap_interval or (None, None))]
+                rows.append([*own[each.arm], control, len(each.seeds), each.mean, *ends, each.p, each.p_holm])
+        rows.append([*own[results.controls[0]], *[None] * 9])
+    # As objects, so that whole numbers stay whole in a column with gaps.
+    return pd.DataFrame(rows, columns=names, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
-def _blank(pair: tuple[float, float | None]) -> list[float | str]:
-    return ["" if value is None else value for value in pair]
+def generated_data(results: Results) -> str:
+    """A sentence that no reader may miss, where runs were trained on generated data; empty where none was."""
+    count, whole = sum(run.generated for run in results.runs), len(results.runs)
+    if not count:
+        return ""
+    which = "All runs" if count == whole else f"{count} of {whole} runs"
+    return (
+        f"GENERATED DATA. {which} were trained on a data set that --sample made: the numbers show that the program "
+        "works, and say nothing about any way to train."
+    )
 
 
 def finding(results: Results) -> str:
-    """One sentence on the primary comparison."""
+    """Say in one sentence what came out of the primary comparison."""
     control = results.controls[0]
     differences = results.differences(control, results.primary)
-    tested = [each for each in differences if each.p_holm is not None]
-    if not tested:
+    if all(each.p_holm is None for each in differences):
         return (
             f"No arm can be tested against {control}: a paired test needs two seeds or more in common, and scatter."
             f"{_untested(differences)}"
         )
-    apart = [each for each in tested if each.p_holm < 0.05]
+    apart = [each for each in differences if each.p_holm is not None and each.p_holm < 0.05]
     if not apart:
         return (
             f"No arm differs from {control} at the 5 % level, Holm-adjusted over {_family(differences)}. That is no "
@@ -422,7 +463,7 @@ def _untested(differences: Sequence[Difference]) -> str:
     return f" Not tested: {listed}." if listed else ""
 
 
-def _relation(p: float) -> str:
+def _relation(p: float | None) -> str:
     text = p_text(p)
     return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
@@ -431,26 +472,33 @@ def _relation(p: float) -> str:
 
 
 def mean_text(values: Sequence[float], *, digits: int = 1) -> str:
-    """``66.3 +- 3.3``; a single value without a deviation, a dash for none."""
+    """Mean and standard deviation as text, ``66.3 +- 3.3``. A single value has no deviation; no value is a dash."""
     if not values:
         return DASH
     mean, std = mean_and_std(values)
     return f"{mean:.{digits}f}" if std is None else f"{mean:.{digits}f} {PLUS_MINUS} {std:.{digits}f}"
 
 
-def points(value: float) -> str:
-    """``+1.2`` or ``-1.2`` with a minus of the figures' width; ``0.0`` without a sign."""
+def _mean_text(values: "pd.Series") -> str:
+    """:func:`mean_text` of the numbers in a column, without its gaps."""
+    return mean_text(values.dropna().tolist())
+
+
+def points(value: float | None) -> str:
+    """Percentage points as text with their sign, ``+1.2`` or ``-1.2``; ``0.0`` has none, and None is a dash."""
+    if value is None:
+        return DASH
     text = f"{value:+.1f}".replace("-", MINUS)
     return "0.0" if float(f"{value:.1f}") == 0 else text
 
 
 def interval_text(interval: tuple[float, float] | None) -> str:
-    """``[-0.6, +3.0]``."""
+    """An interval of percentage points as text, ``[-0.6, +3.0]``; None is a dash."""
     return DASH if interval is None else f"[{points(interval[0])}, {points(interval[1])}]"
 
 
 def p_text(p: float | None) -> str:
-    """Three digits."""
+    """A p value as text with three digits, or ``<0.001``; None is a dash."""
     if p is None:
         return DASH
     return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -63,7 +63,9 @@ def write_run(
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "arm.json").write_text(json.dumps(mark))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "summary.json").write_text(json.dumps({"test": {"chosen": metrics, "last": late}, "chosen_epoch": 1}))
+    (folder / "summary.json").write_text(
+        json.dumps({"test": {"chosen": metrics, "last": late}, "chosen_epoch": min(1, len(rows) - 1)})
+    )
     scores = np.array([[0.1, 0.9, 0.5, 1.5]], dtype=np.float32)[:, : len(names)]
     parts = {"epoch": np.array([0]), "similarity": scores, "loss": scores, "difficulty": scores}
     np.savez(folder / "scores.npz", **parts, name=np.array(names), label=np.zeros(len(names), np.int64))

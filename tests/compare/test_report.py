@@ -1,4 +1,4 @@
-"""The report: statistics by hand, which runs may stand together, and what the page says."""
+"""The report: what its tables say by hand, which runs may stand together, and what the page says."""
 
 import base64
 import csv
@@ -11,10 +11,9 @@ import sys
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from bss.cli import compare as command
@@ -22,7 +21,6 @@ from bss.cli.commands import main
 from bss.compare import figures, samples
 from bss.compare.page import page
 from bss.compare.runs import find_folders, read_runs
-from bss.compare.statistics import band, bootstrap_interval, differences, holm, mean_and_std, t_interval, t_test
 from bss.compare.tables import (
     Table,
     as_csv,
@@ -41,15 +39,13 @@ from bss.data.transforms.views import Picture, Pictures, Sound
 from bss.utils.errors import RecipeError, RunFolderError
 from tests.compare.comparing import write_run
 
-numbers = st.floats(-100, 100)
-
 
 def results(tmp_path, **options):
     runs, left_out = read_runs(find_folders([tmp_path]))
     return results_of(runs, left_out=left_out, **options)
 
 
-def study(tmp_path, accuracies):
+def comparison(tmp_path, accuracies):
     """Run folders of arm -> accuracies of the seeds 0, 1, ..."""
     for arm, values in accuracies.items():
         for seed, accuracy in enumerate(values):
@@ -57,87 +53,11 @@ def study(tmp_path, accuracies):
     return tmp_path
 
 
-# ---- statistics ----
-
-
-def test_the_deviation_is_that_of_a_sample():
-    assert mean_and_std([1.0, 2.0, 3.0]) == (2.0, 1.0)
-    assert mean_and_std([5.0]) == (5.0, None)
-
-
-def test_the_t_interval_of_one_two_three_is_two_minus_and_plus_2_484():
-    low, high = t_interval([1.0, 2.0, 3.0])  # t(0.975, 2) = 4.3027, / sqrt(3) = 2.4841
-    assert (low, high) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)
-
-
-def test_the_paired_t_test_has_its_closed_form_for_three_values():
-    # With 2 degrees of freedom p = 1 - t / sqrt(t^2 + 2), and t = 2 sqrt(3) here.
-    assert t_test([1.0, 2.0, 3.0]) == pytest.approx(1 - math.sqrt(12 / 14), abs=1e-12)
-    assert t_test([-1.0, 1.0]) == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize(
-    "values", [[1.0], [2.0, 2.0], [0.3 - 0.2, 0.4 - 0.3]], ids=["one", "equal", "equal but rounded"]
-)
-def test_without_scatter_there_is_no_interval_and_no_test(values):
-    assert t_interval(values) is t_test(values) is bootstrap_interval(values * 3 if len(values) > 1 else values) is None
-
-
-def test_rounding_is_no_scatter_but_a_millionth_is():
-    rounded = [0.3 - 0.2, 0.4 - 0.3]
-    assert rounded[0] != rounded[1] and t_test(rounded) is t_interval(rounded) is None
-    assert t_test([1.0, 1.000001]) == pytest.approx(0, abs=1e-5) and t_interval([1.0, 1.000001]) is not None
-
-
-def test_holm_multiplies_the_smallest_by_their_number_and_never_falls():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3 x .01, then 2 x .03, then max(.06, .04)
-    assert holm([0.01, None, 0.04]) == pytest.approx([0.03, None, 0.08])  # 3 x .01, then 2 x .04: None is one of three
-    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got 1.5"):
-        holm([1.5])
-
-
-@given(st.lists(st.floats(0, 1), max_size=8))
-def test_holm_is_between_the_p_value_and_bonferroni(p_values):
-    for p, adjusted in zip(p_values, holm(p_values), strict=True):
-        assert p <= adjusted <= min(1.0, len(p_values) * p) + 1e-15
-
-
-@given(st.lists(numbers, min_size=5, max_size=9))
-def test_the_bootstrap_interval_is_within_the_values_and_holds_their_mean(values):
-    interval = bootstrap_interval(values)
-    if interval is not None:
-        assert min(values) - 1e-9 <= interval[0] <= sum(values) / len(values) + 1e-9 <= interval[1] + 2e-9
-        assert interval == bootstrap_interval(values)
-
-
-def test_the_bootstrap_agrees_with_its_normal_limit():
-    values = [float(i % 10) for i in range(400)]  # std 2.876: half the interval is 1.96 * 2.876 / 20 = 0.2818
-    low, high = bootstrap_interval(values)
-    assert (high - low) / 2 == pytest.approx(0.2818, rel=0.05)
-
-
-def test_differences_are_taken_over_the_seeds_that_both_arms_have():
-    values = {"uniform": {0: 50.0, 1: 60.0, 2: 70.0}, "cl": {1: 61.0, 2: 73.0, 5: 99.0}, "spl": {7: 1.0}}
-    cl, spl = differences(values, "uniform")
-    assert (cl.seeds, cl.values, cl.mean) == ((1, 2), (1.0, 3.0), 2.0)
-    assert (spl.seeds, spl.mean, spl.p, spl.p_holm) == ((), None, None, None)
-    assert cl.p_holm == cl.p  # without a seed in common, spl is no second comparison
-    with pytest.raises(ValueError, match="no values of 'nothing'"):
-        differences(values, "nothing")
-
-
-def test_a_band_is_taken_where_all_curves_are():
-    x, mean, std = band([([0, 10], [0.0, 10.0]), ([5, 15], [7.0, 17.0])])
-    assert (x, mean) == ([5, 10], [6.0, 11.0]) and std == pytest.approx([math.sqrt(2)] * 2)
-    assert band([([1], [3.0])]) == ([1], [3.0], [0.0])
-    assert band([([1], [3.0]), ([2], [3.0])]) == ([], [], [])
-
-
 # ---- what the tables say ----
 
 
 def test_the_table_has_mean_difference_and_interval_by_hand(tmp_path):
-    made = results(study(tmp_path, {"uniform": [0.50, 0.60, 0.70], "cl": [0.51, 0.62, 0.73]}))
+    made = results(comparison(tmp_path, {"uniform": [0.50, 0.60, 0.70], "cl": [0.51, 0.62, 0.73]}))
     uniform, cl = difference_table(made, "uniform", "chosen").rows
     assert uniform[:3] == ["uniform", "3", "60.0 \u00b1 10.0"] and uniform[3:] == [""] * 5
     assert cl == ["cl", "3", "62.0 \u00b1 11.0", "+2.0", "[\u22120.5, +4.5]", "-", "0.074 (3)", "0.074"]
@@ -155,7 +75,9 @@ def test_the_page_says_which_seeds(tmp_path, seeds, text):
 
 def test_the_adjustment_counts_what_was_planned_and_names_what_could_not_be_tested(tmp_path):
     # The differences of cl are 2, 3, 4 points: t = 3 sqrt(3), p = 1 - t / sqrt(t^2 + 2) = 0.0351, doubled 0.0702.
-    study(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.52, 0.63, 0.74], "spl": [0.51, 0.61, 0.71], "anti": [0.4]})
+    comparison(
+        tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.52, 0.63, 0.74], "spl": [0.51, 0.61, 0.71], "anti": [0.4]}
+    )
     write_run(tmp_path / "mix" / "seed9", arm="mix", seed=9)
     made = results(tmp_path, order=("uniform", "cl", "spl", "anti", "mix"))
     said = finding(made)
@@ -168,7 +90,7 @@ def test_the_adjustment_counts_what_was_planned_and_names_what_could_not_be_test
 
 def test_the_finding_gives_the_adjusted_p_value(tmp_path):
     # Differences of 3, 4, 5 points: t = 4 sqrt(3), p = 1 - t / sqrt(t^2 + 2) = 0.0202, and twice that is below 5 %.
-    study(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.53, 0.64, 0.75], "spl": [0.49, 0.6, 0.71]})
+    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.53, 0.64, 0.75], "spl": [0.49, 0.6, 0.71]})
     assert finding(results(tmp_path, order=("uniform", "cl", "spl"))) == (
         "Different from uniform at the 5 % level, Holm-adjusted over 2 comparisons: cl (+4.0 points, p = 0.040)."
     )
@@ -180,13 +102,13 @@ def rewrite(path, **changes):
 
 
 def test_one_run_without_a_validation_split_makes_the_last_epoch_the_primary_one(tmp_path):
-    study(tmp_path, {"uniform": [0.5, 0.6]})
+    comparison(tmp_path, {"uniform": [0.5, 0.6]})
     rewrite(tmp_path / "uniform" / "seed1" / "summary.json", oracle={"epoch": 0})
     assert results(tmp_path).primary == "last"
 
 
 def test_runs_of_different_lengths_are_a_note(tmp_path):
-    study(tmp_path, {"uniform": [0.5]})
+    comparison(tmp_path, {"uniform": [0.5]})
     assert "optimiser steps" not in " ".join(results(tmp_path).notes)
     write_run(tmp_path / "uniform" / "seed7", seed=7, sizes=(40, 32))  # a seed may have other numbers than another
     assert "optimiser steps" not in " ".join(results(tmp_path).notes)
@@ -198,7 +120,7 @@ def test_runs_of_different_lengths_are_a_note(tmp_path):
     ("name", "value"), [("commit", "def"), ("commit", None), ("device", "cuda"), ("versions", {"torch": "3"})]
 )
 def test_runs_of_another_commit_device_or_version_are_a_note(tmp_path, name, value):
-    study(tmp_path, {"uniform": [0.5, 0.6, 0.7]})
+    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7]})
     rewrite(tmp_path / "uniform" / "seed1" / "config.json", machine={"cores": 9})  # every run may have its own
     assert "The runs differ" not in " ".join(results(tmp_path).notes)
     rewrite(tmp_path / "uniform" / "seed1" / "config.json", **{name: value})
@@ -207,13 +129,13 @@ def test_runs_of_another_commit_device_or_version_are_a_note(tmp_path, name, val
 
 
 def test_the_cost_table_counts_epochs_from_one(tmp_path):
-    study(tmp_path, {"uniform": [0.5, 0.6]})
+    comparison(tmp_path, {"uniform": [0.5, 0.6]})
     rewrite(tmp_path / "uniform" / "seed1" / "summary.json", chosen_epoch=0)
     assert cost_table(results(tmp_path)).rows == [["uniform", "10", "2", "1 to 2", "2.0 \u00b1 0.0"]]
 
 
 def test_a_difference_that_stands_is_named(tmp_path):
-    made = results(study(tmp_path, {"uniform": [0.5, 0.6, 0.7, 0.8], "cl": [0.6, 0.701, 0.802, 0.9]}))
+    made = results(comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7, 0.8], "cl": [0.6, 0.701, 0.802, 0.9]}))
     beginning = "Different from uniform at the 5 % level, Holm-adjusted over "
     assert finding(made).startswith(beginning) and "cl (+10.1 points, p < 0.001)" in finding(made)
 
@@ -239,7 +161,7 @@ def test_of_runs_of_one_epoch_that_epoch_counts(tmp_path, one, other, same):
 
 
 def test_random_pacing_is_a_second_control_for_the_arms_with_its_sizes(tmp_path):
-    study(tmp_path, {"uniform": [0.5], "random-pacing": [0.5], "cl": [0.5], "spl": [0.5]})
+    comparison(tmp_path, {"uniform": [0.5], "random-pacing": [0.5], "cl": [0.5], "spl": [0.5]})
     for arm in ("random-pacing", "cl"):
         write_run(tmp_path / arm / "seed0", arm=arm, sizes=(16, 40, 24))
     made = results(tmp_path, order=("uniform", "random-pacing", "cl", "spl"))
@@ -248,12 +170,20 @@ def test_random_pacing_is_a_second_control_for_the_arms_with_its_sizes(tmp_path)
 
 
 def test_the_csv_holds_both_epochs_every_metric_and_every_head(tmp_path):
-    made = results(study(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]}))
+    made = results(comparison(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]}))
     rows = list(csv.DictReader(io.StringIO(as_csv(made))))
     assert len(rows) == 2 * 3 * 4 * 2
     first = next(row for row in rows if row["arm"] == "cl")
     assert (first["metric"], first["pairs"], float(first["mean"])) == ("accuracy", "2", pytest.approx(70))
     assert float(first["difference"]) == pytest.approx(15)
+
+
+def test_the_csv_has_whole_numbers_full_precision_and_empty_cells(tmp_path):
+    made = results(comparison(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8, 0.9]}))
+    columns, cl, uniform = (line.split(",") for line in as_csv(made).split("\n")[:3])
+    assert cl[:10] == "chosen,accuracy,all,cl,3,76.66666666666667,15.275252316519467,uniform,2,15.0".split(",")
+    assert [name for name, cell in zip(columns, cl, strict=True) if not cell] == ["bootstrap_low", "bootstrap_high"]
+    assert uniform == ["chosen", "accuracy", "all", "uniform", "2", "55.0", "7.0710678118654755", *[""] * 9]
 
 
 def test_numbers_are_written_with_their_sign():
@@ -262,7 +192,7 @@ def test_numbers_are_written_with_their_sign():
 
 
 def test_a_pipe_in_a_name_does_not_end_a_cell():
-    assert "| a\\|b |" in Table("t", "c", ["x"], [["a|b"]]).markdown()
+    assert "| a\\|b |" in Table("t", "c", pd.DataFrame({"x": ["a|b"]})).markdown()
 
 
 # ---- bad input ----
@@ -282,7 +212,7 @@ def test_a_pipe_in_a_name_does_not_end_a_cell():
     ids=["unfinished", "torn summary", "empty summary", "torn scores", "torn metrics", "no metrics", "no config"],
 )
 def test_a_damaged_folder_is_told_from_a_whole_one(tmp_path, damage, reason):
-    study(tmp_path, {"cl": [0.6, 0.8]})
+    comparison(tmp_path, {"cl": [0.6, 0.8]})
     damage(tmp_path / "cl" / "seed1")
     runs, ((bad, said),) = read_runs(find_folders([tmp_path]))
     assert [run.seed for run in runs] == [0] and bad == tmp_path / "cl" / "seed1" and said.startswith(reason)
@@ -290,7 +220,7 @@ def test_a_damaged_folder_is_told_from_a_whole_one(tmp_path, damage, reason):
 
 @pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (-math.inf, "-inf"), (None, "None"), ("1", "'1'")])
 def test_a_run_with_a_result_that_is_no_number_is_left_out(tmp_path, capsys, value, text):
-    study(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
+    comparison(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
     bad = tmp_path / "runs" / "cl" / "seed1"
     test = json.loads((bad / "summary.json").read_text())["test"]
     test["chosen"]["map"]["audio"] = value
@@ -305,7 +235,7 @@ def test_a_run_with_a_result_that_is_no_number_is_left_out(tmp_path, capsys, val
 
 
 def test_a_folder_that_is_left_out_is_named_on_the_screen_and_in_the_page(tmp_path, capsys):
-    study(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
+    comparison(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
     bad = tmp_path / "runs" / "cl" / "seed1"
     (bad / "done").unlink()
     assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 1
@@ -346,6 +276,42 @@ def test_one_arm_is_one_recipe_and_one_run_a_seed(tmp_path):
     write_run(tmp_path / "b", seed=0)
     with pytest.raises(RunFolderError, match="are both seed 0 of uniform"):
         results(tmp_path)
+
+
+def test_one_arm_has_one_sampler(tmp_path):
+    for seed, sampler in enumerate(("CurriculumSampler", "SelfPacedSampler")):
+        write_run(tmp_path / f"seed{seed}", arm="cl", seed=seed)
+        rewrite(tmp_path / f"seed{seed}" / "config.json", sampler=sampler)
+    with pytest.raises(RunFolderError, match="different samplers in one report: the sampler is 'CurriculumSampler'"):
+        results(tmp_path)
+
+
+@pytest.mark.parametrize("newer", [0, 1])
+def test_a_field_of_the_schedule_that_one_run_does_not_know_yet_sets_no_run_apart(tmp_path, newer):
+    for seed in (0, 1):
+        schedule = {"start": 0.1, **({"temperature": 1.0} if seed == newer else {})}
+        write_run(tmp_path / f"seed{seed}", arm="cl", seed=seed, recipe={"schedule": schedule})
+    assert len(results(tmp_path).runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        ({"mark": {"task": "a/one.py"}}, {"mark": {"task": "b/two.py"}}, "the task is 'a/one.py' in "),
+        ({}, {"recipe": {"width": 3}}, "the recipe field width is 'not there' in "),
+        ({}, {"mark": {"initial_weights": "0123456789abcdef"}}, "their hash is 'weights0' in "),
+        ({"mark": {"initial_weights": "0123456789abcdef"}}, {}, "their hash is '0123456789ab' in "),
+        ({"recipe": {"lr": 0.2}}, {}, "lr is 0.2 in "),
+    ],
+    ids=["task", "field", "weights", "long hash", "number"],
+)
+def test_a_refusal_says_both_values(tmp_path, one, other, message):
+    folders = [write_run(tmp_path / "a", **one), write_run(tmp_path / "b", arm="cl", **other)]
+    with pytest.raises(RunFolderError) as refused:
+        results(tmp_path)
+    first, second = str(refused.value).splitlines()
+    assert f"{message}{folders[0]}" in first
+    assert second.startswith("and ") and second.endswith(f" in {folders[1]}; report them apart")
 
 
 def test_one_arm_has_one_method_with_one_set_of_numbers(tmp_path):
@@ -424,7 +390,7 @@ def test_nothing_to_report_says_what_was_found(tmp_path, capsys):
 
 
 def test_one_seed_has_no_interval_and_the_page_says_why(tmp_path):
-    made = results(study(tmp_path, {"uniform": [0.5], "cl": [0.6]}))
+    made = results(comparison(tmp_path, {"uniform": [0.5], "cl": [0.6]}))
     row = difference_table(made, "uniform", "chosen").rows[1]
     assert "-" in row and any("One seed only" in note for note in made.notes)
     assert "a paired test needs two seeds" in finding(made)
@@ -469,7 +435,7 @@ class Reader(HTMLParser):
 
 
 def test_the_page_is_whole_escaped_and_needs_no_network(tmp_path):
-    study(tmp_path, {"uniform": [0.5, 0.6]})
+    comparison(tmp_path, {"uniform": [0.5, 0.6]})
     for seed in (0, 1):
         write_run(
             tmp_path / "bad" / f"{seed}",
@@ -488,7 +454,7 @@ def test_the_page_is_whole_escaped_and_needs_no_network(tmp_path):
 
 
 def test_equal_runs_give_an_equal_page(tmp_path):
-    made = results(study(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]}))
+    made = results(comparison(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]}))
     assert page(made) == page(made)
 
 
@@ -508,17 +474,41 @@ def test_the_histogram_is_in_percent_of_the_samples(tmp_path, monkeypatch):
         return draw(axes, values, *others, **options)
 
     monkeypatch.setattr(Axes, "stairs", noted)
-    made = results(study(tmp_path, {"cl": [0.5, 0.6]}))
+    made = results(comparison(tmp_path, {"cl": [0.5, 0.6]}))
     _, count, epochs = figures.histogram("cl", made.arms["cl"])
     assert (count, epochs) == (8, [0])
     assert [share for share in drawn[0] if share] == [25] * 4  # of the two seeds' samples, a quarter at each difficulty
+
+
+@pytest.mark.parametrize(
+    ("generated", "beginning"),
+    [
+        ((True, True), "GENERATED DATA. All runs were trained on a data set that --sample made"),
+        ((True, None), "GENERATED DATA. 1 of 2 runs were trained on a data set that --sample made"),
+        ((False, None), None),
+    ],
+    ids=["all", "some", "none"],
+)
+def test_generated_data_are_said_before_anything_else(tmp_path, generated, beginning):
+    comparison(tmp_path / "runs", {"uniform": [0.5, 0.6]})
+    for seed, value in enumerate(generated):
+        if value is not None:
+            rewrite(tmp_path / "runs" / "uniform" / f"seed{seed}" / "config.json", generated=value)
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 0
+    markdown, text = ((tmp_path / "page" / name).read_text() for name in ("table.md", "report.html"))
+    if beginning is None:
+        assert "GENERATED" not in markdown + text
+    else:
+        assert markdown.startswith(beginning)
+        body = text.partition("<body>\n")[2]
+        assert body.startswith(f'<p class="notes"><strong>{beginning}') and body.count("GENERATED") == 1
 
 
 # ---- samples ----
 
 
 def test_the_extremes_are_means_over_the_seeds_that_train_on_a_sample(tmp_path):
-    study(tmp_path, {"cl": [0.5]})
+    comparison(tmp_path, {"cl": [0.5]})
     write_run(tmp_path / "cl" / "seed1", arm="cl", seed=1, names=["clip3", "clip0", "new"])  # 0.1, 0.9, 0.5
     runs, _ = read_runs(find_folders([tmp_path]))
     balanced, imbalanced = samples.extremes(runs, count=1)
@@ -626,7 +616,7 @@ def test_a_page_that_cannot_be_made_leaves_the_tables(tmp_path, monkeypatch):
     def refuse(_):
         raise ZeroDivisionError
 
-    study(tmp_path / "runs", {"uniform": [0.5, 0.6]})
+    comparison(tmp_path / "runs", {"uniform": [0.5, 0.6]})
     monkeypatch.setattr(command, "page", refuse)
     with pytest.raises(ZeroDivisionError):
         main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")])

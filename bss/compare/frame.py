@@ -1,0 +1,166 @@
+"""Finished runs as one table in long form: a row for everything that was measured, for pandas."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from warnings import warn
+
+from bss.compare.runs import FinishedRun, Imbalance, find_folders, read_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXTS = ("task", "run", "arm", "split", "checkpoint", "head", "metric")
+"""Columns that are categories."""
+
+
+NUMBERS = {"seed": "int64", "epoch": "int64", "updates": "int64", "seconds": "float64", "value": "float64"}
+
+
+COLUMNS = [
+    "task",
+    "run",
+    "arm",
+    "seed",
+    "epoch",
+    "updates",
+    "seconds",
+    "split",
+    "checkpoint",
+    "head",
+    "metric",
+    "value",
+]
+
+
+def load(folder: str | Path) -> "pd.DataFrame":
+    """Read finished runs into one table in long form: a row per run, epoch, split, head and metric.
+
+    Learning curves, the test table and paired differences are a few lines each::
+
+        import bss.compare
+
+        table = bss.compare.load("compared")
+
+        # validation accuracy by epoch, the mean over seeds: a line per arm
+        curve = table.query("checkpoint == 'each' and split == 'val' and metric == 'accuracy' and head == 'all'")
+        curve.pivot_table(index="epoch", columns="arm", values="value", observed=True).plot()
+
+        # test accuracy of every head, with the weights of the epoch that validation chose
+        test = table.query("checkpoint == 'chosen' and split == 'test' and metric == 'accuracy'")
+        test.pivot_table(index="arm", columns="head", values="value", aggfunc=["mean", "std"], observed=True)
+
+        # every arm less uniform order, seed by seed
+        paired = test.query("head == 'all'").pivot(index="seed", columns="arm", values="value")
+        paired.sub(paired["uniform"], axis=0).describe()
+
+    Whether runs may be compared is not asked here, other than in ``python -m bss report``: a folder may hold runs of
+    several tasks.
+
+    Args:
+        folder: the ``--out`` of a comparison, a run folder, or a folder that holds some.
+
+    Returns:
+        A table with these columns:
+
+        - ``task``: name of the task, or its file; missing for runs that ``compare`` did not make.
+        - ``run``: path of the run folder below ``folder``.
+        - ``arm``: name of the arm. Runs that ``compare`` did not make are named by sampler, method, and the recipe
+          fields that set them apart.
+        - ``seed``: the run's seed.
+        - ``epoch``: counted from 0, as in the files.
+        - ``updates``, ``seconds``: optimiser steps, and wall time of scoring, training and measuring, from the
+          beginning of the run to the end of that epoch.
+        - ``split``: ``"train"``, ``"val"`` or ``"test"``.
+        - ``checkpoint``: which weights were measured. ``"each"``: those that every epoch ended with, which makes a
+          learning curve. ``"chosen"`` and ``"last"``: the test results of a run, with the weights of the epoch that
+          validation chose and of the last epoch. Without a validation split the last epoch is the chosen one, and the
+          learning curve is on ``"test"``.
+        - ``head``: ``"all"`` heads together, the ``"fused"`` head, or a modality's own head.
+        - ``metric``: ``"accuracy"``, ``"macro_f1"`` and ``"map"`` (mean average precision) of every head, ``"loss"`` in
+          training, and where they were measured: ``"imbalance_index"``, ``"gradient_ratio"``, and by modality
+          ``"true_class_probability"``, ``"gradient_norm"``, ``"shapley_accuracy"``, ``"shapley_probability"`` and
+          ``"probe_accuracy"``. What they are is said in :mod:`bss.scoring.imbalance`.
+        - ``value``: the number as it is in the files; accuracies are fractions.
+
+        Texts are categories in the order in which they come.
+
+    Raises:
+        RunFolderError: there is no such folder, or no finished run in it.
+
+    Warns:
+        UserWarning: folders were left out, since their run is unfinished or damaged.
+    """
+    root = Path(folder)
+    runs, left_out = read_runs(find_folders([root]))
+    if left_out:
+        path, reason = left_out[0]
+        count = len(runs) + len(left_out)
+        warn(f"{len(left_out)} of {count} run folders were left out; the first is {path}: {reason}", stacklevel=2)
+    return long_form(runs, root)
+
+
+def long_form(runs: Iterable[FinishedRun], root: Path | None = None) -> "pd.DataFrame":
+    """Make the table of :func:`load` from runs that were read.
+
+    Args:
+        runs: finished ones, with the names of their arms.
+        root: the folder that their paths are told below; None = whole paths.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame((row for run in runs for row in _rows(run, root)), columns=COLUMNS)
+    for name in TEXTS:
+        table[name] = pd.Categorical(table[name], categories=table[name].dropna().unique())
+    table["value"] = pd.to_numeric(table["value"], errors="coerce")  # null in the files is a number that diverged
+    return table.astype(NUMBERS)
+
+
+def _rows(run: FinishedRun, root: Path | None) -> Iterator[tuple[object, ...]]:
+    """The rows of one run, with what is the same for all of an epoch."""
+    path = run.path if root is None else run.path.relative_to(root.resolve())
+    name = path.as_posix() if path.parts else run.path.name
+    updates, seconds = 0, 0.0
+    reached: dict[int, tuple[int, float]] = {}
+    for row in run.rows:
+        updates, seconds = updates + row["steps"], seconds + row["seconds"]
+        reached[row["epoch"]] = updates, seconds
+    for epoch, *measured in _measured(run):
+        yield run.mark.get("task"), name, run.arm, run.seed, epoch, *reached[epoch], *measured
+
+
+def _measured(run: FinishedRun) -> Iterator[tuple[int, str, str, str, str, float | None]]:
+    """(epoch, split, checkpoint, head, metric, value) of everything that the files of a run hold."""
+    for row in run.rows:
+        epoch = row["epoch"]
+        if "train_loss" in row:
+            yield epoch, "train", "each", "all", "loss", row["train_loss"]
+        for metric, heads in row[run.watched].items():
+            for head, value in heads.items():
+                yield epoch, run.watched, "each", head, metric, value
+        for split, head, metric, value in _imbalance(row.get("imbalance") or {}, run.watched):
+            yield epoch, split, "each", head, metric, value
+    chosen = run.summary["chosen_epoch"]
+    for checkpoint, epoch in (("chosen", chosen), ("last", run.rows[-1]["epoch"])):
+        for metric, heads in run.summary["test"][checkpoint].items():
+            for head, value in heads.items():
+                yield epoch, "test", checkpoint, head, metric, value
+    for split, head, metric, value in _imbalance(run.summary.get("imbalance") or {}, "test"):
+        yield chosen, split, "chosen", head, metric, value
+
+
+def _imbalance(found: Imbalance, split: str) -> Iterator[tuple[str, str, str, float]]:
+    """(split, head, metric, value) of what was measured; gradients are those of the training samples."""
+    whole = [(split, "imbalance_index", found.get("index")), ("train", "gradient_ratio", found.get("gradient_ratio"))]
+    yield from ((where, "all", metric, value) for where, metric, value in whole if value is not None)
+    shapley = found.get("shapley") or {}
+    by_modality = [
+        (split, "true_class_probability", found.get("true_class_probability")),
+        ("train", "gradient_norm", found.get("gradient_norm")),
+        *((split, f"shapley_{metric}", shapley.get(metric)) for metric in ("accuracy", "probability")),
+        (split, "probe_accuracy", found.get("probe")),
+    ]
+    for where, metric, values in by_modality:
+        for modality, value in (values or {}).items():
+            if value is not None:
+                yield where, modality, metric, value

@@ -84,8 +84,7 @@ def whole_file(target: Path, *, flush: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         if flush:
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
+            flush_file(temporary)
         os.replace(temporary, target)
         if flush:
             flush_folder(target.parent)
@@ -123,6 +122,12 @@ def replace_text(path: Path, text: str) -> None:
     """Write a text file whole, and onto the disk."""
     with whole_file(path, flush=True) as temporary:
         temporary.write_text(text)
+
+
+def flush_file(path: Path) -> None:
+    """Put the content of a file on the disk."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 def flush_folder(path: Path) -> None:

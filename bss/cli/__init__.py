@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bss.cli.flags import Parser, count
 from bss.recipes.fields import explain
 from bss.recipes.recipe import Recipe
 
@@ -54,7 +55,7 @@ def _fields(recipe: Recipe) -> str:
 
 
 def _parser(description: str, recipe: Recipe, *, default_root: Path) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=description,
         epilog="recipe fields, as --set takes them:\n\n" + _fields(recipe),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -75,7 +76,7 @@ def _parser(description: str, recipe: Recipe, *, default_root: Path) -> argparse
     add("--epochs", type=int, metavar="N", help=f"default {recipe.epochs}")
     add("--batch-size", type=int, metavar="N", help=f"default {recipe.batch_size}")
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, ...")
-    add("--workers", type=int, metavar="N", help="processes that load data (default: one per core, at most 8)")
+    add("--workers", type=count, metavar="N", help="processes that load data (default: one per core, at most 8)")
     add(
         "--set",
         action="append",

@@ -11,14 +11,15 @@ from types import ModuleType
 from typing import Any
 
 from bss import tasks
+from bss.cli.flags import Parser, count
 from bss.compare.arms import ARMS
-from bss.utils.errors import BssError, DataError, DataNotFoundError, RecipeError
+from bss.utils.errors import BssError, DataError, DataNotFoundError
 
 STEMS = tasks.names()
 """The data sets that can be prepared, checked and trained on."""
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """Ends its help with what ``ending`` says, where it has one: only when help is printed, since that takes time."""
 
     ending: Callable[[], str] | None = None
@@ -53,8 +54,6 @@ def main(argv: list[str] | None = None) -> int:
     """
     flags = _parser().parse_args(argv)
     try:
-        if flags.command != "report" and flags.workers is not None and flags.workers < 0:
-            raise RecipeError(f"--workers must be at least 0, got {flags.workers}")
         if flags.command == "prepare":
             return _prepare(flags)
         if flags.command in ("compare", "report"):
@@ -137,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in (prepare, doctor):
         command.add_argument(
-            "--workers", type=int, metavar="N", help="processes (default: one per core, at most 8); 0: only this one"
+            "--workers", type=count, metavar="N", help="processes (default: one per core, at most 8); 0: only this one"
         )
     _add_comparisons(commands)
     return parser
@@ -174,7 +173,7 @@ def _add_comparisons(commands: Any) -> None:
     )
     compare.add_argument(
         "--workers",
-        type=int,
+        type=count,
         metavar="N",
         help="processes per run that load data (default: the cores, shared; none for data in memory)",
     )

@@ -16,7 +16,7 @@ from bss.recipes.recipe import Recipe
 from bss.tasks import Task, title
 from bss.training.run import Run
 from bss.utils import distributed
-from bss.utils.errors import BssError, RecipeError
+from bss.utils.errors import BssError, RecipeError, first_line
 from bss.utils.interrupts import Interrupted
 from bss.utils.processes import default_workers
 
@@ -49,7 +49,7 @@ def session(flags: argparse.Namespace, folder: Path, method: str, recipe: Recipe
         _tell(_without_worker_traceback(error))
         raise SystemExit(2) from None
     except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         if "DataLoader worker" in reason:
             _tell(
                 f"a process that loads data died ({reason}).\n"
@@ -109,11 +109,7 @@ def _device(name: str) -> torch.device:
 
 
 def _workers(number: int | None) -> int:
-    if number is None:
-        return default_workers()
-    if number < 0:
-        raise RecipeError(f"--workers must be >= 0, got {number}")
-    return number
+    return default_workers() if number is None else number
 
 
 def _without_worker_traceback(error: BssError) -> str:

@@ -26,7 +26,7 @@ from bss.data.batches import preview_of
 from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
 from bss.training.run_folder import read_scores
-from bss.utils.errors import BssError
+from bss.utils.errors import BssError, first_line
 
 STYLE = """
 :root { color-scheme: light; }
@@ -229,7 +229,7 @@ def _data(run: FinishedRun) -> tuple[Splits | None, str]:
 
 def _reason(error: Exception) -> str:
     """The first line of an error, with its type where it was not written for a reader."""
-    line = str(error).partition("\n")[0].removesuffix(".")
+    line = first_line(error).removesuffix(".")
     return line if isinstance(error, (BssError, OSError)) else f"{type(error).__name__}: {line}"
 
 

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
-import os
 import signal
 import traceback
 from collections.abc import Iterator, Mapping
@@ -33,7 +32,8 @@ from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_da
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.training.run_folder import list_hash, read_identity, read_json
-from bss.utils.errors import BssError, RecipeError, RunFolderError
+from bss.utils.errors import BssError, RecipeError, RunFolderError, first_line
+from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import Interrupted, Interrupts
 
 
@@ -278,8 +278,8 @@ def attempt(study: Study, arm: Arm, seed: int, device: str) -> Outcome:
     except BssError as error:
         return Outcome(arm.name, seed, str(error))
     except Exception as error:  # one failed run does not end the others, whatever a user's task raises
-        reason = str(error).partition("\n")[0]
-        return Outcome(arm.name, seed, f"{type(error).__name__}: {reason} (see {folder / 'log.txt'})")
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        return Outcome(arm.name, seed, f"{reason} (see {folder / 'log.txt'})")
     return Outcome(arm.name, seed, accuracy=summary["test"]["last"]["accuracy"]["all"])
 
 
@@ -306,9 +306,8 @@ def train(study: Study, arm: Arm, seed: int, device: str) -> dict[str, Any]:
     }
     folder.mkdir(parents=True, exist_ok=True)
     _check_unfinished(folder, mark)
-    temporary = folder / f"arm.json.{os.getpid()}.tmp"  # another comparison may begin the same run
-    temporary.write_text(json.dumps(mark, indent=2) + "\n")
-    os.replace(temporary, folder / ARM_FILE)
+    with whole_file(folder / ARM_FILE) as temporary:
+        temporary.write_text(json.dumps(mark, indent=2) + "\n")
     # Of two runs that begin at once, the one that wrote its mark last sees the other's.
     for other in study.arms:
         _check_start(study.folder(other, seed), mark)

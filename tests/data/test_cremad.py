@@ -197,7 +197,7 @@ def test_a_decoded_waveform_is_preferred_and_the_wav_fills_the_gaps(root):
     first, second, _ = NAMES
     (root / "wav_pkl").mkdir()
     write_waveform_pickle(root / "AudioWAV" / f"{first}.wav", root / "wav_pkl" / f"{first}.pkl", RATE)
-    put(root / "wav_pkl" / f".{second}.pkl.77.tmp", b"half")
+    put(root / "wav_pkl" / f".{second}.77.tmp.pkl", b"half")
     assert [clip.audio.parent.name for clip in find(DATA_SET, root, "train")[0]] == ["wav_pkl", "AudioWAV", "AudioWAV"]
 
 

@@ -19,7 +19,7 @@ from bss.data.prepare import jobs
 from bss.data.prepare.ks import matching, segment, target_names
 from bss.data.transforms.image import read_frame
 from bss.utils import filesystem
-from bss.utils.errors import BssError, DataError, DataNotFoundError
+from bss.utils.errors import DataError, DataNotFoundError
 from bss.utils.processes import default_workers
 from tests.data.videos import grey, tone, write_video
 
@@ -467,12 +467,35 @@ def test_a_bug_in_a_job_says_which_one_it_was_and_a_full_disk_is_a_failure_of_th
 
 
 def dying(job):
-    os.kill(os.getpid(), signal.SIGKILL)
+    if job == "deadly":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return True
 
 
-def test_a_worker_that_dies_is_an_error_that_says_what_to_do():
-    with pytest.raises(BssError, match="fewer --workers"):
-        jobs.run(dying, [1], workers=1, label="test")
+def test_a_job_that_takes_its_process_down_is_a_failure_that_says_what_to_do_and_the_others_go_on():
+    summary = jobs.run(dying, ["deadly", *range(20)], workers=2, label="test")
+    assert (summary.written, summary.kept) == (20, 0)
+    (failure,) = summary.failures
+    assert failure.startswith("deadly: its process died") and "fewer --workers" in failure
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_jobs_are_taken_from_a_generator_as_they_are_worked_on(workers):
+    taken = []
+
+    def endless():
+        for job in range(1000):
+            taken.append(job)
+            yield -job if job < 500 else str(job)
+
+    summary = jobs.run(doubtful_sign, endless(), workers=workers, label="test")
+    assert summary[:2] == (499, 1) and len(summary.failures) == 500 and len(taken) == 1000
+
+
+def doubtful_sign(job):
+    if isinstance(job, str):
+        raise DataError(job)
+    return job < 0
 
 
 def test_files_are_linked_once_and_copied_where_that_is_impossible(tmp_path, monkeypatch):
@@ -543,8 +566,10 @@ def test_folders_and_numbers_that_cannot_be_are_refused(tmp_path, capsys):
     assert prepare("ks", tmp_path / "none", tmp_path / "out") == 2 and prepare("ks", file, tmp_path / "out") == 2
     assert capsys.readouterr().err.count("is not a folder") == 2
     assert prepare("ks", tmp_path, file) == 2 and "cannot be made" in capsys.readouterr().err
-    assert prepare("ks", tmp_path, tmp_path / "out", workers=-1) == 2
-    assert capsys.readouterr().err == "error: --workers must be at least 0, got -1\n"
+    with pytest.raises(SystemExit, match="2"):
+        prepare("ks", tmp_path, tmp_path / "out", workers=-1)
+    error = capsys.readouterr().err
+    assert error.startswith("error: argument --workers: must be at least 0, got -1\n") and error.count("\n") == 2
 
 
 def test_ctrl_c_is_one_line_and_130(tmp_path, capsys, monkeypatch):

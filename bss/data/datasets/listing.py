@@ -16,6 +16,7 @@ from bss.data import file_heads
 from bss.data.transforms import image as picture
 from bss.data.transforms import video
 from bss.utils.errors import DataError, shown
+from bss.utils.filesystem import reading
 
 
 class Sample(Protocol):
@@ -57,13 +58,12 @@ def read_text(path: str | os.PathLike) -> str:
     Raises:
         DataError: naming the file: it cannot be read, is empty, a Git-LFS pointer, or not UTF-8 text.
     """
-    try:
+    with reading(path):
         content = Path(path).read_bytes()
-        if problem := file_heads.absence(content[: file_heads.HEAD_BYTES], len(content)):
-            raise DataError(f"{path}: {problem}")
+    if problem := file_heads.absence(content[: file_heads.HEAD_BYTES], len(content)):
+        raise DataError(f"{path}: {problem}")
+    try:
         text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     if "\0" in text:

@@ -18,6 +18,7 @@ from bss.data.prepare import jobs, lists, media
 from bss.data.transforms.audio import WAVE_SUFFIXES, conditioned, read_waveform
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.filesystem import whole_file
+from bss.utils.processes import check_workers
 
 DESCRIPTION = """\
 a clone of CREMA-D with its Git-LFS files (VideoFlash/*.flv, AudioWAV/*.wav), and OGM-GE's lists
@@ -131,10 +132,10 @@ def write_wav_pkl(root: str | os.PathLike, *, sample_rate: int = 22050, workers:
         RecipeError: a rate below 1 or a negative number of workers.
         DataNotFoundError: no ``AudioWAV`` folder, or no sounds in it.
         DataError: ``wav_pkl`` cannot be made.
-        BssError: a worker process died.
     """
-    if sample_rate < 1 or workers < 0:
-        raise RecipeError(f"--sample-rate must be above 0 and --workers at least 0, got {sample_rate} and {workers}")
+    if sample_rate < 1:
+        raise RecipeError(f"--sample-rate must be above 0, got {sample_rate}")
+    check_workers(workers)
     source, target = Path(root) / "AudioWAV", Path(root) / "wav_pkl"
     names = _sound_names(source)
     if not names:

@@ -11,7 +11,7 @@ from torch import Tensor
 from bss.data import safe_pickle
 from bss.data.file_heads import absence, read_head, sound_damage
 from bss.utils import filesystem
-from bss.utils.errors import DataError
+from bss.utils.errors import DataError, first_line
 
 WAVE_SUFFIXES = (".wav", ".flac", ".ogg")
 """Sound files, read by :func:`read_waveform`; suffixes are compared in lower case."""
@@ -184,7 +184,7 @@ def _load_npy(path: str | os.PathLike) -> Any:
         content = np.load(path, allow_pickle=False)
     except Exception as error:
         # The header is Python source, which numpy reads with half a dozen modules: any of their exceptions may come.
-        raise DataError(f"{path}: not a readable npy file: {str(error).partition(chr(10))[0][:160]}") from error
+        raise DataError(f"{path}: not a readable npy file: {first_line(error)}") from error
     return content
 
 

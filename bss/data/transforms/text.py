@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bss.data.batches import Content, Preview, batch_zeros
 from bss.utils.choices import Cleaning
-from bss.utils.errors import BssError, DataError, DataNotFoundError, RecipeError
+from bss.utils.errors import BssError, DataError, DataNotFoundError, RecipeError, first_line
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -95,7 +95,7 @@ def readable_model(model: str, root: Path) -> Iterator[Path | str]:
         raise  # said well already; a package that is not installed
     except Exception as error:
         # transformers takes most of a file's content on trust, so that a wrong one raises whatever comes up.
-        detail = str(error).strip().partition("\n")[0][:200]
+        detail = first_line(error)
         if not isinstance(error, OSError | ValueError):
             detail = f"{type(error).__name__}: {detail}"
         if isinstance(source, Path):

@@ -26,6 +26,7 @@ from bss.compare.arms import Arm, find
 from bss.compare.runs import ARM_FILE
 from bss.compare.study import Study, weights_hash
 from bss.data.splits import Splits
+from bss.recipes.fields import defaults, flatten
 from bss.samplers import BY_NAME
 from bss.training.build import method_of
 from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_data, with_newer_fields
@@ -94,12 +95,12 @@ def is_finished(study: Study, arm: Arm, seed: int) -> bool:
     except (RunFolderError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(f"{folder} is marked as done, but damaged ({error}): delete it, and repeat") from error
     recipe, code = study.recipe(arm, seed, study.updates(samples)), task_file(study)
-    own = identity_without_data(BY_NAME[recipe.schedule.sampler], method_of(recipe, samples), recipe)
+    own = identity_without_data(BY_NAME[recipe.schedule.sampler], method_of(recipe, samples), flatten(recipe))
     here = {**own, "epochs": recipe.epochs, "compile": recipe.compile, "task": task_name(study)}
     if code is not None and code_there == code:
         here["task"] = mark["task"]  # the file lies elsewhere now
     here = json.loads(json.dumps(here))
-    names = difference(with_newer_fields(there, recipe), here)
+    names = difference(with_newer_fields(there, defaults(recipe)), here)
     if names:
         name = names[0]
         more = f", and {len(names) - 1} more" if len(names) > 1 else ""

@@ -2,7 +2,7 @@
 
 import argparse
 import importlib
-import pkgutil
+import json
 import sys
 import textwrap
 from collections.abc import Callable
@@ -10,17 +10,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from bss import tasks
 from bss.cli.flags import Parser, count
 from bss.compare.arms import ARMS
-from bss.data import datasets
-from bss.data import prepare as preparation
 from bss.utils.errors import BssError, DataError, DataNotFoundError
 
-STEMS = sorted(
-    {module.name for module in pkgutil.iter_modules(preparation.__path__)}
-    & {module.name for module in pkgutil.iter_modules(datasets.__path__)}
-)
-"""The data sets: whatever has a module in both packages."""
+STEMS = tasks.names()
+"""The data sets that can be prepared, checked and trained on."""
 
 
 class _Parser(Parser):
@@ -64,9 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             from bss.cli import compare as command
 
             return getattr(command, flags.command)(flags)
-        from bss.data import doctor
-
-        return doctor.run(flags.stem, flags.root, as_json=flags.json, workers=flags.workers)
+        return _doctor(flags)
     except KeyboardInterrupt:
         ending = "; run it again to go on where it stopped" if flags.command in ("prepare", "compare") else ""
         print(f"stopped{ending}", file=sys.stderr)
@@ -90,6 +84,20 @@ def _prepare(flags: argparse.Namespace) -> int:
     if failures:
         print(f"{len(failures)} failures, listed above; what is whole stays, so mend them and run it again")
     return 1 if failures else 0
+
+
+def _doctor(flags: argparse.Namespace) -> int:
+    from bss.data import doctor
+    from bss.utils.processes import default_workers
+
+    data_set = importlib.import_module(f"bss.data.datasets.{flags.stem}").DATA_SET
+    workers = default_workers() if flags.workers is None else flags.workers
+    tree, findings = doctor.examine(data_set, flags.root, workers=workers)
+    if flags.json:
+        print(json.dumps(doctor.report.as_dict(tree, findings), indent=1))
+    else:
+        print(doctor.report.as_text(tree, findings))
+    return doctor.report.status(findings)
 
 
 def _module(stem: str) -> ModuleType:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bss import tasks
 from bss.compare import figures
 from bss.compare.arms import find
 from bss.compare.page import page
@@ -13,7 +14,6 @@ from bss.compare.runner import check_data, devices_of, run_all
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.study import Study, check_arms, seeds_of
 from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
-from bss.tasks import load_task
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, shown
 from bss.utils.processes import default_workers
 
@@ -49,7 +49,7 @@ def compare(flags: argparse.Namespace) -> int:
     check_arms(study, None)
     first = study.recipe(find(study.arms)[0], study.seeds[0], None)
     try:
-        data = load_task(study.task).build_data(first, study.data_root)
+        data = tasks.load(study.task).build_data(first, study.data_root)
     except DataNotFoundError as error:
         raise DataNotFoundError(str(error).replace(_SAMPLE_ADVICE, "")) from error
     if flags.workers is None and not getattr(data.train, "in_memory", False):

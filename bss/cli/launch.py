@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from bss import tasks
 from bss.recipes.fields import override
 from bss.recipes.recipe import Recipe
 from bss.tasks import Task, title
@@ -34,7 +34,7 @@ def session(flags: argparse.Namespace, folder: Path, method: str, recipe: Recipe
     stem = folder.name.lower()
     run: Run | None = None
     try:
-        task = importlib.import_module(f"bss.tasks.{stem}")
+        task = tasks.load(stem)
         device = _device(flags.device)
         with distributed.process_group(device):
             recipe, run = _assembled(flags, task, recipe, folder, f"{stem}-{method}", device)

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from bss import tasks
 from bss.compare import figures, samples
 from bss.compare.runs import FinishedRun
 from bss.compare.tables import (
@@ -24,7 +25,6 @@ from bss.compare.tables import (
 from bss.data.batches import preview_of
 from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
-from bss.tasks import load_task
 from bss.training.run_folder import read_scores
 from bss.utils.errors import BssError, first_line
 
@@ -218,7 +218,7 @@ def _data(run: FinishedRun) -> tuple[Splits | None, str]:
     if "task" not in run.mark:
         return None, "the task of these runs is not known, they were not made by compare"
     try:
-        task = load_task(run.mark["task"])
+        task = tasks.load(run.mark["task"])
         data = task.build_data(_recipe(task.CL, run.config["recipe"]), Path(run.config["data_root"]))
         names = list(data.names)
     except Exception as error:  # the task is a user's code, and may raise anything

@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from bss import tasks
 from bss.compare.arms import Arm, find
 from bss.compare.runs import ARM_FILE
 from bss.compare.study import Study, weights_hash
 from bss.data.splits import Splits
 from bss.samplers import BY_NAME
-from bss.tasks import load_task, title
 from bss.training.build import method_of
 from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_data, with_newer_fields
 from bss.training.engine import fit
@@ -290,7 +290,7 @@ def train(study: Study, arm: Arm, seed: int, device: str) -> dict[str, Any]:
         RecipeError: its initial weights or its training samples are not those of the other arms with this seed.
         RunFolderError: its unfinished run began with others, or with another task.
     """
-    task, folder = load_task(study.task), study.folder(arm.name, seed)
+    task, folder = tasks.load(study.task), study.folder(arm.name, seed)
     recipe = study.recipe(arm, seed, None)
     data = task.build_data(recipe, study.data_root)
     recipe = study.recipe(arm, seed, study.updates(len(data.train)))
@@ -300,7 +300,7 @@ def train(study: Study, arm: Arm, seed: int, device: str) -> dict[str, Any]:
         "title": arm.title,
         "task": task_name(study),
         "task_file": task_file(study),
-        "task_title": title(task),
+        "task_title": tasks.title(task),
         "initial_weights": weights_hash(model.state_dict()),
         "training_samples": list_hash(data.names, data.labels_N.numpy()),
     }
@@ -319,7 +319,7 @@ def train(study: Study, arm: Arm, seed: int, device: str) -> dict[str, Any]:
         resume=True,
         task=task_name(study),
         task_hash=task_file(study),
-        title=title(task),
+        title=tasks.title(task),
         arm=arm.name,
     )
     return fit(model, data, recipe, run)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from bss import tasks
 from bss.compare.arms import Arm, find
 from bss.recipes.fields import override
 from bss.recipes.recipe import Recipe
-from bss.tasks import load_task
 from bss.utils.errors import RecipeError
 
 
@@ -48,7 +48,7 @@ class Study:
             if name in ("seed", "overwrite"):
                 way = "--seeds" if name == "seed" else "another --out"
                 raise RecipeError(f"--set {name}= is not for a comparison: use {way}")
-        return override(load_task(self.task).CL, list(self.assignments))
+        return override(tasks.load(self.task).CL, list(self.assignments))
 
     def recipe(self, arm: Arm, seed: int, updates: int | None) -> Recipe:
         """An arm's recipe.

@@ -1,4 +1,4 @@
-"""What Sarcasm and Twitter15 have in common: recipe, parts and encoders of a picture and a text."""
+"""The parts and the image encoder of Sarcasm and Twitter15, whose samples are a picture and a text."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,15 +8,13 @@ import torch
 from torch import nn
 
 from bss.data.datasets.imagetext import TEXT_MODEL, ImageText, Post
-from bss.data.splits import Splits, group_split, stratified_split
-from bss.data.transforms.image import augment_transform, test_transform
+from bss.data.splits import Splits
+from bss.data.transforms.image import augment_transform, fixed_transform
 from bss.data.transforms.text import clean_text, encode, load_tokenizer
 from bss.models.encoders import ResNetEncoder, load_resnet50, resnet50
 from bss.recipes.imagetext import ImageTextRecipe
+from bss.tasks.parts import Find, carved, carved_by_group
 from bss.utils.errors import DataError, DataNotFoundError
-
-Find = Callable[[str], tuple[list[Post], list[str]]]
-
 
 SAMPLE: dict[str, Any] = {
     "epochs": 8,
@@ -36,7 +34,7 @@ def build_splits(
     recipe: ImageTextRecipe,
     root: Path,
     classes: tuple[str, ...],
-    find: Find,
+    find: Find[Post],
     *,
     text_of: Callable[[Post], str] = lambda post: post.text,
     pairs: bool = False,
@@ -79,7 +77,7 @@ def build_splits(
         for part, posts in parts.items()
     }
     look = {"normalization": recipe.normalization, "interpolation": recipe.interpolation}
-    still = test_transform(recipe.image_size, **look)
+    still = fixed_transform(recipe.image_size, **look)
     moving = augment_transform(recipe.image_size, **look) if recipe.augment else still
 
     def dataset(part: str, transform: Callable) -> ImageText:
@@ -108,17 +106,14 @@ def _check_disjoint(parts: dict[str, list[Post]]) -> None:
 
 
 def _carved(recipe: ImageTextRecipe, posts: list[Post], classes: tuple[str, ...]) -> tuple[list[Post], list[Post]]:
-    """Training and validation posts out of the training list."""
-    share, seed = recipe.val_fraction, recipe.seed
+    """Carve validation posts out of the training list; posts that share a picture stay together."""
     if all(post.group for post in posts):
-        rest, part = group_split([post.group for post in posts], share, seed=seed, noun="picture")
-    else:
-        rest, part = stratified_split([post.label for post in posts], share, seed=seed, classes=classes)
-    return [posts[i] for i in rest], [posts[i] for i in part]
+        return carved_by_group(posts, recipe.val_fraction, seed=recipe.seed, noun="picture")
+    return carved(posts, recipe, classes)
 
 
 def image_encoder(recipe: ImageTextRecipe, root: Path, *, classifier: nn.Linear | None = None) -> ResNetEncoder:
-    """A ResNet-50 with the weights that the recipe names; ``classifier`` gets the weights of ImageNet's ``fc``.
+    """Build a ResNet-50 with the weights that the recipe names; ``classifier`` gets the weights of ImageNet's ``fc``.
 
     Raises:
         DataError, DataNotFoundError: see :func:`bss.models.encoders.load_resnet50`.

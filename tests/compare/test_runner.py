@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from bss import tasks
 from bss.cli import compare as command
 from bss.cli.commands import STEMS, main
 from bss.compare import runner
@@ -21,7 +22,6 @@ from bss.compare.arms import ARMS, find
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
 from bss.compare.study import Study, seeds_of, weights_hash
 from bss.methods import SampleValuation
-from bss.tasks import load_task
 from bss.training.build import method_of
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError
 from tests import tiny
@@ -161,9 +161,9 @@ def test_where_files_are_missing_no_flag_is_advised_that_a_comparison_does_not_h
 def test_a_task_file_must_define_what_a_task_does(tmp_path):
     (tmp_path / "task.py").write_text("CL = None\n")
     with pytest.raises(RecipeError, match="does not define build_data, build_model"):
-        load_task(str(tmp_path / "task.py"))
+        tasks.load(str(tmp_path / "task.py"))
     with pytest.raises(DataNotFoundError, match="is not a file"):
-        load_task(str(tmp_path / "none.py"))
+        tasks.load(str(tmp_path / "none.py"))
 
 
 def test_the_hash_of_weights_sees_every_bit_and_name():
@@ -264,7 +264,7 @@ def test_an_unfinished_run_goes_on_only_with_the_weights_samples_and_code_that_i
 def test_finished_runs_on_other_samples_than_those_under_the_data_root_are_named(study):
     (uniform,) = find(["uniform"])
     train(study, uniform, 0, "cpu")
-    data = load_task(study.task).build_data(study.recipe(uniform, 0, None), study.data_root)
+    data = tasks.load(study.task).build_data(study.recipe(uniform, 0, None), study.data_root)
     check_data(study, data)
     with pytest.raises(RunFolderError, match=r"uniform/seed0 was trained on other samples than those under .*/data"):
         check_data(study, replace(data, names=["other", *data.names[1:]]))

@@ -22,6 +22,7 @@ from bss.data.cache import Cache, Kind, cache_folder
 from bss.data.datasets import audiovisual
 from bss.data.indexed import IndexedDataset, SeededViews
 from bss.data.synthetic.cremad import write_sample
+from bss.data.synthetic.signals import ClipSizes
 from bss.recipes.fields import override
 from bss.tasks import cremad as task
 from bss.utils.errors import DataError
@@ -348,7 +349,7 @@ SMALL = ["seconds=0.2", "image_size=24", "width=4", "val_fraction=0.34"]
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache") / "data"
-    write_sample(folder, per_class=3, test_per_class=1, seconds=0.2, image_size=40)
+    write_sample(folder, ClipSizes(per_class=3, test_per_class=1, seconds=0.2, image_size=40))
     return folder
 
 

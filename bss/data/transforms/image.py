@@ -146,7 +146,7 @@ def _claimed_pixels(data: bytes, path: str | os.PathLike) -> int:
         raise DataError(f"{path}: a truncated or damaged image: {detail}") from error
 
 
-def test_transform(
+def fixed_transform(
     size: int, *, normalization: Normalization = "imagenet", interpolation: Interpolation = "bilinear"
 ) -> v2.Transform:
     """Fixed view: (3, H, W) uint8 -> (3, size, size) float32, normalised.
@@ -156,9 +156,6 @@ def test_transform(
     """
     resize = v2.Resize((size, size), interpolation=v2.InterpolationMode(interpolation), antialias=True)
     return v2.Compose([resize, *_normalised(normalization)])
-
-
-test_transform.__test__ = False  # pytest collects functions of this name from the modules that import it
 
 
 def augment_transform(

@@ -21,7 +21,7 @@ def count(text: str) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = -1
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text}") from None
     if value < 0:
         raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
     return value

@@ -24,7 +24,7 @@ from bss.data.doctor.media import Facts, Job, look, look_at_all
 from bss.data.synthetic import cremad as synthetic_cremad
 from bss.data.synthetic import signals
 from bss.data.synthetic.signals import ClipSizes
-from bss.utils.errors import BssError, DataError
+from bss.utils.errors import BssError, DataError, RecipeError
 from tests.conftest import random_states
 from tests.data.videos import grey, write_video
 
@@ -833,8 +833,11 @@ def test_a_stem_that_is_no_data_set_is_status_2(tmp_path, capsys, stem):
 
 
 def test_a_negative_number_of_processes_is_status_2(root, capsys):
-    assert run(root, workers=-1) == 2
-    assert "--workers must be at least 0, got -1" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run(root, workers=-1)
+    assert "--workers: must be at least 0, got -1" in capsys.readouterr().err
+    with pytest.raises(RecipeError, match="--workers must be at least 0, got -1"):
+        look_at_all([], workers=-1)
 
 
 def test_nothing_to_decode_starts_no_process():

@@ -113,6 +113,10 @@ def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
             # Moved away, not deleted: until the new folder has its name there is a whole one, if not under this name.
             os.replace(target, before)
         os.replace(building, target)
+    except BaseException:
+        if before.exists() and not target.exists():
+            os.replace(before, target)
+        raise
     finally:
         for folder in (building, before):
             shutil.rmtree(folder, ignore_errors=True)

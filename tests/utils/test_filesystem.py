@@ -256,3 +256,20 @@ def test_what_cannot_be_read_is_named_with_the_reason(tmp_path):
 def test_the_first_line_of_an_error_is_short():
     assert first_line(ValueError("\n one\ntwo")) == "one"
     assert first_line("x" * 1000) == "x" * 200 and first_line(OSError()) == ""
+
+
+def test_the_folder_before_comes_back_when_the_new_one_cannot_get_its_name(tmp_path, monkeypatch):
+    target = tmp_path / "clip"
+    target.mkdir()
+    (target / "frame.jpg").write_text("old")
+    rename = os.replace
+
+    def refused(source, goal):
+        if goal == target and not str(source).endswith("_before.tmp"):
+            raise OSError(5, "Input/output error")
+        rename(source, goal)
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(OSError, match="Input/output error"), whole_folder(target) as folder:
+        (folder / "frame.jpg").write_text("new")
+    assert names(tmp_path) == ["clip"] and (target / "frame.jpg").read_text() == "old"

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from bss.utils.errors import BssError, DataError
+from bss.utils.filesystem import whole_folder
 
 
 def write_clip(wav: Path, frame_folder: Path, waveform_T: np.ndarray, rate: int, frames: Sequence[np.ndarray]) -> None:
@@ -262,27 +262,22 @@ def write_once(
 
 
 def _write(root: Path, parameters: dict[str, Any], write_tree: Callable[[Path], None]) -> None:
-    root.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
-        building.chmod(0o755)
-        write_tree(building)
-        inventory = sorted(str(path.relative_to(building)) for path in building.iterdir())
-        content = {"parameters": parameters, "inventory": inventory}
-        (building / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        try:
-            os.replace(building, root)
-        except OSError:
-            # Another process was faster: its tree is as good, if it is the same.
-            if not _holds(root, parameters):
+        with whole_folder(root, replace=False) as building:
+            try:
+                write_tree(building)
+                inventory = sorted(str(path.relative_to(building)) for path in building.iterdir())
+                content = {"parameters": parameters, "inventory": inventory}
+                (building / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            except Exception as error:
+                # Not every library that writes media says what went wrong, so the disk is asked, before the tree goes.
+                if shutil.disk_usage(building).free < FULL:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
                 raise
-    except Exception as error:
-        # Not every library that writes media says what went wrong, so the disk is asked before the tree is deleted.
-        if shutil.disk_usage(building).free < FULL:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    except OSError:
+        # Another process was faster: its tree is as good, if it is the same.
+        if not _holds(root, parameters):
+            raise
 
 
 def _holds(root: Path, parameters: dict[str, Any]) -> bool:

@@ -32,7 +32,7 @@ def build_data(recipe: CremadRecipe, root: Path) -> Splits:
         if recipe.val_fraction:
             train, val = parts.carved_by_group(train, recipe.val_fraction, seed=recipe.seed, noun="actor")
     else:
-        train, val = parts.carved(train, recipe, DATA_SET.classes)
+        train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=DATA_SET.classes)
     return audiovisual.build_splits(recipe, root, DATA_SET.classes, train=train, val=val, test=test, dropped=dropped)
 
 

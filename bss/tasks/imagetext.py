@@ -63,7 +63,7 @@ def build_splits(
             raise DataNotFoundError(f"{error}; or do without the validation list: --set published_val=false") from error
     _check_disjoint(parts)
     if not recipe.published_val and recipe.val_fraction:
-        parts["train"], parts["val"] = _carved(recipe, parts["train"], classes)
+        parts["train"], parts["val"] = _carved(parts["train"], recipe.val_fraction, seed=recipe.seed, classes=classes)
 
     tokenizer = load_tokenizer(recipe.text_model, root)
     tokens = {
@@ -105,20 +105,22 @@ def _check_disjoint(parts: dict[str, list[Post]]) -> None:
                 raise DataError(f"{post.listed}: the same row as in {twin.listed}; a row must be in one list only")
 
 
-def _carved(recipe: ImageTextRecipe, posts: list[Post], classes: tuple[str, ...]) -> tuple[list[Post], list[Post]]:
+def _carved(
+    posts: list[Post], fraction: float, *, seed: int, classes: tuple[str, ...]
+) -> tuple[list[Post], list[Post]]:
     """Carve validation posts out of the training list; posts that share a picture stay together."""
     if all(post.group for post in posts):
-        return carved_by_group(posts, recipe.val_fraction, seed=recipe.seed, noun="picture")
-    return carved(posts, recipe, classes)
+        return carved_by_group(posts, fraction, seed=seed, noun="picture")
+    return carved(posts, fraction, seed=seed, classes=classes)
 
 
-def image_encoder(recipe: ImageTextRecipe, root: Path, *, classifier: nn.Linear | None = None) -> ResNetEncoder:
-    """Build a ResNet-50 with the weights that the recipe names; ``classifier`` gets the weights of ImageNet's ``fc``.
+def image_encoder(width: int, weights: str | None, root: Path, *, classifier: nn.Linear | None = None) -> ResNetEncoder:
+    """Build a ResNet-50 with the weights of this name; ``classifier`` gets the weights of ImageNet's ``fc``.
 
     Raises:
         DataError, DataNotFoundError: see :func:`bss.models.encoders.load_resnet50`.
     """
-    encoder = resnet50(width=recipe.width)
-    if recipe.image_weights is not None:
-        load_resnet50(encoder, recipe.image_weights, root, classifier=classifier)
+    encoder = resnet50(width=width)
+    if weights is not None:
+        load_resnet50(encoder, weights, root, classifier=classifier)
     return encoder

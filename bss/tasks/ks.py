@@ -31,7 +31,7 @@ def build_data(recipe: KineticsSoundsRecipe, root: Path) -> Splits:
     classes = DATA_SET.classes
     if recipe.class_ids == "first_seen":
         classes, train, test = _numbered_as_seen(train, test)
-    train, val = parts.carved(train, recipe, classes)
+    train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=classes)
     return audiovisual.build_splits(recipe, root, classes, train=train, val=val, test=test, dropped=dropped)
 
 

@@ -30,7 +30,7 @@ def build_data(recipe: NVGestureRecipe, root: Path) -> Splits:
             :func:`bss.tasks.parts.train_and_test`; also for a clip of too few frames.
     """
     train, test, dropped = parts.train_and_test(partial(find, DATA_SET, root, missing=recipe.missing))
-    train, val = parts.carved(train, recipe, DATA_SET.classes)
+    train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=DATA_SET.classes)
 
     def dataset(clips: list[GestureClip], *, random: bool = False) -> NVGesture:
         return NVGesture(
@@ -64,7 +64,7 @@ def build_model(recipe: NVGestureRecipe, root: Path) -> LateFusion:
         DataError: one that does not fit.
     """
     # All are looked for before anything is built: a minute of loading should not end in a missing file.
-    weights = {name: _find_weights(recipe, name, root) for name in _CHANNELS}
+    weights = {name: _find_weights(f"{name}_weights", getattr(recipe, f"{name}_weights"), root) for name in _CHANNELS}
     with seeded("build", recipe.seed):  # layers draw weights as soon as they are made
         encoders = {
             name: I3DEncoder(
@@ -85,10 +85,8 @@ def build_model(recipe: NVGestureRecipe, root: Path) -> LateFusion:
     return model
 
 
-def _find_weights(recipe: NVGestureRecipe, stream: str, root: Path) -> Path | None:
-    """Find the weights of a stream, under the data root or else in the working directory; None if none are wanted."""
-    field = f"{stream}_weights"
-    name = getattr(recipe, field)
+def _find_weights(field: str, name: str | None, root: Path) -> Path | None:
+    """Find the file of weights that a field names, under the data root or else in the working directory; None: none."""
     if name is None:
         return None
     places = [Path(root) / name, Path.cwd() / name]

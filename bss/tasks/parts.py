@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 from bss.data.datasets.data_set import S
 from bss.data.splits import group_split, stratified_split
-from bss.recipes.recipe import Recipe
 from bss.utils.errors import DataError
 
 Find = Callable[[str], tuple[list[S], list[str]]]
@@ -30,16 +29,16 @@ def train_and_test(find: Find[S]) -> tuple[list[S], list[S], dict[str, list[str]
     return train, test, {"train": dropped, "test": test_dropped}
 
 
-def carved(samples: list[S], recipe: Recipe, classes: Sequence[str]) -> tuple[list[S], list[S] | None]:
-    """Carve a validation part out of training samples: ``val_fraction`` of every class, seeded; None where it is 0.
+def carved(samples: list[S], fraction: float, *, seed: int, classes: Sequence[str]) -> tuple[list[S], list[S] | None]:
+    """Carve a validation part out of training samples: a fraction of every class, seeded; None where it is 0.
 
     Raises:
         DataError: see :func:`bss.data.splits.stratified_split`.
     """
-    if not recipe.val_fraction:
+    if not fraction:
         return samples, None
     labels = [sample.label for sample in samples]
-    return _dealt(samples, stratified_split(labels, recipe.val_fraction, seed=recipe.seed, classes=classes))
+    return _dealt(samples, stratified_split(labels, fraction, seed=seed, classes=classes))
 
 
 def carved_by_group(samples: list[S], share: float, *, seed: int, noun: str) -> tuple[list[S], list[S]]:

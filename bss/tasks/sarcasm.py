@@ -45,7 +45,7 @@ def build_model(recipe: SarcasmRecipe, root: Path) -> LateFusion:
     with seeded("build", recipe.seed):  # layers draw weights as soon as they are made
         text = text_encoder(recipe.text_model, root, pool="cls", pretrained=recipe.text_pretrained)
         fc = nn.Linear(32 * recipe.width, IMAGENET_CLASSES)
-        resnet = imagetext.image_encoder(recipe, root, classifier=fc)
+        resnet = imagetext.image_encoder(recipe.width, recipe.image_weights, root, classifier=fc)
         projection = nn.Linear(IMAGENET_CLASSES, text.feature_dim)
         feature_dims = {"image": text.feature_dim, "text": text.feature_dim}
         return LateFusion(

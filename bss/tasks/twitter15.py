@@ -52,7 +52,7 @@ def build_model(recipe: Twitter15Recipe, root: Path) -> LateFusion:
     """
     with seeded("build", recipe.seed):  # layers draw weights as soon as they are made
         bert = text_encoder(recipe.text_model, root, pool="pooler", pretrained=recipe.text_pretrained)
-        image = imagetext.image_encoder(recipe, root)
+        image = imagetext.image_encoder(recipe.width, recipe.image_weights, root)
         projection = nn.Linear(bert.feature_dim, image.feature_dim)
         feature_dims = {"image": image.feature_dim, "text": image.feature_dim}
         return LateFusion(

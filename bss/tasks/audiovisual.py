@@ -32,6 +32,7 @@ def build_splits(
 ) -> Splits:
     """Make the parts of a run out of clips, with the recipe's views and cache."""
     sounds, frames = sound_kind(recipe.sample_rate, round(recipe.sample_rate * recipe.seconds)), frame_kind()
+    # One cache for all parts: they read the same files, and what has no file in a part costs nothing.
     cache, readers = None, {}
     if recipe.cache is not None:
         files = decoded_files([*train, *(val or ()), *test], recipe.num_frames if recipe.frames == "first" else None)
@@ -39,6 +40,7 @@ def build_splits(
         readers = {"read_sound": cache[sounds], "read_frame": cache[frames]}
 
     def dataset(members: Sequence[Clip], *, random_view: bool = False) -> AudioVisual:
+        # Measured and scored samples are the same at every look: frames at fixed places, the whole picture.
         still = "first" if recipe.frames == "first" else "spread"
         return AudioVisual(
             members,

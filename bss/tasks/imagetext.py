@@ -61,6 +61,7 @@ def build_splits(
             parts["val"], dropped["val"] = find("val")
         except DataNotFoundError as error:
             raise DataNotFoundError(f"{error}; or do without the validation list: --set published_val=false") from error
+    # Before anything is carved: a row in two published lists must not vanish into one of them.
     _check_disjoint(parts)
     if not recipe.published_val and recipe.val_fraction:
         parts["train"], parts["val"] = _carved(parts["train"], recipe.val_fraction, seed=recipe.seed, classes=classes)

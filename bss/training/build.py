@@ -220,15 +220,18 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
             fused_weight=recipe.fused_weight,
             unimodal_weight=recipe.unimodal_weight,
         )
+    # Layout and compilation come before the wrapper and the optimiser: both keep references to what they see.
     model = model.to(run.device)
     if recipe.channels_last:
         precision.to_channels_last(model)
+    # What is put on the network for this run is taken off at its end: it is the user's, and may be trained again.
     restore = [compile_network(model)] if recipe.compile else []
     if recipe.precision == "bf16" and run.device.type == "cpu" and precision.affected():
         restore.append(precision.guard(model))
     trained = distributed.wrapped(model, run.device, sync_batchnorm=recipe.sync_batchnorm)
     table = planned.table.to(run.device)
     method.begin_run(table, model)
+    # Only online scoring looks at the training forward: a pass would otherwise be blended with it.
     online = schedule.rescore == "online"
     step = Step(
         trained,
@@ -248,6 +251,7 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         calibration_batches=schedule.calibration_batches,
         once=schedule.rescore == "once",
     )
+    # Without a validation split the test set is watched, as the released code does; the summary calls it an oracle.
     watched = "test" if data.val is None else "val"
     return Parts(
         plan=planned,

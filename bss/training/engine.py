@@ -71,6 +71,7 @@ def fit(
         tensorboard.check_installed()
     planned = plan(data, recipe, sampler=sampler, method=method)
     numbers, known = flatten(recipe), defaults(recipe)
+    # The folder is opened before the network is touched: a run that is finished, or another one, costs no GPU.
     identity = identity_of(data, planned, numbers)
     main = distributed.is_main()
     folder = RunFolder(run.out, writes=main, overwrite=recipe.overwrite, resume=run.resume)
@@ -80,6 +81,7 @@ def fit(
         say(f"{folder.path} holds this run, finished: nothing to do")
         return summary
 
+    # From here on a signal is a request: whatever is under way is finished, saved, and ends with a status of its own.
     with Interrupts() as interrupts, _peers_may_have_ended(interrupts):
         built = parts(planned, model, data, recipe, run)
         training = Training(built, folder, identity, asdict(recipe), interrupts)

@@ -77,6 +77,7 @@ def missing_files(tree: Tree) -> Iterator[Finding]:
     """Find samples without files, folders without usable files, and things that look like media and are no files."""
     lacking = {kind: [(split, sample) for split, sample in tree.all() if not sample.files[kind]] for kind in tree.kinds}
     wanted = {_last_part(sample) for gaps in lacking.values() for _, sample in gaps}
+    # Listed folders are read once, and only around the samples that lack something: a clean tree costs nothing here.
     named, beside = oddities(tree, wanted)
     complete = [kind for kind, gaps in lacking.items() if not gaps]
     if complete:
@@ -87,6 +88,7 @@ def missing_files(tree: Tree) -> Iterator[Finding]:
     for kind, gaps in lacking.items():
         entries = {sample.listed: _entries_of(sample, named) for _, sample in gaps}
         usual = {path.parent.parent for _, sample in tree.all() for path in sample.files[kind]}
+        # An empty folder in the usual place is another fault than no folder: something began to fill it.
         folder_of = {row: _empty_folder(found, usual) for row, found in entries.items()}
         empty = [(split, sample) for split, sample in gaps if folder_of[sample.listed]]
         absent = [(split, sample) for split, sample in gaps if not folder_of[sample.listed]]

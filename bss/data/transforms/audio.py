@@ -102,6 +102,7 @@ def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
         return read_waveform(path, sample_rate)
     if suffix not in AUDIO_SUFFIXES:
         raise DataError(f"{path}: unknown kind of audio file, allowed are {' '.join(AUDIO_SUFFIXES)}")
+    # The head is looked at first: an unpickler's error for a Git-LFS pointer says nothing of Git LFS.
     head, size = read_head(path)
     problem = absence(head, size) or sound_damage(head, size, suffix)
     if problem:
@@ -120,6 +121,7 @@ def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
             )
         content = content["waveform"]
     array = _as_array(content, path)
+    # Two rows that are a hundred times as long are channels; a spectrogram has more bins and fewer frames.
     if array.ndim == 2 and array.shape[0] <= 2 and array.shape[1] >= 100 * array.shape[0]:
         array = _pcm_to_float(array, path).mean(axis=0)
     if array.ndim == 1:

@@ -186,6 +186,7 @@ def encode(
     limit = tokenizer.model_max_length
     if max_tokens is not None and max_tokens > limit:
         raise RecipeError(f"max_tokens={max_tokens}, but the text model has {limit} positions")
+    # A target is never cut, so its room is checked before: cutting the text to nothing would say nothing.
     if targets is not None:
         special = tokenizer.num_special_tokens_to_add(pair=True)
         lengths = map(len, tokenizer(list(targets), add_special_tokens=False, verbose=False)["input_ids"])
@@ -195,6 +196,7 @@ def encode(
                     f"{where}: the target has {length} tokens, which leaves no room for the text in "
                     f"max_tokens={max_tokens or limit}: shorten it, or --set use_target=false"
                 )
+    # All texts at once, padded to the longest of the whole data set: a batch's padding then depends on no batch-mate.
     encoded = tokenizer(
         list(texts),
         list(targets) if targets is not None else None,

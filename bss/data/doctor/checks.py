@@ -77,7 +77,7 @@ def missing_files(tree: Tree) -> Iterator[Finding]:
     """Find samples without files, folders without usable files, and things that look like media and are no files."""
     lacking = {kind: [(split, sample) for split, sample in tree.all() if not sample.files[kind]] for kind in tree.kinds}
     wanted = {_last_part(sample) for gaps in lacking.values() for _, sample in gaps}
-    # Listed folders are read once, and only around the samples that lack something: a clean tree costs nothing here.
+    # One walk over the tree answers for all samples: to look for each by itself would be a walk for each.
     named, beside = oddities(tree, wanted)
     complete = [kind for kind, gaps in lacking.items() if not gaps]
     if complete:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bss.cli import endings
+from bss.cli.flags import Parser, count
 from bss.recipes.fields import explain
 from bss.recipes.recipe import Recipe
 
@@ -35,7 +36,7 @@ def session(
         argv: the flags; None = those of the process.
     """
     folder = Path(script).resolve().parent
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=description,
         epilog="recipe fields, as --set takes them:\n\n" + _listed(explain(recipe)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -85,7 +86,7 @@ def add_run_flags(parser: argparse.ArgumentParser, root: str, out: str, defaults
     for name in ("seed", "epochs", "batch_size"):
         add(f"--{name.replace('_', '-')}", type=int, metavar="N", help=defaults[name])
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, ...")
-    add("--workers", type=int, metavar="N", help="processes that load data (default: one per core, at most 8)")
+    add("--workers", type=count, metavar="N", help="processes that load data (default: one per core, at most 8)")
     add(
         "--set",
         action="append",

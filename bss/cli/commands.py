@@ -2,24 +2,21 @@
 
 import argparse
 import importlib
-import pkgutil
+import json
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from bss import tasks
 from bss.cli import add_run_flags, endings
+from bss.cli.flags import Parser, count
 from bss.compare.arms import ARMS, find
-from bss.data import datasets
-from bss.data import prepare as preparation
-from bss.utils.errors import DataError, DataNotFoundError, RecipeError
+from bss.utils.errors import DataError, DataNotFoundError
 
-STEMS = sorted(
-    {module.name for module in pkgutil.iter_modules(preparation.__path__)}
-    & {module.name for module in pkgutil.iter_modules(datasets.__path__)}
-)
-"""The data sets: whatever has a module in both packages."""
+STEMS = tasks.names()
+"""The data sets that can be prepared, checked and trained on."""
 
 
 _TASK_HELP = f"{', '.join(STEMS)}, or a Python file like bss/tasks/cremad.py"
@@ -28,7 +25,7 @@ _TASK_HELP = f"{', '.join(STEMS)}, or a Python file like bss/tasks/cremad.py"
 _AGAIN = "run it again to go on where it stopped"
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """Ends its help with what ``ending`` says, where it has one: only when help is printed, since that takes time."""
 
     ending: Callable[[], str] | None = None
@@ -63,8 +60,6 @@ def main(argv: list[str] | None = None) -> int:
     """
     flags = _parser().parse_args(argv)
     try:
-        if flags.command != "report" and flags.workers is not None and flags.workers < 0:
-            raise RecipeError(f"--workers must be at least 0, got {flags.workers}")
         return flags.run(flags)
     except endings.ENDINGS as error:
         return endings.status_of(error, flags.interrupted)
@@ -88,8 +83,16 @@ def _prepare(flags: argparse.Namespace) -> int:
 
 def _doctor(flags: argparse.Namespace) -> int:
     from bss.data import doctor
+    from bss.utils.processes import default_workers
 
-    return doctor.run(flags.stem, flags.root, as_json=flags.json, workers=flags.workers)
+    data_set = importlib.import_module(f"bss.data.datasets.{flags.stem}").DATA_SET
+    workers = default_workers() if flags.workers is None else flags.workers
+    tree, findings = doctor.examine(data_set, flags.root, workers=workers)
+    if flags.json:
+        print(json.dumps(doctor.report.as_dict(tree, findings), indent=1))
+    else:
+        print(doctor.report.as_text(tree, findings))
+    return doctor.report.status(findings)
 
 
 def _train(flags: argparse.Namespace) -> int:
@@ -153,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in (prepare, doctor):
         command.add_argument(
-            "--workers", type=int, metavar="N", help="processes (default: one per core, at most 8); 0: only this one"
+            "--workers", type=count, metavar="N", help="processes (default: one per core, at most 8); 0: only this one"
         )
     _add_training(commands)
     _add_comparisons(commands)
@@ -218,7 +221,7 @@ def _add_comparisons(commands: Any) -> None:
     )
     compare.add_argument(
         "--workers",
-        type=int,
+        type=count,
         metavar="N",
         help="processes per run that load data (default: the cores, shared; none for data in memory)",
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bss import tasks
 from bss.cli.launch import check_source, sample_root
 from bss.compare import figures
 from bss.compare.arms import find, partly_reaching
@@ -17,7 +18,6 @@ from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
 from bss.data.splits import Splits
 from bss.recipes.fields import flatten
-from bss.tasks import load_task
 from bss.utils.errors import RecipeError, RunFolderError, shown
 from bss.utils.processes import default_workers
 
@@ -76,7 +76,7 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
 
     A line is printed for every setting that reaches some of the arms only.
     """
-    task = load_task(flags.task)
+    task = tasks.load(flags.task)
     check_source(task, flags.task, sample=flags.sample, root=flags.data_root)
     comparison = Comparison(
         task=flags.task,

@@ -3,7 +3,7 @@
 import re
 import sys
 
-from bss.utils.errors import BssError
+from bss.utils.errors import BssError, first_line
 from bss.utils.interrupts import Interrupted
 from bss.utils.torchrun import launched, launched_rank
 
@@ -31,7 +31,7 @@ def status_of(error: BaseException, interrupted: str = "interrupted") -> int:
     if isinstance(error, BssError):
         _tell(_without_worker_traceback(error))
         return 2
-    reason = str(error).partition("\n")[0]
+    reason = first_line(error)
     if "DataLoader worker" in reason:
         _tell(
             f"a process that loads data died ({reason}).\n"

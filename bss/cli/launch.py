@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
+from bss import tasks
 from bss.compare.arms import Arm, partly_reaching
 from bss.compare.comparison import task_file, task_name
 from bss.recipes.fields import flatten, override
 from bss.recipes.recipe import Recipe
-from bss.tasks import Task, load_task, title
+from bss.tasks import Task
 from bss.training.run import Run
 from bss.utils import distributed
 from bss.utils.errors import RecipeError
@@ -47,7 +48,7 @@ def launched(
     """
     run: Run | None = None
     try:
-        task = load_task(reference)
+        task = tasks.load(reference)
         check_source(task, reference, sample=flags.sample, root=flags.data_root, default=default_root)
         device = _device(flags.device)
         with distributed.process_group(device):
@@ -73,7 +74,7 @@ def launched(
                 resume=flags.resume,
                 task=task_name(reference),
                 task_hash=task_file(reference),
-                title=title(task),
+                title=tasks.title(task),
                 arm=None if arm is None else arm.name,
             )
             yield task, recipe, run
@@ -125,8 +126,4 @@ def _device(name: str) -> torch.device:
 
 
 def _workers(number: int | None) -> int:
-    if number is None:
-        return default_workers()
-    if number < 0:
-        raise RecipeError(f"--workers must be >= 0, got {number}")
-    return number
+    return default_workers() if number is None else number

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from bss import tasks
 from bss.compare.arms import Arm, find
 from bss.recipes.fields import override
 from bss.recipes.recipe import Recipe
-from bss.tasks import load_task
 from bss.utils.errors import RecipeError
 
 
@@ -53,7 +53,7 @@ class Comparison:
             if name in ("seed", "overwrite"):
                 way = "--seeds" if name == "seed" else "another --out"
                 raise RecipeError(f"--set {name}= is not for a comparison: use {way}")
-        task = load_task(self.task)
+        task = tasks.load(self.task)
         base = task.sample_recipe(task.CL) if self.sample else task.CL
         return override(base if self.epochs is None else replace(base, epochs=self.epochs), list(self.assignments))
 

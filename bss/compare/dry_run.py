@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from bss import tasks
 from bss.compare.arms import Arm, find
 from bss.compare.comparison import Comparison
 from bss.compare.runner import is_finished
 from bss.data.splits import Splits
-from bss.tasks import load_task
 from bss.training.build import Parts, parts, plan
 from bss.training.loops import predict
 from bss.training.run import Run
@@ -100,7 +100,7 @@ def work_of(comparison: Comparison, arm: Arm, data: Splits) -> Work:
 
 def timed(comparison: Comparison, arm: Arm, data: Splits, device: str) -> tuple[float, float]:
     """Seconds of a training step, and of a batch that the network only looks at; global random states stay."""
-    task = load_task(comparison.task)
+    task = tasks.load(comparison.task)
     recipe = comparison.recipe(arm, comparison.seeds[0], comparison.updates(len(data.train)))
     run = Run(comparison.out, comparison.data_root, torch.device(device), workers=comparison.workers)
     built = parts(plan(data, recipe), task.build_model(recipe, comparison.data_root), data, recipe, run)

@@ -7,7 +7,6 @@ not end the others. What a run prints goes to ``log.txt`` in its folder.
 import contextlib
 import json
 import multiprocessing
-import os
 import signal
 import traceback
 from collections.abc import Iterator, Mapping
@@ -20,18 +19,20 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from bss import tasks
 from bss.compare.arms import Arm, find
 from bss.compare.comparison import Comparison, task_file, task_name, weights_hash
 from bss.compare.runs import ARM_FILE
 from bss.data.splits import Splits
+from bss.recipes.fields import defaults, flatten
 from bss.samplers import BY_NAME
-from bss.tasks import load_task, title
 from bss.training.build import method_of
 from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_data, with_newer_fields
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.training.run_folder import list_hash, read_identity, read_json
-from bss.utils.errors import BssError, RecipeError, RunFolderError
+from bss.utils.errors import BssError, RecipeError, RunFolderError, first_line
+from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import Interrupted, Interrupts
 
 
@@ -92,12 +93,12 @@ def is_finished(comparison: Comparison, arm: Arm, seed: int) -> bool:
     except (RunFolderError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(f"{folder} is marked as done, but damaged ({error}): delete it, and repeat") from error
     recipe, code = comparison.recipe(arm, seed, comparison.updates(samples)), task_file(comparison.task)
-    own = identity_without_data(BY_NAME[recipe.schedule.sampler], method_of(recipe, samples), recipe)
+    own = identity_without_data(BY_NAME[recipe.schedule.sampler], method_of(recipe, samples), flatten(recipe))
     here = {**own, "epochs": recipe.epochs, "compile": recipe.compile, "task": task_name(comparison.task)}
     if code is not None and code_there == code:
         here["task"] = mark["task"]  # the file lies elsewhere now
     here = json.loads(json.dumps(here))
-    names = difference(with_newer_fields(there, recipe), here)
+    names = difference(with_newer_fields(there, defaults(recipe)), here)
     if names:
         name = names[0]
         more = f", and {len(names) - 1} more" if len(names) > 1 else ""
@@ -260,8 +261,8 @@ def attempt(comparison: Comparison, arm: Arm, seed: int, device: str) -> Outcome
     except BssError as error:
         return Outcome(arm.name, seed, str(error))
     except Exception as error:  # one failed run does not end the others, whatever a user's task raises
-        reason = str(error).partition("\n")[0]
-        return Outcome(arm.name, seed, f"{type(error).__name__}: {reason} (see {folder / 'log.txt'})")
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        return Outcome(arm.name, seed, f"{reason} (see {folder / 'log.txt'})")
     return Outcome(arm.name, seed, accuracy=summary["test"]["last"]["accuracy"]["all"])
 
 
@@ -272,7 +273,7 @@ def train(comparison: Comparison, arm: Arm, seed: int, device: str) -> dict[str,
         RecipeError: its initial weights or its training samples are not those of the other arms with this seed.
         RunFolderError: its unfinished run began with others, or with another task.
     """
-    task, folder = load_task(comparison.task), comparison.folder(arm.name, seed)
+    task, folder = tasks.load(comparison.task), comparison.folder(arm.name, seed)
     recipe = comparison.recipe(arm, seed, None)
     data = task.build_data(recipe, comparison.data_root)
     recipe = comparison.recipe(arm, seed, comparison.updates(len(data.train)))
@@ -282,15 +283,14 @@ def train(comparison: Comparison, arm: Arm, seed: int, device: str) -> dict[str,
         "title": arm.title,
         "task": task_name(comparison.task),
         "task_file": task_file(comparison.task),
-        "task_title": title(task),
+        "task_title": tasks.title(task),
         "initial_weights": weights_hash(model.state_dict()),
         "training_samples": list_hash(data.names, data.labels_N.numpy()),
     }
     folder.mkdir(parents=True, exist_ok=True)
     _check_unfinished(folder, mark)
-    temporary = folder / f"arm.json.{os.getpid()}.tmp"  # another comparison may begin the same run
-    temporary.write_text(json.dumps(mark, indent=2) + "\n")
-    os.replace(temporary, folder / ARM_FILE)
+    with whole_file(folder / ARM_FILE) as temporary:
+        temporary.write_text(json.dumps(mark, indent=2) + "\n")
     # Of two runs that begin at once, the one that wrote its mark last sees the other's.
     for other in comparison.arms:
         _check_start(comparison.folder(other, seed), mark)
@@ -302,7 +302,7 @@ def train(comparison: Comparison, arm: Arm, seed: int, device: str) -> dict[str,
         resume=True,
         task=task_name(comparison.task),
         task_hash=task_file(comparison.task),
-        title=title(task),
+        title=tasks.title(task),
         arm=arm.name,
     )
     return fit(model, data, recipe, run)

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from bss import tasks
 from bss.cli import compare as command
 from bss.cli.commands import STEMS, main
 from bss.compare import runner
@@ -22,7 +23,6 @@ from bss.compare.comparison import Comparison, seeds_of, weights_hash
 from bss.compare.dry_run import Work, duration, timed, work_of
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
 from bss.methods import SampleValuation
-from bss.tasks import load_task
 from bss.training.build import method_of
 from bss.training.run_folder import read_rows
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError
@@ -248,7 +248,7 @@ def test_a_dry_run_knows_what_is_finished_and_refuses_what_the_real_one_does(com
 
 
 def test_timing_steps_leaves_the_global_random_states_alone(comparison, monkeypatch):
-    task = load_task(comparison.task)
+    task = tasks.load(comparison.task)
     data, model = task.build_data(comparison.base(), comparison.data_root), tiny.model(norm=True, dropout=0.5)
     monkeypatch.setattr(task, "build_model", lambda *_: model)  # a task's own draws are the task's
     before = random_states()
@@ -259,14 +259,14 @@ def test_timing_steps_leaves_the_global_random_states_alone(comparison, monkeypa
 @pytest.mark.parametrize("arm", [arm.name for arm in ARMS])
 def test_steps_of_every_arm_can_be_timed(comparison, arm):
     comparison = replace(comparison, arms=(arm,))
-    data = load_task(comparison.task).build_data(comparison.base(), comparison.data_root)
+    data = tasks.load(comparison.task).build_data(comparison.base(), comparison.data_root)
     assert all(seconds > 0 for seconds in timed(comparison, find([arm])[0], data, "cpu"))
     assert not comparison.out.exists()
 
 
 def test_the_work_of_an_arm_is_what_its_run_does(comparison):
     comparison = replace(comparison, budget="epochs")
-    data = load_task(comparison.task).build_data(comparison.base(), comparison.data_root)
+    data = tasks.load(comparison.task).build_data(comparison.base(), comparison.data_root)
     for name, batches in (("uniform", 0), ("cl", 1), ("spl", 2)):  # scoring passes
         (arm,) = find([name])
         train(comparison, arm, 0, "cpu")
@@ -286,9 +286,9 @@ def test_durations_have_the_units_that_matter(seconds, text):
 def test_a_task_file_must_define_what_a_task_does(tmp_path):
     (tmp_path / "task.py").write_text("CL = None\n")
     with pytest.raises(RecipeError, match="does not define build_data, build_model"):
-        load_task(str(tmp_path / "task.py"))
+        tasks.load(str(tmp_path / "task.py"))
     with pytest.raises(DataNotFoundError, match="is not a file"):
-        load_task(str(tmp_path / "none.py"))
+        tasks.load(str(tmp_path / "none.py"))
 
 
 def test_the_hash_of_weights_sees_every_bit_and_name():
@@ -389,7 +389,7 @@ def test_an_unfinished_run_goes_on_only_with_the_weights_samples_and_code_that_i
 def test_finished_runs_on_other_samples_than_those_under_the_data_root_are_named(comparison):
     (uniform,) = find(["uniform"])
     train(comparison, uniform, 0, "cpu")
-    data = load_task(comparison.task).build_data(comparison.recipe(uniform, 0, None), comparison.data_root)
+    data = tasks.load(comparison.task).build_data(comparison.recipe(uniform, 0, None), comparison.data_root)
     check_data(comparison, data)
     with pytest.raises(RunFolderError, match=r"uniform/seed0 was trained on other samples than those under .*/data"):
         check_data(comparison, replace(data, names=["other", *data.names[1:]]))

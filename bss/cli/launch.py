@@ -41,8 +41,9 @@ def session(flags: argparse.Namespace, folder: Path, method: str, recipe: Recipe
             yield task, recipe, run
     except (KeyboardInterrupt, Interrupted) as interrupted:
         if distributed.launched_rank() == 0:
-            kept = run is not None and (run.out / "last.pt").exists()
-            advice = f": saved in {run.out}, and the same command goes on from there" if kept else ""
+            advice = ""
+            if run is not None and (run.out / "last.pt").exists():
+                advice = f": saved in {run.out}, and the same command goes on from there"
             print(f"\ninterrupted{advice}", file=sys.stderr)
         raise SystemExit(getattr(interrupted, "status", 130)) from None
     except BssError as error:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.models.compiling import as_written
+from bss.models.late_fusion import TwoStageNetwork
 from bss.models.modes import evaluating
 from bss.scoring.imbalance import contributions, describe_predictions, linear_probes, mean_features
 from bss.scoring.metrics import unimodal_heads
@@ -86,8 +87,10 @@ class Measuring:
             for part in (train, test)
         ]
         # One process fits: the others would compute the same, and a last digit could tell them apart.
-        probes = linear_probes(features[0], train.target, features[1], test.target) if distributed.is_main() else None
-        row["probe"], row["probe_unconverged"] = distributed.from_main(probes)
+        fitted = linear_probes(features[0], train.target, features[1], test.target) if distributed.is_main() else None
+        probes = distributed.from_main(fitted)
+        assert probes is not None  # rank 0 has fitted them
+        row["probe"], row["probe_unconverged"] = probes
         return row
 
     def _contributions(
@@ -95,7 +98,7 @@ class Measuring:
     ) -> dict[str, dict[str, float]] | None:
         """Shapley values; ``fill`` is the mean feature of the training samples, None where there is none."""
         features, target = predicted.share
-        if not features or fill is None:
+        if not features or fill is None or not isinstance(self.model, TwoStageNetwork):
             return None
         if self.masking == "zero":
             fill = {name: torch.zeros_like(mean) for name, mean in fill.items()}

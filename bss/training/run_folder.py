@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -42,6 +42,10 @@ that :func:`bss.utils.filesystem.sweep` knows, nothing else in the folder is tou
 
 TIMES = ("seconds", "train_seconds")
 """Fields of a row that hold times, which differ between two runs that are otherwise equal."""
+
+
+Watched = Literal["val", "test"]
+"""The split that is measured after every epoch; the key of its metrics in a row."""
 
 
 class EpochRow(TypedDict):
@@ -317,8 +321,15 @@ class RunFolder:
         raw, kind = self.path / "scores.raw", _score_row(len(names))
         rows = np.memmap(raw, kind, "r") if raw.exists() else np.zeros(0, kind)
         with whole_file(self.path / "scores.npz", flush=True) as temporary:  # scores.raw is deleted after it
-            scores = {name: rows[name] for name in ("epoch", "similarity", "loss", "difficulty")}
-            np.savez(temporary, **scores, name=np.array(names, dtype=np.str_), label=labels.cpu().numpy())
+            np.savez(
+                temporary,
+                epoch=rows["epoch"],
+                similarity=rows["similarity"],
+                loss=rows["loss"],
+                difficulty=rows["difficulty"],
+                name=np.array(names, dtype=np.str_),
+                label=labels.cpu().numpy(),
+            )
 
     @_writes
     def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:

@@ -34,13 +34,18 @@ class TwoStageNetwork(Protocol):
         encoders: modality name -> the part of the network that only this modality passes.
     """
 
-    encoders: Mapping[str, nn.Module]
+    @property
+    def encoders(self) -> Mapping[str, nn.Module] | nn.ModuleDict:
+        """Modality name -> the part of the network that only this modality passes."""
 
     def encode(self, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """Features of each modality, (B, D_m); zeros for a sample that does not keep the modality, see :func:`kept`."""
 
     def decode(self, features_BD: Mapping[str, Tensor]) -> Logits:
         """Logits of all heads from the features of :meth:`encode`."""
+
+    def __call__(self, batch: Mapping[str, Any]) -> Logits:
+        """The forward, as every network of PyTorch has it."""
 
 
 def kept(features_BD: Mapping[str, Tensor], batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -71,13 +76,14 @@ def features_seen(model: nn.Module) -> Iterator[dict[str, Tensor]]:
         seen.update(features_BD)
         return decode(features_BD)
 
-    model.decode = seeing  # on the object: the class and other networks keep theirs
+    # On the object: the class and other networks keep theirs. (mypy would have no method replaced.)
+    model.decode = seeing  # type: ignore[method-assign]
     try:
         yield seen
     finally:
         del model.decode
         if before is not None:
-            model.decode = before
+            model.decode = before  # type: ignore[method-assign]  # put back as it was
 
 
 class LateFusion(nn.Module):

@@ -81,7 +81,7 @@ def score_dataset(
     device = device_of(model)
     run = forward or logits_and_target
 
-    def forward(model: nn.Module, batch: Any) -> tuple[Logits, Tensor]:
+    def forward_in_precision(model: nn.Module, batch: Any) -> tuple[Logits, Tensor]:
         with autocast(device, precision):
             return run(model, batch)
 
@@ -92,7 +92,7 @@ def score_dataset(
                 similarity, loss = scores(model, to_device(batch, device))
             table.update(index, similarity=similarity, loss=loss)
             return
-        logits, target = forward(model, to_device(batch, device))
+        logits, target = forward_in_precision(model, to_device(batch, device))
         table.update(index, unimodal=logits.unimodal, fused=logits.fused, target=target.to(device))
 
     with flags_kept(model), random_state_kept(device), ProgressBar(loader, progress) as bar:
@@ -109,7 +109,7 @@ def score_dataset(
                 if mode == "calibrated" and norms:
                     source = batches if calibration is None else iter(calibration)
                     head = list(itertools.islice(source, calibration_batches))
-                    _calibrate(model, norms, head, forward, device)
+                    _calibrate(model, norms, head, forward_in_precision, device)
                     if calibration is None:
                         batches = itertools.chain(head, batches)
                 whole = 0

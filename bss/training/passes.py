@@ -10,7 +10,7 @@ from bss.methods import Method
 from bss.models.compiling import as_written
 from bss.scoring.scoring_pass import SampleScores, score_dataset
 from bss.scoring.table import ScoreTable
-from bss.training.loaders import Checked
+from bss.training.loaders import Checked, begin_pass
 from bss.training.loops import show_samples
 from bss.utils.choices import Precision, ScoringMode
 from bss.utils.interrupts import Interrupts
@@ -46,7 +46,7 @@ class Passes:
         """Score every sample, and close the table's epoch."""
         for loader in (self.loader, self.calibration):
             if loader is not None:
-                loader.batch_sampler.epoch = epoch
+                begin_pass(loader, epoch)
         with as_written() if self.compiled else contextlib.nullcontext():
             score_dataset(
                 self.model,
@@ -62,6 +62,6 @@ class Passes:
 
     def show(self, method: Method, epoch: int, interrupts: Interrupts) -> None:
         """Show a method every sample."""
-        self.loader.batch_sampler.epoch = epoch
+        begin_pass(self.loader, epoch)
         loader, progress = Checked(self.loader, interrupts), f"valuing modalities before epoch {epoch + 1}"
         show_samples(self.model, loader, method, precision=self.precision, progress=progress)

@@ -269,7 +269,8 @@ def _contents(sample: samples.ScoredSample, data: Splits, hidden: dict[str, str]
             shown.append(f"<q>{escape(samples.words(preview.text))}</q><br>")
         elif preview.pixels is not None:
             shown.append(f'<img src="{samples.picture(preview.pixels)}" {alt}>')
-        elif preview.waveform_T is not None and preview.sample_rate is not None:
+        else:
+            assert preview.waveform_T is not None and preview.sample_rate is not None  # one of the three is there
             try:
                 address = samples.spectrogram(preview.waveform_T, preview.sample_rate)
             except samples.NotInstalledError as error:

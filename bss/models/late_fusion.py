@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -34,18 +34,24 @@ class TwoStageNetwork(Protocol):
         encoders: modality name -> the part of the network that only this modality passes.
     """
 
-    @property
-    def encoders(self) -> Mapping[str, nn.Module] | nn.ModuleDict:
-        """Modality name -> the part of the network that only this modality passes."""
+    # For mypy a property, as it is only read, and the call that every network has. A class that inherits gets neither.
+    if TYPE_CHECKING:
+
+        @property
+        def encoders(self) -> Mapping[str, nn.Module] | nn.ModuleDict:
+            """See the attributes."""
+
+        def __call__(self, batch: Mapping[str, Any]) -> Logits:
+            """The forward."""
+
+    else:
+        encoders: Mapping[str, nn.Module]
 
     def encode(self, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """Features of each modality, (B, D_m); zeros for a sample that does not keep the modality, see :func:`kept`."""
 
     def decode(self, features_BD: Mapping[str, Tensor]) -> Logits:
         """Logits of all heads from the features of :meth:`encode`."""
-
-    def __call__(self, batch: Mapping[str, Any]) -> Logits:
-        """The forward, as every network of PyTorch has it."""
 
 
 def kept(features_BD: Mapping[str, Tensor], batch: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bss.data.batches import to_device
-from bss.data.indexed import index_and_sample
+from bss.data.indexed import check_numbering, index_and_sample
 from bss.models.late_fusion import Logits
 from bss.models.modes import device_of, flags_kept, logits_and_target
 from bss.models.precision import autocast
@@ -76,6 +76,7 @@ def score_dataset(
         TrainingError: a last batch of one sample that BatchNorm refuses, in ``"train"`` mode; it is a ValueError too.
     """
     check_choice("mode", mode, ScoringMode)
+    check_numbering(getattr(loader, "dataset", None))
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         model = model.module  # the DDP wrapper would demand equal step counts on all ranks
     device = device_of(model)
@@ -122,7 +123,7 @@ def score_dataset(
                         norm.momentum = 1.0
                         norm.train(size == whole)
                     score(batch)
-    missing = (~table.synchronize()).nonzero().squeeze(1).tolist()
+    missing = (~table.synchronize(scoring_pass=True)).nonzero().squeeze(1).tolist()
     if missing:
         shown = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
         warnings.warn(

@@ -47,14 +47,15 @@ class Passes:
         for loader in (self.loader, self.calibration):
             if loader is not None:
                 loader.batch_sampler.epoch = epoch
+        loader = Checked(self.loader, interrupts)
         with as_written() if self.compiled else contextlib.nullcontext():
             score_dataset(
                 self.model,
-                Checked(self.loader, interrupts),
+                loader,
                 self.table,
                 mode=self.mode,
                 calibration_batches=self.calibration_batches,
-                calibration=self.calibration,
+                calibration=loader if self.calibration is None else self.calibration,
                 scores=self.scores,
                 precision=self.precision,
                 progress=f"scoring before epoch {epoch + 1}",

@@ -56,7 +56,15 @@ class IndexedDataset(Dataset):
 
 def _samples(dataset: Dataset, indices: list[int]) -> list[Any]:
     fetch = getattr(dataset, "__getitems__", None)
-    return fetch(indices) if fetch else [dataset[index] for index in indices]
+    if not fetch:
+        return [dataset[index] for index in indices]
+    samples = fetch(indices)
+    if len(samples) != len(indices):
+        raise ValueError(
+            f"__getitems__ of a {type(dataset).__name__} returned {len(samples)} samples for {len(indices)} indices, "
+            "so whose they are cannot be told: return None in the place of one that is missing"
+        )
+    return samples
 
 
 class StandIn(NamedTuple):

@@ -26,7 +26,7 @@ def forget_other_runs(table: ScoreTable | None) -> bool:
     Returns:
         Whether the table was reset.
     """
-    if table is None or (table.used_in is None and not table.is_open):
+    if table is None or table.used_in is None:
         return False
     table.reset()
     return True

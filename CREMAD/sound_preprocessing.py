@@ -8,14 +8,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from bss.cli.flags import Parser, count
 from bss.data.prepare import cremad
 from bss.utils.errors import BssError
 from bss.utils.processes import default_workers
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", type=Path, default=Path(__file__).parent, help="default: this folder")
-    parser.add_argument("--workers", type=int, default=default_workers(), help="processes; 0: only this one")
+    parser.add_argument("--workers", type=count, default=default_workers(), help="processes; 0: only this one")
     parser.add_argument("--sample-rate", type=int, default=22050, help="Hz, as in the released code")
     args = parser.parse_args()
     try:

@@ -557,7 +557,9 @@ class Ours:
         resident = [random_batch(self.kind, recipe, recipe.batch_size, self.device)] * steps
         weights = {"fused_weight": recipe.fused_weight, "unimodal_weight": recipe.unimodal_weight}
         table = ScoreTable(recipe.batch_size).to(self.device)
-        step = Step(model, optimizer_of(model, recipe), **weights, table=table, precision=recipe.precision)
+        sgd = {"lr": recipe.lr, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
+        optimizer = optimizer_of(model, recipe.optimizer, **sgd)
+        step = Step(model, optimizer, **weights, table=table, precision=recipe.precision)
         return model, functools.partial(train_epoch, step, resident)
 
     def network_alone(self) -> Epoch:

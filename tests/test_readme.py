@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,16 @@ def test_recipe_fields_that_a_page_sets_exist(page):
         assert len(names) == 1, field
         recipe = task.SPL if names[0] in flatten(task.SPL) else task.CL
         override(recipe, [field])  # a value that is not allowed raises
+
+
+@pytest.mark.parametrize("page", PAGES + GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_flags_and_arms_of_commands_exist(page):
+    from bss.cli import commands
+    from bss.compare.arms import find
+
+    for line in re.findall(r"^python -m bss (\w.*)", page.read_text(), flags=re.MULTILINE):
+        flags = commands._parser().parse_args(shlex.split(line, comments=True))
+        find(flags.arms.split(",") if flags.command == "compare" else [flags.arm] if flags.command == "train" else [])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,5 +1,6 @@
 """A two-modality problem of a few kilobytes, for tests of the engine: features instead of files, linear encoders."""
 
+import json
 import os
 from dataclasses import dataclass
 
@@ -88,6 +89,11 @@ def model(*, seed=0, norm=False, dropout=0.0):
         {name: encoder(dim) for name, dim in DIMS.items()}, ConcatFusion(dims, 3), 3, feature_dims=dims
     )
     return initialize(network, seed)
+
+
+def rows(folder):
+    """The rows of a run folder's metrics."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def evaluate(network, loader, **options):

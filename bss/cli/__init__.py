@@ -1,4 +1,4 @@
-"""The command line of every training script: the same flags and the same help.
+"""The command line: that of every training script is here, with the same flags and the same help for all.
 
 What happens once the flags are known is in :mod:`bss.cli.launch`, which is imported then: PyTorch takes seconds, and
 ``--help`` or a mistyped flag needs nothing of it.
@@ -6,12 +6,13 @@ What happens once the flags are known is in :mod:`bss.cli.launch`, which is impo
 
 import argparse
 import contextlib
-import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bss.cli import endings
+from bss.cli.flags import Parser, count
 from bss.recipes.fields import explain
 from bss.recipes.recipe import Recipe
 
@@ -35,47 +36,57 @@ def session(
         argv: the flags; None = those of the process.
     """
     folder = Path(script).resolve().parent
-    flags = _parser(description, recipe, default_root=folder).parse_args(argv)
+    parser = Parser(
+        description=description,
+        epilog="recipe fields, as --set takes them:\n\n" + _listed(explain(recipe)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    defaults = {name: f"default {getattr(recipe, name)}" for name in ("seed", "epochs", "batch_size")}
+    add_run_flags(parser, f"default: {folder.name}/", "default: runs/<data set>-<sampler>-seed<seed>", defaults)
+    parser.add_argument("--official", action="store_true", help="the numbers and habits of the authors' released code")
+    flags = parser.parse_args(argv)
     try:
         from bss.cli import launch
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        raise SystemExit(130) from None
-    method = Path(script).stem.partition("-")[2]
-    with launch.session(flags, folder, method, official if flags.official else recipe) as handed:
-        yield handed
+
+        way = Path(script).stem.partition("-")[2] + "-official" * flags.official
+        base = official if flags.official else recipe
+        with launch.launched(flags, folder.name.lower(), way, base=base, default_root=folder) as handed:
+            yield handed
+    except endings.ENDINGS as error:
+        raise SystemExit(endings.status_of(error, "\ninterrupted")) from None
 
 
-def _fields(recipe: Recipe) -> str:
+def _listed(explained: Iterable[tuple[str, str]]) -> str:
     lines = []
-    for assignment, meaning in explain(recipe):
+    for assignment, meaning in explained:
         lines += textwrap.wrap(meaning, 100, initial_indent=f"  {assignment:28} ", subsequent_indent=" " * 31)
     return "\n".join(lines)
 
 
-def _parser(description: str, recipe: Recipe, *, default_root: Path) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=description,
-        epilog="recipe fields, as --set takes them:\n\n" + _fields(recipe),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def add_run_flags(parser: argparse.ArgumentParser, root: str, out: str, defaults: Mapping[str, str]) -> None:
+    """Add the flags of a single run, which every script has and ``python -m bss train`` too.
+
+    Args:
+        parser: of the script or the command.
+        root: which data root is taken without a flag, in words.
+        out: which run folder is taken without a flag, in words.
+        defaults: which ``seed``, ``epochs`` and ``batch_size`` are taken without a flag, in words.
+    """
     add = parser.add_argument
-    add("--data-root", type=Path, metavar="DIR", help=f"the data set's folder (default: {default_root.name}/)")
+    add("--data-root", type=Path, metavar="DIR", help=f"the data set's folder ({root})")
     add(
         "--out",
         type=Path,
         metavar="DIR",
-        help="the run folder (default: runs/<data set>-<sampler>-seed<seed>); sample-data beside it is for --sample",
+        help=f"the run folder ({out}); sample-data beside it is for --sample",
     )
     add("--resume", action="store_true", help="fine if the run is finished; an unfinished one goes on in any case")
     add("--sample", action="store_true", help="train now on a small generated data set, in sample-data beside OUT")
-    add("--official", action="store_true", help="the numbers and habits of the authors' released code")
-    add("--seed", type=int, metavar="N", help=f"default {recipe.seed}")
-    add("--epochs", type=int, metavar="N", help=f"default {recipe.epochs}")
-    add("--batch-size", type=int, metavar="N", help=f"default {recipe.batch_size}")
+    for name in ("seed", "epochs", "batch_size"):
+        add(f"--{name.replace('_', '-')}", type=int, metavar="N", help=defaults[name])
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, ...")
-    add("--workers", type=int, metavar="N", help="processes that load data (default: one per core, at most 8)")
+    add("--workers", type=count, metavar="N", help="processes that load data (default: one per core, at most 8)")
     add(
         "--set",
         action="append",
@@ -83,4 +94,3 @@ def _parser(description: str, recipe: Recipe, *, default_root: Path) -> argparse
         metavar="FIELD=VALUE",
         help="override a recipe field, again and again: --set schedule.grow_epochs=20; stronger than any other flag",
     )
-    return parser

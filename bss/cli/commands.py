@@ -1,28 +1,31 @@
-"""The commands of ``python -m bss``: prepare, doctor, compare, report. Their flags, and which room does the work."""
+"""The commands of ``python -m bss``: their flags, and a function for each, which calls the room that does the work."""
 
 import argparse
 import importlib
-import pkgutil
-import sys
+import json
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bss.compare.arms import ARMS
-from bss.data import datasets
-from bss.data import prepare as preparation
-from bss.utils.errors import BssError, DataError, DataNotFoundError, RecipeError
+from bss import tasks
+from bss.cli import add_run_flags, endings
+from bss.cli.flags import Parser, count
+from bss.compare.arms import ARMS, find
+from bss.utils.errors import DataError, DataNotFoundError
 
-STEMS = sorted(
-    {module.name for module in pkgutil.iter_modules(preparation.__path__)}
-    & {module.name for module in pkgutil.iter_modules(datasets.__path__)}
-)
-"""The data sets: whatever has a module in both packages."""
+STEMS = tasks.names()
+"""The data sets that can be prepared, checked and trained on."""
 
 
-class _Parser(argparse.ArgumentParser):
+_TASK_HELP = f"{', '.join(STEMS)}, or a Python file like bss/tasks/cremad.py"
+
+
+_AGAIN = "run it again to go on where it stopped"
+
+
+class _Parser(Parser):
     """Ends its help with what ``ending`` says, where it has one: only when help is printed, since that takes time."""
 
     ending: Callable[[], str] | None = None
@@ -53,28 +56,13 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         0: all is well. 1: some files or runs failed, or the doctor found an error. 2: the input cannot be worked with
-        at all. 130: stopped by Ctrl-C.
+        at all. 130: stopped by Ctrl-C. 75: stopped by SIGTERM, and can go on.
     """
     flags = _parser().parse_args(argv)
     try:
-        if flags.command != "report" and flags.workers is not None and flags.workers < 0:
-            raise RecipeError(f"--workers must be at least 0, got {flags.workers}")
-        if flags.command == "prepare":
-            return _prepare(flags)
-        if flags.command in ("compare", "report"):
-            from bss.cli import compare as command
-
-            return getattr(command, flags.command)(flags)
-        from bss.data import doctor
-
-        return doctor.run(flags.stem, flags.root, as_json=flags.json, workers=flags.workers)
-    except KeyboardInterrupt:
-        ending = "; run it again to go on where it stopped" if flags.command in ("prepare", "compare") else ""
-        print(f"stopped{ending}", file=sys.stderr)
-        return 130
-    except BssError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return flags.run(flags)
+    except endings.ENDINGS as error:
+        return endings.status_of(error, flags.interrupted)
 
 
 def _prepare(flags: argparse.Namespace) -> int:
@@ -93,12 +81,49 @@ def _prepare(flags: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
+def _doctor(flags: argparse.Namespace) -> int:
+    from bss.data import doctor
+    from bss.utils.processes import default_workers
+
+    data_set = importlib.import_module(f"bss.data.datasets.{flags.stem}").DATA_SET
+    workers = default_workers() if flags.workers is None else flags.workers
+    tree, findings = doctor.examine(data_set, flags.root, workers=workers)
+    if flags.json:
+        print(json.dumps(doctor.report.as_dict(tree, findings), indent=1))
+    else:
+        print(doctor.report.as_text(tree, findings))
+    return doctor.report.status(findings)
+
+
+def _train(flags: argparse.Namespace) -> int:
+    (arm,) = find([flags.arm])  # a typo is answered before PyTorch is imported, which takes seconds
+    from bss.cli.launch import launched
+    from bss.training.engine import fit
+
+    with launched(flags, flags.task, arm.name, arm=arm) as (task, recipe, run):
+        data = task.build_data(recipe, run.data_root)
+        fit(task.build_model(recipe, run.data_root), data, recipe, run)
+    return 0
+
+
+def _compare(flags: argparse.Namespace) -> int:
+    from bss.cli import compare
+
+    return compare.compare(flags)
+
+
+def _report(flags: argparse.Namespace) -> int:
+    from bss.cli import compare
+
+    return compare.report(flags)
+
+
 def _module(stem: str) -> ModuleType:
     return importlib.import_module(f"bss.data.prepare.{stem}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = "Prepare and check a data set, compare ways to train on it, and report what came out."
+    about = "Prepare and check a data set, train on it in one way or compare several, and report what came out."
     parser = _Parser(prog="python -m bss", description=about, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -111,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    prepare.set_defaults(run=_prepare, interrupted=f"stopped; {_AGAIN}")
     prepare.ending = _sources
     prepare.add_argument("stem", choices=STEMS, help="the data set")
     prepare.add_argument("--source", type=Path, required=True, metavar="RAW", help="what was published; see below")
@@ -123,16 +149,35 @@ def _parser() -> argparse.ArgumentParser:
         "looked at.",
         allow_abbrev=False,
     )
+    doctor.set_defaults(run=_doctor, interrupted="stopped")
     doctor.add_argument("stem", choices=STEMS, help="the data set")
     doctor.add_argument("root", type=Path, metavar="ROOT", help="the data root")
     doctor.add_argument("--json", action="store_true", help="the report as one JSON object")
 
     for command in (prepare, doctor):
         command.add_argument(
-            "--workers", type=int, metavar="N", help="processes (default: one per core, at most 8); 0: only this one"
+            "--workers", type=count, metavar="N", help="processes (default: one per core, at most 8); 0: only this one"
         )
+    _add_training(commands)
     _add_comparisons(commands)
     return parser
+
+
+def _add_training(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train one arm as a single run",
+        description="Train one arm of those that compare sets side by side, as a single run. The same command goes on\n"
+        "where it was stopped. Exit status: 0, 2 if it cannot be done at all, 130 after Ctrl-C, 75 after SIGTERM.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    train.set_defaults(run=_train, interrupted="\ninterrupted")
+    train.ending = _arms
+    train.add_argument("task", help=_TASK_HELP)
+    train.add_argument("--arm", required=True, metavar="ARM", help="the way to train; see below")
+    defaults = dict.fromkeys(("seed", "epochs", "batch_size"), "default: that of the task's CL recipe")
+    add_run_flags(train, "needed, unless --sample is given", "default: runs/TASK-ARM-seedN", defaults)
 
 
 def _add_comparisons(commands: Any) -> None:
@@ -145,8 +190,9 @@ def _add_comparisons(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    compare.set_defaults(run=_compare, interrupted=f"stopped; {_AGAIN}")
     compare.ending = _arms
-    compare.add_argument("task", help=f"{', '.join(STEMS)}, or a Python file like bss/tasks/cremad.py")
+    compare.add_argument("task", help=_TASK_HELP)
     compare.add_argument(
         "--arms", default="uniform,random-pacing,cl,spl,anti", metavar="A,B", help="see below (default: %(default)s)"
     )
@@ -159,14 +205,23 @@ def _add_comparisons(commands: Any) -> None:
         default="equal",
         help="every arm gets the optimiser steps of uniform order (equal, the default), or the recipe's epochs",
     )
-    compare.add_argument("--data-root", type=Path, required=True, metavar="DIR", help="the data set's folder")
+    compare.add_argument("--epochs", type=int, metavar="N", help="in place of those of the task's CL recipe")
+    compare.add_argument("--data-root", type=Path, metavar="DIR", help="the data set's folder")
+    compare.add_argument(
+        "--sample", action="store_true", help="compare on a small generated data set, in sample-data beside OUT"
+    )
+    compare.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be trained, and from a few timed steps for how long; train and write nothing",
+    )
     compare.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default 1)")
     compare.add_argument(
         "--device", default="auto", metavar="NAME", help="auto (default): all GPUs in turn; cpu; cuda:1"
     )
     compare.add_argument(
         "--workers",
-        type=int,
+        type=count,
         metavar="N",
         help="processes per run that load data (default: the cores, shared; none for data in memory)",
     )
@@ -182,6 +237,7 @@ def _add_comparisons(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    report.set_defaults(run=_report, interrupted="stopped")
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold some")
 
     for command in (compare, report):

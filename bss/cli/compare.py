@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bss import tasks
+from bss.cli.launch import check_source, sample_root
 from bss.compare import figures
-from bss.compare.arms import find
+from bss.compare.arms import find, partly_reaching
+from bss.compare.comparison import Comparison, check_arms, seeds_of
+from bss.compare.dry_run import dry_run
 from bss.compare.page import page
 from bss.compare.runner import check_data, devices_of, run_all
 from bss.compare.runs import find_folders, read_runs
-from bss.compare.study import Study, check_arms, seeds_of
 from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
-from bss.tasks import load_task
-from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, shown
+from bss.data.splits import Splits
+from bss.recipes.fields import flatten
+from bss.utils.errors import RecipeError, RunFolderError, shown
 from bss.utils.processes import default_workers
-
-_SAMPLE_ADVICE = "; --sample runs the whole thing now on generated data"
-"""What the data sets say where files are missing: a flag of the training scripts, which a comparison does not have."""
 
 
 def compare(flags: argparse.Namespace) -> int:
@@ -31,42 +32,20 @@ def compare(flags: argparse.Namespace) -> int:
     _check_metric(flags.metric)
     if flags.jobs < 1:
         raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
-    devices = devices_of(flags.device)
-    study = Study(
-        task=flags.task,
-        arms=tuple(_names(flags.arms)),
-        seeds=seeds_of(flags.seeds),
-        budget=flags.updates,
-        assignments=tuple(flags.set),
-        data_root=_data_root(flags),
-        out=flags.out,
-        workers=flags.workers or 0,
-    )
-    find(study.arms)
-    for name in (controls := _names(flags.control)):
-        if name not in study.arms:
-            raise RecipeError(f"the control {shown(name)} is none of --arms {','.join(study.arms)}")
-    check_arms(study, None)
-    first = study.recipe(find(study.arms)[0], study.seeds[0], None)
-    try:
-        data = load_task(study.task).build_data(first, study.data_root)
-    except DataNotFoundError as error:
-        raise DataNotFoundError(str(error).replace(_SAMPLE_ADVICE, "")) from error
-    if flags.workers is None and not getattr(data.train, "in_memory", False):
-        study = replace(study, workers=default_workers() // flags.jobs)
-    updates = study.updates(len(data.train))
-    if updates == 0:
-        raise RecipeError(f"{len(data.train)} training samples do not fill one batch of {first.batch_size}")
-    check_arms(study, updates)
-    check_data(study, data)
+    devices, controls = devices_of(flags.device), _names(flags.control)
+    comparison, data = _planned(flags, controls)
+    updates = comparison.updates(len(data.train))
+    budget = f"{comparison.base().epochs} epochs" if updates is None else f"{updates} updates"
+    print(f"{len(comparison.arms)} arms x {len(comparison.seeds)} seeds, {budget} each, on {', '.join(devices)}")
+    if flags.dry_run:
+        print("\n".join(dry_run(comparison, data, jobs=flags.jobs, devices=devices)))
+        return 0
     _make(flags.out)
-    budget = f"{first.epochs} epochs" if updates is None else f"{updates} updates"
-    print(f"{len(study.arms)} arms x {len(study.seeds)} seeds, {budget} each, on {', '.join(devices)}")
-    outcomes = run_all(study, jobs=flags.jobs, devices=devices)
+    outcomes = run_all(comparison, jobs=flags.jobs, devices=devices)
 
     failures = [outcome for outcome in outcomes if outcome.failure]
-    plan = study.plan()
-    unfinished = [each for each in plan if not (study.folder(*each) / "done").exists()]
+    plan = comparison.plan()
+    unfinished = [each for each in plan if not (comparison.folder(*each) / "done").exists()]
     if len(unfinished) > len(failures):
         remaining = len(unfinished) - len(failures)
         print(f"stopped with {remaining} runs to go; the same command goes on from there", file=sys.stderr)
@@ -79,10 +58,10 @@ def compare(flags: argparse.Namespace) -> int:
     if failed:
         listed = ", ".join(f"{arm} seed {seed}" for arm, seed in failed)
         print(f"{len(failed)} of {len(plan)} runs failed (why: above, and in table.md): {listed}", file=sys.stderr)
-    folders = [study.folder(*each) for each in plan if each not in failed]
+    folders = [comparison.folder(*each) for each in plan if each not in failed]
     notes = [f"Failed and left out: {arm} seed {seed}: {reason}" for (arm, seed), reason in failed.items()]
-    left_out = _write(folders, flags.out, controls, flags.metric, order=study.arms, notes=notes)
-    planned = {study.folder(*each).resolve() for each in plan}
+    left_out = _write(folders, flags.out, controls, flags.metric, order=comparison.arms, notes=notes)
+    planned = {comparison.folder(*each).resolve() for each in plan}
     others = [path for path in find_folders([flags.out]) if path not in planned and (path / "done").exists()]
     if others:
         print(
@@ -90,6 +69,46 @@ def compare(flags: argparse.Namespace) -> int:
             f"python -m bss report {flags.out} --out {flags.out} makes one of all of them"
         )
     return 1 if failed or left_out else 0
+
+
+def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Comparison, Splits]:
+    """What the flags ask for, checked as far as it can be before anything is trained, and the data of its first seed.
+
+    A line is printed for every setting that reaches some of the arms only.
+    """
+    task = tasks.load(flags.task)
+    check_source(task, flags.task, sample=flags.sample, root=flags.data_root)
+    comparison = Comparison(
+        task=flags.task,
+        arms=tuple(_names(flags.arms)),
+        seeds=seeds_of(flags.seeds),
+        budget=flags.updates,
+        assignments=tuple(flags.set),
+        data_root=_data_root(flags),
+        out=flags.out,
+        workers=flags.workers or 0,
+        epochs=flags.epochs,
+        sample=flags.sample,
+    )
+    arms = find(comparison.arms)
+    for name in controls:
+        if name not in comparison.arms:
+            raise RecipeError(f"the control {shown(name)} is none of --arms {','.join(comparison.arms)}")
+    check_arms(comparison, None)
+    for line in partly_reaching(arms, comparison.assignments, flatten(comparison.base())):
+        print(line)
+    if flags.sample:
+        task.write_sample(comparison.data_root)
+    first = comparison.recipe(arms[0], comparison.seeds[0], None)
+    data = task.build_data(first, comparison.data_root)
+    if flags.workers is None and not getattr(data.train, "in_memory", False):
+        comparison = replace(comparison, workers=default_workers() // flags.jobs)
+    updates = comparison.updates(len(data.train))
+    if updates == 0:
+        raise RecipeError(f"{len(data.train)} training samples do not fill one batch of {first.batch_size}")
+    check_arms(comparison, updates)
+    check_data(comparison, data)
+    return comparison, data
 
 
 def report(flags: argparse.Namespace) -> int:
@@ -139,6 +158,8 @@ def _check_metric(metric: str) -> None:
 
 
 def _data_root(flags: argparse.Namespace) -> Path:
+    if flags.sample:
+        return sample_root(flags.task, flags.out)
     if not flags.data_root.is_dir():
         raise RecipeError(f"--data-root {flags.data_root} is not a folder")
     return flags.data_root

@@ -1,100 +1,117 @@
-"""From a script's flags to a run: task, recipe, device and folder; and how a run ends when it cannot go on."""
+"""From the flags of a single run to its task, recipe, device and folder: one path for the scripts and for ``train``."""
 
 import argparse
 import contextlib
 import dataclasses
-import importlib
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from bss.recipes.fields import override
+from bss import tasks
+from bss.compare.arms import Arm, partly_reaching
+from bss.compare.comparison import task_file, task_name
+from bss.recipes.fields import flatten, override
 from bss.recipes.recipe import Recipe
-from bss.tasks import Task, title
+from bss.tasks import Task
 from bss.training.run import Run
 from bss.utils import distributed
-from bss.utils.errors import BssError, RecipeError
+from bss.utils.errors import RecipeError
 from bss.utils.interrupts import Interrupted
 from bss.utils.processes import default_workers
 
 
 @contextlib.contextmanager
-def session(flags: argparse.Namespace, folder: Path, method: str, recipe: Recipe) -> Iterator[tuple[Task, Recipe, Run]]:
-    """Hand out ``(task, recipe, run)``, and end in a readable way whatever happens inside.
+def launched(
+    flags: argparse.Namespace,
+    reference: str,
+    way: str,
+    *,
+    base: Recipe | None = None,
+    arm: Arm | None = None,
+    default_root: Path | None = None,
+) -> Iterator[tuple[Task, Recipe, Run]]:
+    """Hand out ``(task, recipe, run)`` inside the process group, if torchrun started several processes.
 
     Args:
-        flags: of :func:`bss.cli.session`.
-        folder: the script's; its name in small letters is the task's.
-        method: of the script: CL or SPL.
-        recipe: the numbers that the flags change.
+        flags: those of :func:`bss.cli.add_run_flags`.
+        reference: stem of the task, or path of its file.
+        way: the way to train in a word, for the name of the run folder.
+        base: the numbers that the flags change; None = the task's curriculum recipe.
+        arm: makes its recipe of them; None = they are the recipe.
+        default_root: the data root where no flag names one; None = a flag must.
+
+    Raises:
+        KeyboardInterrupt, Interrupted: with a note on how to go on, if there is something to go on from.
+        BssError: flags, data or a run folder that cannot be worked with.
     """
-    stem = folder.name.lower()
     run: Run | None = None
     try:
-        task = importlib.import_module(f"bss.tasks.{stem}")
+        task = tasks.load(reference)
+        check_source(task, reference, sample=flags.sample, root=flags.data_root, default=default_root)
         device = _device(flags.device)
         with distributed.process_group(device):
-            recipe, run = _assembled(flags, task, recipe, folder, f"{stem}-{method}", device)
+            base = base or task.CL
+            given = {name: getattr(flags, name) for name in ("seed", "epochs", "batch_size")}
+            given = {name: value for name, value in given.items() if value is not None}
+            recipe = dataclasses.replace(task.sample_recipe(base) if flags.sample else base, **given)
+            recipe = override(recipe, flags.set)
+            if arm is not None:
+                partly_reaching([arm], flags.set, flatten(recipe))  # an assignment that is for another arm is refused
+                recipe = arm.recipe(recipe)
+            name = f"{Path(reference).stem}-{way}{'-sample' * flags.sample}-seed{recipe.seed}"
+            out = flags.out or Path("runs") / name
+            root = sample_root(reference, out) if flags.sample else flags.data_root or default_root
+            if flags.sample:
+                with distributed.main_first():
+                    task.write_sample(root)
+            run = Run(
+                out,
+                root,
+                device,
+                workers=_workers(flags.workers),
+                resume=flags.resume,
+                task=task_name(reference),
+                task_hash=task_file(reference),
+                title=tasks.title(task),
+                arm=None if arm is None else arm.name,
+            )
             yield task, recipe, run
     except (KeyboardInterrupt, Interrupted) as interrupted:
-        if distributed.launched_rank() == 0:
-            kept = run is not None and (run.out / "last.pt").exists()
-            advice = f": saved in {run.out}, and the same command goes on from there" if kept else ""
-            print(f"\ninterrupted{advice}", file=sys.stderr)
-        raise SystemExit(getattr(interrupted, "status", 130)) from None
-    except BssError as error:
-        _tell(_without_worker_traceback(error))
-        raise SystemExit(2) from None
-    except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        if "DataLoader worker" in reason:
-            _tell(
-                f"a process that loads data died ({reason}).\n"
-                "Most often memory ran out: pass fewer --workers, or --workers 0"
-            )
-            raise SystemExit(2) from None
-        if distributed.launched() and re.search(r"closed by peer|reset by peer|NCCL|gloo", str(error)):
-            _tell(f"another process ended first, see its own error ({reason})")
-            raise SystemExit(1) from None
+        if run is not None and (run.out / "last.pt").exists():
+            interrupted.add_note(f"saved in {run.out}, and the same command goes on from there")
         raise
 
 
-def _tell(message: str) -> None:
-    """An error on stderr; of several processes, the others than the first say who they are."""
-    who = f" in process {distributed.launched_rank()}" if distributed.launched_rank() else ""
-    print(f"error{who}: {message}", file=sys.stderr)
+def check_source(task: Task, reference: str, *, sample: bool, root: Path | None, default: Path | None = None) -> None:
+    """Check that there is one source of data.
 
+    Args:
+        task: what is trained.
+        reference: its stem, or the path of its file.
+        sample: generated data are asked for.
+        root: the data root that a flag names.
+        default: the data root without a flag.
 
-def _assembled(
-    flags: argparse.Namespace, task: Task, recipe: Recipe, folder: Path, name: str, device: torch.device
-) -> tuple[Recipe, Run]:
-    if flags.sample and flags.data_root:
+    Raises:
+        RecipeError: there is none or two, or the task has no generated data.
+    """
+    if sample and root is not None:
         raise RecipeError("--sample makes its own data under the run folder's parent: give it or --data-root, not both")
-    if flags.sample:
-        recipe = task.sample_recipe(recipe)
-    given = {field: getattr(flags, field) for field in ("seed", "epochs", "batch_size")}
-    recipe = dataclasses.replace(recipe, **{field: value for field, value in given.items() if value is not None})
-    recipe = override(recipe, flags.set)
-    variant = "-official" * flags.official + "-sample" * flags.sample
-    out = flags.out or Path("runs") / f"{name}{variant}-seed{recipe.seed}"
-    root = flags.data_root or folder
-    if flags.sample:
-        root = out.parent / "sample-data" / name.partition("-")[0]
-        with distributed.main_first():
-            task.write_sample(root)
-    run = Run(
-        out,
-        root,
-        device,
-        workers=_workers(flags.workers),
-        resume=flags.resume,
-        task=folder.name.lower(),
-        title=title(task),
-    )
-    return recipe, run
+    if not sample and root is None and default is None:
+        raise RecipeError("pass --data-root DIR, the data set's folder, or --sample for a small generated data set")
+    missing = [name for name in ("sample_recipe", "write_sample") if not hasattr(task, name)]
+    if sample and missing:
+        raise RecipeError(
+            f"--sample: the task {reference} has no generated data, since it does not define {', '.join(missing)}: "
+            "pass --data-root"
+        )
+
+
+def sample_root(reference: str, out: Path) -> Path:
+    """The folder of a task's generated data: beside the run folder, or the comparison, that is made of it."""
+    return out.parent / "sample-data" / Path(reference).stem
 
 
 def _device(name: str) -> torch.device:
@@ -109,15 +126,4 @@ def _device(name: str) -> torch.device:
 
 
 def _workers(number: int | None) -> int:
-    if number is None:
-        return default_workers()
-    if number < 0:
-        raise RecipeError(f"--workers must be >= 0, got {number}")
-    return number
-
-
-def _without_worker_traceback(error: BssError) -> str:
-    """The message alone: a loader's worker process sends its traceback along as text."""
-    text = str(error)
-    marker = f"{type(error).__module__}.{type(error).__qualname__}: "
-    return text.rpartition(marker)[2].strip() if text.startswith("Caught ") else text
+    return default_workers() if number is None else number

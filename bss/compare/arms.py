@@ -4,10 +4,11 @@ An arm changes the order (sampler and schedule), or the training step (method), 
 arms, one of each kind, are joined by a plus: ``spl+ogm-ge`` has the order of the first and the step of the second.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from bss.recipes.fields import named_field
 from bss.recipes.recipe import CurriculumSchedule, Recipe, Schedule, SelfPacedSchedule
 from bss.utils.errors import RecipeError, guess, shown
 
@@ -61,7 +62,7 @@ class Arm:
             kind = type(base.schedule)  # a task may have a kind of its own
         if self.warmup:
             own["warmup_epochs"] = max(1, int(base.schedule.grow_epochs * self.warmup))
-        reaching = {each.name for each in fields(base.schedule) if self.is_reached_by(each.name)}
+        reaching = {each.name for each in fields(base.schedule) if self.is_reached_by(f"schedule.{each.name}")}
         kept = {name: getattr(base.schedule, name) for name in reaching}
         schedule = kind(**kept | own | {"sampler": self.sampler})
         made = replace(base, schedule=schedule, method=self.method or base.method, **self.numbers)
@@ -73,13 +74,21 @@ class Arm:
             made.check_heads()
         return made
 
-    def is_reached_by(self, name: str) -> bool:
-        """Whether a field of the base's schedule has a say in this arm's recipe."""
+    def is_reached_by(self, path: str) -> bool:
+        """Whether a field of the base has a say in this arm's recipe.
+
+        Args:
+            path: the dotted name of the field.
+        """
+        group, _, name = path.rpartition(".")
+        if group != "schedule":
+            return name not in self.numbers and (name != "method" or self.method is None)
+        if name == "sampler" or name in self.schedule or (name == "warmup_epochs" and self.warmup):
+            return False
         kind = KINDS[self.sampler]
-        known = {each.name for each in fields(kind)} - {"sampler"}
-        return name in known - set(self.schedule) and (
-            issubclass(kind, CurriculumSchedule) or name not in OF_THE_CURRICULUM
-        )
+        if kind is CurriculumSchedule:
+            return True  # the schedule is of the base's own kind
+        return name in {each.name for each in fields(kind)} - OF_THE_CURRICULUM
 
 
 def _uniform(name: str, title: str, *, schedule: Mapping[str, Any] | None = None, **changes: Any) -> Arm:
@@ -190,6 +199,32 @@ ARMS = (
     _uniform("data-remixing", "Data Remixing", method="data-remixing"),
 )
 """Every arm of the library; the contract tests run over this tuple."""
+
+
+def partly_reaching(arms: Sequence[Arm], assignments: Iterable[str], known: Collection[str]) -> list[str]:
+    """A line for every ``field=value`` that some of the arms do not take over, with which do and which do not.
+
+    Args:
+        arms: their numbers are made from one base.
+        assignments: what is set in the base.
+        known: dotted names of the base's fields.
+
+    Raises:
+        RecipeError: none of the arms takes it over.
+    """
+    lines = []
+    for assignment in assignments:
+        path, text = named_field(assignment, known)
+        reached = [arm.name for arm in arms if arm.is_reached_by(path)]
+        others = [arm.name for arm in arms if arm.name not in reached]
+        if not reached:
+            raise RecipeError(
+                f"--set {path}={text} does not reach {', '.join(others)}: the field is one that an arm sets itself, or "
+                "that its order does not have. Leave it out"
+            )
+        if others:
+            lines.append(f"{path}={text} reaches {', '.join(reached)}; not {', '.join(others)}")
+    return lines
 
 
 def find(names: Iterable[str]) -> list[Arm]:

@@ -63,10 +63,10 @@ def load(folder: str | Path) -> "pd.DataFrame":
     Returns:
         A table with these columns:
 
-        - ``task``: name of the task, or its file; missing for runs that ``compare`` did not make.
+        - ``task``: name of the task, or its file; missing for runs of format 1 that ``compare`` did not make.
         - ``run``: path of the run folder below ``folder``.
-        - ``arm``: name of the arm. Runs that ``compare`` did not make are named by sampler, method, and the recipe
-          fields that set them apart.
+        - ``arm``: name of the arm. Runs of the scripts, which are no arm, are named by sampler, method, and the
+          recipe fields that set them apart.
         - ``seed``: the run's seed.
         - ``epoch``: counted from 0, as in the files.
         - ``updates``, ``seconds``: optimiser steps, and wall time of scoring, training and measuring, from the
@@ -126,7 +126,7 @@ def _rows(run: FinishedRun, root: Path | None) -> Iterator[tuple[object, ...]]:
         updates, seconds = updates + row["steps"], seconds + row["seconds"]
         reached[row["epoch"]] = updates, seconds
     for epoch, *measured in _measured(run):
-        yield run.mark.get("task"), name, run.arm, run.seed, epoch, *reached[epoch], *measured
+        yield run.task, name, run.arm, run.seed, epoch, *reached[epoch], *measured
 
 
 def _measured(run: FinishedRun) -> Iterator[tuple[int, str, str, str, str, float | None]]:

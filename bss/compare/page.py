@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from bss import tasks
 from bss.compare import figures, samples
 from bss.compare.runs import FinishedRun
 from bss.compare.tables import (
@@ -24,9 +25,8 @@ from bss.compare.tables import (
 from bss.data.batches import preview_of
 from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
-from bss.tasks import load_task
 from bss.training.run_folder import read_scores
-from bss.utils.errors import BssError
+from bss.utils.errors import BssError, first_line
 
 STYLE = """
 :root { color-scheme: light; }
@@ -67,7 +67,7 @@ def page(results: Results) -> str:
         results: the runs, and how they are compared.
     """
     first = results.runs[0]
-    title = first.mark.get("task_title") or "Runs"
+    title = first.task_title or "Runs"
     primary = f"Primary: test {results.noun} of all heads, {EPOCHS[results.primary]}; control: {results.controls[0]}."
     parts = [
         *_generated(results),
@@ -215,10 +215,10 @@ def _samples(results: Results) -> Iterator[str]:
 
 def _data(run: FinishedRun) -> tuple[Splits | None, str]:
     """The data that a run was trained on, or why it cannot be had."""
-    if "task" not in run.mark:
+    if run.task is None:
         return None, "the task of these runs is not known, they were not made by compare"
     try:
-        task = load_task(run.mark["task"])
+        task = tasks.load(run.task)
         data = task.build_data(_recipe(task.CL, run.config["recipe"]), Path(run.config["data_root"]))
         names = list(data.names)
     except Exception as error:  # the task is a user's code, and may raise anything
@@ -229,7 +229,7 @@ def _data(run: FinishedRun) -> tuple[Splits | None, str]:
 
 def _reason(error: Exception) -> str:
     """The first line of an error, with its type where it was not written for a reader."""
-    line = str(error).partition("\n")[0].removesuffix(".")
+    line = first_line(error).removesuffix(".")
     return line if isinstance(error, (BssError, OSError)) else f"{type(error).__name__}: {line}"
 
 

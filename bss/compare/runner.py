@@ -4,12 +4,9 @@ A run that is finished is left as it is, one that was stopped goes on from its l
 not end the others. What a run prints goes to ``log.txt`` in its folder.
 """
 
-import ast
 import contextlib
-import hashlib
 import json
 import multiprocessing
-import os
 import signal
 import traceback
 from collections.abc import Iterator, Mapping
@@ -22,18 +19,20 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from bss import tasks
 from bss.compare.arms import Arm, find
+from bss.compare.comparison import Comparison, task_file, task_name, weights_hash
 from bss.compare.runs import ARM_FILE
-from bss.compare.study import Study, weights_hash
 from bss.data.splits import Splits
+from bss.recipes.fields import defaults, flatten
 from bss.samplers import BY_NAME
-from bss.tasks import load_task, title
 from bss.training.build import method_of
 from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_data, with_newer_fields
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.training.run_folder import list_hash, read_identity, read_json
-from bss.utils.errors import BssError, RecipeError, RunFolderError
+from bss.utils.errors import BssError, RecipeError, RunFolderError, first_line
+from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import Interrupted, Interrupts
 
 
@@ -77,13 +76,13 @@ def devices_of(name: str) -> list[str]:
     )
 
 
-def is_finished(study: Study, arm: Arm, seed: int) -> bool:
+def is_finished(comparison: Comparison, arm: Arm, seed: int) -> bool:
     """Whether the run is done, and done as it would be now.
 
     Raises:
         RunFolderError: there is a finished run of another task, recipe, sampler or method in its folder (named).
     """
-    folder = study.folder(arm.name, seed)
+    folder = comparison.folder(arm.name, seed)
     if not (folder / "done").exists():
         return False
     try:
@@ -93,13 +92,13 @@ def is_finished(study: Study, arm: Arm, seed: int) -> bool:
         samples, code_there = int(config["samples"]["train"]), mark["task_file"]
     except (RunFolderError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(f"{folder} is marked as done, but damaged ({error}): delete it, and repeat") from error
-    recipe, code = study.recipe(arm, seed, study.updates(samples)), task_file(study)
-    own = identity_without_data(BY_NAME[recipe.schedule.sampler], method_of(recipe, samples), recipe)
-    here = {**own, "epochs": recipe.epochs, "compile": recipe.compile, "task": task_name(study)}
+    recipe, code = comparison.recipe(arm, seed, comparison.updates(samples)), task_file(comparison.task)
+    own = identity_without_data(BY_NAME[recipe.schedule.sampler], method_of(recipe, samples), flatten(recipe))
+    here = {**own, "epochs": recipe.epochs, "compile": recipe.compile, "task": task_name(comparison.task)}
     if code is not None and code_there == code:
         here["task"] = mark["task"]  # the file lies elsewhere now
     here = json.loads(json.dumps(here))
-    names = difference(with_newer_fields(there, recipe), here)
+    names = difference(with_newer_fields(there, defaults(recipe)), here)
     if names:
         name = names[0]
         more = f", and {len(names) - 1} more" if len(names) > 1 else ""
@@ -109,65 +108,49 @@ def is_finished(study: Study, arm: Arm, seed: int) -> bool:
         )
     if code_there != code:
         raise RunFolderError(
-            f"{folder} was trained before {study.task} was changed: pass another --out, or delete it.\n"
+            f"{folder} was trained before {comparison.task} was changed: pass another --out, or delete it.\n"
             "If the change does not matter, python -m bss report puts older and newer runs into one table, and says so"
         )
     return True
 
 
-def check_data(study: Study, data: Splits) -> None:
+def check_data(comparison: Comparison, data: Splits) -> None:
     """Refuse finished runs of the first seed that were trained on other samples than those under the data root.
 
     Raises:
         RunFolderError: names the first.
     """
     own = list_hash(data.names, data.labels_N.numpy())
-    for arm in study.arms:
-        folder = study.folder(arm, study.seeds[0])
+    for arm in comparison.arms:
+        folder = comparison.folder(arm, comparison.seeds[0])
         if (folder / "done").exists() and _mark(folder).get("training_samples") != own:
             raise RunFolderError(
-                f"{folder} was trained on other samples than those under {study.data_root}: pass another --out, or "
-                "delete it"
+                f"{folder} was trained on other samples than those under {comparison.data_root}: pass another --out, "
+                "or delete it"
             )
 
 
-def task_name(study: Study) -> str:
-    """How the marks of the runs name the task: its stem, or the whole path of its file."""
-    return str(Path(study.task).resolve()) if study.task.endswith(".py") else study.task
-
-
-def task_file(study: Study) -> str | None:
-    """SHA-256 of the code in a task's own file, comments and layout aside; None of the library's tasks.
-
-    It is the same task wherever the file lies.
-    """
-    if not study.task.endswith(".py"):
-        return None
-    code = ast.unparse(ast.parse(Path(study.task).read_text(encoding="utf-8")))
-    return hashlib.sha256(code.encode()).hexdigest()
-
-
-def run_all(study: Study, *, jobs: int, devices: list[str]) -> list[Outcome]:
+def run_all(comparison: Comparison, *, jobs: int, devices: list[str]) -> list[Outcome]:
     """Train whatever is not finished, with a progress bar over the runs.
 
     Args:
-        study: the comparison.
+        comparison: the comparison.
         jobs: processes.
         devices: process i trains on device i modulo their number.
 
     Returns:
         The outcome of every run that was under way; after Ctrl-C or SIGTERM the newest are ``stopped``, and some of the
-        study's runs are not among them.
+        runs of the plan are not among them.
 
     Raises:
         RunFolderError: see :func:`is_finished`; before anything is trained.
     """
-    arms = {arm.name: arm for arm in find(study.arms)}
-    plan = study.plan()
-    todo = [(arm, seed) for arm, seed in plan if not is_finished(study, arms[arm], seed)]
+    arms = {arm.name: arm for arm in find(comparison.arms)}
+    plan = comparison.plan()
+    todo = [(arm, seed) for arm, seed in plan if not is_finished(comparison, arms[arm], seed)]
     outcomes: list[Outcome] = []
     with tqdm(total=len(plan), initial=len(plan) - len(todo), unit="run", disable=None, smoothing=0) as bar:
-        for outcome in _pooled(study, todo, min(jobs, len(todo)), devices):
+        for outcome in _pooled(comparison, todo, min(jobs, len(todo)), devices):
             outcomes.append(outcome)
             if not outcome.stopped:
                 bar.update()
@@ -181,10 +164,10 @@ def run_all(study: Study, *, jobs: int, devices: list[str]) -> list[Outcome]:
 class _Worker:
     """A process and what it is doing."""
 
-    def __init__(self, study: Study, device: str, threads: int):
+    def __init__(self, comparison: Comparison, device: str, threads: int):
         context = multiprocessing.get_context("spawn")  # a forked process could neither use a GPU nor OpenMP safely
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, study, device, threads))
+        self.process = context.Process(target=_work, args=(theirs, comparison, device, threads))
         # Ctrl-C reaches the whole process group, but it is for the parent to say what ends; fit itself may note it.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.process.start()
@@ -210,11 +193,11 @@ class _Worker:
             return Outcome(arm, seed, None if stopping else f"its process died ({cause})", stopped=stopping)
 
 
-def _pooled(study: Study, todo: list[tuple[str, int]], jobs: int, devices: list[str]) -> Iterator[Outcome]:
+def _pooled(comparison: Comparison, todo: list[tuple[str, int]], jobs: int, devices: list[str]) -> Iterator[Outcome]:
     threads = max(1, torch.get_num_threads() // max(jobs, 1))
 
     def start(slot: int) -> _Worker:
-        return _Worker(study, devices[slot % len(devices)], threads)
+        return _Worker(comparison, devices[slot % len(devices)], threads)
 
     waiting = list(reversed(todo))
     workers: list[_Worker] = []
@@ -250,26 +233,26 @@ def _pooled(study: Study, todo: list[tuple[str, int]], jobs: int, devices: list[
 # ---- in a worker process -------------------------------------------------------------------------------------------
 
 
-def _work(pipe: Connection, study: Study, device: str, threads: int) -> None:
+def _work(pipe: Connection, comparison: Comparison, device: str, threads: int) -> None:
     """Train what comes through the pipe until it is closed."""
     torch.set_num_threads(threads)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             name, seed = pipe.recv()
-            outcome = attempt(study, find([name])[0], seed, device)
+            outcome = attempt(comparison, find([name])[0], seed, device)
             pipe.send(outcome)
             if outcome.stopped:
                 return
 
 
-def attempt(study: Study, arm: Arm, seed: int, device: str) -> Outcome:
+def attempt(comparison: Comparison, arm: Arm, seed: int, device: str) -> Outcome:
     """One run, whatever becomes of it; what it prints, and the traceback of a failure, is in its ``log.txt``."""
-    folder = study.folder(arm.name, seed)
+    folder = comparison.folder(arm.name, seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "log.txt", "a") as log, redirect_stdout(log), redirect_stderr(log):
             try:
-                summary = train(study, arm, seed, device)
+                summary = train(comparison, arm, seed, device)
             except Exception:
                 traceback.print_exc()
                 raise
@@ -278,49 +261,48 @@ def attempt(study: Study, arm: Arm, seed: int, device: str) -> Outcome:
     except BssError as error:
         return Outcome(arm.name, seed, str(error))
     except Exception as error:  # one failed run does not end the others, whatever a user's task raises
-        reason = str(error).partition("\n")[0]
-        return Outcome(arm.name, seed, f"{type(error).__name__}: {reason} (see {folder / 'log.txt'})")
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        return Outcome(arm.name, seed, f"{reason} (see {folder / 'log.txt'})")
     return Outcome(arm.name, seed, accuracy=summary["test"]["last"]["accuracy"]["all"])
 
 
-def train(study: Study, arm: Arm, seed: int, device: str) -> dict[str, Any]:
+def train(comparison: Comparison, arm: Arm, seed: int, device: str) -> dict[str, Any]:
     """One run, in this process; returns what :func:`bss.training.engine.fit` does, and raises what it and the task do.
 
     Raises:
         RecipeError: its initial weights or its training samples are not those of the other arms with this seed.
         RunFolderError: its unfinished run began with others, or with another task.
     """
-    task, folder = load_task(study.task), study.folder(arm.name, seed)
-    recipe = study.recipe(arm, seed, None)
-    data = task.build_data(recipe, study.data_root)
-    recipe = study.recipe(arm, seed, study.updates(len(data.train)))
-    model = task.build_model(recipe, study.data_root)
+    task, folder = tasks.load(comparison.task), comparison.folder(arm.name, seed)
+    recipe = comparison.recipe(arm, seed, None)
+    data = task.build_data(recipe, comparison.data_root)
+    recipe = comparison.recipe(arm, seed, comparison.updates(len(data.train)))
+    model = task.build_model(recipe, comparison.data_root)
     mark = {
         "arm": arm.name,
         "title": arm.title,
-        "task": task_name(study),
-        "task_file": task_file(study),
-        "task_title": title(task),
+        "task": task_name(comparison.task),
+        "task_file": task_file(comparison.task),
+        "task_title": tasks.title(task),
         "initial_weights": weights_hash(model.state_dict()),
         "training_samples": list_hash(data.names, data.labels_N.numpy()),
     }
     folder.mkdir(parents=True, exist_ok=True)
     _check_unfinished(folder, mark)
-    temporary = folder / f"arm.json.{os.getpid()}.tmp"  # another comparison may begin the same run
-    temporary.write_text(json.dumps(mark, indent=2) + "\n")
-    os.replace(temporary, folder / ARM_FILE)
+    with whole_file(folder / ARM_FILE) as temporary:
+        temporary.write_text(json.dumps(mark, indent=2) + "\n")
     # Of two runs that begin at once, the one that wrote its mark last sees the other's.
-    for other in study.arms:
-        _check_start(study.folder(other, seed), mark)
+    for other in comparison.arms:
+        _check_start(comparison.folder(other, seed), mark)
     run = Run(
         folder,
-        study.data_root,
+        comparison.data_root,
         torch.device(device),
-        workers=study.workers,
+        workers=comparison.workers,
         resume=True,
-        task=task_name(study),
-        task_hash=task_file(study),
-        title=title(task),
+        task=task_name(comparison.task),
+        task_hash=task_file(comparison.task),
+        title=tasks.title(task),
         arm=arm.name,
     )
     return fit(model, data, recipe, run)

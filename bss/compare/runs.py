@@ -1,15 +1,15 @@
 """Run folders as the report reads them, and whether they may stand in one table."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
+from bss.compare.arms import find
 from bss.recipes.recipe import FREE_FIELDS
-from bss.training.run_folder import list_hash, read_json, read_scores
-from bss.utils.errors import RunFolderError, shown
+from bss.training.run_folder import EpochRow, Summary, list_hash, read_json, read_rows, read_scores
+from bss.utils.errors import RecipeError, RunFolderError, shown
 
 ARM_FILE = "arm.json"
 """File that the runner adds to a run folder: which arm of which task it is, and the hash of its initial weights."""
@@ -26,10 +26,6 @@ STEP_FIELDS = {"fused_weight", "unimodal_weight", "prediction"}
 # ---- what the files hold -------------------------------------------------------------------------------------------
 
 
-HeadMetrics = Mapping[str, Mapping[str, float]]
-"""Metric -> head -> value: a fraction, such as an accuracy of 0.5."""
-
-
 class Imbalance(TypedDict, total=False):
     """How unequal the modalities are, after an epoch or at the end. None is what was not measured."""
 
@@ -39,31 +35,6 @@ class Imbalance(TypedDict, total=False):
     gradient_ratio: float | None
     shapley: Mapping[str, Mapping[str, float]] | None
     probe: Mapping[str, float] | None
-
-
-class Row(TypedDict):
-    """A line of ``metrics.jsonl``: one epoch, measured on ``val``, or on ``test`` without a validation split."""
-
-    epoch: int
-    samples: int
-    steps: int
-    seconds: float
-    train_loss: NotRequired[float]
-    val: NotRequired[HeadMetrics]
-    test: NotRequired[HeadMetrics]
-    imbalance: NotRequired[Imbalance]
-
-
-class Summary(TypedDict):
-    """``summary.json``: the test metrics with the weights of the ``chosen`` and of the ``last`` epoch.
-
-    ``oracle`` is there where only the test set could choose an epoch, and is no honest result.
-    """
-
-    test: Mapping[str, HeadMetrics]
-    chosen_epoch: int
-    imbalance: NotRequired[Imbalance]
-    oracle: NotRequired[Mapping[str, Any]]
 
 
 class Mark(TypedDict, total=False):
@@ -92,12 +63,12 @@ class FinishedRun:
         summary: what ``summary.json`` holds.
         training_list: SHA-256 of the training samples' names, order and class ids.
         mark: what ``arm.json`` holds; empty for a run that ``compare`` did not make.
-        arm: name of its arm; runs without a mark get theirs from :func:`named`.
+        arm: name of its arm; runs whose files do not tell get theirs from :func:`named`.
     """
 
     path: Path
     config: Mapping[str, Any]
-    rows: Sequence[Row]
+    rows: Sequence[EpochRow]
     summary: Summary
     training_list: str
     mark: Mark
@@ -112,6 +83,36 @@ class FinishedRun:
     def seed(self) -> int:
         """The seed that the recipe names."""
         return self.recipe["seed"]
+
+    @property
+    def says_arm(self) -> bool:
+        """Whether its files name its arm: ``compare`` and ``train`` make such runs, and scripts do not."""
+        return bool(_arm(self.mark, self.config))
+
+    @property
+    def task(self) -> str | None:
+        """Name of its task, or the path of the task's file; None where its files do not tell."""
+        return self.mark.get("task") or self.config.get("task")
+
+    @property
+    def task_file(self) -> str | None:
+        """SHA-256 of the code in its task's own file; None of the library's tasks, and where its files do not tell."""
+        return self.mark.get("task_file") or self.config.get("task_hash")
+
+    @property
+    def task_title(self) -> str | None:
+        """What a page calls its task; None where its files do not tell."""
+        return self.mark.get("task_title") or self.config.get("title")
+
+    @property
+    def arm_title(self) -> str:
+        """One line on its arm; empty where its files do not name an arm, or one that is not known any more."""
+        if self.mark or not self.says_arm:
+            return self.mark.get("title", "")
+        try:
+            return find([self.arm])[0].title
+        except RecipeError:
+            return ""
 
     @property
     def generated(self) -> bool:
@@ -194,15 +195,12 @@ def read_run(path: Path) -> FinishedRun:
         epochs = _lines(path / "metrics.jsonl")
         raise RunFolderError(f"unfinished, {epochs} epoch{'s' * (epochs != 1)} so far")
     config, summary = (read_json(path, name) for name in ("config.json", "summary.json"))
-    try:
-        rows: list[Row] = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"metrics.jsonl is damaged ({error})") from error
+    rows = read_rows(path)
     mark = read_json(path, ARM_FILE) if (path / ARM_FILE).is_file() else {}
     scores = read_scores(path)
     samples = list_hash(scores["name"].tolist(), scores["label"])
     try:
-        run = FinishedRun(path, config, rows, cast(Summary, summary), samples, cast(Mark, mark), mark.get("arm", ""))
+        run = FinishedRun(path, config, rows, cast(Summary, summary), samples, cast(Mark, mark), _arm(mark, config))
         # Whatever is read later on is looked at now: a folder that lacks it is left out as a whole.
         (run.seed, run.watched, run.updates, run.seconds, config["sampler"], config["samples"]["test"])
         (config["versions"], config["device"], config["machine"], rows[summary["chosen_epoch"]]["epoch"])
@@ -211,6 +209,11 @@ def read_run(path: Path) -> FinishedRun:
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise RunFolderError(f"damaged, or not a run of this program ({type(error).__name__}: {error})") from error
     return run
+
+
+def _arm(mark: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Name of an arm by ``arm.json`` or else ``config.json``; empty where neither tells."""
+    return mark.get("arm") or config.get("arm") or ""
 
 
 def _lines(path: Path) -> int:
@@ -244,13 +247,13 @@ def read_runs(paths: Iterable[Path]) -> tuple[list[FinishedRun], list[tuple[Path
 
 
 def named(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
-    """Give arms to runs without a mark: those that differ in nothing but the seed are one arm.
+    """Give arms to runs whose files name none: those that differ in nothing but the seed are one arm.
 
     It is named by sampler and method, and where this is not enough by the recipe fields that differ.
     """
     kinds: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
-        if not run.mark and _arm_recipe(run) not in kinds.setdefault(_kind(run), []):
+        if not run.says_arm and _arm_recipe(run) not in kinds.setdefault(_kind(run), []):
             kinds[_kind(run)].append(_arm_recipe(run))
 
     def name(run: FinishedRun) -> str:
@@ -258,7 +261,7 @@ def named(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
         differing = [field for field in own if any(other.get(field) != own[field] for other in alike)]
         return " ".join([_kind(run), *(f"{field.rpartition('.')[2]}={own[field]}" for field in differing)])
 
-    return [run if run.mark else replace(run, arm=name(run)) for run in runs]
+    return [run if run.says_arm else replace(run, arm=name(run)) for run in runs]
 
 
 def _kind(run: FinishedRun) -> str:
@@ -293,7 +296,7 @@ class _Rule:
         name: name of the value, in words.
         value: reads it from a run; it is :data:`UNKNOWN` where the run's files do not tell.
         within: which runs must have it in common: ``"all"``, those of one ``"arm"``, those of one ``"seed"``, or any
-            two of which one is ``"unmarked"``.
+            two of which one is ``"unmarked"``, since its files name no arm.
         told: what a refusal says of a value.
         key: what of a value must be equal.
     """
@@ -316,7 +319,7 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
     numbers = [name for name in names if name not in FREE_FIELDS | {"seed"}]
     shared = [name for name in numbers if not _of_schedule(name) and name not in ARM_FIELDS]
     # Of a task's own file the name counts: a repository may lie elsewhere by now, or on another machine.
-    yield _Rule("tasks", "the task", _mark("task"), "all", key=lambda task: Path(task).name)
+    yield _Rule("tasks", "the task", lambda run: run.task or UNKNOWN, "all", key=lambda task: Path(task).name)
     for name in sorted(names):
         if not _of_schedule(name):
             yield _Rule("tasks", f"the recipe field {name}", _has(name), "all")
@@ -330,7 +333,9 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
     yield _Rule("methods", "method_settings", _method_settings, "arm")
     yield _Rule("splits", "the training list (hash)", lambda run: run.training_list, "seed", told=_begins)
     yield _Rule("splits", "the number of validation samples", lambda run: run.config["samples"].get("val"), "seed")
-    yield _Rule("initial weights", "their hash", _mark("initial_weights"), "seed", told=_begins)
+    yield _Rule(
+        "initial weights", "their hash", lambda run: run.mark.get("initial_weights") or UNKNOWN, "seed", told=_begins
+    )
 
 
 def _of_schedule(name: str) -> bool:
@@ -343,10 +348,6 @@ def _has(name: str) -> Callable[[FinishedRun], str]:
 
 def _field(name: str) -> Callable[[FinishedRun], Any]:
     return lambda run: run.recipe.get(name, UNKNOWN)
-
-
-def _mark(name: str) -> Callable[[FinishedRun], Any]:
-    return lambda run: run.mark.get(name) or UNKNOWN
 
 
 def _method_settings(run: FinishedRun) -> dict[str, Any]:
@@ -371,7 +372,7 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
     seen: dict[tuple[str, int], FinishedRun] = {}
     for run in runs:
         mates = {"all": first, "arm": of_arm.setdefault(run.arm, run), "seed": of_seed.setdefault(run.seed, run)}
-        mates["unmarked"] = run if first.mark and run.mark else first
+        mates["unmarked"] = run if first.says_arm and run.says_arm else first
         for rule in rules:
             mate = mates[rule.within]
             here, there = rule.value(mate), rule.value(run)

@@ -263,7 +263,7 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
         kinds = {str(run.config.get(name)) for run in results.runs}
         if len(kinds) > 1:
             yield f"The runs differ in {name} ({len(kinds)} kinds, see the end of the page)."
-    texts = {run.mark.get("task_file") for run in results.runs} - {None}
+    texts = {run.task_file for run in results.runs} - {None}
     if len(texts) > 1:
         yield f"The task's file was changed between the runs ({len(texts)} versions): they may not be comparable."
 
@@ -366,7 +366,7 @@ def arm_table(results: Results) -> Table:
         rows.append(
             [
                 arm,
-                run.mark.get("title", ""),
+                run.arm_title,
                 " + ".join(parts),
                 "the control" if arm == control else ", ".join(differing),
             ]

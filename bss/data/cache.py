@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bss.utils.errors import DataError
-from bss.utils.filesystem import alone, flush, temporary_file
+from bss.utils.filesystem import only_one, reading, sweep, whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,9 +42,6 @@ FREE_SHARE = 0.9
 
 
 _ALIGNMENT = 64  # bytes; numbers lie where a processor reads them best
-
-
-_LEFT_BEHIND = 3600  # seconds without a write, after which a temporary file belongs to a run that was killed
 
 
 _SAMPLED = 16  # files that the size is estimated from
@@ -160,7 +157,14 @@ class Decoded:
         names = [_name(path, self.root) for path in self.rows]
         states = np.array([_state(path, row) for path, row in self.rows.items()], np.int64).reshape(-1, 2)
         offsets, shapes, position = [], [], 0
-        with temporary_file(folder) as data, temporary_file(folder) as index:
+        content = {"names": np.frombuffer(b"\0".join(names), np.uint8), "states": states}
+        digest = hashlib.sha256(content["names"].tobytes() + states.tobytes()).hexdigest()[:16]
+        target = folder / f"{self.kind.name}-{digest}"
+        # The inner one gets its name first: an index is never seen without its data.
+        with (
+            whole_file(target.with_name(f"{target.name}.index"), flush=True) as index,
+            whole_file(target.with_name(f"{target.name}.data"), flush=True) as data,
+        ):
             with open(data, "wb") as file, tqdm(total=len(names), unit="file", desc="decoding", disable=None) as bar:
                 for array in self._all(workers):
                     check()
@@ -170,16 +174,9 @@ class Decoded:
                     position = _aligned(file.tell())
                     file.write(bytes(position - file.tell()))
                     bar.update()
-                flush(file)
-            content = {"names": np.frombuffer(b"\0".join(names), np.uint8), "states": states}
             with open(index, "wb") as file:
                 places = {"offsets": np.array(offsets), "shapes": np.array(shapes)}
                 np.savez(file, **content, **places, size=position, format=FORMAT)
-                flush(file)
-            digest = hashlib.sha256(content["names"].tobytes() + states.tobytes()).hexdigest()[:16]
-            target = folder / f"{self.kind.name}-{digest}"
-            os.replace(data, f"{target}.data")
-            os.replace(index, f"{target}.index")
         for old in folder.glob(f"{self.kind.name}-*"):
             if old.stem != target.name:
                 old.unlink(missing_ok=True)
@@ -218,8 +215,15 @@ class _Files:
 
 
 def _decoded(kind: Kind, path: Path, row: str) -> np.ndarray:
-    try:
+    with _named(row):
         return kind.decode(path)
+
+
+@contextlib.contextmanager
+def _named(row: str) -> Iterator[None]:
+    """Add the list and row that name a file to an error about it."""
+    try:
+        yield
     except DataError as error:
         raise DataError(f"{error} ({row})") from error
 
@@ -262,7 +266,7 @@ class Cache:
         if not self.open():
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with alone(self.folder, check):
+                with only_one(self.folder / ".lock", check):
                     if problem := self._build(workers, check):
                         return problem
             except OSError as error:
@@ -275,7 +279,8 @@ class Cache:
     def _build(self, workers: int, check: Callable[[], None]) -> str | None:
         if self.open():  # another process was faster
             return None
-        _sweep(self.folder)
+        sweep(self.folder)
+        _forget_unused(self.folder)
         missing = [part for part in self.parts.values() if not part.is_open]
         needed, free = sum(part.expected_size() for part in missing), shutil.disk_usage(self.folder).free
         if needed > FREE_SHARE * free:
@@ -311,10 +316,8 @@ def _state(path: Path, row: str) -> tuple[int, int]:
     Raises:
         DataError: the file is gone.
     """
-    try:
+    with _named(row), reading(path):
         found = os.stat(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error} ({row})") from error
     return found.st_size, found.st_mtime_ns
 
 
@@ -339,12 +342,11 @@ def _aligned(position: int) -> int:
     return -(-position // _ALIGNMENT) * _ALIGNMENT
 
 
-def _sweep(folder: Path) -> None:
-    """Delete what killed runs left behind, and what no run has used for long."""
+def _forget_unused(folder: Path) -> None:
+    """Delete what no run has used for long."""
     for file in folder.iterdir():
-        kept = {".tmp": _LEFT_BEHIND, ".data": KEPT_DAYS * 86400, ".index": KEPT_DAYS * 86400}.get(file.suffix)
         with contextlib.suppress(FileNotFoundError):
-            if kept is not None and time.time() - file.stat().st_mtime > kept:
+            if file.suffix in (".data", ".index") and time.time() - file.stat().st_mtime > KEPT_DAYS * 86400:
                 file.unlink()
 
 

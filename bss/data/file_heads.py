@@ -3,7 +3,7 @@
 import os
 import struct
 
-from bss.utils.errors import DataError
+from bss.utils.filesystem import reading
 
 HEAD_BYTES = 4096
 """How much of a file the header checks look at."""
@@ -81,8 +81,5 @@ def read_head(path: str | os.PathLike) -> tuple[bytes, int]:
     Raises:
         DataError: the file cannot be opened or read.
     """
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with reading(path), open(path, "rb", buffering=0) as file:
+        return file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size

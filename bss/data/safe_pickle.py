@@ -21,7 +21,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bss.utils.errors import DataError
+from bss.utils.errors import DataError, first_line
+from bss.utils.filesystem import reading
 
 _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 
@@ -59,10 +60,8 @@ def load(path: str | os.PathLike) -> Any:
     Raises:
         DataError: naming the file, for anything else that it may hold, and for a damaged file.
     """
-    try:
+    with reading(path):
         data = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     return loads(data, name=str(path))
 
 
@@ -83,10 +82,8 @@ def loads(data: bytes, *, name: str = "pickle data") -> Any:
     except Exception as error:
         # Nothing but the bytes went in, so every failure (also RecursionError and MemoryError) is the file's
         # fault. Its text may come from the file: one short line of it is enough.
-        detail = str(error).partition("\n")[0][:120]
-        raise DataError(
-            f"{name}: not a readable pickle, truncated or damaged ({type(error).__name__}: {detail})"
-        ) from error
+        detail = f"{type(error).__name__}: {first_line(error)}"
+        raise DataError(f"{name}: not a readable pickle, truncated or damaged ({detail})") from error
 
 
 class _RefusedError(Exception):

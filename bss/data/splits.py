@@ -69,6 +69,7 @@ def stratified_split(
             f"sample {position} has the label {ids[position]}; {len(classes)} classes have the labels "
             f"0..{len(classes) - 1}"
         )
+    # scikit-learn refuses such a class too, but names neither it nor the way out.
     counts = np.bincount(labels, minlength=len(classes))
     alone = [classes[c] for c in np.flatnonzero(counts == 1)]
     if alone:

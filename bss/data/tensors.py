@@ -89,6 +89,7 @@ def tensor_splits(
         raise DataError(f"every modality and the names need a row for each of the {len(labels_N)} labels, got {counts}")
     given = {"train": train, "validation": val, "test": test}
     parts = {part: _row_numbers(rows, part, len(names)) for part, rows in given.items() if rows is not None}
+    # A row in two parts is leakage, and no later step could see it.
     owner: dict[int, str] = {}
     for part, index in parts.items():
         for row in index.tolist():
@@ -97,6 +98,7 @@ def tensor_splits(
     for row in _rows_where((labels_N < 0) | (labels_N >= len(classes)), owner):
         allowed = f"the {len(classes)} classes have the labels 0..{len(classes) - 1}"
         raise DataError(f"sample {names[row]} (row {row}) has the label {labels_N[row].item()}; {allowed}")
+    # Rows that no part has may hold anything: a table often marks them by NaN.
     for name, values in modalities.items():
         finite_N = values.isfinite().reshape(len(values), values[0].numel()).all(dim=1)
         for row in _rows_where(~finite_N, owner):
@@ -106,6 +108,7 @@ def tensor_splits(
         index = parts[part]
         return TensorSamples({name: values[index] for name, values in modalities.items()}, labels_N[index])
 
+    # Nothing is drawn at random in memory, so the scoring passes look at the very training samples.
     fitted = samples("train")
     return Splits(
         train=fitted,

@@ -7,7 +7,7 @@ place; with the names of :class:`TwoStageNetwork` it gets all that LateFusion ge
 
 from bss.models.fusion import FUSIONS, ConcatFusion, SumFusion
 from bss.models.late_fusion import KEEP_KEY, LateFusion, Logits, TwoStageNetwork, kept
-from bss.models.weights import initialize, renamed
+from bss.models.weights import initialize
 
 __all__ = [
     "FUSIONS",
@@ -19,5 +19,4 @@ __all__ = [
     "TwoStageNetwork",
     "initialize",
     "kept",
-    "renamed",
 ]

@@ -1,8 +1,6 @@
-"""The initial weights of a network, and key names of the released networks."""
+"""The initial weights of a network."""
 
-from collections.abc import Mapping
-
-from torch import Tensor, nn
+from torch import nn
 
 from bss.utils.seeding import seeded
 
@@ -30,28 +28,3 @@ def initialize(model: nn.Module, seed: int) -> nn.Module:
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
     return model
-
-
-def renamed(state_dict: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
-    """A state dict under other names: each key's longest matching prefix is replaced.
-
-    A task's ``RELEASED_KEYS`` turn our names into those of the released networks; the inverse mapping loads their
-    weights into ours.
-
-    Args:
-        state_dict: key -> tensor.
-        prefixes: beginning of a key -> what it becomes.
-
-    Raises:
-        ValueError: a key that no prefix matches, or two keys that become the same.
-    """
-    result: dict[str, Tensor] = {}
-    for key, value in state_dict.items():
-        prefix = max((p for p in prefixes if key.startswith(p)), key=len, default=None)
-        if prefix is None:
-            raise ValueError(f"no prefix of {sorted(prefixes)} matches the key {key!r}")
-        name = prefixes[prefix] + key[len(prefix) :]
-        if name in result:
-            raise ValueError(f"two keys become {name!r}")
-        result[name] = value
-    return result

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bss.recipes.audiovisual import AudioVisualRecipe
+from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
 
 
@@ -40,10 +41,4 @@ SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2))  # released CREMA-D/tr
 
 
 # What the released scripts do where it differs from the method: see the table in CREMAD/README.md.
-_AS_RELEASED = {"val_fraction": 0.0, "tail": "last", "frames": "first"}
-
-
-CL_OFFICIAL = replace(CL, **_AS_RELEASED, schedule=replace(CL.schedule, mode="train", view="train"))
-
-
-SPL_OFFICIAL = replace(SPL, **_AS_RELEASED, schedule=replace(SPL.schedule, mode="train", view="train"))
+CL_OFFICIAL, SPL_OFFICIAL = (released(recipe, frames="first") for recipe in (CL, SPL))

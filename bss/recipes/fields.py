@@ -5,6 +5,7 @@ import math
 import re
 import types
 import typing
+from collections.abc import Collection
 from typing import Any, Literal, TypeVar
 
 from bss.recipes.recipe import Schedule, SelfPacedSchedule, written
@@ -24,21 +25,35 @@ def override(recipe: R, assignments: list[str]) -> R:
     nested: dict[str, Any] = {}
     known = flatten(recipe)
     for assignment in assignments:
-        name, separator, text = (part.strip() for part in assignment.partition("="))
-        if not separator:
-            raise RecipeError(f"--set needs field=value, got {shown(assignment)}")
-        paths = [name] if name in known else [path for path in known if path.rpartition(".")[2] == name]
-        if len(paths) > 1:
-            raise RecipeError(f"the recipe field {shown(name)} is not unique: write {' or '.join(paths)}")
-        if not paths:
-            hint = _of_spl(name) or guess(name, [*known, *(path.rpartition(".")[2] for path in known)])
-            raise RecipeError(f"unknown recipe field {shown(name)}{hint}; the fields are:\n  {', '.join(known)}")
-        owner, path = recipe, paths[0].split(".")
+        name, text = named_field(assignment, known)
+        owner, path = recipe, name.split(".")
         target = nested
         for part in path[:-1]:
             owner, target = getattr(owner, part), target.setdefault(part, {})
-        target[path[-1]] = _parsed(paths[0], text, typing.get_type_hints(type(owner))[path[-1]])
+        target[path[-1]] = _parsed(name, text, typing.get_type_hints(type(owner))[path[-1]])
     return _replaced(recipe, nested)
+
+
+def named_field(assignment: str, known: Collection[str]) -> tuple[str, str]:
+    """The dotted name of the field, and the text of its value, in ``field=value``.
+
+    Args:
+        assignment: as ``--set`` takes it.
+        known: dotted names of the recipe's fields.
+
+    Raises:
+        RecipeError: there is no ``=``, or no such field, or more than one.
+    """
+    name, separator, text = (part.strip() for part in assignment.partition("="))
+    if not separator:
+        raise RecipeError(f"--set needs field=value, got {shown(assignment)}")
+    paths = [name] if name in known else [path for path in known if path.rpartition(".")[2] == name]
+    if len(paths) > 1:
+        raise RecipeError(f"the recipe field {shown(name)} is not unique: write {' or '.join(paths)}")
+    if not paths:
+        hint = _of_spl(name) or guess(name, [*known, *(path.rpartition(".")[2] for path in known)])
+        raise RecipeError(f"unknown recipe field {shown(name)}{hint}; the fields are:\n  {', '.join(known)}")
+    return paths[0], text
 
 
 def _of_spl(name: str) -> str:

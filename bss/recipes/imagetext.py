@@ -7,8 +7,8 @@ from bss.recipes.recipe import Recipe
 from bss.utils.choices import Cleaning, FusionName, Interpolation, Normalization
 from bss.utils.errors import RecipeError
 
-AS_RELEASED: dict[str, Any] = {"val_fraction": 0.0, "published_val": False, "tail": "last", "max_tokens": None}
-"""Fields in which the released scripts of both data sets differ from ours; the README files say why."""
+AS_RELEASED: dict[str, Any] = {"published_val": False, "max_tokens": None}
+"""Fields in which the released scripts of both data sets differ from ours as well; the README files say why."""
 
 
 @dataclass(frozen=True, kw_only=True)

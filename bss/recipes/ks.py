@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bss.recipes.audiovisual import AudioVisualRecipe
+from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
 from bss.utils.errors import RecipeError
 
@@ -46,10 +47,6 @@ SPL = replace(CL, epochs=100, seed=0, schedule=SelfPacedSchedule(floor=1e-2))
 
 
 # What the released scripts do where it differs from the method: see the table in KS/README.md.
-_AS_RELEASED = {"val_fraction": 0.0, "tail": "last", "frames": "first", "min_frames": 4, "class_ids": "first_seen"}
-
-
-CL_OFFICIAL = replace(CL, **_AS_RELEASED, schedule=replace(CL.schedule, mode="train", view="train"))
-
-
-SPL_OFFICIAL = replace(SPL, **_AS_RELEASED, schedule=replace(SPL.schedule, mode="train", view="train"))
+CL_OFFICIAL, SPL_OFFICIAL = (
+    released(recipe, frames="first", min_frames=4, class_ids="first_seen") for recipe in (CL, SPL)
+)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
 from bss.utils.choices import FlowInput, FlowWindow, FusionName, Pooling, RGBInput
 from bss.utils.errors import RecipeError
@@ -75,21 +76,11 @@ SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2, calibration_batches=16)
 
 
 # What the released scripts do where it differs from the method: see the table in NVGesture/README.md.
-_AS_RELEASED = {
-    "val_fraction": 0.0,
-    "tail": "last",
-    "rgb_input": "bgr_imagenet",
-    "flow_input": "pixels",
-    "flow_window": "whole",
-    "pooling": "first",
-}
-
-
-_SCORING = {"mode": "train", "view": "train"}
+_AS_RELEASED = {"rgb_input": "bgr_imagenet", "flow_input": "pixels", "flow_window": "whole", "pooling": "first"}
 
 
 # NVGesture/train-CL.py:142-148: cosine of raw logits; NVGesture/train-SPL.py:165: weights without the floor.
-CL_OFFICIAL = replace(CL, **_AS_RELEASED, schedule=replace(CL.schedule, **_SCORING, space="logit"))
+CL_OFFICIAL = released(CL, schedule={"space": "logit"}, **_AS_RELEASED)
 
 
-SPL_OFFICIAL = replace(SPL, **_AS_RELEASED, schedule=replace(SPL.schedule, **_SCORING, floor=0.0))
+SPL_OFFICIAL = released(SPL, schedule={"floor": 0.0}, **_AS_RELEASED)

@@ -5,7 +5,7 @@ of any recipe.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from bss import pacing
 from bss.utils.choices import (
@@ -90,6 +90,8 @@ class Schedule:
     class_balanced: bool = False
 
     def __post_init__(self):
+        samplers = get_args(get_type_hints(type(self))["sampler"])
+        _require(self.sampler in samplers, "schedule.sampler", self.sampler, f"one of {', '.join(samplers)}")
         _require(0 < self.start <= 1, "schedule.start", self.start, "a fraction in (0, 1]")
         _require(self.grow_epochs >= 0, "schedule.grow_epochs", self.grow_epochs, ">= 0")
         _require(self.calibration_batches >= 1, "schedule.calibration_batches", self.calibration_batches, ">= 1")
@@ -269,6 +271,8 @@ class Recipe:
     tensorboard: bool = False
 
     def __post_init__(self):
+        methods = get_args(MethodName)
+        _require(self.method is None or self.method in methods, "method", self.method, f"none or {', '.join(methods)}")
         minutes = self.checkpoint_minutes
         _require(minutes is None or minutes >= 0, "checkpoint_minutes", minutes, ">= 0, or none")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, ">= 2 (BatchNorm needs two samples)")

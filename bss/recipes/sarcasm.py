@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from bss.recipes import imagetext
+from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
 
 
@@ -37,7 +38,4 @@ SPL = replace(CL, epochs=100, seed=0, schedule=SelfPacedSchedule(floor=1e-2))  #
 
 
 # What the released scripts do where it differs from the method: see the table in Sarcasm/README.md.
-CL_OFFICIAL = replace(CL, **imagetext.AS_RELEASED, schedule=replace(CL.schedule, mode="train", view="train"))
-
-
-SPL_OFFICIAL = replace(SPL, **imagetext.AS_RELEASED, schedule=replace(SPL.schedule, mode="train", view="train"))
+CL_OFFICIAL, SPL_OFFICIAL = (released(recipe, **imagetext.AS_RELEASED) for recipe in (CL, SPL))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from bss.recipes import imagetext
+from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
 
 
@@ -46,10 +47,11 @@ _AS_RELEASED = {
 }
 
 
-CL_OFFICIAL = replace(CL, **_AS_RELEASED, schedule=replace(CL.schedule, mode="train", view="train"))
+CL_OFFICIAL = released(CL, **_AS_RELEASED)
 
 
 # Its scoring alone is in evaluation mode, and its sign is flipped: train-SPL.py:127-160.
-SPL_OFFICIAL = replace(
-    SPL, **_AS_RELEASED, schedule=replace(SPL.schedule, mode="eval", view="test", order="imbalanced_first")
-)
+_SCORING = {"mode": "eval", "view": "test", "order": "imbalanced_first"}
+
+
+SPL_OFFICIAL = released(SPL, schedule=_SCORING, **_AS_RELEASED)

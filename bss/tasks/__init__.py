@@ -1,53 +1,92 @@
-"""Tasks: one module per data set, which brings together its files, its network and its recipes.
+"""Tasks: what can be trained. A task brings a data set, its network and its recipes together.
 
-Every task has ``CL``, ``SPL``, ``CL_OFFICIAL`` and ``SPL_OFFICIAL`` (from :mod:`bss.recipes`), ``RELEASED_KEYS``
-(names of the released network's state dict), ``build_data(recipe, root)``, ``build_model(recipe, root)``,
-``sample_recipe(recipe)`` and ``write_sample(root)``. What tasks share is beside them: :mod:`bss.tasks.parts`, and by
-kind :mod:`bss.tasks.audiovisual` and :mod:`bss.tasks.imagetext`. Nothing else in ``bss`` imports a task.
+The tasks of ``bss`` are the modules here, one for each data set; what they share is beside them:
+:mod:`bss.tasks.parts`, and by kind :mod:`bss.tasks.audiovisual` and :mod:`bss.tasks.imagetext`. A Python file of one's
+own is a task like them, if it has what :class:`Task` says.
 """
 
 import hashlib
+import importlib
 import importlib.util
 import pkgutil
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
-from torch import nn
-
-from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
 from bss.utils.errors import DataNotFoundError, RecipeError, shown
 
-CONTRACT = ("CL", "build_data", "build_model")
-"""What a task must define: its curriculum's recipe, which all arms are made from, its data and its network."""
+if TYPE_CHECKING:  # `python -m bss --help` lists the tasks, and PyTorch takes seconds
+    from torch import nn
+
+    from bss.data.splits import Splits
+
+REQUIRED = ("CL", "build_data", "build_model")
+"""What a task must define; ``compare`` needs no more."""
 
 
-def load_task(reference: str) -> ModuleType:
-    """A task by its stem, or from a Python file.
+class Task(Protocol):
+    """A module that can be trained.
+
+    Every task defines :data:`REQUIRED`. The tasks of ``bss`` define the rest too: a script trains ``CL`` or ``SPL``, or
+    with ``--official`` the ``_OFFICIAL`` ones, and with ``--sample`` it needs the last two functions.
+
+    Attributes:
+        CL: the recipe of a curriculum; ``compare`` makes the recipes of all arms from it.
+        SPL: the recipe of self-paced learning.
+        CL_OFFICIAL: the recipe of a curriculum with the numbers of the released script.
+        SPL_OFFICIAL: the recipe of self-paced learning with the numbers of the released script.
+    """
+
+    CL: Recipe
+    SPL: Recipe
+    CL_OFFICIAL: Recipe
+    SPL_OFFICIAL: Recipe
+
+    def build_data(self, recipe: Recipe, root: Path) -> "Splits":
+        """Find all samples under the data root, check their files and make the parts."""
+
+    def build_model(self, recipe: Recipe, root: Path) -> "nn.Module":
+        """The network with its initial weights; files of pretrained ones are looked for under the data root."""
+
+    def sample_recipe(self, recipe: Recipe) -> Recipe:
+        """The recipe with the numbers that suit the generated data."""
+
+    def write_sample(self, root: Path) -> Path:
+        """Write the generated data set to ``root``, unless it is there already."""
+
+
+def names() -> list[str]:
+    """Names of the tasks of ``bss``, sorted: whatever has a module here and one in :mod:`bss.data.prepare`."""
+    return sorted(_modules("bss.tasks") & _modules("bss.data.prepare"))
+
+
+def _modules(package: str) -> set[str]:
+    return {module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)}
+
+
+def load(reference: str) -> Task:
+    """Load a task by its name, or from a Python file.
 
     Raises:
         RecipeError: there is none of this name (lists them), or the file lacks what a task must define.
         DataNotFoundError: the file is not there.
     """
     if reference.endswith(".py"):
-        return _checked(_load_file(Path(reference).resolve()), reference)
-    stems = sorted(_modules("bss.tasks") & _modules("bss.data.prepare"))
-    if reference not in stems:
+        task = _load_file(Path(reference).resolve())
+    elif reference in names():
+        task = importlib.import_module(f"bss.tasks.{reference}")
+    else:
         raise RecipeError(
-            f"unknown task {shown(reference)}; the tasks are {', '.join(stems)}, or pass a Python file (.py) that "
-            f"defines {', '.join(CONTRACT)}"
+            f"unknown task {shown(reference)}; the tasks are {', '.join(names())}, or pass a Python file (.py) that "
+            f"defines {', '.join(REQUIRED)}"
         )
-    return _checked(importlib.import_module(f"bss.tasks.{reference}"), reference)
+    if missing := [name for name in REQUIRED if not hasattr(task, name)]:
+        raise RecipeError(f"the task {reference} does not define {', '.join(missing)}, as bss/tasks/cremad.py does")
+    return cast(Task, task)
 
 
-def _modules(package: str) -> set[str]:
-    """Names of the modules in a package; it is imported by name, since the library itself stays free of tasks."""
-    return {module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)}
-
-
-def _load_file(path: Path) -> ModuleType:
+def _load_file(path: Path) -> object:
     """The file as a module of its own name; its neighbours can be imported from it, as from a script."""
     name = f"bss_task_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
@@ -67,30 +106,7 @@ def _load_file(path: Path) -> ModuleType:
     return module
 
 
-def _checked(task: ModuleType, reference: str) -> ModuleType:
-    missing = [name for name in CONTRACT if not hasattr(task, name)]
-    if missing:
-        raise RecipeError(f"the task {reference} does not define {', '.join(missing)}, as bss/tasks/cremad.py does")
-    return task
-
-
-def title(task: ModuleType) -> str:
-    """What a page calls the task: its ``TITLE``, or what its docstring begins with."""
+def title(task: Task) -> str:
+    """What a page calls the task: its ``TITLE`` if it has one, or what its docstring begins with."""
     first = (task.__doc__ or task.__name__).strip().partition("\n")[0]
     return getattr(task, "TITLE", first.partition(":")[0])
-
-
-class Task(Protocol):
-    """What a script trains: a module of :mod:`bss.tasks`."""
-
-    def build_data(self, recipe: Recipe, root: Path) -> Splits:
-        """Find all samples, check their files and make the parts."""
-
-    def build_model(self, recipe: Recipe, root: Path) -> nn.Module:
-        """The network with its initial weights."""
-
-    def sample_recipe(self, recipe: Recipe) -> Recipe:
-        """The recipe with the numbers that suit the generated data."""
-
-    def write_sample(self, root: Path) -> None:
-        """Write the generated data set to ``root``, unless it is there already."""

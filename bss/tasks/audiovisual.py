@@ -1,4 +1,4 @@
-"""What CREMA-D and Kinetics-Sounds share: recipe fields, splits and two ResNet-18 from scratch."""
+"""The parts and the network of CREMA-D and Kinetics-Sounds: two ResNet-18 from scratch."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -19,16 +19,6 @@ from bss.models.weights import initialize
 from bss.recipes.audiovisual import AudioVisualRecipe
 from bss.utils.seeding import seeded
 
-RELEASED_KEYS = {
-    "encoders.audio.resnet.": "audio_net.",
-    "encoders.visual.resnet.": "visual_net.",
-    "heads.audio.": "linear_a.",
-    "heads.visual.": "linear_v.",
-    "fusion.classifier.": "linear_last.",
-}
-"""Prefix of our state-dict keys -> prefix in the released network (with ``fusion="concat"``), for
-:func:`bss.models.renamed`."""
-
 
 def build_splits(
     recipe: AudioVisualRecipe,
@@ -40,8 +30,9 @@ def build_splits(
     test: Sequence[Clip],
     dropped: dict[str, list[str]],
 ) -> Splits:
-    """Data sets of the clips, with the recipe's views, and their cache."""
+    """Make the parts of a run out of clips, with the recipe's views and cache."""
     sounds, frames = sound_kind(recipe.sample_rate, round(recipe.sample_rate * recipe.seconds)), frame_kind()
+    # One cache for all parts: they read the same files, and what has no file in a part costs nothing.
     cache, readers = None, {}
     if recipe.cache is not None:
         files = decoded_files([*train, *(val or ()), *test], recipe.num_frames if recipe.frames == "first" else None)
@@ -49,6 +40,7 @@ def build_splits(
         readers = {"read_sound": cache[sounds], "read_frame": cache[frames]}
 
     def dataset(members: Sequence[Clip], *, random_view: bool = False) -> AudioVisual:
+        # Measured and scored samples are the same at every look: frames at fixed places, the whole picture.
         still = "first" if recipe.frames == "first" else "spread"
         return AudioVisual(
             members,
@@ -76,7 +68,7 @@ def build_splits(
 
 
 def build_model(recipe: AudioVisualRecipe, num_classes: int) -> LateFusion:
-    """Two ResNet-18 with linear heads, which take waveforms and pictures of any length and size."""
+    """Build two ResNet-18 with linear heads, which take waveforms and pictures of any length and size."""
     window = RepeatToLength(round(recipe.sample_rate * recipe.seconds))
     spectrogram = LogSpectrogram(n_fft=recipe.n_fft, hop_length=recipe.hop_length)
     with seeded("build", recipe.seed):  # layers draw weights as soon as they are made

@@ -1,17 +1,16 @@
 """CREMA-D: six emotions from speech and one face frame, two ResNet-18 from scratch."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from bss.data.datasets import cremad
-from bss.data.splits import Splits, group_split
-from bss.data.synthetic import cremad as synthetic_cremad
+from bss.data.datasets.cremad import DATA_SET
+from bss.data.datasets.data_set import find
+from bss.data.splits import Splits
+from bss.data.synthetic.cremad import write_sample
 from bss.models.late_fusion import LateFusion
 from bss.recipes.cremad import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, CremadRecipe
 from bss.tasks import audiovisual, parts
-
-RELEASED_KEYS = audiovisual.RELEASED_KEYS
-
 
 TEST_SHARE = 0.1
 """Share of the actors that ``split="speaker"`` tests on; the published test list has a tenth of the clips."""
@@ -21,28 +20,25 @@ def build_data(recipe: CremadRecipe, root: Path) -> Splits:
     """Find all clips, check their files and make the parts.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`bss.tasks.parts.train_and_test`.
+        DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find` and
+            :func:`bss.tasks.parts.train_and_test`.
     """
-    options = {"fps": recipe.fps, "missing": recipe.missing}
-    train, test, dropped = parts.train_and_test(cremad.find_samples, root, **options)
+    find_split = partial(find, DATA_SET, root, missing=recipe.missing, fps=recipe.fps)
+    train, test, dropped = parts.train_and_test(find_split)
     if recipe.split == "speaker":
-        train, test = _dealt(sorted(train + test, key=lambda clip: clip.name), TEST_SHARE, seed=0)
+        clips = sorted(train + test, key=lambda clip: clip.name)
+        train, test = parts.carved_by_group(clips, TEST_SHARE, seed=0, noun="actor")
         val = None
         if recipe.val_fraction:
-            train, val = _dealt(train, recipe.val_fraction, seed=recipe.seed)
+            train, val = parts.carved_by_group(train, recipe.val_fraction, seed=recipe.seed, noun="actor")
     else:
-        train, val = parts.carved(train, recipe, cremad.CLASSES)
-    return audiovisual.build_splits(recipe, root, cremad.CLASSES, train=train, val=val, test=test, dropped=dropped)
-
-
-def _dealt(clips: list[cremad.Clip], share: float, *, seed: int) -> tuple[list[cremad.Clip], list[cremad.Clip]]:
-    rest, part = group_split([clip.group for clip in clips], share, seed=seed, noun="actor")
-    return [clips[i] for i in rest], [clips[i] for i in part]
+        train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=DATA_SET.classes)
+    return audiovisual.build_splits(recipe, root, DATA_SET.classes, train=train, val=val, test=test, dropped=dropped)
 
 
 def build_model(recipe: CremadRecipe, root: Path) -> LateFusion:
-    """Two ResNet-18 with linear heads: 22,359,058 parameters with ``fusion="concat"`` at width 64."""
-    return audiovisual.build_model(recipe, len(cremad.CLASSES))
+    """Build two ResNet-18 with linear heads: 22,359,058 parameters with ``fusion="concat"`` at width 64."""
+    return audiovisual.build_model(recipe, len(DATA_SET.classes))
 
 
 def sample_recipe(recipe: CremadRecipe) -> CremadRecipe:
@@ -56,8 +52,3 @@ def sample_recipe(recipe: CremadRecipe) -> CremadRecipe:
         width=16,
         schedule=replace(recipe.schedule, grow_epochs=4),
     )
-
-
-def write_sample(root: Path) -> None:
-    """Write the generated data set in CREMA-D's own layout, unless it is there."""
-    synthetic_cremad.write_sample(root)

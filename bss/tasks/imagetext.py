@@ -1,4 +1,4 @@
-"""What Sarcasm and Twitter15 have in common: recipe, parts and encoders of a picture and a text."""
+"""The parts and the image encoder of Sarcasm and Twitter15, whose samples are a picture and a text."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,15 +8,13 @@ import torch
 from torch import nn
 
 from bss.data.datasets.imagetext import TEXT_MODEL, ImageText, Post
-from bss.data.splits import Splits, group_split, stratified_split
-from bss.data.transforms.image import augment_transform, test_transform
+from bss.data.splits import Splits
+from bss.data.transforms.image import augment_transform, fixed_transform
 from bss.data.transforms.text import clean_text, encode, load_tokenizer
 from bss.models.encoders import ResNetEncoder, load_resnet50, resnet50
 from bss.recipes.imagetext import ImageTextRecipe
+from bss.tasks.parts import Find, carved, carved_by_group
 from bss.utils.errors import DataError, DataNotFoundError
-
-Find = Callable[[str], tuple[list[Post], list[str]]]
-
 
 SAMPLE: dict[str, Any] = {
     "epochs": 8,
@@ -36,7 +34,7 @@ def build_splits(
     recipe: ImageTextRecipe,
     root: Path,
     classes: tuple[str, ...],
-    find: Find,
+    find: Find[Post],
     *,
     text_of: Callable[[Post], str] = lambda post: post.text,
     pairs: bool = False,
@@ -63,9 +61,10 @@ def build_splits(
             parts["val"], dropped["val"] = find("val")
         except DataNotFoundError as error:
             raise DataNotFoundError(f"{error}; or do without the validation list: --set published_val=false") from error
+    # Before anything is carved: a row in two published lists must not vanish into one of them.
     _check_disjoint(parts)
     if not recipe.published_val and recipe.val_fraction:
-        parts["train"], parts["val"] = _carved(recipe, parts["train"], classes)
+        parts["train"], parts["val"] = _carved(parts["train"], recipe.val_fraction, seed=recipe.seed, classes=classes)
 
     tokenizer = load_tokenizer(recipe.text_model, root)
     tokens = {
@@ -79,7 +78,7 @@ def build_splits(
         for part, posts in parts.items()
     }
     look = {"normalization": recipe.normalization, "interpolation": recipe.interpolation}
-    still = test_transform(recipe.image_size, **look)
+    still = fixed_transform(recipe.image_size, **look)
     moving = augment_transform(recipe.image_size, **look) if recipe.augment else still
 
     def dataset(part: str, transform: Callable) -> ImageText:
@@ -107,23 +106,22 @@ def _check_disjoint(parts: dict[str, list[Post]]) -> None:
                 raise DataError(f"{post.listed}: the same row as in {twin.listed}; a row must be in one list only")
 
 
-def _carved(recipe: ImageTextRecipe, posts: list[Post], classes: tuple[str, ...]) -> tuple[list[Post], list[Post]]:
-    """Training and validation posts out of the training list."""
-    share, seed = recipe.val_fraction, recipe.seed
+def _carved(
+    posts: list[Post], fraction: float, *, seed: int, classes: tuple[str, ...]
+) -> tuple[list[Post], list[Post]]:
+    """Carve validation posts out of the training list; posts that share a picture stay together."""
     if all(post.group for post in posts):
-        rest, part = group_split([post.group for post in posts], share, seed=seed, noun="picture")
-    else:
-        rest, part = stratified_split([post.label for post in posts], share, seed=seed, classes=classes)
-    return [posts[i] for i in rest], [posts[i] for i in part]
+        return carved_by_group(posts, fraction, seed=seed, noun="picture")
+    return carved(posts, fraction, seed=seed, classes=classes)
 
 
-def image_encoder(recipe: ImageTextRecipe, root: Path, *, classifier: nn.Linear | None = None) -> ResNetEncoder:
-    """A ResNet-50 with the weights that the recipe names; ``classifier`` gets the weights of ImageNet's ``fc``.
+def image_encoder(width: int, weights: str | None, root: Path, *, classifier: nn.Linear | None = None) -> ResNetEncoder:
+    """Build a ResNet-50 with the weights of this name; ``classifier`` gets the weights of ImageNet's ``fc``.
 
     Raises:
         DataError, DataNotFoundError: see :func:`bss.models.encoders.load_resnet50`.
     """
-    encoder = resnet50(width=recipe.width)
-    if recipe.image_weights is not None:
-        load_resnet50(encoder, recipe.image_weights, root, classifier=classifier)
+    encoder = resnet50(width=width)
+    if weights is not None:
+        load_resnet50(encoder, weights, root, classifier=classifier)
     return encoder

@@ -3,48 +3,53 @@
 from dataclasses import replace
 from pathlib import Path
 
-from bss.data.datasets import ks
 from bss.data.datasets.audiovisual import Clip
+from bss.data.datasets.data_set import find
+from bss.data.datasets.ks import DATA_SET, long_enough
 from bss.data.splits import Splits
-from bss.data.synthetic import ks as synthetic_ks
+from bss.data.synthetic.ks import write_sample
 from bss.models.late_fusion import LateFusion
 from bss.recipes.ks import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, KineticsSoundsRecipe
 from bss.tasks import audiovisual, parts
 from bss.utils.errors import DataError
-
-RELEASED_KEYS = audiovisual.RELEASED_KEYS
 
 
 def build_data(recipe: KineticsSoundsRecipe, root: Path) -> Splits:
     """Find all clips, check their files and split the training list.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`bss.tasks.parts.train_and_test`.
+        DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find` and
+            :func:`bss.tasks.parts.train_and_test`; also for a list without a clip of ``min_frames`` frames.
     """
-    options = {"fps": recipe.fps, "missing": recipe.missing, "min_frames": recipe.min_frames}
-    train, test, dropped = parts.train_and_test(ks.find_samples, root, **options)
-    classes = ks.CLASSES
+
+    def find_split(split: str) -> tuple[list[Clip], list[str]]:
+        clips, dropped = find(DATA_SET, root, split, missing=recipe.missing, fps=recipe.fps)
+        kept, short = long_enough(clips, split, recipe.min_frames)
+        return kept, dropped + short
+
+    train, test, dropped = parts.train_and_test(find_split)
+    classes = DATA_SET.classes
     if recipe.class_ids == "first_seen":
         classes, train, test = _numbered_as_seen(train, test)
-    train, val = parts.carved(train, recipe, classes)
+    train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=classes)
     return audiovisual.build_splits(recipe, root, classes, train=train, val=val, test=test, dropped=dropped)
 
 
 def _numbered_as_seen(train: list[Clip], test: list[Clip]) -> tuple[tuple[str, ...], list[Clip], list[Clip]]:
-    """Class names and clips with the classes numbered as they first occur in the training list; unseen ones follow."""
+    """Number the classes as they first occur in the training list, and unseen ones after them."""
     seen = list(dict.fromkeys(clip.label for clip in train))
     unseen = sorted({clip.label for clip in test} - set(seen))
     if unseen:
-        raise DataError(f"the test list has {ks.CLASSES[unseen[0]]!r}, but no training clip has that class")
-    order = seen + sorted(set(range(len(ks.CLASSES))) - set(seen))
+        raise DataError(f"the test list has {DATA_SET.classes[unseen[0]]!r}, but no training clip has that class")
+    order = seen + sorted(set(range(len(DATA_SET.classes))) - set(seen))
     number = {label: position for position, label in enumerate(order)}
     train, test = ([replace(clip, label=number[clip.label]) for clip in clips] for clips in (train, test))
-    return tuple(ks.CLASSES[label] for label in order), train, test
+    return tuple(DATA_SET.classes[label] for label in order), train, test
 
 
 def build_model(recipe: KineticsSoundsRecipe, root: Path) -> LateFusion:
-    """Two ResNet-18 with linear heads: 22,410,333 parameters with ``fusion="concat"`` at width 64."""
-    return audiovisual.build_model(recipe, len(ks.CLASSES))
+    """Build two ResNet-18 with linear heads: 22,410,333 parameters with ``fusion="concat"`` at width 64."""
+    return audiovisual.build_model(recipe, len(DATA_SET.classes))
 
 
 def sample_recipe(recipe: KineticsSoundsRecipe) -> KineticsSoundsRecipe:
@@ -60,8 +65,3 @@ def sample_recipe(recipe: KineticsSoundsRecipe) -> KineticsSoundsRecipe:
         width=16,
         schedule=replace(recipe.schedule, grow_epochs=4),
     )
-
-
-def write_sample(root: Path) -> None:
-    """Write the generated data set in Kinetics-Sounds' own layout, unless it is there."""
-    synthetic_ks.write_sample(root)

@@ -1,14 +1,16 @@
 """NVGesture: 25 hand gestures from colour video, optical flow and depth video, three I3D with pretrained weights."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from bss.data.datasets import nvgesture
+from bss.data.datasets.data_set import find
+from bss.data.datasets.nvgesture import DATA_SET, GestureClip, NVGesture
 from bss.data.splits import Splits
-from bss.data.synthetic import nvgesture as synthetic_nvgesture
-from bss.models.encoders.i3d import STEM, I3DEncoder, load_i3d
+from bss.data.synthetic.nvgesture import write_sample
+from bss.models.encoders.i3d import I3DEncoder, load_i3d
 from bss.models.fusion import FUSIONS
 from bss.models.late_fusion import LateFusion
 from bss.models.weights import initialize
@@ -17,19 +19,6 @@ from bss.tasks import parts
 from bss.utils.errors import DataNotFoundError
 from bss.utils.seeding import seeded
 
-RELEASED_KEYS = {
-    "encoders.rgb.": "rgb_encoder.rgbmodel.",
-    "encoders.flow.": "of_encoder.ofmodel.",
-    "encoders.depth.": "depth_encoder.depthmodel.",
-    f"encoders.depth.{STEM}.": f"depth_encoder.depthmodel.{STEM}_1.",
-    "heads.rgb.": "cls_m1.",
-    "heads.flow.": "cls_m2.",
-    "heads.depth.": "cls_m3.",
-    "fusion.classifier.": "cls_mm.",
-}
-"""Prefix of our state-dict keys -> prefix in the released network (``fusion="concat"``)."""
-
-
 _CHANNELS = {"rgb": 3, "flow": 2, "depth": 1}
 
 
@@ -37,13 +26,14 @@ def build_data(recipe: NVGestureRecipe, root: Path) -> Splits:
     """Find all clips, check their files and split the training list.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`bss.tasks.parts.train_and_test`; also for a clip of too few frames.
+        DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find` and
+            :func:`bss.tasks.parts.train_and_test`; also for a clip of too few frames.
     """
-    train, test, dropped = parts.train_and_test(nvgesture.find_samples, root, missing=recipe.missing)
-    train, val = parts.carved(train, recipe, nvgesture.CLASSES)
+    train, test, dropped = parts.train_and_test(partial(find, DATA_SET, root, missing=recipe.missing))
+    train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=DATA_SET.classes)
 
-    def dataset(clips: list[nvgesture.Clip], *, random: bool = False) -> nvgesture.NVGesture:
-        return nvgesture.NVGesture(
+    def dataset(clips: list[GestureClip], *, random: bool = False) -> NVGesture:
+        return NVGesture(
             clips,
             frames=recipe.frames_train if random else recipe.frames_test,
             size=recipe.image_size,
@@ -61,20 +51,20 @@ def build_data(recipe: NVGestureRecipe, root: Path) -> Splits:
         test=dataset(test),
         labels_N=torch.tensor([clip.label for clip in train]),
         names=[clip.name for clip in train],
-        classes=nvgesture.CLASSES,
+        classes=DATA_SET.classes,
         dropped=dropped,
     )
 
 
 def build_model(recipe: NVGestureRecipe, root: Path) -> LateFusion:
-    """Three I3D with linear heads: 36,949,636 parameters with ``fusion="concat"`` at width 64.
+    """Build three I3D with linear heads: 36,949,636 parameters with ``fusion="concat"`` at width 64.
 
     Raises:
         DataNotFoundError: a file of weights that is neither under ``root`` nor in the working directory.
         DataError: one that does not fit.
     """
     # All are looked for before anything is built: a minute of loading should not end in a missing file.
-    weights = {name: _find_weights(recipe, name, root) for name in _CHANNELS}
+    weights = {name: _find_weights(f"{name}_weights", getattr(recipe, f"{name}_weights"), root) for name in _CHANNELS}
     with seeded("build", recipe.seed):  # layers draw weights as soon as they are made
         encoders = {
             name: I3DEncoder(
@@ -86,8 +76,8 @@ def build_model(recipe: NVGestureRecipe, root: Path) -> LateFusion:
             for name, channels in _CHANNELS.items()
         }
         feature_dims = {name: encoder.feature_dim for name, encoder in encoders.items()}
-        fusion = FUSIONS[recipe.fusion](feature_dims, len(nvgesture.CLASSES))
-        model = LateFusion(encoders, fusion, len(nvgesture.CLASSES), feature_dims=feature_dims)
+        fusion = FUSIONS[recipe.fusion](feature_dims, len(DATA_SET.classes))
+        model = LateFusion(encoders, fusion, len(DATA_SET.classes), feature_dims=feature_dims)
     initialize(model, recipe.seed)
     for name, path in weights.items():
         if path is not None:
@@ -95,10 +85,8 @@ def build_model(recipe: NVGestureRecipe, root: Path) -> LateFusion:
     return model
 
 
-def _find_weights(recipe: NVGestureRecipe, stream: str, root: Path) -> Path | None:
-    """The file of a stream's weights: under the data root first, then in the working directory; None: not wanted."""
-    field = f"{stream}_weights"
-    name = getattr(recipe, field)
+def _find_weights(field: str, name: str | None, root: Path) -> Path | None:
+    """Find the file of weights that a field names, under the data root or else in the working directory; None: none."""
     if name is None:
         return None
     places = [Path(root) / name, Path.cwd() / name]
@@ -135,8 +123,3 @@ def sample_recipe(recipe: NVGestureRecipe) -> NVGestureRecipe:
         depth_weights=None,
         schedule=replace(recipe.schedule, grow_epochs=4, calibration_batches=4),
     )
-
-
-def write_sample(root: Path) -> None:
-    """Write the generated data set in NVGesture's own layout, unless it is there."""
-    synthetic_nvgesture.write_sample(root)

@@ -1,32 +1,23 @@
-"""From the lists of a data set to the parts of a run: what most tasks do in the same way."""
+"""Make the parts of a run (training, validation and test) from the lists of a data set."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
 
-from bss.data.datasets.listing import Sample
-from bss.data.splits import stratified_split
-from bss.recipes.recipe import Recipe
+from bss.data.datasets.data_set import S
+from bss.data.splits import group_split, stratified_split
 from bss.utils.errors import DataError
 
-S = TypeVar("S", bound=Sample)
+Find = Callable[[str], tuple[list[S], list[str]]]
+"""Maps the name of a split to the samples of its list and the names of those left out."""
 
 
-def train_and_test(
-    find_samples: Callable[..., tuple[list[S], list[str]]], root: Path, **options: Any
-) -> tuple[list[S], list[S], dict[str, list[str]]]:
-    """Training samples, test samples, and the names left out of either list.
-
-    Args:
-        find_samples: of the data set's module.
-        root: the data root.
-        **options: for ``find_samples``.
+def train_and_test(find: Find[S]) -> tuple[list[S], list[S], dict[str, list[str]]]:
+    """Find training samples, test samples, and the names that were left out of either list.
 
     Raises:
-        DataError, DataNotFoundError: as ``find_samples``; also for a sample that is in both lists.
+        DataError, DataNotFoundError: as ``find``; also for a sample that is in both lists.
     """
-    train, dropped = find_samples(root, "train", **options)
-    test, test_dropped = find_samples(root, "test", **options)
+    train, dropped = find("train")
+    test, test_dropped = find("test")
     trained = {sample.name: sample for sample in train}
     both = sorted((sample for sample in test if sample.name in trained), key=lambda sample: sample.name)
     if both:
@@ -38,14 +29,33 @@ def train_and_test(
     return train, test, {"train": dropped, "test": test_dropped}
 
 
-def carved(samples: list[S], recipe: Recipe, classes: Sequence[str]) -> tuple[list[S], list[S] | None]:
-    """Training and validation samples: ``val_fraction`` of every class, seeded; None where it is 0.
+def carved(samples: list[S], fraction: float, *, seed: int, classes: Sequence[str]) -> tuple[list[S], list[S] | None]:
+    """Carve a validation part out of training samples: a fraction of every class, seeded; None where it is 0.
 
     Raises:
         DataError: see :func:`bss.data.splits.stratified_split`.
     """
-    if not recipe.val_fraction:
+    if not fraction:
         return samples, None
     labels = [sample.label for sample in samples]
-    rest, part = stratified_split(labels, recipe.val_fraction, seed=recipe.seed, classes=classes)
+    return _dealt(samples, stratified_split(labels, fraction, seed=seed, classes=classes))
+
+
+def carved_by_group(samples: list[S], share: float, *, seed: int, noun: str) -> tuple[list[S], list[S]]:
+    """Carve a share of the groups out of samples, so that no group is in both parts.
+
+    Args:
+        samples: all with a group.
+        share: of the groups.
+        seed: draws the groups.
+        noun: what a group is called, for errors.
+
+    Raises:
+        DataError: see :func:`bss.data.splits.group_split`.
+    """
+    return _dealt(samples, group_split([sample.group for sample in samples], share, seed=seed, noun=noun))
+
+
+def _dealt(samples: Sequence[S], positions: tuple[Sequence[int], Sequence[int]]) -> tuple[list[S], list[S]]:
+    rest, part = positions
     return [samples[i] for i in rest], [samples[i] for i in part]

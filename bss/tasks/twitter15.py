@@ -6,9 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
-from bss.data.datasets import twitter15
+from bss.data.datasets.data_set import find
+from bss.data.datasets.imagetext import Post
+from bss.data.datasets.twitter15 import DATA_SET
 from bss.data.splits import Splits
-from bss.data.synthetic import twitter15 as synthetic_twitter15
+from bss.data.synthetic.twitter15 import write_sample
 from bss.models.encoders import text_encoder
 from bss.models.fusion import FUSIONS
 from bss.models.late_fusion import LateFusion
@@ -17,39 +19,29 @@ from bss.tasks import imagetext
 from bss.utils.errors import DataError
 from bss.utils.seeding import seeded
 
-RELEASED_KEYS = {
-    "encoders.image.": "visual_net.",
-    "encoders.text.bert.bert.": "text_net.bert.",
-    "encoders.text.projection.": "fc.",
-    "heads.image.": "linear_img.",
-    "heads.text.": "linear_txt.",
-    "fusion.classifier.": "linear_last.",
-}
-"""Our key prefixes -> those of the released ``ITNet`` (Twitter/models/basic_model.py:6-20)."""
-
 
 def build_data(recipe: Twitter15Recipe, root: Path) -> Splits:
     """Find all tweets, check their pictures, make the parts and turn the texts into token ids.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`bss.data.datasets.twitter15.find_samples` and
+        DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find` and
             :func:`bss.tasks.imagetext.build_splits`; also for ``use_target`` with a list that has no terms.
     """
 
-    def find(split: str) -> tuple[list[twitter15.Post], list[str]]:
-        posts, dropped = twitter15.find_samples(root, split, missing=recipe.missing)
+    def find_split(split: str) -> tuple[list[Post], list[str]]:
+        posts, dropped = find(DATA_SET, root, split, missing=recipe.missing)
         if recipe.use_target and not posts[0].target:
             raise DataError(f"{posts[0].listed}: the list has no Target column: --set use_target=false")
         return posts, dropped
 
-    def text_of(post: twitter15.Post) -> str:
+    def text_of(post: Post) -> str:
         return post.filled() if recipe.fill_target else post.text
 
-    return imagetext.build_splits(recipe, root, twitter15.CLASSES, find, text_of=text_of, pairs=recipe.use_target)
+    return imagetext.build_splits(recipe, root, DATA_SET.classes, find_split, text_of=text_of, pairs=recipe.use_target)
 
 
 def build_model(recipe: Twitter15Recipe, root: Path) -> LateFusion:
-    """ResNet-50, and BERT's pooler output projected to the same length.
+    """Build a ResNet-50, and a BERT whose pooler output is projected to the same length.
 
     134,589,769 parameters with BERT-base, ``fusion="concat"`` and width 64.
 
@@ -60,13 +52,13 @@ def build_model(recipe: Twitter15Recipe, root: Path) -> LateFusion:
     """
     with seeded("build", recipe.seed):  # layers draw weights as soon as they are made
         bert = text_encoder(recipe.text_model, root, pool="pooler", pretrained=recipe.text_pretrained)
-        image = imagetext.image_encoder(recipe, root)
+        image = imagetext.image_encoder(recipe.width, recipe.image_weights, root)
         projection = nn.Linear(bert.feature_dim, image.feature_dim)
         feature_dims = {"image": image.feature_dim, "text": image.feature_dim}
         return LateFusion(
             {"image": image, "text": nn.Sequential(OrderedDict(bert=bert, projection=projection))},
-            FUSIONS[recipe.fusion](feature_dims, len(twitter15.CLASSES)),
-            len(twitter15.CLASSES),
+            FUSIONS[recipe.fusion](feature_dims, len(DATA_SET.classes)),
+            len(DATA_SET.classes),
             feature_dims=feature_dims,
         )
 
@@ -74,8 +66,3 @@ def build_model(recipe: Twitter15Recipe, root: Path) -> LateFusion:
 def sample_recipe(recipe: Twitter15Recipe) -> Twitter15Recipe:
     """The recipe for the generated data: narrow encoders from random weights, and steps that suit them."""
     return replace(recipe, **imagetext.SAMPLE, schedule=replace(recipe.schedule, grow_epochs=4))
-
-
-def write_sample(root: Path) -> None:
-    """Write the generated data set in Twitter15's own layout, unless it is there."""
-    synthetic_twitter15.write_sample(root)

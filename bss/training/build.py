@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import nn
@@ -21,7 +22,6 @@ from bss.models.late_fusion import TwoStageNetwork
 from bss.recipes.recipe import Recipe
 from bss.samplers import OrderSampler
 from bss.scoring.criteria import feature_scores
-from bss.scoring.scoring_pass import SampleScores
 from bss.scoring.table import ScoreTable
 from bss.training.loaders import Loaders
 from bss.training.loops import Step
@@ -30,6 +30,7 @@ from bss.training.passes import Passes
 from bss.training.run import Run
 from bss.training.watch import TrainingWatch
 from bss.utils import distributed
+from bss.utils.choices import Similarity
 from bss.utils.errors import RecipeError
 
 
@@ -210,20 +211,31 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
     schedule, method = recipe.schedule, planned.method
     scores = None
     if schedule.needs_features and (planned.sampler.uses_scores or method.uses_scores):
-        scores = _feature_scores(recipe, model)
+        _check_features(schedule.similarity, model)
+        scores = partial(
+            feature_scores,
+            similarity=schedule.similarity,
+            information=schedule.information,
+            space=schedule.space,
+            fused_weight=recipe.fused_weight,
+            unimodal_weight=recipe.unimodal_weight,
+        )
+    # Layout and compilation come before the wrapper and the optimiser: both keep references to what they see.
     model = model.to(run.device)
     if recipe.channels_last:
         precision.to_channels_last(model)
+    # What is put on the network for this run is taken off at its end: it is the user's, and may be trained again.
     restore = [compile_network(model)] if recipe.compile else []
     if recipe.precision == "bf16" and run.device.type == "cpu" and precision.affected():
         restore.append(precision.guard(model))
     trained = distributed.wrapped(model, run.device, sync_batchnorm=recipe.sync_batchnorm)
     table = planned.table.to(run.device)
     method.begin_run(table, model)
+    # Only online scoring looks at the training forward: a pass would otherwise be blended with it.
     online = schedule.rescore == "online"
     step = Step(
         trained,
-        optimizer_of(model, recipe),
+        optimizer_of(model, recipe.optimizer, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay),
         fused_weight=recipe.fused_weight,
         unimodal_weight=recipe.unimodal_weight,
         table=table if online else None,
@@ -239,6 +251,7 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         calibration_batches=schedule.calibration_batches,
         once=schedule.rescore == "once",
     )
+    # Without a validation split the test set is watched, as the released code does; the summary calls it an oracle.
     watched = "test" if data.val is None else "val"
     return Parts(
         plan=planned,
@@ -272,7 +285,12 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         needs_pass=schedule.needs_pass if planned.sampler.uses_scores or method.uses_scores else lambda epoch: False,
         online=online,
         difficulty=partial(table.difficulty, normalize=schedule.normalize, criterion=schedule.criterion),
-        learning_rate=learning_rates(recipe, len(data.train)),
+        learning_rate=learning_rates(
+            recipe.lr,
+            recipe.lr_gamma,
+            recipe.lr_step,
+            steps=None if recipe.updates is None else len(data.train) // recipe.batch_size,
+        ),
         lr=recipe.lr,
         updates=recipe.updates,
         seed=recipe.seed,
@@ -283,13 +301,12 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
     )
 
 
-def _feature_scores(recipe: Recipe, model: nn.Module) -> SampleScores:
-    """What a scoring pass computes from features.
+def _check_features(similarity: Similarity, model: nn.Module) -> None:
+    """Refuse to score by features that the network does not have.
 
     Raises:
         RecipeError: the network gives none, or none that can be compared.
     """
-    schedule = recipe.schedule
     if not isinstance(model, TwoStageNetwork):
         raise RecipeError(
             "schedule.similarity=feature and schedule.information=gradient need the features of a "
@@ -297,31 +314,25 @@ def _feature_scores(recipe: Recipe, model: nn.Module) -> SampleScores:
             "use prediction and loss"
         )
     lengths = getattr(model, "feature_dims", {})
-    if schedule.similarity == "feature" and len(set(lengths.values())) > 1:
+    if similarity == "feature" and len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise RecipeError(
             f"schedule.similarity=feature compares features of one length, and the encoders give {listed}: "
             "use schedule.similarity=prediction"
         )
-    return partial(
-        feature_scores,
-        similarity=schedule.similarity,
-        information=schedule.information,
-        space=schedule.space,
-        fused_weight=recipe.fused_weight,
-        unimodal_weight=recipe.unimodal_weight,
-    )
 
 
-def optimizer_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD or Adam over the parameters that are trained, with the recipe's numbers."""
+def optimizer_of(
+    model: nn.Module, kind: Literal["sgd", "adam"], *, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """SGD or Adam over the parameters that are trained; the momentum is SGD's."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     # Fused: three to six times as fast on a CPU, and on a GPU an overflow in fp16 skips a step without a wait for it.
-    options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
-    if recipe.optimizer == "adam":
+    options = {"lr": lr, "weight_decay": weight_decay, "fused": True}
+    if kind == "adam":
         return torch.optim.Adam(parameters, **options)
-    optimizer = torch.optim.SGD(parameters, momentum=recipe.momentum, **options)
-    if recipe.momentum:
+    optimizer = torch.optim.SGD(parameters, momentum=momentum, **options)
+    if momentum:
         # From zeros the first step is the same. PyTorch's fused SGD starts from memory that its first step fills, and
         # leaves it as it was found where an overflow skips that step.
         for parameter in parameters:
@@ -329,18 +340,18 @@ def optimizer_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return optimizer
 
 
-def learning_rates(recipe: Recipe, num_samples: int) -> Callable[[int, int], float]:
+def learning_rates(lr: float, gamma: float, every: int, *, steps: int | None) -> Callable[[int, int], float]:
     """Maps (0-based epoch, optimiser steps before it) to the epoch's learning rate.
 
     Args:
-        recipe: with ``updates`` it falls after the steps of so many uniform epochs, else after so many epochs.
-        num_samples: of the training set.
+        lr: the initial one.
+        gamma: the factor by which it falls.
+        every: epochs from one fall to the next.
+        steps: of a uniform epoch: as many count as an epoch, whatever the sampler's have; None = epochs are counted.
     """
-    lr, gamma, every, equal_updates = recipe.lr, recipe.lr_gamma, recipe.lr_step, recipe.updates is not None
-    steps_an_epoch = num_samples // recipe.batch_size
 
     def learning_rate(epoch: int, updates: int) -> float:
-        counted = updates // steps_an_epoch if equal_updates else epoch
+        counted = epoch if steps is None else updates // steps
         return lr * gamma ** (counted // every)
 
     return learning_rate

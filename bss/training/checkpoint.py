@@ -10,8 +10,7 @@ import torch
 
 from bss.data.splits import Splits
 from bss.methods import Method
-from bss.recipes.fields import defaults, flatten
-from bss.recipes.recipe import FREE_FIELDS, Recipe
+from bss.recipes.recipe import FREE_FIELDS
 from bss.samplers import OrderSampler
 from bss.scoring.table import OPEN_ROWS
 from bss.training.build import Parts, Plan
@@ -92,29 +91,35 @@ class Progress:
 # ---- one run, or another -------------------------------------------------------------------------------------------
 
 
-def identity_of(data: Splits, planned: Plan, recipe: Recipe) -> dict[str, Any]:
-    """What two parts of one run must have in common, flat: the one identity that a run has."""
+def identity_of(data: Splits, planned: Plan, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """What two parts of one run must have in common, flat: the one identity that a run has.
+
+    Args:
+        data: the splits.
+        planned: sampler and method.
+        numbers: the recipe, flat, see :func:`bss.recipes.fields.flatten`.
+    """
     listed = hashlib.sha256("\0".join(data.names).encode() + data.labels_N.numpy().tobytes()).hexdigest()
     samples = (len(data.train), len(data.val or ()), listed[:12])
     return {
         **dict(zip(OF_THE_DATA, samples, strict=True)),
-        **identity_without_data(type(planned.sampler), planned.method, recipe),
+        **identity_without_data(type(planned.sampler), planned.method, numbers),
     }
 
 
-def identity_without_data(sampler: type[OrderSampler], method: Method, recipe: Recipe) -> dict[str, Any]:
+def identity_without_data(sampler: type[OrderSampler], method: Method, numbers: Mapping[str, Any]) -> dict[str, Any]:
     """The part of :func:`identity_of` that needs no data.
 
     The names of the classes stand for those that the recipe gives: one's own sampler or method has no other.
     """
-    fixed = {name: value for name, value in flatten(recipe).items() if name not in MAY_CHANGE | NAMED}
+    fixed = {name: value for name, value in numbers.items() if name not in MAY_CHANGE | NAMED}
     settings = {f"method.{name}": value for name, value in method.settings().items()}
     return {"sampler": sampler.__name__, "method": type(method).__name__, **settings, **fixed}
 
 
-def with_newer_fields(saved: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+def with_newer_fields(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """An identity with the defaults of the recipe's fields that are younger than it is."""
-    return {**{name: value for name, value in defaults(recipe).items() if name not in MAY_CHANGE | NAMED}, **saved}
+    return {**{name: value for name, value in defaults.items() if name not in MAY_CHANGE | NAMED}, **saved}
 
 
 def difference(saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ checkpoint and ends as if it had never been stopped; under torchrun several proc
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import nn
 from bss.data.splits import Splits
 from bss.data.synthetic.signals import MARKER
 from bss.methods import Method
-from bss.recipes.fields import describe
+from bss.recipes.fields import defaults, describe, flatten
 from bss.recipes.recipe import Recipe
 from bss.samplers import OrderSampler
 from bss.training import tensorboard
@@ -70,14 +70,18 @@ def fit(
     if recipe.tensorboard:
         tensorboard.check_installed()
     planned = plan(data, recipe, sampler=sampler, method=method)
-    identity = identity_of(data, planned, recipe)
+    numbers, known = flatten(recipe), defaults(recipe)
+    # The folder is opened before the network is touched: a run that is finished, or another one, costs no GPU.
+    identity = identity_of(data, planned, numbers)
     main = distributed.is_main()
     folder = RunFolder(run.out, writes=main, overwrite=recipe.overwrite, resume=run.resume)
     if distributed.from_main(folder.finished):
-        summary = distributed.from_main(_finished(folder, identity, recipe) if main else None)
+        asked = {**identity, "epochs": recipe.epochs}
+        summary = distributed.from_main(_finished(folder, asked, known) if main else None)
         say(f"{folder.path} holds this run, finished: nothing to do")
         return summary
 
+    # From here on a signal is a request: whatever is under way is finished, saved, and ends with a status of its own.
     with Interrupts() as interrupts, _peers_may_have_ended(interrupts):
         built = parts(planned, model, data, recipe, run)
         training = Training(built, folder, identity, asdict(recipe), interrupts)
@@ -86,10 +90,10 @@ def fit(
             say(f"{plan_line(planned, recipe.batch_size, recipe.updates, recipe.tail)}\nrun folder: {folder.path}")
             saved = distributed.from_main(newest(folder, identity, overwrite=recipe.overwrite))
             if saved is None:
-                training.begin(_config(data, planned, identity, recipe, run))
+                training.begin({**_config(data, planned, run), "recipe": asdict(recipe), "identity": identity})
             else:
                 # On every process: one that waits for another would wait for ever.
-                there = with_newer_fields(saved["identity"], recipe)
+                there = with_newer_fields(saved["identity"], known)
                 refuse_difference(folder.path, "an unfinished run", there, identity)
                 training.go_on(saved)
             with _closing(folder, data):
@@ -117,7 +121,7 @@ def _check_size(data: Splits, batch_size: int) -> None:
             raise DataError(f"the {name} list has {few}")
 
 
-def _finished(folder: RunFolder, identity: dict[str, Any], recipe: Recipe) -> Summary:
+def _finished(folder: RunFolder, asked: Mapping[str, Any], known: Mapping[str, Any]) -> Summary:
     """The summary of the finished run in the folder.
 
     Raises:
@@ -125,8 +129,8 @@ def _finished(folder: RunFolder, identity: dict[str, Any], recipe: Recipe) -> Su
     """
     with contextlib.closing(folder):
         saved = read_checkpoint(folder.path / "last.pt")
-        there = {**with_newer_fields(saved["identity"], recipe), "epochs": saved["recipe"]["epochs"]}
-        refuse_difference(folder.path, "a finished run", there, {**identity, "epochs": recipe.epochs})
+        there = {**with_newer_fields(saved["identity"], known), "epochs": saved["recipe"]["epochs"]}
+        refuse_difference(folder.path, "a finished run", there, asked)
         return folder.summary()
 
 
@@ -154,7 +158,7 @@ def _peers_may_have_ended(interrupts: Interrupts) -> Iterator[None]:
         raise
 
 
-def _config(data: Splits, planned: Plan, identity: dict[str, Any], recipe: Recipe, run: Run) -> dict[str, Any]:
+def _config(data: Splits, planned: Plan, run: Run) -> dict[str, Any]:
     """What ``config.json`` says of the run itself; the run folder adds where and by which program it was made."""
     method = planned.method
     lists = {"train": {"count": len(data.train), "hash": list_hash(data.names, data.labels_N.numpy())}}
@@ -164,8 +168,7 @@ def _config(data: Splits, planned: Plan, identity: dict[str, Any], recipe: Recip
         "task_hash": run.task_hash,
         "title": run.title,
         "arm": run.arm,
-        "seed": recipe.seed,
-        "recipe": asdict(recipe),
+        "seed": planned.sampler.seed,
         "sampler": type(planned.sampler).__name__,
         "method": None if type(method) is Method else type(method).__name__,
         "method_settings": method.settings(),
@@ -180,7 +183,6 @@ def _config(data: Splits, planned: Plan, identity: dict[str, Any], recipe: Recip
         "samples": {"train": len(data.train), "val": len(data.val or ()), "test": len(data.test)},
         "lists": lists,
         "dropped": data.dropped,
-        "identity": identity,
     }
 
 

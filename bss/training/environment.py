@@ -22,6 +22,8 @@ def environment() -> dict[str, Any]:
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "host": platform.node(),
+        "job": os.environ.get("SLURM_JOB_ID"),
     }
 
 

@@ -31,7 +31,7 @@ class Training:
         parts: what the run is made of.
         folder: where it is kept.
         identity: what tells it from other runs, kept with every checkpoint.
-        recipe: its numbers in plain values, kept with every checkpoint.
+        numbers: the recipe in plain values, kept with every checkpoint.
         interrupts: requests to end.
 
     Attributes:
@@ -43,11 +43,11 @@ class Training:
         parts: Parts,
         folder: RunFolder,
         identity: dict[str, Any],
-        recipe: dict[str, Any],
+        numbers: dict[str, Any],
         interrupts: Interrupts,
     ):
         self.parts, self.folder, self.interrupts = parts, folder, interrupts
-        self.kept = {"identity": identity, "recipe": recipe}
+        self.kept = {"identity": identity, "recipe": numbers}
         self.progress = Progress()
         self.order_log = OrderLog(parts.data.labels_N)
         self.curves: tensorboard.Curves | None = None

@@ -22,8 +22,8 @@ from bss.scoring.metrics import Metrics
 from bss.scoring.table import ScoreTable
 from bss.training.environment import environment
 from bss.training.tensorboard import EVENTS
-from bss.utils.errors import RunFolderError, shown
-from bss.utils.filesystem import flush_folder, load_tensors, locked, replace_text
+from bss.utils.errors import RunFolderError, first_line, shown
+from bss.utils.filesystem import Lock, flush_file, load_tensors, only_one, replace_text, sweep, whole_file
 
 FORMAT = 2
 """Version of the folder's files, in ``config.json`` and in the checkpoints."""
@@ -36,7 +36,8 @@ _NAMES = (
 
 
 FILES = (*_NAMES, *(f"{name}.tmp" for name in _NAMES))
-"""Every file that a run writes, the half-written ones of a crash included; nothing else in the folder is touched."""
+"""Every file that a run writes, and the half-written ones that a crash left in format 1; besides the half-written ones
+that :func:`bss.utils.filesystem.sweep` knows, nothing else in the folder is touched."""
 
 
 TIMES = ("seconds", "train_seconds")
@@ -124,9 +125,7 @@ def _writes(method: Callable[..., None]) -> Callable[..., None]:
         except RunFolderError:
             raise
         except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-            for name in _NAMES:  # half of a file, which a full disk is left with
-                (self.path / f"{name}.tmp").unlink(missing_ok=True)
-            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+            reason = getattr(error, "strerror", None) or first_line(error)
             raise RunFolderError(
                 f"cannot write to the run folder {self.path}: {reason}; what is already there stays. "
                 "Make room, or pass another --out"
@@ -162,7 +161,7 @@ class RunFolder:
     def __init__(self, path: Path, *, writes: bool = True, overwrite: bool = False, resume: bool = False):
         self.path, self.writes = Path(path), writes
         self.finished, self.scored = False, 0
-        self._unlock: Callable[[], None] = lambda: None
+        self._lock: Lock | None = None
         self._open(overwrite)
         if self.finished and not resume:
             metrics = self.path / "metrics.jsonl"
@@ -180,10 +179,14 @@ class RunFolder:
         except OSError as error:
             reason = f"cannot make the run folder {self.path}: {error.strerror}"
             raise RunFolderError(f"{reason}; pass another --out") from error
-        self._unlock = locked(self, self.path)
+        self._lock = only_one(self.path, self._refuse)
+        sweep(self.path, older=0)  # what a killed run was writing: nobody else writes here now
         if overwrite and not self._overwritten():
             self.clear()
         self.finished = (self.path / "done").exists()
+
+    def _refuse(self) -> None:
+        raise RunFolderError(f"{self.path} is in use by another run: pass another --out")
 
     def _overwritten(self) -> bool:
         """Whether the run here is unfinished and has replaced another one already."""
@@ -313,27 +316,23 @@ class RunFolder:
         """
         raw, kind = self.path / "scores.raw", _score_row(len(names))
         rows = np.memmap(raw, kind, "r") if raw.exists() else np.zeros(0, kind)
-        temporary = self.path / "scores.npz.tmp"
-        with open(temporary, "wb") as file:
+        with whole_file(self.path / "scores.npz", flush=True) as temporary:  # scores.raw is deleted after it
             scores = {name: rows[name] for name in ("epoch", "similarity", "loss", "difficulty")}
-            np.savez(file, **scores, name=np.array(names, dtype=np.str_), label=labels.cpu().numpy())
-        os.replace(temporary, self.path / "scores.npz")
+            np.savez(temporary, **scores, name=np.array(names, dtype=np.str_), label=labels.cpu().numpy())
 
     @_writes
     def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
-        """``torch.save`` under a temporary name, flush, rename; the file loads with ``weights_only=True``.
+        """Write a whole file with ``torch.save``, onto the disk; it loads with ``weights_only=True``.
 
         The ``last.pt`` before the newest one is kept as ``previous.pt``.
         """
-        temporary = self.path / f"{name}.tmp"
-        with open(temporary, "wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if name == "last.pt" and (self.path / name).exists():
-            os.replace(self.path / name, self.path / "previous.pt")
-        os.replace(temporary, self.path / name)
-        flush_folder(self.path)
+        path = self.path / name
+        with whole_file(path, flush=True) as temporary:
+            with open(temporary, "wb") as file:  # given a path, torch.save would write its name into the file
+                torch.save({"format": FORMAT, **state}, file)
+            if name == "last.pt" and path.exists():
+                flush_file(temporary)  # the one before keeps its name until the new one is on the disk
+                os.replace(path, self.path / "previous.pt")
 
     @_writes
     def finish(self, summary: Summary) -> None:
@@ -346,7 +345,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Unlock the folder."""
-        self._unlock()
+        if self._lock is not None:
+            self._lock.release()
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         replace_text(self.path / name, json.dumps(content, indent=2) + "\n")
@@ -374,7 +374,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:
         # Nothing but the file went in; zipfile names a dozen exception types for damaged ones.
-        detail = str(error).removeprefix(f"{path}: ").partition("\n")[0][:120]
+        detail = first_line(str(error).removeprefix(f"{path}: "))
         raise RunFolderError(f"{path} is torn or damaged ({type(error).__name__}: {detail})") from error
     if not isinstance(state, dict):
         raise RunFolderError(f"{path} is no checkpoint: it holds a {type(state).__name__}")
@@ -410,6 +410,18 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RunFolderError(f"{name} is damaged: it holds a {type(content).__name__}")
     return content
+
+
+def read_rows(path: Path) -> list[EpochRow]:
+    """The rows of a run's ``metrics.jsonl``, epoch by epoch.
+
+    Raises:
+        RunFolderError: it is damaged or missing; the message does not name the folder.
+    """
+    try:
+        return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"metrics.jsonl is damaged ({error})") from error
 
 
 def read_scores(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from bss.utils.errors import RecipeError
+from bss.utils.torchrun import launched
 
 Action = Literal["go", "save", "stop"]
 
@@ -39,16 +40,6 @@ def is_main() -> bool:
 
 def _active() -> bool:
     return dist.is_available() and dist.is_initialized()
-
-
-def launched() -> bool:
-    """Whether torchrun (or an equal) started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def launched_rank() -> int:
-    """The rank that torchrun gave this process, also before it joined the others; 0 without torchrun."""
-    return int(os.environ.get("RANK", "0")) if launched() else 0
 
 
 @contextlib.contextmanager

@@ -42,6 +42,11 @@ def shown(value: Any, length: int = 60) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
+def first_line(error: object, length: int = 200) -> str:
+    """The first line of an error's text, cut to ``length`` characters: libraries explain at length, or quote a file."""
+    return str(error).strip().partition("\n")[0][:length]
+
+
 def guess(name: str, known: Iterable[str]) -> str:
     """``" (did you mean NAME?)"`` with the known name that is most like a mistyped one; empty if none is."""
     alike = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)

@@ -1,4 +1,4 @@
-"""Whole files and folders only, flushed before they get their name, and one process at a time."""
+"""Files and folders that are whole or not there, locks that one process holds, and reading with errors for users."""
 
 import contextlib
 import os
@@ -10,178 +10,34 @@ import weakref
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from bss.utils.errors import DataError, RunFolderError
+from bss.utils.errors import DataError, first_line
 
-
-def flush(file: BinaryIO) -> None:
-    """Put a file on the disk before it gets its name: after a power cut the name could else be that of a hole."""
-    file.flush()
-    os.fsync(file.fileno())
+# ---- reading -------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def temporary_file(folder: Path) -> Iterator[Path]:
-    """A new file with a name of its own, which is gone at the end unless it was renamed."""
-    descriptor, name = tempfile.mkstemp(suffix=".tmp", dir=folder)
-    os.close(descriptor)
-    os.chmod(name, 0o644)  # other users of the data may read it
-    try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
+def reading(path: str | os.PathLike) -> Iterator[None]:
+    """Turn an OSError of the block into a DataError that names the file.
 
-
-@contextlib.contextmanager
-def alone(folder: Path, check: Callable[[], None]) -> Iterator[None]:
-    """Run the block in one process at a time; where locks do not exist, several build the same and none is harmed."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        while True:
-            check()
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.2)
-            except OSError:  # a file system without locks
-                break
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            # Closing is not enough: a worker process that outlives this block has a copy.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
-
-
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]+\.tmp(\.[A-Za-z0-9]+)?")  # the names that whole_file and whole_folder give
-
-
-_LEFT_BEHIND = 3600  # seconds; nothing here takes that long, so an older one belongs to a run that was killed
-
-
-# ---- whole files only ----------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
-    """A temporary path beside ``target`` to write to; it gets the target's name only if the block ends well."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """An empty temporary folder beside ``target``, which gets the target's name only if the block ends well.
-
-    A folder that is there already is replaced.
+    Raises:
+        DataError: ``PATH: cannot be read: REASON``.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
     try:
-        building.chmod(0o755)
-        yield building
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(building, target)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-
-
-def sweep(folder: Path) -> None:
-    """Delete the half-written files and folders that a killed run left behind over an hour ago."""
-    if not folder.is_dir():
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not _TEMPORARY.fullmatch(entry.name):
-                continue
-            with contextlib.suppress(OSError):  # deleted by another run just now
-                if time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT_BEHIND:
-                    is_folder = entry.is_dir(follow_symlinks=False)
-                    shutil.rmtree(entry.path) if is_folder else os.unlink(entry.path)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file whole: under a temporary name, flushed, renamed."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with open(temporary, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def flush_folder(path: Path) -> None:
-    """Put a rename on the disk, where the system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-_LOCKS: set[int] = set()  # descriptors of the folders that this process has locked
-
-
-def _forget_locks() -> None:
-    """In a forked process: a lock lasts as long as any copy of its descriptor is open.
-
-    A killed run's loader processes live on for seconds, and would keep the run from being continued.
-    """
-    while _LOCKS:
-        os.close(_LOCKS.pop())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_locks)
-
-
-def _unlock(descriptor: int) -> None:
-    if descriptor in _LOCKS:  # a fork has none
-        _LOCKS.remove(descriptor)
-        os.close(descriptor)
-
-
-def locked(owner: object, path: Path) -> Callable[[], None]:
-    """Lock a folder until the function that is returned is called, the owner is gone or the process ends, however."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return lambda: None
-    descriptor = os.open(path, os.O_RDONLY)
-    _LOCKS.add(descriptor)
-    unlock = weakref.finalize(owner, _unlock, descriptor)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        unlock()
-        raise RunFolderError(f"{path} is in use by another run: pass another --out") from None
-    except OSError:  # a file system without locks
-        unlock()
-    return unlock
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 _ZIP_HEAD = b"PK\x03\x04"
 
 
 def load_tensors(path: str | os.PathLike) -> Any:
-    """What ``torch.save`` wrote, on the CPU: tensors, numbers, strings and plain containers; nothing in it is run.
+    """Read what ``torch.save`` wrote, onto the CPU: tensors, numbers, strings and plain containers; no code is run.
 
-    ``torch.load`` with ``weights_only=True``, behind a check of the sizes: it unpacks a member of a zip file, however
-    long the member claims to be.
+    It is ``torch.load`` with ``weights_only=True``, behind a check of the sizes: ``torch.load`` unpacks a member of a
+    zip file, however long the member claims to be.
 
     Raises:
         DataError: naming the file, for anything else that it may hold, and for a damaged file.
@@ -202,5 +58,183 @@ def load_tensors(path: str | os.PathLike) -> Any:
         raise
     except Exception as error:
         # torch names a dozen exception types for damaged files, and explains at length how to switch the check off.
-        detail = str(error).partition("\n")[0][:160]
-        raise DataError(f"{path}: not a readable pt file of tensors ({type(error).__name__}: {detail})") from error
+        detail = f"{type(error).__name__}: {first_line(error)}"
+        raise DataError(f"{path}: not a readable pt file of tensors ({detail})") from error
+
+
+# ---- whole files only ----------------------------------------------------------------------------------------------
+
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]+\.tmp(\.[A-Za-z0-9]+)?")  # the names that whole_file and whole_folder give
+
+
+_LEFT_BEHIND = 3600  # seconds; nothing here is written for so long, so an older one belongs to a run that was killed
+
+
+@contextlib.contextmanager
+def whole_file(target: Path, *, flush: bool = False) -> Iterator[Path]:
+    """Hand out a temporary path beside ``target``; what is written there gets the target's name if the block ends well.
+
+    Args:
+        target: the file to write; one that is there is replaced, and its folder is made when missing.
+        flush: whether the content is on the disk before it gets its name, and the name when the block is left. Without,
+            a power cut can leave the name of a file whose content was never written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    try:
+        yield temporary
+        if flush:
+            flush_file(temporary)
+        os.replace(temporary, target)
+        if flush:
+            flush_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
+    """Hand out an empty temporary folder beside ``target``, which gets the target's name if the block ends well.
+
+    Args:
+        target: the folder to write; its parent is made when missing.
+        replace: whether a folder that is there already is replaced.
+
+    Raises:
+        OSError: ``replace`` is false and a folder that is not empty is there.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    before = building.with_name(f"{building.name.removesuffix('.tmp')}_before.tmp")
+    try:
+        building.chmod(0o755)
+        yield building
+        if replace and target.exists():
+            # Moved away, not deleted: until the new folder has its name there is a whole one, if not under this name.
+            os.replace(target, before)
+        os.replace(building, target)
+    except BaseException:
+        if before.exists() and not target.exists():
+            os.replace(before, target)
+        raise
+    finally:
+        for folder in (building, before):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file whole, and onto the disk."""
+    with whole_file(path, flush=True) as temporary:
+        temporary.write_text(text)
+
+
+def flush_file(path: Path) -> None:
+    """Put the content of a file on the disk."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(path: Path) -> None:
+    """Put the names of a folder on the disk, after a file was renamed; where the system cannot, nothing is done."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sweep(folder: Path, *, older: float = _LEFT_BEHIND) -> None:
+    """Delete the half-written files and folders that a killed run left behind.
+
+    Args:
+        folder: where to look, not below it; one that is not there is clean.
+        older: only what was written so many seconds ago, by default an hour: a younger one may be another run's work.
+    """
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not _TEMPORARY.fullmatch(entry.name):
+                continue
+            with contextlib.suppress(OSError):  # deleted by another run just now
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > older:
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    shutil.rmtree(entry.path) if is_folder else os.unlink(entry.path)
+
+
+# ---- one process at a time -----------------------------------------------------------------------------------------
+
+_LOCKS: set[int] = set()  # descriptors of what this process has locked
+
+
+def _forget_locks() -> None:
+    """Close the copies of all locks in a forked process: a lock lasts as long as any copy of its descriptor is open.
+
+    A killed run's loader processes live on for seconds, and would keep the run from being continued.
+    """
+    while _LOCKS:
+        os.close(_LOCKS.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)
+
+
+def _unlock(descriptor: int) -> None:
+    if descriptor in _LOCKS:  # a fork has none
+        _LOCKS.remove(descriptor)
+        os.close(descriptor)
+
+
+class Lock:
+    """A lock that :func:`only_one` has got, held until it is released, nothing refers to it, or the process ends.
+
+    It is a context manager as well, which releases it.
+    """
+
+    def __init__(self, descriptor: int):
+        # Its own finalizer, not __del__: that may run when the modules that it needs are gone.
+        self.release = weakref.finalize(self, _unlock, descriptor)
+
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def only_one(path: Path, busy: Callable[[], None]) -> Lock:
+    """Lock a file or a folder against other processes, and against other locks of this one.
+
+    Where locks do not exist (on Windows, on some network file systems) nothing is locked.
+
+    Args:
+        path: a folder that exists, which leaves no trace; or a file, made when missing: network file systems lock
+            files alone.
+        busy: called again and again while somebody else has the lock; what it raises ends the wait.
+    """
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    _LOCKS.add(descriptor)
+    lock = Lock(descriptor)
+    try:
+        while not _is_ours(descriptor):
+            busy()
+            time.sleep(0.2)
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Try to get the lock; where there are none, everybody does."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # Windows, or a file system without locks
+        pass
+    return True

@@ -1,14 +1,23 @@
-"""Work for many processes: how many, how they end with their parent, and what came of each job."""
+"""Worker processes: how many, what they do, and that they end with their parent and leave Ctrl-C to it."""
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from bss.utils.errors import BssError, DataError
+from bss.utils.errors import RecipeError
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+_WINDOW = 2  # batches per worker that are handed over or done at a time: one that is worked on, and one that waits
 
 
 def default_workers() -> int:
@@ -17,67 +26,150 @@ def default_workers() -> int:
     return min(8, cores)
 
 
-def leave_to_the_parent(*_: object) -> None:
-    """For worker processes: Ctrl-C and a cluster's SIGTERM reach the whole process group, and only the parent answers.
+def check_workers(workers: int) -> None:
+    """Refuse a negative number of processes.
 
-    A worker that died of it would hide the request behind an error. It ends when the parent itself says so with
-    SIGTERM, as it does with workers that it has no more use for, and when the parent is gone.
+    Raises:
+        RecipeError: it is negative.
+    """
+    if workers < 0:
+        raise RecipeError(f"--workers must be at least 0, got {workers}")
+
+
+# ---- in a worker process -------------------------------------------------------------------------------------------
+
+
+def leave_to_the_parent(*_: object) -> None:
+    """Make a worker process leave signals to its parent, and end when the parent does; called as it starts.
+
+    Ctrl-C and a cluster's SIGTERM reach the whole process group. A worker that died of it would hide the request behind
+    an error, so only the parent answers. The worker ends when the parent itself says so with SIGTERM, as it does with
+    workers that it has no more use for, and when the parent is gone: it would wait for the next job for ever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigtimedwait"):  # Linux; it tells who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 
 def _end_with_the_parent() -> None:
-    parent = multiprocessing.parent_process()  # not getppid: with the start method "forkserver" that is the server
-    while parent.is_alive():
-        sent = signal.sigtimedwait({signal.SIGTERM}, 5)
+    parent = multiprocessing.parent_process()
+    starter = os.getppid()  # the parent or, with the start method "forkserver", the server
+    # Both are asked: workers that were forked later hold copies of the pipe by which a parent is seen to be alive.
+    while parent.is_alive() and os.getppid() == starter:
+        if not hasattr(signal, "sigtimedwait"):
+            time.sleep(1)
+            continue
+        sent = signal.sigtimedwait({signal.SIGTERM}, 1)
         if sent is not None and sent.si_pid == parent.pid:
             break
     os._exit(0)  # as the handler of torch does, which looks for the sender too
 
 
-J = TypeVar("J")
+# ---- a pool of them ------------------------------------------------------------------------------------------------
 
 
-def outcomes(function: Callable[[J], bool], jobs: Sequence[J], workers: int) -> Iterator[tuple[bool, str | None]]:
-    """(written, failure) of every job, in the order in which they finish."""
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from concurrent.futures.process import BrokenProcessPool
+def each(
+    function: Callable[[J], R],
+    jobs: Iterable[J],
+    workers: int,
+    *,
+    died: Callable[[J], R],
+    start: Callable[[], None] | None = None,
+    batch: int = 1,
+) -> Iterator[tuple[J, R]]:
+    """Call a function for every job in worker processes, and hand out the results as they come.
 
+    No more jobs are taken, and no more results are held, than the workers need to have work: there may be millions.
+
+    Args:
+        function: importable; its jobs and results can be pickled. What it raises ends the work.
+        jobs: its arguments; may be a generator.
+        workers: processes; 0 does the work in this one.
+        died: a job's result where the function takes its process down. The others go on.
+        start: called in every worker process as it starts.
+        batch: jobs that a worker gets at a time. Ctrl-C waits until they are done.
+
+    Returns:
+        An iterator over (job, result), in the order in which they finish.
+
+    Raises:
+        RecipeError: a negative number of workers.
+        KeyboardInterrupt: from the iterator, after Ctrl-C, when the jobs under way are finished.
+    """
+    check_workers(workers)
     if workers == 0:
-        for job in jobs:
-            yield _attempt(function, job)
-        return
-    with interrupt_noted() as interrupted:
-        pool = ProcessPoolExecutor(workers, initializer=start_worker)
+        return ((job, function(job)) for job in jobs)
+    return _pooled(function, iter(jobs), workers, died, start, batch)
+
+
+def _pooled(
+    function: Callable[[J], R],
+    jobs: Iterator[J],
+    workers: int,
+    died: Callable[[J], R],
+    start: Callable[[], None] | None,
+    batch: int,
+) -> Iterator[tuple[J, R]]:
+    batches = iter(lambda: list(itertools.islice(jobs, batch)), [])
+    with _interrupt_noted() as interrupted:
+        pool = _pool(workers, start)
+        pending: dict[Future, list[J]] = {}
         try:
-            for future in as_completed([pool.submit(_attempt, function, job) for job in jobs]):
-                yield future.result()
+            while True:
+                unsent: list[J] = []
+                try:
+                    for members in itertools.islice(batches, _WINDOW * workers - len(pending)):
+                        unsent = members  # the pool may be found broken while it takes them
+                        pending[pool.submit(_call, function, members)] = members
+                        unsent = []
+                    if not pending:
+                        return
+                    for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                        results = future.result()
+                        yield from zip(pending.pop(future), results, strict=True)
+                except BrokenProcessPool:
+                    pool.shutdown()
+                    # One of those that were under way did it: each gets a process of its own, which it may take down.
+                    done = [future for future in pending if future.exception() is None]
+                    for future in done:
+                        yield from zip(pending.pop(future), future.result(), strict=True)
+                    for job in itertools.chain(*pending.values(), unsent):
+                        if interrupted.is_set():
+                            break
+                        yield job, _alone(function, job, died, start)
+                    pending.clear()
+                    pool = _pool(workers, start)
                 if interrupted.is_set():
                     raise KeyboardInterrupt
-        except BrokenProcessPool as error:
-            raise BssError("a worker process died (out of memory?); run again with fewer --workers") from error
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _attempt(function: Callable[[J], bool], job: J) -> tuple[bool, str | None]:
-    try:
-        return function(job), None
-    except DataError as error:
-        return False, str(error)
-    except OSError as error:
-        target = getattr(job, "target", None) or error.filename or job
-        return False, f"{target} cannot be written: {error.strerror or error}"
-    except Exception as error:
-        error.add_note(f"while working on {job}")
-        raise
+def _pool(workers: int, start: Callable[[], None] | None) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, initializer=_start, initargs=(start,))
+
+
+def _start(start: Callable[[], None] | None) -> None:
+    leave_to_the_parent()
+    if start is not None:
+        start()
+
+
+def _call(function: Callable[[J], R], jobs: Iterable[J]) -> list[R]:
+    return [function(job) for job in jobs]
+
+
+def _alone(function: Callable[[J], R], job: J, died: Callable[[J], R], start: Callable[[], None] | None) -> R:
+    with _pool(1, start) as pool:
+        try:
+            return pool.submit(function, job).result()
+        except BrokenProcessPool:
+            return died(job)
 
 
 @contextlib.contextmanager
-def interrupt_noted() -> Iterator[threading.Event]:
+def _interrupt_noted() -> Iterator[threading.Event]:
     """Let Ctrl-C set an event: raised in the middle of the pool's own work it can leave a lock behind, and a hang."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
@@ -88,17 +180,3 @@ def interrupt_noted() -> Iterator[threading.Event]:
         yield interrupted
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def start_worker() -> None:
-    """Ctrl-C reaches the whole process group; only the parent answers, and the workers finish their file.
-
-    When the parent is killed the workers end too: they would wait for its next job for ever.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)

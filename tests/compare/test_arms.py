@@ -1,6 +1,6 @@
 """The arms of a comparison: each is made from a task's curriculum recipe, orders epochs, and trains."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -51,6 +51,50 @@ def test_an_arm_changes_no_number_beside_the_schedule_unless_it_is_about_the_ste
 def test_an_arm_scores_in_the_way_of_its_task(arm):
     schedule = arm.recipe(TASK).schedule
     assert (schedule.mode, schedule.view, schedule.space) == ("batch", "train", "logit")
+
+
+OTHERS = {
+    "pacing": "linear",
+    "start": 0.7,
+    "grow_epochs": 2,
+    "power": 5.0,
+    "warmup_epochs": 2,
+    "order": "imbalanced_first",
+    "rescore": 2,
+    "mode": "train",
+    "calibration_batches": 3,
+    "view": "test",
+    "similarity": "feature",
+    "space": "probability",
+    "information": "gradient",
+    "criterion": "similarity",
+    "normalize": "rank",
+    "history": 0.25,
+    "class_balanced": True,
+}
+"""For every field of TASK's schedule a value that no arm and not TASK has."""
+
+
+@pytest.mark.parametrize("arm", [*ARMS, *find(["spl+joint", "cl-warmup+ogm-ge"])], ids=lambda arm: arm.name)
+def test_a_field_reaches_an_arm_if_and_only_if_it_says_so(arm):
+    known = {each.name for each in fields(TASK.schedule)} - {"sampler"}
+    assert set(OTHERS) == known
+    for name, value in OTHERS.items():
+        # A warm-up of its own follows how long the curriculum grows; online scores and heads without weight have rules.
+        base = replace(TASK, schedule=replace(TASK.schedule, **{name: value}))
+        try:
+            made = getattr(arm.recipe(base).schedule, name, None)
+        except RecipeError:
+            continue
+        own = arm.schedule.get(name, value)
+        assert arm.is_reached_by(f"schedule.{name}") == (made == value) or own == value, name
+    for name, value in {"lr": 0.5, "epochs": 9, "unimodal_weight": 0.5, "prediction": "unimodal"}.items():
+        made = getattr(arm.recipe(replace(TASK, **{name: value})), name)
+        assert arm.is_reached_by(name) == (made == value)
+    assert arm.is_reached_by("method") == (arm.recipe(replace(TASK, method="mmpareto")).method == "mmpareto") or (
+        arm.method == "mmpareto"
+    )
+    assert not arm.is_reached_by("schedule.sampler")
 
 
 @pytest.mark.parametrize("name", ["uniform", "feature-gradient", "resampling", "mix", "joint", "cl+loss-weights"])

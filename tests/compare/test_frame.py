@@ -148,6 +148,14 @@ def test_a_run_folder_is_named_and_one_that_compare_did_not_make_has_no_task(tmp
     assert table["task"].isna().all()
 
 
+def test_arm_and_task_of_a_single_run_are_those_of_its_config(tmp_path):
+    run = write_run(tmp_path / "run", arm="cl")
+    (run / "arm.json").unlink()
+    rewrite(run / "config.json", arm="cl-rank", task="cremad")
+    table = bss.compare.load(run)
+    assert set(table["arm"]) == {"cl-rank"} and set(table["task"]) == {"cremad"}
+
+
 def test_what_is_left_out_is_a_warning_and_nothing_at_all_an_error(tmp_path):
     comparison(tmp_path / "runs")
     (tmp_path / "runs" / "cl" / "seed1" / "done").unlink()

@@ -23,6 +23,7 @@ from bss.compare.page import page
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import (
     Table,
+    arm_table,
     as_csv,
     cost_table,
     difference_table,
@@ -105,6 +106,54 @@ def test_one_run_without_a_validation_split_makes_the_last_epoch_the_primary_one
     comparison(tmp_path, {"uniform": [0.5, 0.6]})
     rewrite(tmp_path / "uniform" / "seed1" / "summary.json", oracle={"epoch": 0})
     assert results(tmp_path).primary == "last"
+
+
+def write_single(folder, *, arm=None, sampler_of="cl", **config):
+    """A run as a script makes it (no arm), or as ``python -m bss train`` does (its arm in ``config.json``)."""
+    write_run(folder, arm=sampler_of, recipe=config.pop("recipe", ()))
+    (folder / "arm.json").unlink()
+    rewrite(folder / "config.json", **{"arm": arm, "task": "made-up", **config})
+
+
+def test_cl_that_starts_from_the_whole_set_is_never_taken_for_the_uniform_control(tmp_path):
+    write_single(tmp_path / "a-CL", recipe={"schedule": {"start": 1.0}})
+    write_single(tmp_path / "b-uniform", arm="uniform", sampler_of="uniform")
+    made = results(tmp_path)
+    assert list(made.arms) == ["uniform", "CurriculumSampler"] and made.controls == ("uniform",)
+    write_single(tmp_path / "c-joint", arm="joint", sampler_of="uniform", recipe={"schedule": {"start": 1.0}})
+    assert results(tmp_path).controls == ("uniform",)
+
+
+def test_without_uniform_order_cl_over_the_whole_set_is_not_said_to_be_it(tmp_path):
+    write_single(tmp_path / "a-CL", recipe={"schedule": {"start": 1.0}})
+    write_single(tmp_path / "b-cl", arm="cl")
+    notes = results(tmp_path).notes
+    assert notes[0] == "There is no arm of uniform order: the first arm, CurriculumSampler, is the control."
+
+
+def test_an_arm_that_train_made_has_its_name_its_title_and_its_task(tmp_path):
+    write_single(tmp_path / "one", arm="uniform", sampler_of="uniform", title="Tiny <task>")
+    write_single(tmp_path / "two", arm="spl+ogm-ge", title="Tiny <task>")
+    write_single(tmp_path / "three", arm="gone", title="Tiny <task>")  # of a later version, or an earlier one
+    made = results(tmp_path)
+    titles = [row[:2] for row in arm_table(made).rows]
+    assert titles == [["uniform", "uniform order"], ["gone", ""], ["spl+ogm-ge", "SPL; OGM-GE"]]
+    assert "Tiny &lt;task&gt;: 3 ways to train, compared" in page(made)
+
+
+def test_runs_of_train_and_of_compare_are_one_arm_or_refused_by_what_differs(tmp_path):
+    write_run(tmp_path / "compared", arm="cl", seed=1)
+    write_single(tmp_path / "single", arm="cl")
+    assert list(results(tmp_path).arms) == ["cl"]
+    write_single(tmp_path / "other", arm="cl", task="another")
+    with pytest.raises(RunFolderError, match="runs of different tasks in one report: the task is"):
+        results(tmp_path)
+
+
+def test_joint_training_may_have_its_own_loss_in_a_report_of_single_runs(tmp_path):
+    for arm, weight in (("uniform", 1.0), ("joint", 0.0)):
+        write_single(tmp_path / arm, arm=arm, sampler_of="uniform", recipe={"unimodal_weight": weight})
+    assert list(results(tmp_path).arms) == ["uniform", "joint"]
 
 
 def test_runs_of_different_lengths_are_a_note(tmp_path):

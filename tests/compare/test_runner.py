@@ -14,26 +14,29 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from bss import tasks
 from bss.cli import compare as command
 from bss.cli.commands import STEMS, main
 from bss.compare import runner
 from bss.compare.arms import ARMS, find
+from bss.compare.comparison import Comparison, seeds_of, weights_hash
+from bss.compare.dry_run import Work, duration, timed, work_of
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
-from bss.compare.study import Study, seeds_of, weights_hash
 from bss.methods import SampleValuation
-from bss.tasks import load_task
 from bss.training.build import method_of
+from bss.training.run_folder import read_rows
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError
 from tests import tiny
 from tests.compare import comparing
+from tests.conftest import random_states
 
 TASK = Path(comparing.__file__)
 
 
 @pytest.fixture
-def study(tmp_path):
+def comparison(tmp_path):
     (tmp_path / "data").mkdir()
-    return Study(
+    return Comparison(
         task=str(TASK),
         arms=("uniform", "cl"),
         seeds=(0,),
@@ -55,9 +58,10 @@ def flags(tmp_path, **others):
 # ---- the help ----
 
 
-def test_the_help_lists_all_arms_without_importing_pytorch():
-    code = "import sys\nfrom bss.__main__ import main\ntry: main(['compare', '--help'])\n"
-    code += "finally: assert 'torch' not in sys.modules"
+@pytest.mark.parametrize("name", ["train", "compare"])
+def test_the_help_lists_all_arms_without_importing_pytorch(name):
+    code = f"import sys\nfrom bss.__main__ import main\ntry: main(['{name}', '--help'])\n"
+    code += "finally: assert not {'torch', 'numpy'} & set(sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     listed = [line.split(maxsplit=1) for line in said.partition("the arms (")[2].splitlines()[1:]]
     assert listed == [[arm.name, arm.title] for arm in ARMS]
@@ -79,22 +83,22 @@ def test_seeds_that_are_none_are_refused(text):
         seeds_of(text)
 
 
-def test_equal_updates_are_those_of_uniform_order(study):
-    assert study.updates(48) == 2 * (48 // 8)  # in batches of 8, for 2 epochs
-    assert study.updates(39) == 2 * 4
-    assert replace(study, budget="epochs").updates(48) is None
-    assert replace(study, assignments=("updates=5",)).updates(48) == 5
+def test_equal_updates_are_those_of_uniform_order(comparison):
+    assert comparison.updates(48) == 2 * (48 // 8)  # in batches of 8, for 2 epochs
+    assert comparison.updates(39) == 2 * 4
+    assert replace(comparison, budget="epochs").updates(48) is None
+    assert replace(comparison, assignments=("updates=5",)).updates(48) == 5
     with pytest.raises(RecipeError, match="contradicts --updates epochs"):
-        replace(study, budget="epochs", assignments=("updates=5",)).updates(48)
+        replace(comparison, budget="epochs", assignments=("updates=5",)).updates(48)
 
 
-def test_arms_differ_in_nothing_but_the_order(study):
-    uniform, cl = (study.recipe(arm, 3, 12) for arm in find(study.arms))
+def test_arms_differ_in_nothing_but_the_order(comparison):
+    uniform, cl = (comparison.recipe(arm, 3, 12) for arm in find(comparison.arms))
     assert replace(uniform, schedule=cl.schedule) == cl and cl.seed == 3 and cl.updates == 12
 
 
-def test_a_comparison_that_is_cut_short_has_whole_pairs(study):
-    plan = replace(study, seeds=(4, 5)).plan()
+def test_a_comparison_that_is_cut_short_has_whole_pairs(comparison):
+    plan = replace(comparison, seeds=(4, 5)).plan()
     assert plan == [("uniform", 4), ("cl", 4), ("uniform", 5), ("cl", 5)]
 
 
@@ -113,6 +117,8 @@ def test_a_comparison_that_is_cut_short_has_whole_pairs(study):
         ({"set": "nothing=1"}, "error: unknown recipe field 'nothing'"),
         ({"set": "seed=1"}, "--set seed= is not for a comparison: use --seeds"),
         ({"data-root": "no-folder-here"}, "--data-root no-folder-here is not a folder"),
+        ({"set": "schedule.start=0.5", "arms": "uniform,spl"}, "--set schedule.start=0.5 does not reach uniform, spl"),
+        ({"epochs": "0"}, "epochs must be >= 1, got 0"),
         ({"set": "batch_size=64"}, "48 training samples do not fill one batch of 64"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
@@ -143,7 +149,7 @@ def test_loader_processes_are_started_unless_the_data_are_in_memory(tmp_path, mo
     (tmp_path / "task.py").write_text(TASK_IN_MEMORY)
     planned = []
     monkeypatch.setattr(command, "default_workers", lambda: 6)
-    monkeypatch.setattr(command, "run_all", lambda study, **_: planned.append(study.workers) or [])
+    monkeypatch.setattr(command, "run_all", lambda comparison, **_: planned.append(comparison.workers) or [])
     words = flags(tmp_path, task=tmp_path / "task.py" if in_memory else TASK, jobs="2")
     place = words.index("--workers")
     words[place : place + 2] = ["--workers", given] if given else []
@@ -152,18 +158,137 @@ def test_loader_processes_are_started_unless_the_data_are_in_memory(tmp_path, mo
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_where_files_are_missing_no_flag_is_advised_that_a_comparison_does_not_have(tmp_path, capsys, stem):
+def test_where_files_are_missing_the_generated_data_are_advised(tmp_path, capsys, stem):
     assert main(flags(tmp_path, task=stem)) == 2
-    said = capsys.readouterr().err
-    assert "README.md describes the layout" in said and "--sample" not in said
+    assert "README.md describes the layout; --sample runs the whole thing now" in capsys.readouterr().err
+
+
+def test_data_are_generated_or_somewhere(tmp_path, capsys):
+    words = flags(tmp_path)
+    without = [word for word in words if word not in ("--data-root", str(tmp_path / "data"))]
+    assert main(without) == 2
+    assert "pass --data-root DIR, the data set's folder, or --sample" in capsys.readouterr().err
+    assert main([*words, "--sample"]) == 2
+    assert "give it or --data-root, not both" in capsys.readouterr().err
+    assert main([*without, "--sample"]) == 2
+    assert "comparing.py has no generated data" in capsys.readouterr().err
+
+
+def test_generated_data_are_compared_and_the_page_says_so(samples, capsys):
+    out = samples / "compared"
+    small = [word for each in ("image_size=24", "width=4", "imbalance_every=0") for word in ("--set", each)]
+    words = ["compare", "cremad", "--arms", "uniform", "--seeds", "1", "--sample", "--out", str(out), "--workers", "0"]
+    assert main([*words, "--device", "cpu", "--epochs", "1", *small]) == 0
+    config = json.loads((out / "uniform" / "seed0" / "config.json").read_text())
+    assert config["generated"] and config["data_root"] == str((samples / "sample-data" / "cremad").resolve())
+    assert (config["recipe"]["updates"], config["recipe"]["batch_size"]) == (13, 16)  # 216 samples, one epoch
+    assert (out / "table.md").read_text().startswith("GENERATED DATA. All runs were trained on")
+    assert "<strong>GENERATED DATA. All runs" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [("normalize=rank", "rank"), ("warmup_epochs=1", 1), ("class_balanced=true", True), ("history=0.5", 0.5)],
+)
+def test_settings_of_all_samplers_arrive_in_the_recipes_of_all_arms(tmp_path, monkeypatch, capsys, assignment, value):
+    comparisons = []
+    monkeypatch.setattr(command, "run_all", lambda comparison, **_: comparisons.append(comparison) or [])
+    assert main(flags(tmp_path, arms="uniform,cl,spl", set=f"schedule.{assignment}")) == 130  # nothing was trained
+    (comparison,) = comparisons
+    schedules = [comparison.recipe(arm, 0, None).schedule for arm in find(comparison.arms)]
+    assert [getattr(each, assignment.partition("=")[0]) for each in schedules] == [value] * 3
+    assert "reaches" not in capsys.readouterr().out
+
+
+def test_a_setting_that_reaches_some_arms_only_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "run_all", lambda *_, **__: [])
+    main([*flags(tmp_path, arms="uniform,cl,spl,anti,ogm-ge", set="rescore=2"), "--set", "method=smv", "--set", "lr=1"])
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "schedule.rescore=2 reaches cl, anti; not uniform, spl, ogm-ge",
+        "method=smv reaches uniform, cl, spl, anti; not ogm-ge",
+        "5 arms x 1 seeds, 12 updates each, on cpu",
+    ]
+
+
+def test_epochs_are_set_before_the_equal_updates_are_counted(comparison):
+    longer = replace(comparison, epochs=7)
+    assert longer.updates(48) == 7 * (48 // 8) and longer.base().epochs == 7
+    assert replace(longer, assignments=("epochs=3",)).base().epochs == 3  # --set is the stronger one
+
+
+# ---- the dry run ----
+
+
+def test_a_dry_run_says_what_is_left_and_trains_and_writes_nothing(tmp_path, capsys):
+    assert main([*flags(tmp_path, arms="uniform,cl,spl+smv", seeds="2"), "--dry-run"]) == 0
+    first, *arms, steps, last = capsys.readouterr().out.splitlines()
+    assert first == "3 arms x 2 seeds, 12 updates each, on cpu"
+    assert [line.split() for line in arms] == [
+        f"{name} 12 updates in {epochs} epochs; to train: seeds 0, 1".split()
+        for name, epochs in (("uniform", 2), ("cl", 3), ("spl+smv", 2))
+    ]
+    assert steps.startswith("10 steps of uniform on cpu took ")
+    assert last.startswith("dry run: 6 runs would take about ") and last.endswith("nothing was trained")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_knows_what_is_finished_and_refuses_what_the_real_one_does(comparison, tmp_path, capsys):
+    for arm in find(comparison.arms):
+        train(comparison, arm, 0, "cpu")
+    capsys.readouterr()
+    before = sorted(tmp_path.rglob("*"))
+    assert main([*flags(tmp_path, seeds="2"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "to train: seeds 1; finished: 0\n" in said and "dry run: 2 runs would take about" in said
+    assert main([*flags(tmp_path), "--dry-run"]) == 0
+    assert "to train: none; finished: 0\ndry run: all runs are finished" in capsys.readouterr().out
+    assert main([*flags(tmp_path, set="updates=13"), "--dry-run"]) == 2
+    assert "a finished run of another kind (updates: 12 there, 13 here" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_timing_steps_leaves_the_global_random_states_alone(comparison, monkeypatch):
+    task = tasks.load(comparison.task)
+    data, model = task.build_data(comparison.base(), comparison.data_root), tiny.model(norm=True, dropout=0.5)
+    monkeypatch.setattr(task, "build_model", lambda *_: model)  # a task's own draws are the task's
+    before = random_states()
+    timed(comparison, find(["uniform"])[0], data, "cpu")
+    assert random_states() == before
+
+
+@pytest.mark.parametrize("arm", [arm.name for arm in ARMS])
+def test_steps_of_every_arm_can_be_timed(comparison, arm):
+    comparison = replace(comparison, arms=(arm,))
+    data = tasks.load(comparison.task).build_data(comparison.base(), comparison.data_root)
+    assert all(seconds > 0 for seconds in timed(comparison, find([arm])[0], data, "cpu"))
+    assert not comparison.out.exists()
+
+
+def test_the_work_of_an_arm_is_what_its_run_does(comparison):
+    comparison = replace(comparison, budget="epochs")
+    data = tasks.load(comparison.task).build_data(comparison.base(), comparison.data_root)
+    for name, batches in (("uniform", 0), ("cl", 1), ("spl", 2)):  # scoring passes
+        (arm,) = find([name])
+        train(comparison, arm, 0, "cpu")
+        rows = read_rows(comparison.folder(name, 0))
+        # 48 training, 12 validation and 30 test samples in batches of 8.
+        assert work_of(comparison, arm, data) == Work(sum(row["steps"] for row in rows), 2, batches * 6 + 2 * 2 + 2 * 4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (59, "59 s"), (61, "1 min"), (3 * 3600 + 1260, "3 h 21 min"), (3 * 86400 + 7200, "3 d 2 h")],
+)
+def test_durations_have_the_units_that_matter(seconds, text):
+    assert duration(seconds) == text
 
 
 def test_a_task_file_must_define_what_a_task_does(tmp_path):
     (tmp_path / "task.py").write_text("CL = None\n")
     with pytest.raises(RecipeError, match="does not define build_data, build_model"):
-        load_task(str(tmp_path / "task.py"))
+        tasks.load(str(tmp_path / "task.py"))
     with pytest.raises(DataNotFoundError, match="is not a file"):
-        load_task(str(tmp_path / "none.py"))
+        tasks.load(str(tmp_path / "none.py"))
 
 
 def test_the_hash_of_weights_sees_every_bit_and_name():
@@ -185,54 +310,54 @@ def test_a_device_must_exist(monkeypatch):
 # ---- runs ----
 
 
-def test_arms_start_from_the_same_weights_and_train_for_the_same_updates(study):
+def test_arms_start_from_the_same_weights_and_train_for_the_same_updates(comparison):
     marks = []
-    for arm in find(study.arms):
-        assert attempt(study, arm, 0, "cpu").failure is None
-        folder = study.folder(arm.name, 0)
+    for arm in find(comparison.arms):
+        assert attempt(comparison, arm, 0, "cpu").failure is None
+        folder = comparison.folder(arm.name, 0)
         marks.append(json.loads((folder / "arm.json").read_text()))
         rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         assert sum(row["steps"] for row in rows) == 12
     assert marks[0]["initial_weights"] == marks[1]["initial_weights"]
     assert [mark["arm"] for mark in marks] == ["uniform", "cl"]
-    assert all(is_finished(study, arm, 0) for arm in find(study.arms))
-    other = replace(study, assignments=(*study.assignments, "updates=13"))
+    assert all(is_finished(comparison, arm, 0) for arm in find(comparison.arms))
+    other = replace(comparison, assignments=(*comparison.assignments, "updates=13"))
     with pytest.raises(RunFolderError, match=r"a finished run of another kind \(updates: 12 there, 13 here"):
         is_finished(other, find(["cl"])[0], 0)
 
 
-def test_a_task_file_may_be_moved_and_commented_between_runs_but_another_one_is_refused(study, tmp_path):
+def test_a_task_file_may_be_moved_and_commented_between_runs_but_another_one_is_refused(comparison, tmp_path):
     uniform = find(["uniform"])[0]
-    train(study, uniform, 0, "cpu")
+    train(comparison, uniform, 0, "cpu")
     (tmp_path / "moved.py").write_text(f"# A comment.\n{TASK.read_text()}\n")
-    assert is_finished(replace(study, task=str(tmp_path / "moved.py")), uniform, 0)
+    assert is_finished(replace(comparison, task=str(tmp_path / "moved.py")), uniform, 0)
     (tmp_path / "other.py").write_text(TASK.read_text() + "OTHER = 1\n")
     with pytest.raises(RunFolderError, match=r"of another kind \(task: .*comparing\.py there, .*other\.py here"):
-        is_finished(replace(study, task=str(tmp_path / "other.py")), uniform, 0)
+        is_finished(replace(comparison, task=str(tmp_path / "other.py")), uniform, 0)
 
 
-def test_what_was_trained_before_the_tasks_code_was_changed_is_not_taken_for_trained(study, tmp_path):
+def test_what_was_trained_before_the_tasks_code_was_changed_is_not_taken_for_trained(comparison, tmp_path):
     uniform = find(["uniform"])[0]
     task = tmp_path / "task.py"
     task.write_text(TASK.read_text())
-    study = replace(study, task=str(task))
-    train(study, uniform, 0, "cpu")
-    assert is_finished(study, uniform, 0)
+    comparison = replace(comparison, task=str(task))
+    train(comparison, uniform, 0, "cpu")
+    assert is_finished(comparison, uniform, 0)
     task.write_text(
         TASK.read_text().replace("epochs=2", "epochs=3")
     )  # the module in memory is the old one: only the text
     with pytest.raises(RunFolderError, match=r"uniform/seed0 was trained before .*task\.py was changed: pass another"):
-        is_finished(study, uniform, 0)
+        is_finished(comparison, uniform, 0)
 
 
-def test_a_finished_run_with_another_number_of_its_method_is_refused(study, monkeypatch):
+def test_a_finished_run_with_another_number_of_its_method_is_refused(comparison, monkeypatch):
     (arm,) = find(["smv"])
-    study = replace(study, arms=("smv",), assignments=("imbalance_every=0", "epochs=4"))
-    train(study, arm, 0, "cpu")
-    assert is_finished(study, arm, 0)
+    comparison = replace(comparison, arms=("smv",), assignments=("imbalance_every=0", "epochs=4"))
+    train(comparison, arm, 0, "cpu")
+    assert is_finished(comparison, arm, 0)
     monkeypatch.setattr(SampleValuation, "released_warmup", 0)  # as a later version of the method might have it
     with pytest.raises(RunFolderError, match=r"of another kind \(method.warmup_epochs: 1 there, 0 here"):
-        is_finished(study, arm, 0)
+        is_finished(comparison, arm, 0)
 
 
 def test_the_warm_up_of_a_method_is_a_share_of_the_updates_where_they_are_given():
@@ -242,49 +367,49 @@ def test_the_warm_up_of_a_method_is_a_share_of_the_updates_where_they_are_given(
     assert method_of(replace(recipe, updates=None), 48).warmup_epochs == 10
 
 
-def test_an_unfinished_run_goes_on_only_with_the_weights_samples_and_code_that_it_began_with(study, tmp_path):
+def test_an_unfinished_run_goes_on_only_with_the_weights_samples_and_code_that_it_began_with(comparison, tmp_path):
     (uniform,) = find(["uniform"])
-    folder = study.folder("uniform", 0)
-    train(study, uniform, 0, "cpu")
+    folder = comparison.folder("uniform", 0)
+    train(comparison, uniform, 0, "cpu")
     (folder / "done").unlink()
     began = json.loads((folder / "arm.json").read_text())
     for name, noun in (("initial_weights", "weights"), ("training_samples", "samples"), ("task_file", "code")):
         (folder / "arm.json").write_text(json.dumps({**began, name: "others"}))
         with pytest.raises(RunFolderError, match=f"uniform/seed0 holds an unfinished run that began with other {noun}"):
-            train(study, uniform, 0, "cpu")
+            train(comparison, uniform, 0, "cpu")
         assert json.loads((folder / "arm.json").read_text())[name] == "others"
     (folder / "arm.json").write_text("{")
     with pytest.raises(RunFolderError, match=r"arm\.json is damaged"):
-        train(study, uniform, 0, "cpu")
+        train(comparison, uniform, 0, "cpu")
     (folder / "arm.json").write_text(json.dumps(began))
-    train(study, uniform, 0, "cpu")
+    train(comparison, uniform, 0, "cpu")
     assert (folder / "done").exists()
 
 
-def test_finished_runs_on_other_samples_than_those_under_the_data_root_are_named(study):
+def test_finished_runs_on_other_samples_than_those_under_the_data_root_are_named(comparison):
     (uniform,) = find(["uniform"])
-    train(study, uniform, 0, "cpu")
-    data = load_task(study.task).build_data(study.recipe(uniform, 0, None), study.data_root)
-    check_data(study, data)
+    train(comparison, uniform, 0, "cpu")
+    data = tasks.load(comparison.task).build_data(comparison.recipe(uniform, 0, None), comparison.data_root)
+    check_data(comparison, data)
     with pytest.raises(RunFolderError, match=r"uniform/seed0 was trained on other samples than those under .*/data"):
-        check_data(study, replace(data, names=["other", *data.names[1:]]))
+        check_data(comparison, replace(data, names=["other", *data.names[1:]]))
 
 
-def test_an_arm_that_starts_elsewhere_is_refused(study):
-    uniform, cl = find(study.arms)
-    train(study, uniform, 0, "cpu")
-    mark = study.folder("uniform", 0) / "arm.json"
+def test_an_arm_that_starts_elsewhere_is_refused(comparison):
+    uniform, cl = find(comparison.arms)
+    train(comparison, uniform, 0, "cpu")
+    mark = comparison.folder("uniform", 0) / "arm.json"
     mark.write_text(json.dumps({**json.loads(mark.read_text()), "initial_weights": "others"}))
-    outcome = attempt(study, cl, 0, "cpu")
+    outcome = attempt(comparison, cl, 0, "cpu")
     assert "the initial weights of cl and uniform differ with one seed" in outcome.failure
     assert "Does build_model draw its weights from the recipe's seed" in outcome.failure
 
 
-def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_twice(study, tmp_path, capsys):
-    uniform, cl = find(study.arms)
+def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_twice(comparison, tmp_path, capsys):
+    uniform, cl = find(comparison.arms)
     for arm, seed in ((uniform, 0), (cl, 0), (uniform, 1)):
-        train(study, arm, seed, "cpu")
-    before = (study.folder("uniform", 0) / "done").stat().st_mtime_ns
+        train(comparison, arm, seed, "cpu")
+    before = (comparison.folder("uniform", 0) / "done").stat().st_mtime_ns
     (tmp_path / "data" / "broken-seed").write_text("1")
     capsys.readouterr()
     assert main(flags(tmp_path, seeds="2")) == 1  # a pool of one process, which gets the one run that is left
@@ -293,13 +418,13 @@ def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_t
     assert "1 of 4 runs failed (why: above, and in table.md): cl seed 1\n" in said.err
     assert "broken" not in said.err  # the reason is said once
     assert "- Failed and left out: cl seed 1: RuntimeError: this seed" in (tmp_path / "out" / "table.md").read_text()
-    assert "Traceback" in (study.folder("cl", 1) / "log.txt").read_text()
+    assert "Traceback" in (comparison.folder("cl", 1) / "log.txt").read_text()
     assert "this seed is broken on purpose" in (tmp_path / "out" / "report.html").read_text()
 
     (tmp_path / "data" / "broken-seed").unlink()
-    assert attempt(study, cl, 1, "cpu").failure is None
+    assert attempt(comparison, cl, 1, "cpu").failure is None
     assert main(flags(tmp_path, seeds="2")) == 0
-    assert (study.folder("uniform", 0) / "done").stat().st_mtime_ns == before
+    assert (comparison.folder("uniform", 0) / "done").stat().st_mtime_ns == before
     text = (tmp_path / "out" / "report.html").read_text()
     assert "Tiny &lt;task&gt;: 2 ways to train, compared" in text and "seeds 0, 1, 12 updates each" in text
     assert "Not shown, being neither picture, sound nor text: audio, visual" in text
@@ -309,7 +434,7 @@ def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_t
 class DyingWorker:
     """Does its job at once and is dead then."""
 
-    def __init__(self, study, device, threads):
+    def __init__(self, comparison, device, threads):
         self.made.append((device, threads))
         self.pipe, self.theirs = multiprocessing.Pipe()
         self.process = SimpleNamespace(is_alive=lambda: False, join=lambda: None)
@@ -324,11 +449,11 @@ class DyingWorker:
         return Outcome(*self.pipe.recv(), accuracy=0.5)
 
 
-def test_the_threads_and_devices_are_dealt_out_and_a_worker_that_died_is_replaced(study, monkeypatch, capsys):
+def test_the_threads_and_devices_are_dealt_out_and_a_worker_that_died_is_replaced(comparison, monkeypatch, capsys):
     monkeypatch.setattr(runner, "_Worker", DyingWorker)
     monkeypatch.setattr(DyingWorker, "made", [], raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
-    outcomes = run_all(replace(study, seeds=(0, 1)), jobs=2, devices=["cuda:0", "cuda:1"])
+    outcomes = run_all(replace(comparison, seeds=(0, 1)), jobs=2, devices=["cuda:0", "cuda:1"])
     assert {(outcome.arm, outcome.seed) for outcome in outcomes} == {(a, s) for a in ("uniform", "cl") for s in (0, 1)}
     assert DyingWorker.made[:2] == [("cuda:0", 3), ("cuda:1", 3)] and len(DyingWorker.made) == 4
     assert "[4/4]" in capsys.readouterr().out

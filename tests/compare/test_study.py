@@ -10,11 +10,11 @@ import torch
 from torch.utils.data import DataLoader
 
 import bss
+from bss import tasks
 from bss.data.indexed import INDEX_KEY, IndexedDataset, SeededViews
 from bss.data.tensors import TensorSamples, read_arrays, standardized, tensor_splits
 from bss.models.encoders.norms import normalization
 from bss.recipes.fields import explain, override
-from bss.tasks import load_task
 from bss.training.run import Run
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 
@@ -23,7 +23,7 @@ SHARED = ROOT.parent / "shared" / "data"
 STUDY = ROOT / "benchmarks" / "study"
 
 
-digits, mfeat, tweets = TASKS = [load_task(str(STUDY / f"{stem}.py")) for stem in ("digits", "mfeat", "tweets")]
+digits, mfeat, tweets = TASKS = [tasks.load(str(STUDY / f"{stem}.py")) for stem in ("digits", "mfeat", "tweets")]
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from bss.data.cache import Cache, Kind, cache_folder
 from bss.data.datasets import audiovisual
 from bss.data.indexed import IndexedDataset, SeededViews
 from bss.data.synthetic.cremad import write_sample
+from bss.data.synthetic.signals import ClipSizes
 from bss.recipes.fields import override
 from bss.tasks import cremad as task
 from bss.utils.errors import DataError
@@ -214,15 +215,16 @@ def test_what_killed_runs_left_and_what_was_not_used_for_long_is_deleted_by_a_bu
     folder = root / ".bss-cache"
     folder.mkdir()
     long_ago, an_hour_ago = time.time() - 40 * 86400, time.time() - 4000
-    for name, age in (("a.tmp", an_hour_ago), ("sound-1.data", long_ago), ("sound-1.index", long_ago)):
+    old, young = ".sound-3.77.tmp.data", ".sound-3.78.tmp.data"
+    for name, age in ((old, an_hour_ago), ("sound-1.data", long_ago), ("sound-1.index", long_ago)):
         (folder / name).write_bytes(b"x")
         os.utime(folder / name, (age, age))
-    for name in ("young.tmp", "sound-2.data", "notes.txt"):
+    for name in (young, "sound-2.data", "notes.txt"):
         (folder / name).write_bytes(b"x")
     os.utime(folder / "notes.txt", (1, 1))  # not ours
     cache_of(root).build()
     others = [name for name in names(root) if not name.startswith("numbers")]
-    assert others == ["notes.txt", "sound-2.data", "young.tmp"]
+    assert others == [young, "notes.txt", "sound-2.data"]
 
 
 def test_a_run_goes_on_when_another_one_replaces_its_cache_before_its_workers_open_it(root):
@@ -347,7 +349,7 @@ SMALL = ["seconds=0.2", "image_size=24", "width=4", "val_fraction=0.34"]
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache") / "data"
-    write_sample(folder, per_class=3, test_per_class=1, seconds=0.2, image_size=40)
+    write_sample(folder, ClipSizes(per_class=3, test_per_class=1, seconds=0.2, image_size=40))
     return folder
 
 

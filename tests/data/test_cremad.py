@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,12 +20,14 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from bss.data.batches import collate
-from bss.data.datasets import audiovisual, cremad
+from bss.data.datasets import audiovisual
 from bss.data.datasets.audiovisual import AudioVisual, frame_indices
-from bss.data.datasets.cremad import CLASSES, find_samples, read_list
+from bss.data.datasets.cremad import CLASSES, DATA_SET, read_list
+from bss.data.datasets.data_set import find
 from bss.data.prepare.cremad import write_wav_pkl, write_waveform_pickle
 from bss.data.synthetic import cremad as synthetic_cremad
-from bss.data.synthetic import signals as generate
+from bss.data.synthetic import signals
+from bss.data.synthetic.signals import ClipSizes
 from bss.data.transforms.views import whole
 from bss.utils.errors import DataError, DataNotFoundError
 from bss.utils.seeding import seeded
@@ -155,7 +158,7 @@ def test_what_is_written_is_read(rows, tmp_path_factory):
 
 
 def test_a_whole_tree_gives_its_clips_in_the_order_of_the_list(root):
-    clips, dropped = find_samples(root, "train")
+    clips, dropped = find(DATA_SET, root, "train")
     assert [clip.name for clip in clips] == list(NAMES) and dropped == []
     assert [clip.label for clip in clips] == [5, 0, 1]
     assert clips[0].audio == root / "AudioWAV" / "1001_IEO_ANG_XX.wav"
@@ -170,7 +173,7 @@ def test_the_list_is_found_under_every_name_in_use(root, place):
     content = (root / "annotations" / "train.csv").read_bytes()
     (root / "annotations" / "train.csv").unlink()
     put(root / place, content.replace(b",", b" ") if place.endswith(".txt") else content)
-    assert len(find_samples(root, "train")[0]) == 3
+    assert len(find(DATA_SET, root, "train")[0]) == 3
 
 
 @pytest.mark.parametrize("place", ["audio/{}.pt", "audio/{}.npy", "audio/train_fbank/{}.npy", "wav_pkl/{}.pkl"])
@@ -185,7 +188,7 @@ def test_the_audio_is_found_in_every_layout_in_use(root, place):
             torch.save(torch.from_numpy(array), path)
         else:
             path.write_bytes(pickle.dumps(array))
-    clips, _ = find_samples(root, "train")
+    clips, _ = find(DATA_SET, root, "train")
     assert [clip.audio for clip in clips] == [root / place.format(name) for name in NAMES]
     assert samples_of(clips)[0]["audio"].waveform_T.shape == (100,)
 
@@ -194,22 +197,22 @@ def test_a_decoded_waveform_is_preferred_and_the_wav_fills_the_gaps(root):
     first, second, _ = NAMES
     (root / "wav_pkl").mkdir()
     write_waveform_pickle(root / "AudioWAV" / f"{first}.wav", root / "wav_pkl" / f"{first}.pkl", RATE)
-    put(root / "wav_pkl" / f".{second}.pkl.77.tmp", b"half")
-    assert [clip.audio.parent.name for clip in find_samples(root, "train")[0]] == ["wav_pkl", "AudioWAV", "AudioWAV"]
+    put(root / "wav_pkl" / f".{second}.77.tmp.pkl", b"half")
+    assert [clip.audio.parent.name for clip in find(DATA_SET, root, "train")[0]] == ["wav_pkl", "AudioWAV", "AudioWAV"]
 
 
 @pytest.mark.parametrize("place", ["visual", "visual/train_imgs/Image-01-FPS"])
 def test_the_frames_are_found_in_every_layout_in_use(root, place):
     (root / place).parent.mkdir(parents=True, exist_ok=True)
     (root / "Image-01-FPS").rename(root / place)
-    assert find_samples(root, "train")[0][0].frames[0] == root / place / "1001_IEO_ANG_XX" / "00001.jpg"
+    assert find(DATA_SET, root, "train")[0][0].frames[0] == root / place / "1001_IEO_ANG_XX" / "00001.jpg"
 
 
 def test_fps_chooses_the_folder(root):
     (root / "Image-01-FPS").rename(root / "Image-03-FPS")
-    assert len(find_samples(root, "train", fps=3)[0]) == 3
+    assert len(find(DATA_SET, root, "train", fps=3)[0]) == 3
     with pytest.raises(DataNotFoundError, match="of 3 samples 0 have no audio and 3 have no frames"):
-        find_samples(root, "train")
+        find(DATA_SET, root, "train")
 
 
 def test_frames_sort_naturally_and_hidden_and_other_files_are_ignored(root):
@@ -218,15 +221,15 @@ def test_frames_sort_naturally_and_hidden_and_other_files_are_ignored(root):
     for name in ("frame_10.JPG", "frame_9.jpeg", "frame_2.png", "._frame_1.jpg", "Thumbs.db", "frame_1.txt"):
         put(folder / name, JPEG)
     (folder / "frame_0.jpg").mkdir()
-    frames = find_samples(root, "train")[0][0].frames
+    frames = find(DATA_SET, root, "train")[0][0].frames
     assert [frame.name for frame in frames] == ["frame_2.png", "frame_9.jpeg", "frame_10.JPG"]
 
 
 def test_a_missing_root_says_where_it_looked_and_what_runs_without_data(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"(?s)nowhere does not exist.*CREMAD/README\.md.*--sample"):
-        find_samples(tmp_path / "nowhere", "train")
+        find(DATA_SET, tmp_path / "nowhere", "train")
     with pytest.raises(DataNotFoundError, match=r"(?s)no list of the test split .*annotations/test\.csv.*--sample"):
-        find_samples(tmp_path, "test")
+        find(DATA_SET, tmp_path, "test")
 
 
 def test_missing_files_are_counted_and_the_first_is_named_with_its_line(root):
@@ -237,8 +240,8 @@ def test_missing_files_are_counted_and_the_first_is_named_with_its_line(root):
         match=r"(?s)of 3 samples 1 have no audio and 1 have no frames .*first 1002_TIE_NEU_XX without audio "
         r".*train\.csv line 2.*README.*--set missing=drop",
     ):
-        find_samples(root, "train")
-    clips, dropped = find_samples(root, "train", missing="drop")
+        find(DATA_SET, root, "train")
+    clips, dropped = find(DATA_SET, root, "train", missing="drop")
     assert [clip.name for clip in clips] == ["1001_IEO_ANG_XX"]
     assert dropped == ["1002_TIE_NEU_XX", "1003_IOM_HAP_XX"]
 
@@ -249,13 +252,13 @@ def test_a_folder_without_frames_has_no_frames(root):
     with pytest.raises(
         DataNotFoundError, match=r"0 have no audio and 1 have no frames .*first 1001_IEO_ANG_XX without frames"
     ):
-        find_samples(root, "train")
+        find(DATA_SET, root, "train")
 
 
 def test_nothing_left_after_dropping_is_an_error(root):
     shutil.rmtree(root / "AudioWAV")
     with pytest.raises(DataNotFoundError, match="none of the 3 samples"):
-        find_samples(root, "train", missing="drop")
+        find(DATA_SET, root, "train", missing="drop")
 
 
 AUDIO, FRAME = "AudioWAV/1002_TIE_NEU_XX.wav", "Image-01-FPS/1002_TIE_NEU_XX/00002.jpg"
@@ -266,16 +269,16 @@ AUDIO, FRAME = "AudioWAV/1002_TIE_NEU_XX.wav", "Image-01-FPS/1002_TIE_NEU_XX/000
 def test_a_file_that_holds_nothing_is_an_error_or_counts_as_missing(root, file, content, words):
     put(root / file, content)
     with pytest.raises(DataError, match=rf"(?s){file}: {words}.*1 of 3 samples of the train list.*--set missing=drop"):
-        find_samples(root, "train")
-    clips, dropped = find_samples(root, "train", missing="drop")
+        find(DATA_SET, root, "train")
+    clips, dropped = find(DATA_SET, root, "train", missing="drop")
     assert dropped == ["1002_TIE_NEU_XX"] and len(clips) == 2
 
 
 def test_a_wav_without_samples_counts_as_missing(root):
     put_wav(root / AUDIO, samples=0)
     with pytest.raises(DataError, match=f"{AUDIO}: a wav file with zero samples"):
-        find_samples(root, "train")
-    assert find_samples(root, "train", missing="drop")[1] == ["1002_TIE_NEU_XX"]
+        find(DATA_SET, root, "train")
+    assert find(DATA_SET, root, "train", missing="drop")[1] == ["1002_TIE_NEU_XX"]
 
 
 @pytest.mark.parametrize("missing", ["error", "drop"])
@@ -296,14 +299,14 @@ def test_a_wav_without_samples_counts_as_missing(root):
 def test_a_broken_file_is_an_error_even_when_missing_ones_are_dropped(root, missing, file, content, words):
     put(root / file, content)
     with pytest.raises(DataError, match=f"{file}: {words}"):
-        find_samples(root, "train", missing=missing)
+        find(DATA_SET, root, "train", missing=missing)
 
 
 def test_other_splits_and_modes_are_refused(root):
     with pytest.raises(ValueError, match="split must be one of"):
-        find_samples(root, "valid")
+        find(DATA_SET, root, "valid")
     with pytest.raises(ValueError, match="missing must be 'error' or 'drop'"):
-        find_samples(root, "train", missing="skip")
+        find(DATA_SET, root, "train", missing="skip")
 
 
 def test_thousands_of_clips_take_little_time(tmp_path):
@@ -315,14 +318,14 @@ def test_thousands_of_clips_take_little_time(tmp_path):
         (tmp_path / "AudioWAV" / f"{name}.wav").write_bytes(wav)
         put(tmp_path / "Image-01-FPS" / name / "1.jpg", JPEG)
     start = time.perf_counter()
-    assert len(find_samples(tmp_path, "train")[0]) == 1000
+    assert len(find(DATA_SET, tmp_path, "train")[0]) == 1000
     assert time.perf_counter() - start < 2  # about 0.1 s on two cores
 
 
 @pytest.mark.skipif(not (SHARED / "unpack_avdigits.py").is_file(), reason="the digits are not here")
 def test_the_spoken_and_written_digits_are_a_tree_that_trains(tmp_path):
     subprocess.run([sys.executable, SHARED / "unpack_avdigits.py", tmp_path], check=True, capture_output=True)
-    clips, dropped = find_samples(tmp_path, "train")
+    clips, dropped = find(DATA_SET, tmp_path, "train")
     assert not dropped and {clip.label for clip in clips} == set(range(6))
     sample = samples_of(clips, seconds=1.0)[0]
     assert 0 < len(sample["audio"].waveform_T) <= 8000 and len(sample["visual"].views) == 1
@@ -332,7 +335,7 @@ def test_the_spoken_and_written_digits_are_a_tree_that_trains(tmp_path):
 
 
 def test_a_sample_holds_a_waveform_frames_and_the_label(root):
-    sample = samples_of(find_samples(root, "train")[0], num_frames=2)[0]
+    sample = samples_of(find(DATA_SET, root, "train")[0], num_frames=2)[0]
     assert list(sample) == ["audio", "visual", "label"]
     assert sample["audio"].waveform_T.dtype == np.float32
     assert sample["audio"].waveform_T.tolist() == [0.5] * 400
@@ -343,7 +346,7 @@ def test_a_sample_holds_a_waveform_frames_and_the_label(root):
 def test_clips_of_every_length_stack_into_a_batch(root):
     for name, samples in zip(NAMES, (1, 799, 5000), strict=True):
         put_wav(root / "AudioWAV" / f"{name}.wav", samples)
-    batch = next(iter(DataLoader(samples_of(find_samples(root, "train")[0]), batch_size=3, collate_fn=collate)))
+    batch = next(iter(DataLoader(samples_of(find(DATA_SET, root, "train")[0]), batch_size=3, collate_fn=collate)))
     assert batch["audio"]["waveform"].shape == (3, 800) and batch["audio"]["length"].tolist() == [1, 799, 800]
     assert batch["label"].tolist() == [5, 0, 1]
 
@@ -351,10 +354,10 @@ def test_clips_of_every_length_stack_into_a_batch(root):
 def test_wav_and_its_decoded_pickle_give_the_same_sample(root):
     path = root / "AudioWAV" / "1001_IEO_ANG_XX.wav"
     soundfile.write(path, 0.3 * np.random.default_rng(0).standard_normal(3000), 16000)
-    before = samples_of(find_samples(root, "train")[0])[0]["audio"].waveform_T
+    before = samples_of(find(DATA_SET, root, "train")[0])[0]["audio"].waveform_T
     (root / "wav_pkl").mkdir()
     assert write_waveform_pickle(path, root / "wav_pkl" / "1001_IEO_ANG_XX.pkl", RATE)
-    clips, _ = find_samples(root, "train")
+    clips, _ = find(DATA_SET, root, "train")
     assert clips[0].audio.suffix == ".pkl"
     assert np.array_equal(before, samples_of(clips)[0]["audio"].waveform_T)
 
@@ -368,14 +371,14 @@ def put_spectrograms(root, shapes):
 
 def test_a_finished_spectrogram_of_our_bins_is_repeated_to_the_window(root):
     put_spectrograms(root, [(9, 4), (9, 101), (9, 500)])
-    samples = samples_of(find_samples(root, "train")[0])  # 800 samples with hop 8: 101 frames
+    samples = samples_of(find(DATA_SET, root, "train")[0])  # 800 samples with hop 8: 101 frames
     assert all(samples[i]["audio"].shape == (9, 101) for i in range(3))
     assert torch.equal(samples[0]["audio"][:, 4:8], samples[0]["audio"][:, :4])
 
 
 def test_other_spectrograms_must_have_the_shape_of_the_first(root):
     put_spectrograms(root, [(7, 12), (7, 12), (12, 7)])
-    samples = samples_of(find_samples(root, "train")[0])
+    samples = samples_of(find(DATA_SET, root, "train")[0])
     assert samples[0]["audio"].shape == samples[1]["audio"].shape == (7, 12)
     with pytest.raises(DataError, match=r"1003_IOM_HAP_XX\.npy: audio of shape \(12, 7\), .*1001\S* has \(7, 12\)"):
         samples[2]
@@ -385,12 +388,12 @@ def test_waveforms_and_spectrograms_do_not_mix(root):
     np.save(put(root / "audio" / "1003_IOM_HAP_XX.npy", b""), np.zeros((9, 101)))
     (root / "AudioWAV" / "1003_IOM_HAP_XX.wav").unlink()
     with pytest.raises(DataError, match=r"1003_IOM_HAP_XX\.npy: audio of shape \(9, 101\)"):
-        samples_of(find_samples(root, "train")[0])[2]
+        samples_of(find(DATA_SET, root, "train")[0])[2]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_decoding_error_names_the_file_also_from_a_worker(root, workers):
-    samples = samples_of(find_samples(root, "train")[0])
+    samples = samples_of(find(DATA_SET, root, "train")[0])
     put(root / FRAME, JPEG[:-30])
     put(root / FRAME.replace("00002", "00001"), JPEG[:-30])
     with pytest.raises(DataError, match=r"1002_TIE_NEU_XX/0000\d\.jpg: a truncated or damaged image"):
@@ -438,7 +441,7 @@ def test_the_drawn_frame_is_the_one_that_is_shown(root):
         grey = torch.full((3, 8, 8), 100 * number, dtype=torch.uint8)
         torchvision.io.write_png(grey, str(folder / f"0000{number}.png"))
         (folder / f"0000{number}.jpg").unlink()
-    clips = find_samples(root, "train")[0]
+    clips = find(DATA_SET, root, "train")[0]
     samples = samples_of(clips, pick="drawn")
     shown = {int(samples[0]["visual"].views[0].pixels_HWC.max()) for _ in range(30)}
     assert shown == {100, 200}
@@ -446,7 +449,7 @@ def test_the_drawn_frame_is_the_one_that_is_shown(root):
 
 
 def test_settings_that_make_no_sense_are_refused(root):
-    clips = find_samples(root, "train")[0]
+    clips = find(DATA_SET, root, "train")[0]
     with pytest.raises(ValueError, match="at least one clip"):
         samples_of([])
     with pytest.raises(ValueError, match=r"pick must be one of .*got 'random'"):
@@ -457,7 +460,8 @@ def test_settings_that_make_no_sense_are_refused(root):
 
 # ------------------------------------------------------------------------------------------- generated data
 
-SMALL = dict(per_class=3, test_per_class=1, seconds=0.1, sample_rate=8000, image_size=12)
+SMALL = ClipSizes(per_class=3, test_per_class=1, seconds=0.1, sample_rate=8000, image_size=12)
+TINY = ClipSizes(per_class=2, test_per_class=1, seconds=0.2, image_size=16)
 
 
 def contents(root):
@@ -465,10 +469,10 @@ def contents(root):
 
 
 def test_the_sample_is_a_tree_of_the_real_layout(tmp_path):
-    root = synthetic_cremad.write_sample(tmp_path / "new" / "sample", **SMALL)
+    root = synthetic_cremad.write_sample(tmp_path / "new" / "sample", SMALL)
     assert os.listdir(tmp_path / "new") == ["sample"]
     for split, clips_per_class in (("train", 3), ("test", 1)):
-        clips, dropped = find_samples(root, split)
+        clips, dropped = find(DATA_SET, root, split)
         assert collections.Counter(clip.label for clip in clips) == dict.fromkeys(range(6), clips_per_class)
         assert not dropped and all(len(clip.frames) == 2 for clip in clips)
         assert all(clip.name.split("_")[2] == CLASSES[clip.label] and clip.name >= "2001" for clip in clips)
@@ -479,14 +483,14 @@ def test_the_sample_is_a_tree_of_the_real_layout(tmp_path):
 
 
 def test_no_actor_of_the_samples_test_list_is_in_its_training_list(tmp_path):
-    synthetic_cremad.write_sample(tmp_path / "sample", **SMALL | {"per_class": 14})
-    actors = [{c.name[:4] for c in find_samples(tmp_path / "sample", split)[0]} for split in ("train", "test")]
+    synthetic_cremad.write_sample(tmp_path / "sample", replace(SMALL, per_class=14))
+    actors = [{c.name[:4] for c in find(DATA_SET, tmp_path / "sample", split)[0]} for split in ("train", "test")]
     assert actors == [{"2001", "2002"}, {"2003"}]
 
 
 def test_the_sample_is_a_function_of_its_arguments(tmp_path):
     first, second, other = (
-        contents(synthetic_cremad.write_sample(tmp_path / name, seed=seed, **SMALL))
+        contents(synthetic_cremad.write_sample(tmp_path / name, SMALL, seed=seed))
         for name, seed in [("a", 0), ("b", 0), ("c", 1)]
     )
     assert first == second
@@ -494,15 +498,15 @@ def test_the_sample_is_a_function_of_its_arguments(tmp_path):
 
 
 def test_a_whole_sample_is_used_again_and_nothing_else_is_overwritten(tmp_path):
-    root = synthetic_cremad.write_sample(tmp_path / "sample", **SMALL)
+    root = synthetic_cremad.write_sample(tmp_path / "sample", SMALL)
     before = (root / "annotations").stat().st_mtime_ns
-    assert synthetic_cremad.write_sample(root, **SMALL) == root
+    assert synthetic_cremad.write_sample(root, SMALL) == root
     assert (root / "annotations").stat().st_mtime_ns == before
     with pytest.raises(DataError, match="a sample of other parameters"):
-        synthetic_cremad.write_sample(root, seed=5, **SMALL)
+        synthetic_cremad.write_sample(root, SMALL, seed=5)
     put(tmp_path / "mine" / "thesis.txt", b"important")
     with pytest.raises(DataError, match="something else than a generated sample"):
-        synthetic_cremad.write_sample(tmp_path / "mine", **SMALL)
+        synthetic_cremad.write_sample(tmp_path / "mine", SMALL)
     assert contents(tmp_path / "mine") == {Path("thesis.txt"): b"important"}
 
 
@@ -514,9 +518,9 @@ def test_an_interrupted_sample_leaves_nothing_behind(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return np.zeros((12, 12, 3), np.uint8)
 
-    monkeypatch.setattr(generate, "texture", stop_soon)
+    monkeypatch.setattr(signals, "texture", stop_soon)
     with pytest.raises(KeyboardInterrupt):
-        synthetic_cremad.write_sample(tmp_path / "sample", **SMALL)
+        synthetic_cremad.write_sample(tmp_path / "sample", SMALL)
     assert os.listdir(tmp_path) == []
 
 
@@ -524,7 +528,7 @@ def test_a_sample_that_cannot_be_written_there_names_the_folder_the_reason_and_t
     put(tmp_path / "file", b"")
     root = tmp_path / "file" / "sample-data" / "cremad"
     with pytest.raises(DataError) as refused:
-        synthetic_cremad.write_sample(root, **SMALL)
+        synthetic_cremad.write_sample(root, SMALL)
     assert str(refused.value).splitlines() == [
         f"cannot write the generated sample to {root}: Not a directory.",
         "Pass --out with a run folder elsewhere: the sample lies in sample-data beside it",
@@ -543,37 +547,37 @@ def test_a_disk_that_takes_no_more_is_said_and_leaves_nothing_behind(tmp_path, m
     def fail(*arguments, **options):
         raise error
 
-    monkeypatch.setattr(generate, "texture", fail)
+    monkeypatch.setattr(signals, "texture", fail)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     with pytest.raises(DataError, match=f"to {tmp_path / 'sample'}: {reason}"):
-        synthetic_cremad.write_sample(tmp_path / "sample", **SMALL)
+        synthetic_cremad.write_sample(tmp_path / "sample", SMALL)
     assert os.listdir(tmp_path) == []
 
 
 def test_an_error_that_is_not_the_disks_stays_what_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(generate, "texture", lambda *_, **__: {}["colour"])
+    monkeypatch.setattr(signals, "texture", lambda *_, **__: {}["colour"])
     with pytest.raises(KeyError, match="colour"):
-        synthetic_cremad.write_sample(tmp_path / "sample", **SMALL)
+        synthetic_cremad.write_sample(tmp_path / "sample", SMALL)
 
 
 def test_two_processes_can_write_the_same_sample_at_once(tmp_path, monkeypatch):
     root = tmp_path / "sample"
     write_tree = synthetic_cremad._write_tree
 
-    def slow(building, parameters):
-        write_tree(building, parameters)
+    def slow(building, sizes, seed):
+        write_tree(building, sizes, seed)
         monkeypatch.setattr(synthetic_cremad, "_write_tree", write_tree)
-        synthetic_cremad.write_sample(root, **SMALL)  # the other process is faster
+        synthetic_cremad.write_sample(root, SMALL)  # the other process is faster
 
     monkeypatch.setattr(synthetic_cremad, "_write_tree", slow)
-    assert synthetic_cremad.write_sample(root, **SMALL) == root
+    assert synthetic_cremad.write_sample(root, SMALL) == root
     assert os.listdir(tmp_path) == ["sample"]
-    assert len(find_samples(root, "train")[0]) == 18
+    assert len(find(DATA_SET, root, "train")[0]) == 18
 
 
 def test_a_tone_has_its_frequency():
     rng = np.random.default_rng(0)
-    sound = generate.tone(rng, seconds=1.0, sample_rate=8000, frequency=500, noise=0.1)
+    sound = signals.tone(rng, seconds=1.0, sample_rate=8000, frequency=500, noise=0.1)
     peak = np.abs(np.fft.rfft(sound)).argmax()  # one second: bins are Hz
     assert sound.shape == (8000,) and sound.dtype == np.float32 and np.abs(sound).max() <= 1
     assert 500 * 2 ** (-1 / 12) - 1 <= peak <= 500 * 2 ** (1 / 12) + 1
@@ -582,7 +586,7 @@ def test_a_tone_has_its_frequency():
 def test_a_texture_without_noise_has_its_stripes_and_its_tint():
     rng = np.random.default_rng(0)
     look = dict(size=32, angle=0.0, hue=0.0, noise=0.0, colour_noise=0.0)
-    picture = generate.texture(rng, **look, cycles=4, contrast=0.2, tint=0.1).astype(float)
+    picture = signals.texture(rng, **look, cycles=4, contrast=0.2, tint=0.1).astype(float)
     assert picture.shape == (32, 32, 3)
     assert np.ptp(picture, axis=0).max() <= 1 and np.ptp(picture, axis=1).min() > 80
     assert picture[..., 0].mean() > picture[..., 1].mean() + 20  # hue 0 is red
@@ -591,7 +595,7 @@ def test_a_texture_without_noise_has_its_stripes_and_its_tint():
 def test_a_clip_in_both_lists_is_refused(tmp_path):
     from bss.tasks import cremad as task
 
-    root = synthetic_cremad.write_sample(tmp_path / "data", per_class=3, test_per_class=2, seconds=0.2, image_size=16)
+    root = synthetic_cremad.write_sample(tmp_path / "data", replace(TINY, test_per_class=2, per_class=3))
     train, test = (root / "annotations" / f"{split}.csv" for split in ("train", "test"))
     shared = train.read_text().splitlines()[0]
     test.write_text(test.read_text() + shared + "\n")
@@ -600,8 +604,8 @@ def test_a_clip_in_both_lists_is_refused(tmp_path):
 
 
 def test_a_file_that_breaks_when_it_is_read_is_named_with_its_row(tmp_path):
-    root = synthetic_cremad.write_sample(tmp_path / "data", per_class=2, test_per_class=1, seconds=0.2, image_size=16)
-    clips, _ = cremad.find_samples(root, "train")
+    root = synthetic_cremad.write_sample(tmp_path / "data", TINY)
+    clips, _ = find(DATA_SET, root, "train")
     frame = clips[4].frames[0]
     frame.write_bytes(frame.read_bytes()[:200])
     data = AudioVisual(clips, sample_rate=8000, seconds=0.2, n_fft=64, hop_length=32, view=whole, pick="first")
@@ -610,9 +614,9 @@ def test_a_file_that_breaks_when_it_is_read_is_named_with_its_row(tmp_path):
 
 
 def test_a_stored_waveform_below_the_wanted_rate_is_refused(tmp_path):
-    root = synthetic_cremad.write_sample(tmp_path / "data", per_class=2, test_per_class=1, seconds=0.2, image_size=16)
+    root = synthetic_cremad.write_sample(tmp_path / "data", TINY)
     assert write_wav_pkl(root, sample_rate=4000) == []
-    clips, _ = cremad.find_samples(root, "train")
+    clips, _ = find(DATA_SET, root, "train")
     with pytest.raises(DataError, match="stored at 4000 Hz, but 8000 Hz are wanted"):
         AudioVisual(clips, sample_rate=8000, seconds=0.2, n_fft=64, hop_length=32, view=whole)
 
@@ -628,8 +632,9 @@ def test_the_speaker_split_shares_no_actor_between_its_parts_and_loses_no_clip(t
     from bss.recipes.fields import override
     from bss.tasks import cremad as task
 
-    small = {"seconds": 0.2, "image_size": 16}
-    root = synthetic_cremad.write_sample(tmp_path / "data", per_class=48, test_per_class=24, **small)  # 4 and 2 actors
+    root = synthetic_cremad.write_sample(
+        tmp_path / "data", replace(TINY, per_class=48, test_per_class=24)
+    )  # 4 and 2 actors
     recipe = override(task.CL, ["split=speaker", "seconds=0.2", "image_size=16"])
     data = task.build_data(recipe, root)
     parts = [actors_of(data.train), actors_of(data.val), actors_of(data.test)]

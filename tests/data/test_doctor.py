@@ -2,13 +2,11 @@ import importlib
 import json
 import os
 import pickle
-import pkgutil
 import shutil
 import signal
 import subprocess
 import sys
-import types
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,24 +15,22 @@ import soundfile
 import torch
 import torchvision
 
-from bss.data import datasets, doctor
-from bss.data.datasets import cremad
+from bss.cli import commands
+from bss.data import doctor
+from bss.data.datasets.cremad import DATA_SET
+from bss.data.datasets.data_set import DataSet, read
 from bss.data.doctor import content, media
 from bss.data.doctor.media import Facts, Job, look, look_at_all
 from bss.data.synthetic import cremad as synthetic_cremad
-from bss.data.synthetic import signals as generate
-from bss.utils.errors import BssError, DataError, DataNotFoundError
+from bss.data.synthetic import signals
+from bss.data.synthetic.signals import ClipSizes
+from bss.utils.errors import BssError, DataError, RecipeError
 from tests.conftest import random_states
 from tests.data.videos import grey, write_video
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 RATE = 8000
-STEMS = [
-    info.name
-    for info in pkgutil.iter_modules(datasets.__path__)
-    if hasattr(importlib.import_module(f"bss.data.datasets.{info.name}"), "PUBLISHED")
-]
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +38,7 @@ def whole(tmp_path_factory):
     """A generated CREMA-D: 12 training and 6 test clips, each with a wav and two frames."""
     root = tmp_path_factory.mktemp("doctor") / "data"
     return synthetic_cremad.write_sample(
-        root, per_class=2, test_per_class=1, seconds=0.2, sample_rate=RATE, image_size=32
+        root, ClipSizes(per_class=2, test_per_class=1, seconds=0.2, sample_rate=RATE, image_size=32)
     )
 
 
@@ -52,10 +48,15 @@ def root(whole, tmp_path):
     return Path(shutil.copytree(whole, tmp_path / "data"))
 
 
-def examine(root, module=cremad, workers=0):
+def run(root, *flags, stem="cremad", workers=0):
+    """The exit status of the command."""
+    return commands.main(["doctor", stem, str(root), "--workers", str(workers), *flags])
+
+
+def examine(root, data_set=DATA_SET, workers=0):
     """Findings by the name of their check."""
     found = {}
-    for finding in doctor.examine(module, root, workers=workers)[1]:
+    for finding in doctor.examine(data_set, root, workers=workers)[1]:
         found.setdefault(finding.check, []).append(finding)
     return found
 
@@ -116,24 +117,22 @@ class Post:
 
 
 def made_up(**lists):
-    """A data-set module of classes a and b whose lists are given."""
+    """A data set of classes a and b whose lists are given; this file stands for each of them."""
 
-    def read_samples(root, split):
-        if split not in lists:
-            raise DataNotFoundError(f"Made up: no list of the {split} split under {root}.\nadvice")
+    def locate(root, split, path):
         return [
             Post(**{"name": f"{split}{i}", "listed": f"{root}/{split}.txt line {i}"} | row)
             for i, row in enumerate(lists[split], start=1)
         ]
 
-    return types.SimpleNamespace(
-        TITLE="Made up",
-        FOLDER="MadeUp",
-        CLASSES=("a", "b"),
-        SPLITS=("train", "val", "test"),
-        PUBLISHED={"train": (2, 9)},
-        GROUP=None,
-        read_samples=read_samples,
+    return DataSet(
+        stem="made_up",
+        title="Made up",
+        folder="MadeUp",
+        classes=("a", "b"),
+        places={split: (__file__ if split in lists else f"{split}.txt",) for split in ("train", "val", "test")},
+        published={"train": (2, 9)},
+        locate=locate,
     )
 
 
@@ -141,7 +140,7 @@ def made_up(**lists):
 
 
 def test_a_whole_sample_is_ready_to_train(root, capsys):
-    assert doctor.run("cremad", root, workers=0) == 0
+    assert run(root) == 0
     printed = capsys.readouterr()
     assert printed.out.rstrip().endswith("Ready to train: no errors, no warnings.")
     assert "54 files of 54 decoded" in printed.out and "CREMA-D under" in printed.out and printed.err == ""
@@ -163,7 +162,7 @@ def test_every_check_says_that_it_was_made(root):
 def test_processes_find_what_one_process_finds(root):
     for row in range(9):
         put(wav(root, name_of(root, row=row)), b"not a sound")
-    assert doctor.examine(cremad, root, workers=2)[1] == doctor.examine(cremad, root, workers=0)[1]
+    assert doctor.examine(DATA_SET, root, workers=2)[1] == doctor.examine(DATA_SET, root, workers=0)[1]
 
 
 def test_random_states_are_left_alone(root):
@@ -176,7 +175,7 @@ def test_random_states_are_left_alone(root):
 
 
 def test_lists_of_other_lengths_are_warned_about_with_the_numbers(root):
-    (root / generate.MARKER).unlink()
+    (root / signals.MARKER).unlink()
     train, test = examine(root)["list-size"]
     assert train.severity == test.severity == "warning"
     assert train.message.startswith("train: 12 rows; the published lists have 6,698 (6,686 fewer here)")
@@ -184,14 +183,14 @@ def test_lists_of_other_lengths_are_warned_about_with_the_numbers(root):
 
 
 def test_a_list_as_long_as_any_published_one_is_well(tmp_path):
-    module = made_up(train=[{"label": 0}, {"label": 1}], test=[{"label": 0}, {"label": 1}])
-    (finding,) = examine(tmp_path, module)["list-size"]
+    data_set = made_up(train=[{"label": 0}, {"label": 1}], test=[{"label": 0}, {"label": 1}])
+    (finding,) = examine(tmp_path, data_set)["list-size"]
     assert (finding.severity, finding.message) == ("ok", "rows as published: train 2")
 
 
 def test_a_list_is_compared_with_every_published_length(tmp_path):
-    module = made_up(train=[{}] * 3, test=[{}])
-    (finding,) = examine(tmp_path, module)["list-size"]
+    data_set = made_up(train=[{}] * 3, test=[{}])
+    (finding,) = examine(tmp_path, data_set)["list-size"]
     assert "published lists have 2 (1 more here) or 9 (6 fewer here)" in finding.message
 
 
@@ -202,19 +201,19 @@ def test_a_missing_list_is_an_error_and_an_optional_one_a_note(tmp_path):
 
 
 def test_without_any_list_the_report_is_short_and_an_error(tmp_path, capsys):
-    assert doctor.run("cremad", tmp_path, workers=0) == 1
+    assert run(tmp_path) == 1
     out = capsys.readouterr().out
     assert out.count("error ") == 2 and "Not ready: 2 errors. CREMAD/README.md describes the layout." in out
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", commands.STEMS)
 def test_every_data_set_can_be_examined(stem, tmp_path):
-    module = importlib.import_module(f"bss.data.datasets.{stem}")
-    missing = examine(tmp_path, module)["list-missing"]
-    assert len(missing) == len(module.SPLITS)
+    data_set = importlib.import_module(f"bss.data.datasets.{stem}").DATA_SET
+    missing = examine(tmp_path, data_set)["list-missing"]
+    assert len(missing) == len(data_set.splits)
     assert sum(finding.severity == "error" for finding in missing) == 2
-    assert module.GROUP is None or module.GROUP
-    assert set(module.PUBLISHED) == set(module.SPLITS)
+    assert data_set.group is None or data_set.group
+    assert set(data_set.published) == set(data_set.splits)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +267,7 @@ def test_a_link_to_itself_is_an_error_and_no_traceback(root, capsys):
     name = name_of(root)
     wav(root, name).unlink()
     wav(root, name).symlink_to(wav(root, name).name)
-    assert doctor.run("cremad", root, workers=0) == 1
+    assert run(root) == 1
     assert "AudioWAV" in capsys.readouterr().out
 
 
@@ -312,8 +311,8 @@ def test_an_empty_frame_folder_is_no_reason_for_a_missing_sound(root):
 def test_samples_whose_names_are_paths_are_looked_for_under_that_path(tmp_path):
     for folder in ("one/clip", "two/clip"):
         (tmp_path / folder).mkdir(parents=True)
-    module = made_up(train=[{"name": "two/clip", "files": {"rgb": ()}}], test=[{"files": {"rgb": ()}}])
-    (finding,) = examine(tmp_path, module)["folders-empty"]
+    data_set = made_up(train=[{"name": "two/clip", "files": {"rgb": ()}}], test=[{"files": {"rgb": ()}}])
+    (finding,) = examine(tmp_path, data_set)["folders-empty"]
     assert [example.file for example in finding.examples] == ["two/clip"]
 
 
@@ -336,7 +335,7 @@ def test_entries_that_only_look_like_files_are_warned_about(root):
 def test_a_loop_of_links_and_a_generated_sample_below_the_root_are_passed_over(root):
     (root / "Image-01-FPS" / "again").symlink_to(root)
     shutil.copytree(root / "AudioWAV", root / "runs" / "AudioWAV")
-    put(root / "runs" / generate.MARKER, b"{}")
+    put(root / "runs" / signals.MARKER, b"{}")
     name = name_of(root)
     wav(root, name).unlink()
     missing = next(finding for finding in examine(root)["files-missing"] if finding.severity == "error")
@@ -403,7 +402,7 @@ def test_a_damaged_file_is_named_with_its_row_and_fault(root, case):
 def test_all_bad_files_at_once_are_named_by_parallel_processes_and_nothing_leaks(root, capfd):
     for row, (kind, data, _) in enumerate(DAMAGED.values()):
         place(root, name_of(root, row=row), kind, data)
-    assert doctor.run("cremad", root, as_json=True, workers=2) == 1
+    assert run(root, "--json", workers=2) == 1
     printed = capfd.readouterr()
     report = json.loads(printed.out)
     (finding,) = [finding for finding in report["findings"] if finding["check"] == "files-damaged"]
@@ -464,7 +463,7 @@ def test_a_package_that_is_not_installed_is_no_fault_of_the_files(root, monkeypa
         raise ModuleNotFoundError("No module named 'cv2'")
 
     monkeypatch.setattr(media.picture, "read_frame", missing)
-    assert doctor.run("cremad", root, workers=0) == 2
+    assert run(root) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and "cannot be checked: No module named 'cv2'; see requirements.txt" in printed.err
 
@@ -479,8 +478,8 @@ def test_a_complaint_of_the_decoder_is_a_warning(root):
 
 def test_files_of_other_kinds_are_said_to_be_unchecked(tmp_path):
     path = put(tmp_path / "x.hdf5", b"123")
-    module = made_up(train=[{"files": {"frames": (path,)}}], test=[{"label": 0, "files": {"frames": (path,)}}])
-    found = examine(tmp_path, module)
+    data_set = made_up(train=[{"files": {"frames": (path,)}}], test=[{"label": 0, "files": {"frames": (path,)}}])
+    found = examine(tmp_path, data_set)
     (finding,) = found["files-unchecked"]
     assert finding.severity == "note" and "(.hdf5)" in finding.message
     assert str(finding.examples[0]) == "x.hdf5 (train.txt line 1 and 1 other)"
@@ -607,7 +606,7 @@ def test_a_class_with_a_single_training_sample_is_a_warning_with_the_way_out(tmp
 
 def test_the_same_answer_for_all_gets_the_share_of_the_largest_class(tmp_path, capsys):
     tree, findings = doctor.examine(made_up(train=[{"label": 1}] * 3 + [{}], test=[{}]), tmp_path)
-    report = doctor.report.as_dict("made_up", tree, findings)
+    report = doctor.report.as_dict(tree, findings)
     assert report["splits"]["train"]["classes"] == {"a": 1, "b": 3}
     assert report["splits"]["train"]["majority"] == {"class": "b", "share": 0.75}
     assert "The same answer for all gets train 75.0% (b), test 100.0% (a)." in doctor.report.as_text(tree, findings)
@@ -692,8 +691,8 @@ def test_broken_files_are_no_copies_of_one_another(root):
 def test_one_file_of_several_rows_is_decoded_once_and_no_copy(tmp_path):
     path = put(tmp_path / "x.jpg", jpeg())
     rows = [{"files": {"image": (path,)}, "text": text} for text in ("one", "two")]
-    module = made_up(train=rows, test=[{"files": {"image": (path,)}, "text": "three"}])
-    found = examine(tmp_path, module)
+    data_set = made_up(train=rows, test=[{"files": {"image": (path,)}, "text": "three"}])
+    found = examine(tmp_path, data_set)
     assert "1 file of 1 decoded" in found["files-decoded"][0].message
     assert found["copies"][0].message == "no two samples have the same image or text"
 
@@ -721,8 +720,8 @@ def test_only_files_that_may_be_copies_are_hashed(tmp_path):
         {"files": {"frames": tuple(put(tmp_path / f"{name}{i}.jpg", bytes(n)) for i, n in enumerate(lengths))}}
         for name, lengths in sizes.items()
     ]
-    module = made_up(train=rows)
-    tree = doctor.Tree("", "", tmp_path, ("a", "b"), samples={"train": module.read_samples(tmp_path, "train")})
+    data_set = made_up(train=rows)
+    tree = doctor.Tree(data_set, tmp_path, samples={"train": read(data_set, tmp_path, "train")})
     jobs = content.jobs(tree)
     assert [job.path.name for job in jobs] == ["a0.jpg", "a1.jpg", "b0.jpg", "b1.jpg", "c0.jpg", "c1.jpg", "d0.jpg"]
     assert [job.path.name for job in jobs if job.hashed] == ["a0.jpg", "a1.jpg", "c0.jpg", "c1.jpg"]
@@ -739,26 +738,26 @@ def test_the_digest_is_the_sha256(tmp_path):
 
 
 def test_shared_groups_are_a_warning_with_all_numbers(tmp_path):
-    module = made_up(
+    data_set = made_up(
         train=[{"group": group} for group in ("x", "y", "z", "")],
         test=[{"group": group} for group in ("x", "x", "w", "")],
     )
-    assert "shared-groups" not in examine(tmp_path, module)
-    module.GROUP = "speaker"
-    (finding,) = examine(tmp_path, module)["shared-groups"]
+    assert "shared-groups" not in examine(tmp_path, data_set)
+    data_set = replace(data_set, group="speaker")
+    (finding,) = examine(tmp_path, data_set)["shared-groups"]
     assert finding.severity == "warning"
     assert finding.message == (
         "1 of 2 speakers of test is in train too (3 there), with 2 of 4 test samples (50.0%): "
         "test measures known speakers"
     )
-    module.GROUP_HINT = "do something"
-    assert examine(tmp_path, module)["shared-groups"][0].message.endswith("(50.0%); do something")
+    data_set = replace(data_set, group_hint="do something")
+    assert examine(tmp_path, data_set)["shared-groups"][0].message.endswith("(50.0%); do something")
 
 
 def test_disjoint_groups_are_well(tmp_path):
-    module = made_up(train=[{"group": "x"}], val=[{"group": "y"}], test=[{"group": "z"}, {"group": "w"}])
-    module.GROUP = "speaker"
-    (finding,) = examine(tmp_path, module)["shared-groups"]
+    data_set = made_up(train=[{"group": "x"}], val=[{"group": "y"}], test=[{"group": "z"}, {"group": "w"}])
+    data_set = replace(data_set, group="speaker")
+    (finding,) = examine(tmp_path, data_set)["shared-groups"]
     assert (finding.severity, finding.message) == ("ok", "no speaker of val (1) or test (2) is in train (1)")
 
 
@@ -768,7 +767,7 @@ def test_disjoint_groups_are_well(tmp_path):
 def test_the_json_is_alone_on_stdout_and_has_all_examples(root, capsys):
     for row in range(8):
         wav(root, name_of(root, row=row)).unlink()
-    assert doctor.run("cremad", root, as_json=True, workers=0) == 1
+    assert run(root, "--json") == 1
     report = json.loads(capsys.readouterr().out)
     assert set(report) == {
         "schema", "stem", "title", "root", "generated", "status", "counts", "splits", "findings",
@@ -791,7 +790,7 @@ def test_the_text_is_sorted_cut_and_narrow(root, capsys):
         wav(root, name_of(root, row=row)).unlink()
     put(frame(root, name_of(root)), b"not a picture")
     write_rows(root, rows_of(root, "test")[1:], "test")
-    assert doctor.run("cremad", root, workers=0) == 1
+    assert run(root) == 1
     lines = capsys.readouterr().out.splitlines()
     severities = [line.split()[0] for line in lines if line.startswith(("error", "warning", "note", "ok"))]
     assert severities == sorted(severities, key=["error", "warning", "note", "ok"].index)
@@ -803,9 +802,9 @@ def test_the_text_is_sorted_cut_and_narrow(root, capsys):
 
 def test_many_classes_stand_side_by_side(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    module = made_up(train=[{"label": i} for i in range(31)], test=[{}])
-    module.CLASSES = tuple(f"class {i}" for i in range(31))
-    tree, findings = doctor.examine(module, tmp_path)
+    data_set = made_up(train=[{"label": i} for i in range(31)], test=[{}])
+    data_set = replace(data_set, classes=tuple(f"class {i}" for i in range(31)))
+    tree, findings = doctor.examine(data_set, tmp_path)
     lines = doctor.report.as_text(tree, findings).splitlines()
     (header,) = [line for line in lines if line.startswith("class ") and "train" in line]
     assert header.split() == ["class", "train", "test"] * 4
@@ -819,21 +818,26 @@ def test_many_classes_stand_side_by_side(tmp_path, monkeypatch):
 def test_a_root_that_is_no_folder_is_status_2(tmp_path, capsys):
     put(tmp_path / "file", b"")
     for root, words in ((tmp_path / "gone", "does not exist"), (tmp_path / "file", "is a file, not a folder")):
-        assert doctor.run("cremad", root, as_json=True) == 2
+        assert run(root, "--json") == 2
         printed = capsys.readouterr()
         assert printed.out == "" and printed.err.startswith("error: CREMA-D: the data root") and words in printed.err
 
 
 @pytest.mark.parametrize("stem", ["cifar", "listing", "generate", "", "os"])
 def test_a_stem_that_is_no_data_set_is_status_2(tmp_path, capsys, stem):
-    assert doctor.run(stem, tmp_path) == 2
+    with pytest.raises(SystemExit) as refused:
+        run(tmp_path, stem=stem)
     printed = capsys.readouterr()
-    assert printed.out == "" and "is no data set; there are" in printed.err and "cremad" in printed.err
+    assert refused.value.code == 2
+    assert printed.out == "" and f"invalid choice: {stem!r} (choose from" in printed.err and "cremad" in printed.err
 
 
 def test_a_negative_number_of_processes_is_status_2(root, capsys):
-    assert doctor.run("cremad", root, workers=-1) == 2
-    assert "--workers must be at least 0, got -1" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run(root, workers=-1)
+    assert "--workers: must be at least 0, got -1" in capsys.readouterr().err
+    with pytest.raises(RecipeError, match="--workers must be at least 0, got -1"):
+        look_at_all([], workers=-1)
 
 
 def test_nothing_to_decode_starts_no_process():
@@ -841,10 +845,9 @@ def test_nothing_to_decode_starts_no_process():
 
 
 def test_a_fault_of_a_data_set_module_is_no_finding(tmp_path):
-    module = made_up(train=[{}], test=[{}])
-    module.read_samples = lambda root, split: 1 / 0
+    data_set = replace(made_up(train=[{}], test=[{}]), locate=lambda root, split, path: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        doctor.examine(module, tmp_path)
+        doctor.examine(data_set, tmp_path)
     assert issubclass(DataError, BssError)
 
 
@@ -852,6 +855,7 @@ def test_an_interrupt_ends_the_processes_quietly(root):
     code = f"""
 import time
 from bss.data import doctor
+from bss.data.datasets.cremad import DATA_SET
 from bss.data.doctor import media
 def slow(job):
     time.sleep(0.1)
@@ -859,7 +863,7 @@ def slow(job):
 media._decoded = slow
 print("ready", flush=True)
 try:
-    doctor.run("cremad", {str(root)!r}, workers=2)
+    doctor.examine(DATA_SET, {str(root)!r}, workers=2)
 except KeyboardInterrupt:
     raise SystemExit(130)
 """
@@ -879,7 +883,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.skipif(not (SHARED / "cremad").is_dir(), reason="the published lists are not here")
 def test_the_published_lists_of_crema_d_share_all_91_actors(capsys):
-    assert doctor.run("cremad", SHARED / "cremad", as_json=True) == 1
+    assert run(SHARED / "cremad", "--json", workers=2) == 1
     findings = {finding["check"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
     assert findings["list-size"]["message"] == "rows as published: train 6,698, test 744"
     assert findings["shared-names"]["severity"] == "ok"
@@ -890,8 +894,8 @@ def test_the_published_lists_of_crema_d_share_all_91_actors(capsys):
 
 @pytest.mark.skipif(not (SHARED / "nvgesture").is_dir(), reason="the real clips are not here")
 def test_the_real_clips_of_nvgesture_decode():
-    from bss.data.datasets import nvgesture
+    from bss.data.datasets.nvgesture import DATA_SET
 
-    found = examine(SHARED / "nvgesture", nvgesture)
+    found = examine(SHARED / "nvgesture", DATA_SET)
     assert "98 files of 98 decoded" in found["files-decoded"][0].message
     assert not {"files-damaged", "files-doubtful", "copies-rgb", "shared-content"} & set(found)

@@ -24,6 +24,8 @@ from PIL import Image
 
 from bss.data import safe_pickle
 from bss.data.datasets import cremad, ks, nvgesture, sarcasm, twitter15
+from bss.data.datasets.data_set import find
+from bss.data.datasets.data_set import read as read_split
 from bss.data.datasets.listing import checked_name, natural
 from bss.data.synthetic.signals import write_text_model
 from bss.data.transforms import audio, image, text, video
@@ -238,7 +240,7 @@ def test_a_link_in_the_tree_is_followed_wherever_it_leads(tmp_path):
     soundfile.write(outside / "a_IEO_NEU_XX.wav", np.zeros(400), RATE)
     (root / "AudioWAV").symlink_to(outside)
     (root / "Image-01-FPS").symlink_to(outside)
-    (clip,), dropped = cremad.find_samples(root, "train")
+    (clip,), dropped = find(cremad.DATA_SET, root, "train")
     assert clip.audio == root / "AudioWAV" / "a_IEO_NEU_XX.wav" and len(clip.frames) == 1 and not dropped
 
 
@@ -249,7 +251,7 @@ def test_a_link_that_leads_nowhere_or_to_itself_is_a_missing_file(tmp_path):
     (tmp_path / "Image-01-FPS").mkdir()
     (tmp_path / "Image-01-FPS" / "a_IEO_NEU_XX").symlink_to(tmp_path / "nowhere")
     with pytest.raises(BssError, match="of 1 samples 1 have no audio and 1 have no frames"):
-        cremad.find_samples(tmp_path, "train")
+        find(cremad.DATA_SET, tmp_path, "train")
 
 
 def test_a_path_too_long_for_any_file_is_a_missing_clip(tmp_path):
@@ -257,7 +259,7 @@ def test_a_path_too_long_for_any_file_is_a_missing_clip(tmp_path):
     (tmp_path / "d" / ("d" * 200)).mkdir(parents=True)
     line = f"path:./d/{deep}/class_01/a depth:sk_depth:0:80 color:sk_color:0:80 label:1\n"
     put(tmp_path / "nvgesture_train_correct_cvpr2016_v2.lst", line)
-    (clip,) = nvgesture.read_samples(tmp_path, "train")
+    (clip,) = read_split(nvgesture.DATA_SET, tmp_path, "train")
     assert not any(clip.files.values())
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from bss.data.transforms import image
-from bss.data.transforms.image import OPERATIONS, RandomOperations, augment_transform, read_frame, test_transform
+from bss.data.transforms.image import OPERATIONS, RandomOperations, augment_transform, fixed_transform, read_frame
 from bss.models.encoders import load_resnet50, resnet50
 from bss.models.encoders.resnet import resnet50_weights
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
@@ -49,7 +49,7 @@ def test_a_photograph_is_turned_as_exif_says(tmp_path, kind, mode, orientation):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (2, 2)])
-@pytest.mark.parametrize("transform", [test_transform(8), augment_transform(8)], ids=["test", "augment"])
+@pytest.mark.parametrize("transform", [fixed_transform(8), augment_transform(8)], ids=["test", "augment"])
 def test_a_picture_of_one_pixel_or_one_line_gives_a_view(tmp_path, size, transform):
     Image.new("RGB", size, (10, 200, 30)).save(tmp_path / "dot.png")
     view = transform(read_frame(tmp_path / "dot.png"))
@@ -75,14 +75,14 @@ def test_twenty_thousand_pixels_square_are_refused_by_the_header_of_a_jpeg(tmp_p
 )
 def test_white_becomes_one_minus_mean_over_deviation(normalization, expected):
     white = torch.full((3, 5, 9), 255, dtype=torch.uint8)
-    view = test_transform(4, normalization=normalization)(white)
+    view = fixed_transform(4, normalization=normalization)(white)
     torch.testing.assert_close(view[0], torch.full((4, 4), expected))
 
 
 def test_bicubic_is_another_view_than_bilinear_and_close_to_pillows():
     picture = smooth(60, 80)
     views = {
-        kind: test_transform(24, normalization="none", interpolation=kind)(tensor(picture))
+        kind: fixed_transform(24, normalization="none", interpolation=kind)(tensor(picture))
         for kind in ("bilinear", "bicubic")
     }
     pillow = Image.fromarray(picture).resize((24, 24), Image.Resampling.BICUBIC)

@@ -8,9 +8,11 @@ import torch
 
 from bss.data.batches import collate
 from bss.data.datasets import ks
-from bss.data.datasets.ks import CLASSES, find_samples, read_list, read_samples
+from bss.data.datasets.data_set import find, read
+from bss.data.datasets.ks import CLASSES, DATA_SET, long_enough, read_list
 from bss.data.synthetic import ks as synthetic_ks
 from bss.data.synthetic import signals
+from bss.data.synthetic.signals import ClipSizes
 from bss.recipes.fields import override
 from bss.tasks import ks as task
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
@@ -106,7 +108,7 @@ def test_the_youtube_id_is_the_name_without_its_seconds(name, expected):
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the published lists are not here")
 def test_the_published_lists_have_the_published_counts_and_share_no_video():
     train, test = (read_list(SHARED / f"my_{split}.txt") for split in ("train", "test"))
-    assert (len(train),) == ks.PUBLISHED["train"] and (len(test),) == ks.PUBLISHED["test"]
+    assert (len(train),) == DATA_SET.published["train"] and (len(test),) == DATA_SET.published["test"]
     for rows in (train, test):
         assert {row.label for row in rows} == set(range(31))
         assert all(len(row.group) == 11 for row in rows)
@@ -117,7 +119,7 @@ def test_the_published_lists_have_the_published_counts_and_share_no_video():
 
 
 def test_a_whole_tree_gives_its_clips_in_the_order_of_the_list(root):
-    clips, dropped = find_samples(root, "train")
+    clips, dropped = find(DATA_SET, root, "train")
     assert [(clip.name, clip.label) for clip in clips] == [(name, CLASSES.index(NAMES[name])) for name in NAMES]
     assert dropped == [] and all(len(clip.frames) == 4 for clip in clips)
     assert clips[0].audio == root / "train_wav" / f"{clips[0].name}.wav"
@@ -128,14 +130,14 @@ def test_files_named_after_the_bare_youtube_id_are_found(root):
     for folder in (root / "train_img" / "Image-01-FPS", root / "train_wav"):
         for path in folder.glob(f"{first}*"):
             path.rename(folder / path.name.replace(first, ks.video_id(first)))
-    clips, _ = find_samples(root, "train")
+    clips, _ = find(DATA_SET, root, "train")
     assert clips[0].audio.name == "-4-0ihtnBUA.wav" and clips[0].frames[0].parent.name == "-4-0ihtnBUA"
 
 
 def test_a_bare_youtube_id_is_not_guessed_where_a_video_has_two_clips(root):
     put(root / "annotations" / "train.csv", "same_video__000000_000010,bowling\nsame_video__000020_000030,bowling\n")
     put_clip(root, "train", "same_video_")
-    assert [clip.files for clip in read_samples(root, "train")] == [{"audio": (), "frames": ()}] * 2
+    assert [clip.files for clip in read(DATA_SET, root, "train")] == [{"audio": (), "frames": ()}] * 2
 
 
 @pytest.mark.parametrize("place", ["audio/{}.npy", "audio/train/{}.npy", "train_wav_pkl/{}.pkl", "audio/{}.pt"])
@@ -153,7 +155,7 @@ def test_the_audio_is_found_in_every_layout_in_use(root, place):
             torch.save(torch.from_numpy(array), path)
         else:
             path.write_bytes(pickle.dumps(array))
-    assert [clip.audio for clip in find_samples(root, "train")[0]] == [root / place.format(name) for name in NAMES]
+    assert [clip.audio for clip in find(DATA_SET, root, "train")[0]] == [root / place.format(name) for name in NAMES]
 
 
 def test_missing_clips_are_counted_and_dropped_only_when_asked(root):
@@ -162,27 +164,29 @@ def test_missing_clips_are_counted_and_dropped_only_when_asked(root):
     with pytest.raises(
         DataNotFoundError, match=r"(?s)of 2 samples 1 have no audio and 0 have no frames.*first -4-0ih.*=drop"
     ):
-        find_samples(root, "train")
-    clips, dropped = find_samples(root, "train", missing="drop")
+        find(DATA_SET, root, "train")
+    clips, dropped = find(DATA_SET, root, "train", missing="drop")
     assert [clip.name for clip in clips] == list(NAMES)[1:] and dropped == [gone]
 
 
 def test_clips_with_few_frames_are_left_out_and_listed_as_released(root):
     first, second = NAMES
     (root / "train_img" / "Image-01-FPS" / first / "00004.jpg").unlink()
-    clips, dropped = find_samples(root, "train", min_frames=4)
-    assert [clip.name for clip in clips] == [second] and dropped == [first]
-    with pytest.raises(DataError, match="no clip has 9 frames, the most is 4"):
-        find_samples(root, "train", min_frames=9)
+    clips, dropped = find(DATA_SET, root, "train")
+    assert len(clips) == 2 and not dropped
+    kept, short = long_enough(clips, "train", 4)
+    assert [clip.name for clip in kept] == [second] and short == [first]
+    with pytest.raises(DataError, match="Kinetics-Sounds train: no clip has 9 frames, the most is 4"):
+        long_enough(clips, "train", 9)
 
 
 def test_a_root_without_lists_says_where_it_looked(tmp_path):
     with pytest.raises(
         DataNotFoundError, match=r"(?s)no list of the train split.*my_train\.txt.*KS/README\.md.*--sample"
     ):
-        find_samples(tmp_path, "train")
+        find(DATA_SET, tmp_path, "train")
     with pytest.raises(ValueError, match="split must be one of"):
-        find_samples(tmp_path, "val")
+        find(DATA_SET, tmp_path, "val")
 
 
 # --------------------------------------------------------------------------------------------------- recipe
@@ -252,9 +256,9 @@ def test_min_frames_below_one_is_refused():
 
 def test_the_sample_has_every_class_in_both_splits_and_disjoint_clips(tmp_path):
     root = synthetic_ks.write_sample(
-        tmp_path / "ks", per_class=2, test_per_class=1, seconds=0.1, sample_rate=8000, image_size=8
+        tmp_path / "ks", ClipSizes(per_class=2, test_per_class=1, seconds=0.1, sample_rate=8000, image_size=8)
     )
-    found = {split: find_samples(root, split)[0] for split in ("train", "test")}
+    found = {split: find(DATA_SET, root, split)[0] for split in ("train", "test")}
     for split, per_class in (("train", 2), ("test", 1)):
         assert collections.Counter(clip.label for clip in found[split]) == dict.fromkeys(range(31), per_class)
         assert all(len(clip.frames) == 4 for clip in found[split])

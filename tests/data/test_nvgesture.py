@@ -13,15 +13,16 @@ import torch
 from torch.utils.data import DataLoader
 
 from bss.data.datasets import nvgesture
-from bss.data.datasets.nvgesture import CLASSES, NVGesture, find_samples, read_list, read_samples
+from bss.data.datasets.data_set import find, read
+from bss.data.datasets.nvgesture import CLASSES, DATA_SET, NVGesture, read_list
 from bss.data.prepare import nvgesture as preparation
-from bss.data.synthetic import nvgesture as synthetic_nvgesture
+from bss.data.synthetic.nvgesture import SIZES, NVGestureSizes, write_sample
 from bss.data.transforms import video
 from bss.models.encoders import I3DEncoder
-from bss.models.weights import renamed
 from bss.tasks import nvgesture as task
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.seeding import seeded
+from tests.released import KEYS, renamed
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "nvgesture"
 real_clips = pytest.mark.skipif(not SHARED.is_dir(), reason="the real clips are not here")
@@ -67,8 +68,8 @@ def root(tmp_path):
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
-    return synthetic_nvgesture.write_sample(
-        tmp_path_factory.mktemp("sample") / "data", per_class=2, test_per_class=1, frames=6
+    return write_sample(
+        tmp_path_factory.mktemp("sample") / "data", replace(SIZES, per_class=2, test_per_class=1, frames=6)
     )
 
 
@@ -77,7 +78,7 @@ def samples_of(clips, **options):
 
 
 def tail(root, name, kind):
-    (path,) = next(clip for clip in read_samples(root, "train") if clip.name == name).files[kind]
+    (path,) = next(clip for clip in read(DATA_SET, root, "train") if clip.name == name).files[kind]
     return path
 
 
@@ -160,13 +161,13 @@ def test_a_bad_list_is_a_data_error(tmp_path, content, words):
 def test_the_list_is_found_under_every_name_in_use(root, name):
     (root / name).parent.mkdir(exist_ok=True)
     (root / "nvgesture_train_correct_cvpr2016_v2.lst").rename(root / name.format("train"))
-    assert len(find_samples(root, "train")[0]) == 3
+    assert len(find(DATA_SET, root, "train")[0]) == 3
 
 
 def test_the_corrected_list_is_preferred(root):
     put(root / "nvgesture_train_correct_cvpr2016.lst", line(NAMES[0]))
     put(root / "annotations" / "nvgesture_train_correct_v2.lst", line(NAMES[0]))
-    assert len(find_samples(root, "train")[0]) == 3
+    assert len(find(DATA_SET, root, "train")[0]) == 3
 
 
 @pytest.mark.parametrize("listed", ["./Video_data/", "Video_data/", "./Video_data/Video_data/", "./"])
@@ -174,7 +175,7 @@ def test_the_corrected_list_is_preferred(root):
 def test_clips_are_found_by_class_and_clip_whichever_folder_the_list_names(tmp_path, listed, videos):
     put(tmp_path / "nvgesture_train_correct_v2.lst", line(NAMES[0], folder=listed))
     put_clip(tmp_path, NAMES[0], videos=videos)
-    ((clip,), dropped) = find_samples(tmp_path, "train")
+    ((clip,), dropped) = find(DATA_SET, tmp_path, "train")
     assert clip.name == NAMES[0] and not dropped
     assert clip.files == {
         "rgb": (tmp_path / videos / NAMES[0] / "sk_color.avi",),
@@ -187,12 +188,12 @@ def test_clips_are_found_by_class_and_clip_whichever_folder_the_list_names(tmp_p
 def test_a_missing_file_is_counted_and_named_with_its_row_or_dropped(root, kind):
     tail(root, NAMES[1], kind).unlink()
     with pytest.raises(DataNotFoundError) as error:
-        find_samples(root, "train")
+        find(DATA_SET, root, "train")
     assert f"1 have no {kind}" in str(error.value)
     assert f"first {NAMES[1]} without {kind} " in str(error.value) and "v2.lst line 2" in str(error.value)
     assert ("bss prepare nvgesture" in str(error.value)) == (kind == "flow")
     assert len(str(error.value).splitlines()) == 2
-    clips, dropped = find_samples(root, "train", missing="drop")
+    clips, dropped = find(DATA_SET, root, "train", missing="drop")
     assert [clip.name for clip in clips] == [NAMES[0], NAMES[2]] and dropped == [NAMES[1]]
 
 
@@ -204,23 +205,23 @@ def test_flow_that_is_numbered_by_rows_is_not_used_and_the_error_says_why(root):
     with pytest.raises(
         DataNotFoundError, match=r"3 have no flow(?s:.*)flow_data/train is numbered by the rows .*prepare"
     ):
-        find_samples(root, "train")
+        find(DATA_SET, root, "train")
 
 
 def test_a_missing_root_or_list_says_where_it_looked_and_what_runs_without_data(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"(?s)nowhere does not exist.*NVGesture/README\.md.*--sample"):
-        find_samples(tmp_path / "nowhere", "train")
+        find(DATA_SET, tmp_path / "nowhere", "train")
     with pytest.raises(DataNotFoundError, match=r"(?s)no list of the test split .*nvgesture_test_correct_v2\.lst"):
-        find_samples(tmp_path, "test")
+        find(DATA_SET, tmp_path, "test")
     with pytest.raises(ValueError, match="split must be one of"):
-        read_samples(tmp_path, "valid")
+        read(DATA_SET, tmp_path, "valid")
 
 
 # --------------------------------------------------------------------------------------------------- samples
 
 
 def test_a_sample_holds_three_streams_and_the_label(root):
-    sample = samples_of(find_samples(root, "train")[0], size=20)[2]
+    sample = samples_of(find(DATA_SET, root, "train")[0], size=20)[2]
     assert list(sample) == ["rgb", "flow", "depth", "label"]
     shapes = {"rgb": (3, 6, 20, 20), "flow": (2, 6, 20, 20), "depth": (1, 6, 20, 20)}
     assert {name: tuple(sample[name].shape) for name in shapes} == shapes
@@ -238,13 +239,13 @@ def shown(sample):
 
 
 def test_the_streams_show_the_frames_of_the_window_and_entry_t_of_the_flow_belongs_to_frame_t(root):
-    clips = find_samples(root, "train")[0]
+    clips = find(DATA_SET, root, "train")[0]
     assert shown(samples_of(clips)[0]) == {name: [0, 1, 2, 3, 4, 5] for name in STREAMS}
     assert shown(samples_of(clips, frames=2)[0]) == {name: [2, 3] for name in STREAMS}
 
 
 def test_a_random_window_is_one_for_all_streams_and_reaches_every_place(root, untouched_rngs):
-    samples = samples_of(find_samples(root, "train")[0], frames=4, random=True)
+    samples = samples_of(find(DATA_SET, root, "train")[0], frames=4, random=True)
     windows = set()
     for draw in range(20):
         with seeded("view", draw):
@@ -255,7 +256,7 @@ def test_a_random_window_is_one_for_all_streams_and_reaches_every_place(root, un
 
 
 def test_the_released_flow_is_always_the_whole_clip(root):
-    samples = samples_of(find_samples(root, "train")[0], frames=4, random=True, flow_window="whole")
+    samples = samples_of(find(DATA_SET, root, "train")[0], frames=4, random=True, flow_window="whole")
     with seeded("view", 3):
         frames = shown(samples[0])
     assert frames["flow"] == [0, 1, 2, 3, 4, 5] and frames["rgb"] == frames["depth"] and len(frames["rgb"]) == 4
@@ -270,7 +271,7 @@ def test_the_crop_is_one_for_all_streams(tmp_path):
         video.write_video(path, np.broadcast_to(frame[None, ..., None], (3, 48, 48, 3)))
     flow = put(tmp_path / "Video_data" / "flow_data" / f"{NAMES[0]}.npy", b"")
     np.save(flow, np.broadcast_to((frame // 4).astype(np.int8), (3, 2, 48, 48)))
-    samples = NVGesture(find_samples(tmp_path, "train")[0], frames=3, size=16, resize=48, random=True)
+    samples = NVGesture(find(DATA_SET, tmp_path, "train")[0], frames=3, size=16, resize=48, random=True)
     corners = set()
     for draw in range(5):
         with seeded("view", draw):
@@ -283,14 +284,14 @@ def test_the_crop_is_one_for_all_streams(tmp_path):
 
 
 def test_frames_and_flow_of_other_sizes_are_resized_and_vectors_scaled(root):
-    samples = samples_of(find_samples(root, "train")[0], resize=2 * SIZE, size=40)
+    samples = samples_of(find(DATA_SET, root, "train")[0], resize=2 * SIZE, size=40)
     sample = samples[0]
     assert sample["rgb"].shape == (3, 6, 40, 40)
     assert (sample["flow"][0].mean(dim=(1, 2)) * 127).tolist() == pytest.approx([0, 2, 4, 6, 8, 10], abs=1e-3)
 
 
 def test_a_clip_with_too_few_frames_is_named_before_training(root):
-    clips = find_samples(root, "train")[0]
+    clips = find(DATA_SET, root, "train")[0]
     clips[1] = replace(clips[1], color=nvgesture.Stream("sk_color", 0, 4))
     with pytest.raises(DataError, match=rf"line 2: {NAMES[1]} has 4 frames, but 6 are wanted: --set frames_train=4"):
         samples_of(clips)
@@ -321,7 +322,7 @@ def broken(path, how):
     ],
 )
 def test_a_file_that_breaks_is_named_with_its_row(root, kind, how, words):
-    samples = samples_of(find_samples(root, "train")[0])
+    samples = samples_of(find(DATA_SET, root, "train")[0])
     path = tail(root, NAMES[1], kind)
     path.write_bytes(broken(path, how))
     with pytest.raises(DataError, match=rf"{path.name}: (?s:.*){words}(?s:.*)v2\.lst line 2\)"):
@@ -329,7 +330,7 @@ def test_a_file_that_breaks_is_named_with_its_row(root, kind, how, words):
 
 
 def test_a_file_that_breaks_in_a_worker_process_is_named_with_its_row(root):
-    samples = samples_of(find_samples(root, "train")[0])
+    samples = samples_of(find(DATA_SET, root, "train")[0])
     path = tail(root, NAMES[1], "rgb")
     path.write_bytes(broken(path, "corrupt"))
     with pytest.raises(DataError, match=r"sk_color\.avi: 0 frames can be decoded(?s:.*)v2\.lst line 2\)"):
@@ -337,7 +338,7 @@ def test_a_file_that_breaks_in_a_worker_process_is_named_with_its_row(root):
 
 
 def test_a_video_of_zero_frames_is_named_with_its_row(root):
-    samples = samples_of(find_samples(root, "train")[0])
+    samples = samples_of(find(DATA_SET, root, "train")[0])
     video.write_video(tail(root, NAMES[0], "depth"), np.zeros((0, SIZE, SIZE, 3), np.uint8))
     with pytest.raises(DataError, match=r"sk_depth\.avi: a video of zero frames \(.*v2\.lst line 1\)"):
         samples[0]
@@ -388,7 +389,7 @@ def test_another_folder_gets_lists_videos_and_flow_and_trains(raw, tmp_path, wor
     assert preparation.prepare(raw, out, workers=workers) == []
     assert sorted(path.name for path in out.glob("*.lst")) == sorted(path.name for path in raw.glob("*.lst"))
     assert not (raw / "Video_data" / "flow_data").exists()
-    clips, dropped = find_samples(out, "train")
+    clips, dropped = find(DATA_SET, out, "train")
     assert len(clips) == 3 and not dropped
     assert samples_of(clips)[0]["flow"].shape == (2, 6, SIZE, SIZE)
     assert "out: 9 written" in capsys.readouterr().out
@@ -459,7 +460,7 @@ def test_a_killed_preparation_continues_and_leaves_no_half_file(raw):
     flow = raw / "Video_data" / "flow_data"
     assert len([path for path in flow.rglob("*.npy") if not path.name.startswith(".")]) == 1
     assert preparation.prepare(raw, raw, workers=0) == []
-    assert len(find_samples(raw, "train")[0]) == 3
+    assert len(find(DATA_SET, raw, "train")[0]) == 3
 
 
 # ------------------------------------------------------------------------------------------- generated data
@@ -467,10 +468,10 @@ def test_a_killed_preparation_continues_and_leaves_no_half_file(raw):
 
 def test_the_sample_is_a_tree_of_the_real_layout(sample):
     for split, per_class in (("train", 2), ("test", 1)):
-        clips, dropped = find_samples(sample, split)
+        clips, dropped = find(DATA_SET, sample, split)
         assert collections.Counter(clip.label for clip in clips) == dict.fromkeys(range(25), per_class)
         assert not dropped and all(clip.name.startswith(CLASSES[clip.label]) for clip in clips)
-    groups = [{clip.group for clip in find_samples(sample, split)[0]} for split in ("train", "test")]
+    groups = [{clip.group for clip in find(DATA_SET, sample, split)[0]} for split in ("train", "test")]
     assert groups == [{"subject101", "subject102"}, {"subject103"}]
     batch = next(iter(DataLoader(NVGesture(clips, frames=4, size=32, resize=36, random=True), batch_size=3)))
     assert batch["rgb"].shape == (3, 3, 4, 32, 32) and batch["label"].tolist() == [0, 1, 2]
@@ -479,7 +480,7 @@ def test_the_sample_is_a_tree_of_the_real_layout(sample):
 def test_the_samples_flow_tells_how_its_pattern_drifts(sample):
     # The brightest class of each tint: it stands, or moves left, right, up or down by a pixel a frame.
     medians = []
-    for clip in [clip for clip in find_samples(sample, "train")[0] if clip.label % 5 == 4][::2]:
+    for clip in [clip for clip in find(DATA_SET, sample, "train")[0] if clip.label % 5 == 4][::2]:
         flow = video.read_flow(clip.files["flow"][0], 6, slice(3, 4))[0]
         medians.append([round(flow[0].median().item()), round(flow[1].median().item())])
     assert medians == [[0, 0], [-1, 0], [1, 0], [0, -1], [0, 1]]
@@ -487,8 +488,8 @@ def test_the_samples_flow_tells_how_its_pattern_drifts(sample):
 
 def test_the_sample_is_a_function_of_its_arguments(tmp_path):
     def contents(name, seed):
-        small = {"per_class": 1, "test_per_class": 1, "frames": 2, "size": 16, "seed": seed}
-        root = synthetic_nvgesture.write_sample(tmp_path / name, **small)
+        small = NVGestureSizes(per_class=1, test_per_class=1, frames=2, size=16)
+        root = write_sample(tmp_path / name, small, seed=seed)
         return {
             path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.suffix in (".avi", ".npy")
         }
@@ -512,7 +513,7 @@ def test_parameters_and_entries_are_those_of_the_released_network_and_its_names_
     model = task.build_model(recipe, tmp_path)
     # Three I3D, three heads of 1024 * 25 + 25 and one of 3072 * 25 + 25.
     assert sum(p.numel() for p in model.parameters()) == 36_949_636
-    keys = renamed(model.state_dict(), task.RELEASED_KEYS)
+    keys = renamed(model.state_dict(), KEYS["nvgesture"])
     assert len(keys) == 1034
     assert collections.Counter(key.partition(".")[0] for key in keys) == {
         "rgb_encoder": 342, "of_encoder": 342, "depth_encoder": 342, "cls_m1": 2, "cls_m2": 2, "cls_m3": 2, "cls_mm": 2,
@@ -644,7 +645,7 @@ def test_real_clips_decode_prepare_and_load(tmp_path, monkeypatch):
     (tmp_path / "source" / "Video_data").symlink_to(SHARED / "Video_data")
     out = tmp_path / "out"
     assert preparation.prepare(tmp_path / "source", out, workers=0) == []
-    clips, _ = find_samples(out, "train")
+    clips, _ = find(DATA_SET, out, "train")
     assert [clip.name for clip in clips] == ["class_01/subject3_r0", "class_02/subject3_r0"]
     data = NVGesture(clips, frames=64, size=40, resize=48, random=True)
     sample = data[0]

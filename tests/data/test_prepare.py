@@ -14,11 +14,13 @@ import soundfile
 
 from bss.cli import commands
 from bss.data.datasets import cremad, ks, sarcasm, twitter15
+from bss.data.datasets.data_set import find, read
 from bss.data.prepare import jobs
 from bss.data.prepare.ks import matching, segment, target_names
 from bss.data.transforms.image import read_frame
 from bss.utils import filesystem
-from bss.utils.errors import BssError, DataError, DataNotFoundError
+from bss.utils.errors import DataError, DataNotFoundError
+from bss.utils.processes import default_workers
 from tests.data.videos import grey, tone, write_video
 
 REPOSITORY = Path(__file__).parents[2]
@@ -58,8 +60,8 @@ def clone(tmp_path):
 def test_cremad_becomes_what_training_reads(clone, tmp_path, capsys):
     out = tmp_path / "out"
     assert prepare("cremad", clone, out) == 0
-    train, dropped = cremad.find_samples(out, "train")
-    (test,), _ = cremad.find_samples(out, "test")
+    train, dropped = find(cremad.DATA_SET, out, "train")
+    (test,), _ = find(cremad.DATA_SET, out, "test")
     assert [clip.name for clip in train] == ["1001_IEO_ANG_XX", "1002_IEO_SAD_XX"] and not dropped
     assert [len(clip.frames) for clip in (*train, test)] == [3, 3, 3]
     assert read_frame(train[1].frames[2]).float().mean() == pytest.approx(60, abs=4)
@@ -84,7 +86,7 @@ def test_cremad_can_be_prepared_inside_the_clone(clone):
     after = tree(clone)
     assert before.items() - {("train.csv", before["train.csv"])} <= after.items()
     assert after["annotations/train.csv"].startswith(b"name,label")
-    assert len(cremad.find_samples(clone, "train")[0]) == 2
+    assert len(find(cremad.DATA_SET, clone, "train")[0]) == 2
 
 
 def test_cremad_without_lists_still_makes_the_media_and_says_what_is_missing(clone, tmp_path, capsys):
@@ -195,7 +197,7 @@ def test_ks_becomes_what_training_reads_and_absent_videos_are_named(crawl, tmp_p
     assert (out / "annotations" / "train.csv").read_text() == (
         "youtube_id,label\n--4-0ihtnBU,dribbling basketball\n--6q_33gNew,tap dancing\n0d6mInnyN_0,playing guitar\n"
     )
-    train, dropped = ks.find_samples(out, "train", missing="drop")
+    train, dropped = find(ks.DATA_SET, out, "train", missing="drop")
     assert [clip.name for clip in train] == ["--4-0ihtnBU", "0d6mInnyN_0"] and dropped == ["--6q_33gNew"]
     assert train[1].label == 12 and [len(clip.frames) for clip in train] == [3, 3]
     assert read_frame(train[1].frames[0]).float().mean() == pytest.approx(120, abs=3)
@@ -276,9 +278,9 @@ def test_sarcasm_becomes_the_released_json_and_the_filter_says_what_it_leaves_ou
         {"image": "images/11.jpg", "text": "what a day", "label": 1},
         {"image": "images/14.jpg", "text": "a caf\u00e9 \U0001f600 ?", "label": 0},
     ]
-    for split in sarcasm.SPLITS:
-        made, _ = sarcasm.find_samples(out, split)
-        raw, _ = sarcasm.find_samples(tweets, split)
+    for split in sarcasm.DATA_SET.splits:
+        made, _ = find(sarcasm.DATA_SET, out, split)
+        raw, _ = find(sarcasm.DATA_SET, tweets, split)
         assert [(p.name, p.label, p.text) for p in made] == [(p.name, p.label, p.text) for p in raw]
         assert all(p.path.parent == out / "images" for p in made)
     assert [p.label for p in made] == [1, 0]  # the human label, not the hashtag's
@@ -316,8 +318,8 @@ def test_twitter15_gets_the_released_columns_from_files_with_toms_headers(tmp_pa
     )
     assert (out / "annotations" / "dev.tsv").read_text().splitlines()[1] == "1\t0\t3.jpg\ta $T$ b\tTyga"
     for split in ("train", "test"):
-        made, _ = twitter15.find_samples(out, split)
-        raw = twitter15.read_samples(root / "twitter2015", split)
+        made, _ = find(twitter15.DATA_SET, out, split)
+        raw = read(twitter15.DATA_SET, root / "twitter2015", split)
         assert [(p.name, p.label, p.text, p.target) for p in made] == [(p.name, p.label, p.text, p.target) for p in raw]
     assert "twitter2015_images: 3 written, 0 kept, 0 failed" in capsys.readouterr().out
 
@@ -340,14 +342,14 @@ def test_real_lists_come_out_with_the_published_sizes(tmp_path, capsys):
         shutil.copy(SHARED / "sarcasm" / name, tmp_path / "sarcasm")
     assert prepare("sarcasm", tmp_path / "sarcasm", tmp_path / "out") == 1  # no pictures, no training list
     for split, released in (("val", "val_data.json"), ("test", "test_data.json")):
-        made = sarcasm.read_samples(tmp_path / "out", split)
-        assert (len(made),) == sarcasm.PUBLISHED[split]
+        made = read(sarcasm.DATA_SET, tmp_path / "out", split)
+        assert (len(made),) == sarcasm.DATA_SET.published[split]
         theirs = sarcasm.read_list(SHARED / "sarcasm" / released)
         assert [(p.name, p.label) for p in made] == [(p.name, p.label) for p in theirs]
     assert prepare("twitter15", SHARED / "twitter15", tmp_path / "twitter") == 1
-    for split, (size,) in twitter15.PUBLISHED.items():
-        made = twitter15.read_samples(tmp_path / "twitter", split)
-        raw = twitter15.read_samples(SHARED / "twitter15", split)
+    for split, (size,) in twitter15.DATA_SET.published.items():
+        made = read(twitter15.DATA_SET, tmp_path / "twitter", split)
+        raw = read(twitter15.DATA_SET, SHARED / "twitter15", split)
         assert len(made) == size
         assert [(p.name, p.label, p.text, p.target) for p in made] == [(p.name, p.label, p.text, p.target) for p in raw]
 
@@ -465,12 +467,35 @@ def test_a_bug_in_a_job_says_which_one_it_was_and_a_full_disk_is_a_failure_of_th
 
 
 def dying(job):
-    os.kill(os.getpid(), signal.SIGKILL)
+    if job == "deadly":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return True
 
 
-def test_a_worker_that_dies_is_an_error_that_says_what_to_do():
-    with pytest.raises(BssError, match="fewer --workers"):
-        jobs.run(dying, [1], workers=1, label="test")
+def test_a_job_that_takes_its_process_down_is_a_failure_that_says_what_to_do_and_the_others_go_on():
+    summary = jobs.run(dying, ["deadly", *range(20)], workers=2, label="test")
+    assert (summary.written, summary.kept) == (20, 0)
+    (failure,) = summary.failures
+    assert failure.startswith("deadly: its process died") and "fewer --workers" in failure
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_jobs_are_taken_from_a_generator_as_they_are_worked_on(workers):
+    taken = []
+
+    def endless():
+        for job in range(1000):
+            taken.append(job)
+            yield -job if job < 500 else str(job)
+
+    summary = jobs.run(doubtful_sign, endless(), workers=workers, label="test")
+    assert summary[:2] == (499, 1) and len(summary.failures) == 500 and len(taken) == 1000
+
+
+def doubtful_sign(job):
+    if isinstance(job, str):
+        raise DataError(job)
+    return job < 0
 
 
 def test_files_are_linked_once_and_copied_where_that_is_impossible(tmp_path, monkeypatch):
@@ -541,8 +566,10 @@ def test_folders_and_numbers_that_cannot_be_are_refused(tmp_path, capsys):
     assert prepare("ks", tmp_path / "none", tmp_path / "out") == 2 and prepare("ks", file, tmp_path / "out") == 2
     assert capsys.readouterr().err.count("is not a folder") == 2
     assert prepare("ks", tmp_path, file) == 2 and "cannot be made" in capsys.readouterr().err
-    assert prepare("ks", tmp_path, tmp_path / "out", workers=-1) == 2
-    assert capsys.readouterr().err == "error: --workers must be at least 0, got -1\n"
+    with pytest.raises(SystemExit, match="2"):
+        prepare("ks", tmp_path, tmp_path / "out", workers=-1)
+    error = capsys.readouterr().err
+    assert error.startswith("error: argument --workers: must be at least 0, got -1\n") and error.count("\n") == 2
 
 
 def test_ctrl_c_is_one_line_and_130(tmp_path, capsys, monkeypatch):
@@ -558,13 +585,30 @@ def test_the_doctor_gets_its_arguments_and_its_status_is_handed_on(tmp_path, cap
     from bss.data import doctor
 
     seen = []
-    monkeypatch.setattr(doctor, "run", lambda *args, **options: seen.append((args, options)) or 1)
+    finding = doctor.Finding("list-missing", "error", "no list")
+
+    def examined(data_set, root, *, workers):
+        seen.append((data_set, root, workers))
+        return doctor.Tree(data_set, root), [finding]
+
+    monkeypatch.setattr(doctor, "examine", examined)
     assert commands.main(["doctor", "ks", str(tmp_path), "--json", "--workers", "3"]) == 1
-    assert seen == [(("ks", tmp_path), {"as_json": True, "workers": 3})]
+    report = json.loads(capsys.readouterr().out)
+    assert report["stem"] == "ks" and [found["check"] for found in report["findings"]] == ["list-missing"]
+    assert commands.main(["doctor", "ks", str(tmp_path)]) == 1
+    assert "error    no list" in capsys.readouterr().out
+    finding = doctor.Finding("files-decoded", "ok", "1 file")
+    assert commands.main(["doctor", "cremad", str(tmp_path), "--workers", "0"]) == 0
+    assert capsys.readouterr().out.endswith("Ready to train: no errors, no warnings.\n")
+    assert seen == [
+        (ks.DATA_SET, tmp_path, 3),
+        (ks.DATA_SET, tmp_path, default_workers()),
+        (cremad.DATA_SET, tmp_path, 0),
+    ]
 
     def refused(*arguments, **options):
         raise DataNotFoundError("nothing there")
 
-    monkeypatch.setattr(doctor, "run", refused)
+    monkeypatch.setattr(doctor, "examine", refused)
     assert commands.main(["doctor", "ks", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "error: nothing there\n"

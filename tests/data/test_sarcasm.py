@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bss.data.batches import collate
-from bss.data.datasets import sarcasm
+from bss.data.datasets.data_set import find, read
 from bss.data.datasets.imagetext import ImageText
-from bss.data.datasets.sarcasm import GIVEAWAYS, find_samples, has_giveaway, read_list, read_samples
+from bss.data.datasets.sarcasm import DATA_SET, GIVEAWAYS, has_giveaway, read_list
 from bss.data.synthetic import sarcasm as synthetic_sarcasm
-from bss.data.synthetic.signals import write_text_model
-from bss.data.transforms.image import test_transform
-from bss.models.weights import renamed
+from bss.data.synthetic.signals import PerClass, PostSizes, write_text_model
+from bss.data.transforms.image import fixed_transform
 from bss.recipes.fields import override
 from bss.tasks import sarcasm as task
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
+from tests.released import KEYS, renamed
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "sarcasm"
 JPEG = torchvision.io.encode_jpeg(torch.zeros(3, 8, 8, dtype=torch.uint8)).numpy().tobytes()
@@ -211,7 +211,7 @@ def test_a_list_is_found_under_every_name_in_use(root, place, split, kind):
     for path in (root / "annotations").iterdir():
         path.unlink()
     put(root / place, kind if isinstance(kind, str) else json.dumps(kind))
-    posts, dropped = find_samples(root, split)
+    posts, dropped = find(DATA_SET, root, split)
     assert [post.path for post in posts] == [root / "images" / f"{name}.jpg" for name in (101, 102, 103)]
     assert dropped == []
 
@@ -220,72 +220,72 @@ def test_labels_by_people_go_before_labels_by_hashtag(root):
     (root / "annotations" / "test_data.json").unlink()
     put(root / "test.txt", "['101', 'a', 0]\n")
     put(root / "test2.txt", "['101', 'a', 0, 1]\n")
-    assert read_samples(root, "test")[0].label == 1
+    assert read(DATA_SET, root, "test")[0].label == 1
 
 
 def test_pictures_are_found_in_the_other_folder_and_under_another_suffix(root):
     (root / "images").rename(root / "dataset_image")
     os.rename(root / "dataset_image" / "102.jpg", root / "dataset_image" / "102.PNG")
     put(root / "dataset_image" / ".103.jpg", b"")
-    assert [post.path.name for post in read_samples(root, "train")] == ["101.jpg", "102.PNG", "103.jpg"]
+    assert [post.path.name for post in read(DATA_SET, root, "train")] == ["101.jpg", "102.PNG", "103.jpg"]
 
 
 def test_missing_pictures_are_counted_or_dropped(root):
     (root / "images" / "102.jpg").unlink()
     put(root / "images" / "103.jpg", LFS)
     with pytest.raises(DataNotFoundError, match=r"of 3 samples 1 have no image .*first 102 without image .*item 2"):
-        find_samples(root, "train")
-    posts, dropped = find_samples(root, "train", missing="drop")
+        find(DATA_SET, root, "train")
+    posts, dropped = find(DATA_SET, root, "train", missing="drop")
     assert [post.name for post in posts] == ["101"] and dropped == ["102", "103"]
-    assert read_samples(root, "train")[1].files == {"image": ()}
+    assert read(DATA_SET, root, "train")[1].files == {"image": ()}
 
 
 def test_a_picture_that_is_none_is_an_error_even_when_dropping(root):
     put(root / "images" / "102.jpg", b"GIF89a")
     with pytest.raises(DataError, match=r"102\.jpg: neither a jpeg nor a png image .*item 2"):
-        find_samples(root, "train", missing="drop")
+        find(DATA_SET, root, "train", missing="drop")
 
 
 def test_no_root_and_no_list_say_where_was_looked(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"(?s)nowhere does not exist.*Sarcasm/README\.md.*--sample"):
-        find_samples(tmp_path / "nowhere", "train")
+        find(DATA_SET, tmp_path / "nowhere", "train")
     with pytest.raises(DataNotFoundError, match=r"(?s)no list of the val split .*valid_data\.json.*--sample"):
-        find_samples(tmp_path, "val")
+        find(DATA_SET, tmp_path, "val")
     with pytest.raises(ValueError, match="split must be one of"):
-        read_samples(tmp_path, "valid")
+        read(DATA_SET, tmp_path, "valid")
 
 
 # ------------------------------------------------------------------------------------------------------- samples
 
 
 def test_a_picture_that_breaks_names_its_file_and_row(root):
-    posts, _ = find_samples(root, "train")
-    samples = ImageText(posts, torch.ones(3, 3, 4, dtype=torch.int64), transform=test_transform(4))
+    posts, _ = find(DATA_SET, root, "train")
+    samples = ImageText(posts, torch.ones(3, 3, 4, dtype=torch.int64), transform=fixed_transform(4))
     put(root / "images" / "102.jpg", JPEG[:40] + b"\xff\xd9")
     with pytest.raises(DataError, match=r"102\.jpg: a truncated or damaged image.*train_data\.json item 2"):
         samples[1]
 
 
 def test_samples_need_posts_and_a_text_for_each(root):
-    posts, _ = find_samples(root, "train")
+    posts, _ = find(DATA_SET, root, "train")
     with pytest.raises(ValueError, match="at least one post"):
-        ImageText([], torch.ones(0, 3, 4), transform=test_transform(4))
+        ImageText([], torch.ones(0, 3, 4), transform=fixed_transform(4))
     with pytest.raises(ValueError, match=r"tokens must be \(3, 3, L\) for 3 posts"):
-        ImageText(posts, torch.ones(2, 3, 4), transform=test_transform(4))
+        ImageText(posts, torch.ones(2, 3, 4), transform=fixed_transform(4))
 
 
 # --------------------------------------------------------------------------------------------------------- parts
 
-SMALL = dict(per_class=12, val_per_class=4, test_per_class=3, image_size=16)
+SMALL = PostSizes(PerClass(train=12, val=4, test=3), image_size=16)
 
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
-    return synthetic_sarcasm.write_sample(tmp_path_factory.mktemp("sample") / "sarcasm", **SMALL)
+    return synthetic_sarcasm.write_sample(tmp_path_factory.mktemp("sample") / "sarcasm", SMALL)
 
 
 def test_the_sample_is_the_released_layout_and_a_function_of_its_arguments(generated, tmp_path, untouched_rngs):
-    again = synthetic_sarcasm.write_sample(tmp_path / "again", **SMALL)
+    again = synthetic_sarcasm.write_sample(tmp_path / "again", SMALL)
     files = sorted(path.relative_to(generated) for path in generated.rglob("*") if path.is_file())
     assert {str(path) for path in files if path.parts[0] != "images"} == {
         "annotations/train_data.json", "annotations/valid_data.json", "annotations/test_data.json",
@@ -293,7 +293,7 @@ def test_the_sample_is_the_released_layout_and_a_function_of_its_arguments(gener
     }  # fmt: skip
     assert all((generated / path).read_bytes() == (again / path).read_bytes() for path in files)
     for split, size in (("train", 24), ("val", 8), ("test", 6)):
-        posts, _ = find_samples(generated, split)
+        posts, _ = find(DATA_SET, generated, split)
         assert collections.Counter(post.label for post in posts) == {0: size // 2, 1: size // 2}
         assert not any(has_giveaway(post.text) for post in posts)
 
@@ -401,7 +401,7 @@ def test_the_network_is_the_released_one_key_by_key(tmp_path):
         model = task.build_model(recipe, tmp_path)
         resnet = torchvision.models.resnet50().state_dict()
         bert = BertModel(BertConfig(), add_pooling_layer=False).state_dict()
-    state = renamed(model.state_dict(), task.RELEASED_KEYS)
+    state = renamed(model.state_dict(), KEYS["sarcasm"])
     assert sum(p.numel() for p in model.parameters()) == 135_222_060 and len(state) == 523
     expected = {f"visual_net.{key}": value for key, value in resnet.items()}
     expected |= {f"text_net.{key}": value for key, value in bert.items()}
@@ -435,7 +435,7 @@ def test_the_published_lists_have_the_published_counts():
     counts = {}
     for split, name in (("train", "train"), ("val", "val"), ("test", "test")):
         posts = read_list(SHARED / f"{name}_data.json")
-        assert len(posts) in sarcasm.PUBLISHED[split]
+        assert len(posts) in DATA_SET.published[split]
         counts[split] = [sum(post.label == label for post in posts) for label in (0, 1)]
     assert counts == {"train": [11174, 8642], "val": [1451, 959], "test": [1450, 959]}
 
@@ -444,6 +444,6 @@ def test_the_published_lists_have_the_published_counts():
 @pytest.mark.parametrize("name, split", [("valid2", "val"), ("test2", "test")])
 def test_the_original_lists_and_the_released_json_are_the_same_posts(name, split):
     original, released = read_list(SHARED / f"{name}.txt"), read_list(SHARED / f"{split}_data.json")
-    assert len(read_list(SHARED / f"{name}.txt", word_filter=False)) == len(original) == sarcasm.PUBLISHED[split][0]
+    assert len(read_list(SHARED / f"{name}.txt", word_filter=False)) == len(original) == DATA_SET.published[split][0]
     for ours, theirs in zip(original, released, strict=True):
         assert (ours.name, ours.text.strip(), ours.label) == (theirs.name, theirs.text.strip(), theirs.label)

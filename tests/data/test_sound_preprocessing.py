@@ -130,7 +130,7 @@ def test_a_root_without_sounds_is_one_line_and_status_1(tmp_path):
 def test_settings_that_make_no_sense_are_refused(tmp_path):
     with pytest.raises(RecipeError, match="--sample-rate must be above 0"):
         cremad.write_wav_pkl(tmp_path, sample_rate=0)
-    with pytest.raises(RecipeError, match="--workers at least 0"):
+    with pytest.raises(RecipeError, match="--workers must be at least 0"):
         cremad.write_wav_pkl(tmp_path, workers=-1)
     with pytest.raises(DataError, match="cannot be read"):
         write_waveform_pickle(tmp_path / "none.wav", tmp_path / "none.pkl", RATE)

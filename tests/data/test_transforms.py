@@ -388,7 +388,7 @@ def test_a_missing_frame_is_a_data_error(tmp_path):
 
 
 def test_a_white_image_becomes_one_minus_mean_over_std():
-    view = image.test_transform(4)(torch.full((3, 9, 6), 255, dtype=torch.uint8))
+    view = image.fixed_transform(4)(torch.full((3, 9, 6), 255, dtype=torch.uint8))
     assert view.shape == (3, 4, 4) and view.dtype == torch.float32
     expected = [(1 - mean) / std for mean, std in zip(image.IMAGENET_MEAN, image.IMAGENET_STD, strict=True)]
     assert torch.allclose(view, torch.tensor(expected)[:, None, None].expand(3, 4, 4))
@@ -397,7 +397,7 @@ def test_a_white_image_becomes_one_minus_mean_over_std():
 def test_the_test_view_squeezes_and_does_not_crop():
     frame = torch.zeros(3, 4, 12, dtype=torch.uint8)
     frame[:, :, 6:] = 255
-    view = image.test_transform(4)(frame)
+    view = image.fixed_transform(4)(frame)
     assert (view[..., :2] < 0).all() and (view[..., 2:] > 0).all()
 
 

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from bss.data.batches import collate
 from bss.data.datasets import twitter15
-from bss.data.datasets.twitter15 import find_samples, read_list, read_samples
+from bss.data.datasets.data_set import find, read
+from bss.data.datasets.twitter15 import DATA_SET, read_list
 from bss.data.synthetic import twitter15 as synthetic_twitter15
-from bss.data.synthetic.signals import write_text_model
-from bss.models.weights import renamed
+from bss.data.synthetic.signals import PerClass, PostSizes, write_text_model
 from bss.tasks import twitter15 as task
 from bss.utils.errors import DataError, DataNotFoundError
+from tests.released import KEYS, renamed
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "twitter15"
 JPEG = torchvision.io.encode_jpeg(torch.zeros(3, 8, 8, dtype=torch.uint8)).numpy().tobytes()
@@ -166,52 +167,52 @@ def test_the_tsv_and_the_txt_of_the_same_rows_are_the_same_tweets(rows, tmp_path
 def test_the_validation_list_is_found_under_every_name_in_use(root, place):
     (root / "annotations" / "dev.tsv").unlink()
     put(root / place, TXT if place.endswith(".txt") else f"{HEADER}\n{ROWS}")
-    posts, dropped = find_samples(root, "val")
+    posts, dropped = find(DATA_SET, root, "val")
     assert [post.path.name for post in posts] == ["77.jpg", "77.jpg", "78.jpg"] and dropped == []
 
 
 def test_pictures_are_found_in_both_folders(root):
     put(root / "images" / "78.jpg", JPEG)
     (root / "twitter2015_images" / "78.jpg").unlink()
-    assert [post.path.parent.name for post in read_samples(root, "train")] == ["twitter2015_images"] * 2 + ["images"]
+    assert [post.path.parent.name for post in read(DATA_SET, root, "train")] == ["twitter2015_images"] * 2 + ["images"]
 
 
 def test_a_missing_picture_takes_all_of_its_rows_along(root):
     (root / "twitter2015_images" / "77.jpg").unlink()
     with pytest.raises(DataNotFoundError, match=r"of 3 samples 2 have no image .*first 77-1 .*train\.tsv line 2"):
-        find_samples(root, "train")
-    posts, dropped = find_samples(root, "train", missing="drop")
+        find(DATA_SET, root, "train")
+    posts, dropped = find(DATA_SET, root, "train", missing="drop")
     assert [post.name for post in posts] == ["78-1"] and dropped == ["77-1", "77-2"]
 
 
 def test_no_root_and_no_list_say_where_was_looked(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"(?s)nowhere does not exist.*Twitter15/README\.md.*--sample"):
-        find_samples(tmp_path / "nowhere", "train")
+        find(DATA_SET, tmp_path / "nowhere", "train")
     with pytest.raises(DataNotFoundError, match=r"(?s)no list of the val split .*annotations/dev\.tsv.*--sample"):
-        find_samples(tmp_path, "val")
+        find(DATA_SET, tmp_path, "val")
     with pytest.raises(ValueError, match="split must be one of"):
-        read_samples(tmp_path, "dev")
+        read(DATA_SET, tmp_path, "dev")
 
 
 # --------------------------------------------------------------------------------------------------------- parts
 
-SMALL = dict(per_class=12, val_per_class=4, test_per_class=3, image_size=16)
+SMALL = PostSizes(PerClass(train=12, val=4, test=3), image_size=16)
 
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
-    return synthetic_twitter15.write_sample(tmp_path_factory.mktemp("sample") / "twitter15", **SMALL)
+    return synthetic_twitter15.write_sample(tmp_path_factory.mktemp("sample") / "twitter15", SMALL)
 
 
 def test_the_sample_is_tomberts_layout_and_a_function_of_its_arguments(generated, tmp_path, untouched_rngs):
-    again = synthetic_twitter15.write_sample(tmp_path / "again", **SMALL)
+    again = synthetic_twitter15.write_sample(tmp_path / "again", SMALL)
     files = sorted(path.relative_to(generated) for path in generated.rglob("*") if path.is_file())
     assert all((generated / path).read_bytes() == (again / path).read_bytes() for path in files)
     assert (generated / "annotations" / "test.tsv").read_text().startswith(f"{TEST_HEADER}\n1\t")
     assert (generated / "annotations" / "dev.tsv").read_text().startswith(f"{HEADER}\n1\t")
     groups = {}
     for split, pictures in (("train", 36), ("val", 12), ("test", 9)):
-        posts, _ = find_samples(generated, split)
+        posts, _ = find(DATA_SET, generated, split)
         groups[split] = {post.group for post in posts}
         assert len(groups[split]) == pictures < len(posts)
         assert all(post.text.count("$T$") == 1 and post.target for post in posts)
@@ -294,7 +295,7 @@ def test_the_network_is_the_released_one_key_by_key(tmp_path):
         model = task.build_model(recipe, tmp_path)
         resnet = torchvision.models.resnet50().state_dict()
         bert = BertModel(BertConfig()).state_dict()
-    state = renamed(model.state_dict(), task.RELEASED_KEYS)
+    state = renamed(model.state_dict(), KEYS["twitter15"])
     assert sum(p.numel() for p in model.parameters()) == 134_589_769 and len(state) == 525
     expected = {f"visual_net.{key}": value for key, value in resnet.items() if not key.startswith("fc.")}
     expected |= {f"text_net.bert.{key}": value for key, value in bert.items()}
@@ -324,7 +325,7 @@ def test_the_published_lists_have_the_published_counts():
     counts, pictures = {}, {}
     for split, name in (("train", "train"), ("val", "dev"), ("test", "test")):
         posts = read_list(SHARED / f"{name}.raw.tsv")
-        assert (len(posts),) == twitter15.PUBLISHED[split] and len({post.name for post in posts}) == len(posts)
+        assert (len(posts),) == DATA_SET.published[split] and len({post.name for post in posts}) == len(posts)
         by_class = collections.Counter(post.label for post in posts)
         counts[split] = [by_class[label] for label in range(3)]
         pictures[split] = {post.group for post in posts}

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from bss.data.batches import batch_zeros, collate
 from bss.data.indexed import IndexedDataset
 from bss.data.transforms.audio import fit_length
-from bss.data.transforms.image import IMAGENET_MEAN, IMAGENET_STD, test_transform
+from bss.data.transforms.image import IMAGENET_MEAN, IMAGENET_STD, fixed_transform
 from bss.data.transforms.views import Picture, Pictures, RandomView, Sound, whole
 from bss.models.frontends import FrameViews, RepeatToLength, resized
 from bss.utils.seeding import seeded
@@ -118,7 +118,7 @@ def test_a_batch_of_random_views_equals_the_transform_of_each_picture_bit_for_bi
 @given(shapes=sizes, size=st.sampled_from([1, 8, 24]))
 def test_a_batch_of_whole_views_equals_the_transform_of_each_picture_bit_for_bit(shapes, size):
     pictures = [picture(*shape, seed=number) for number, shape in enumerate(shapes)]
-    expected = torch.stack([test_transform(size)(chw(pixels)) for pixels in pictures])
+    expected = torch.stack([fixed_transform(size)(chw(pixels)) for pixels in pictures])
     batch = Pictures.batch([Pictures([whole(pixels)]) for pixels in pictures])
     assert torch.equal(FrameViews(size)(batch)[:, :, 0], expected)
 

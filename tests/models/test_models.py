@@ -8,8 +8,9 @@ from torch import nn
 
 from bss.models.fusion import FUSIONS, ConcatFusion
 from bss.models.late_fusion import LateFusion
-from bss.models.weights import initialize, renamed
+from bss.models.weights import initialize
 from bss.tasks import cremad
+from tests.released import renamed
 
 
 def set_linear(layer, weight, bias):

@@ -29,7 +29,7 @@ from bss.samplers import (
 )
 from bss.scoring.criteria import feature_scores
 from bss.scoring.orders import evenly_spaced
-from bss.training.build import _feature_scores, parts, plan
+from bss.training.build import _check_features, parts, plan
 from bss.training.run import Run
 from bss.utils.errors import RecipeError
 from tests import tiny
@@ -315,7 +315,7 @@ def test_a_recipe_of_logits_alone_needs_no_features():
 @pytest.mark.parametrize("numbers", [{"similarity": "feature"}, {"information": "gradient"}])
 def test_features_of_another_network_are_refused_with_the_way_out(numbers):
     with pytest.raises(RecipeError, match=r"network is a Linear, .*: use prediction and loss"):
-        _feature_scores(recipe_of(numbers), nn.Linear(2, 2))
+        _check_features(numbers.get("similarity", "prediction"), nn.Linear(2, 2))
 
 
 def test_features_of_different_lengths_are_refused_by_name():
@@ -323,8 +323,8 @@ def test_features_of_different_lengths_are_refused_by_name():
     encoders = {name: nn.Linear(tiny.DIMS[name], dim) for name, dim in dims.items()}
     model = LateFusion(encoders, ConcatFusion(dims, 3), 3, feature_dims=dims)
     with pytest.raises(RecipeError, match=r"audio 4, visual 3: use schedule\.similarity=prediction"):
-        _feature_scores(recipe_of({"similarity": "feature"}), model)
-    assert _feature_scores(recipe_of({"information": "gradient"}), model)
+        _check_features("feature", model)
+    _check_features("prediction", model)  # by their gradients they can be scored
 
 
 @pytest.mark.parametrize("numbers", [{"similarity": "feature"}, {"information": "gradient"}])

@@ -8,23 +8,22 @@ import json
 import re
 from collections import Counter
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import Dataset
 
+from bss import tasks
 from bss.data.batches import collate
+from bss.data.datasets.data_set import find
 from bss.models.late_fusion import Logits
-from bss.models.weights import renamed
 from bss.recipes.fields import describe, explain, flatten, override
 from bss.recipes.recipe import Recipe
 from bss.training.engine import fit
 from bss.training.run import Run
+from tests.released import KEYS, renamed
 
-TASKS = Path(__file__).parents[2] / "bss" / "tasks"
-STEMS = sorted(path.stem for path in TASKS.glob("*.py") if (TASKS.parent / "data" / "datasets" / path.name).exists())
-STEMS = [stem for stem in STEMS if hasattr(importlib.import_module(f"bss.data.datasets.{stem}"), "PUBLISHED")]
+STEMS = tasks.names()
 RECIPES = ("CL", "SPL", "CL_OFFICIAL", "SPL_OFFICIAL")
 
 # Task -> (parameters, state-dict entries, some of the released names).
@@ -54,7 +53,7 @@ def task_of(stem):
 
 
 def data_of(stem):
-    return importlib.import_module(f"bss.data.datasets.{stem}")
+    return importlib.import_module(f"bss.data.datasets.{stem}").DATA_SET
 
 
 @pytest.fixture
@@ -109,14 +108,15 @@ def test_all_five_data_sets_are_there():
 
 
 @every_task
-def test_a_data_set_has_the_names_that_doctor_and_tasks_rely_on(stem):
+def test_the_record_of_a_data_set_has_what_doctor_and_tasks_rely_on(stem):
     data = data_of(stem)
-    assert data.TITLE and data.FOLDER.lower() == stem
-    assert len(set(data.CLASSES)) == len(data.CLASSES) >= 2
-    assert {"train", "test"} <= set(data.SPLITS) == set(data.PUBLISHED)
-    assert all(isinstance(count, int) for counts in data.PUBLISHED.values() for count in counts)
-    assert data.GROUP is None or data.GROUP.islower()
-    assert callable(data.read_samples) and callable(data.find_samples)
+    assert data.stem == stem and data.title and data.folder.lower() == stem
+    assert len(set(data.classes)) == len(data.classes) >= 2
+    assert {"train", "test"} <= set(data.splits) == set(data.published)
+    assert all(len(set(places)) == len(places) >= 1 for places in data.places.values())
+    assert all(isinstance(count, int) for counts in data.published.values() for count in counts)
+    assert data.group is None or data.group.islower()
+    assert callable(data.locate)
 
 
 @every_task
@@ -204,7 +204,7 @@ def test_a_network_has_the_released_parameters_and_the_released_names(stem, bert
         model = task.build_model(recipe, bert_base)
     parameters, entries, some_names = RELEASED[stem]
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
-    names = renamed(model.state_dict(), task.RELEASED_KEYS)
+    names = renamed(model.state_dict(), KEYS[stem])
     assert len(names) == entries
     assert some_names <= set(names)
 
@@ -273,14 +273,14 @@ def test_a_test_view_is_fixed_and_a_training_view_draws_from_torchs_generator_on
 
 @every_task
 def test_samples_name_their_files_and_their_row(stem, root):
-    samples, dropped = data_of(stem).find_samples(root, "train")
+    samples, dropped = find(data_of(stem), root, "train")
     assert samples and not dropped
     for sample in samples[:5]:
         assert sample.files and all(sample.files.values())
         assert all(path.exists() for paths in sample.files.values() for path in paths)
         assert re.search(r" (line|item) [1-9]\d*$", sample.listed)
-        assert 0 <= sample.label < len(data_of(stem).CLASSES)
-        assert bool(sample.group) == (data_of(stem).GROUP is not None)
+        assert 0 <= sample.label < len(data_of(stem).classes)
+        assert bool(sample.group) == (data_of(stem).group is not None)
 
 
 # ---- an epoch ------------------------------------------------------------------------------------------------------

@@ -449,7 +449,9 @@ def test_by_updates_the_learning_rate_falls_after_the_steps_of_whole_epochs(tmp_
 
 def test_by_updates_an_epoch_has_the_steps_of_whole_batches():
     recipe = replace(tiny.CL, updates=60, lr=0.5, lr_step=2, lr_gamma=0.1)
-    rates = [learning_rates(recipe, 100)(0, updates) for updates in (23, 24)]  # 100 samples are 12 batches of 8
+    rates = [
+        learning_rates(recipe.lr, recipe.lr_gamma, recipe.lr_step, steps=100 // 8)(0, updates) for updates in (23, 24)
+    ]  # 100 samples are 12 batches of 8
     assert rates == pytest.approx([0.5, 0.05])
 
 

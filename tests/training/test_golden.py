@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from bss.data.synthetic.cremad import write_sample
+from bss.data.synthetic.signals import ClipSizes
 from bss.tasks import cremad
 from bss.training.engine import fit
 from bss.training.run import Run
@@ -21,7 +22,7 @@ ARMS = {"cl": cremad.CL, "spl": cremad.SPL}
 
 def trajectory(arm, folder):
     """(epoch, samples, training loss) of CREMA-D's network at width 4 on 38 generated clips."""
-    write_sample(folder / "data", per_class=8, test_per_class=2, seconds=0.3, image_size=64)
+    write_sample(folder / "data", ClipSizes(per_class=8, test_per_class=2, seconds=0.3, image_size=64))
     recipe = replace(
         cremad.sample_recipe(ARMS[arm]),
         epochs=4,

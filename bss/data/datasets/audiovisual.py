@@ -48,7 +48,7 @@ class Clip:
 
 
 def audio_finder(folders: Sequence[tuple[Path, Sequence[str]]]) -> Callable[[str], Path | None]:
-    """A function from a clip's name to its audio file, by one listing of each folder.
+    """Make a function from a clip's name to its audio file; every folder is listed once.
 
     Args:
         folders: folder and suffixes in the order of preference: a decoded waveform goes before its source.
@@ -64,7 +64,7 @@ def audio_finder(folders: Sequence[tuple[Path, Sequence[str]]]) -> Callable[[str
 
 
 def frame_finder(folders: Sequence[Path]) -> Callable[[str], tuple[Path, ...]]:
-    """A function from a clip's name to its sorted frames, empty if there are none.
+    """Make a function from a clip's name to its sorted frames, which are empty if there are none.
 
     Args:
         folders: folders of clip folders; the first in which the clip has jpg, jpeg or png files is taken. Hidden files
@@ -85,13 +85,13 @@ def frame_finder(folders: Sequence[Path]) -> Callable[[str], tuple[Path, ...]]:
 
 
 def sound_kind(sample_rate: int, num_samples: int) -> Kind:
-    """How a clip's sound is decoded: a waveform (T,) at that rate with T <= num_samples, or a finished spectrogram."""
+    """The decoding of a clip's sound: to a waveform (T,) at that rate, T <= num_samples, or a finished spectrogram."""
     decode = partial(_decode_sound, sample_rate=sample_rate, num_samples=num_samples)
     return Kind(f"sound-{sample_rate}hz-{num_samples}", decode, "float32")
 
 
 def frame_kind() -> Kind:
-    """How a frame is decoded: (H, W, 3) uint8, in its own size."""
+    """The decoding of a frame: to (H, W, 3) uint8, in its own size."""
     return Kind("frames", _decode_frame, "uint8")
 
 
@@ -105,7 +105,7 @@ def _decode_frame(path: Path) -> np.ndarray:
 
 
 def decoded_files(clips: Sequence[Clip], first_frames: int | None = None) -> dict[str, dict[Path, str]]:
-    """What a cache decodes: ``"sound"`` and ``"frames"`` -> file -> the list and row that name it.
+    """The files that a cache decodes: ``"sound"`` and ``"frames"`` -> file -> the list and row that name it.
 
     Args:
         clips: of all parts.
@@ -118,7 +118,7 @@ def decoded_files(clips: Sequence[Clip], first_frames: int | None = None) -> dic
 
 
 class AudioVisual(Dataset):
-    """Samples of clips, to be batched by :func:`bss.data.batches.collate`.
+    """Clips as samples, to be batched by :func:`bss.data.batches.collate`.
 
     A sample is a dict:
 
@@ -213,12 +213,12 @@ class AudioVisual(Dataset):
         return sound.fit_length(audio, self.spectrogram_frames) if ours else audio
 
     def _shape(self, audio: np.ndarray) -> tuple[int, ...]:
-        """As the network sees it: a waveform is repeated to the window there."""
+        """The shape that the network sees: there a waveform is repeated to the window."""
         return (self.num_samples,) if audio.ndim == 1 else audio.shape
 
 
 def frame_indices(available: int, wanted: int, pick: str) -> list[int]:
-    """Sorted indices of the frames to use, see ``pick`` of :class:`AudioVisual`.
+    """Choose frames of a clip; :class:`AudioVisual` explains ``pick``.
 
     Args:
         available: frames that there are, at least 1.

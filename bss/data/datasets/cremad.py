@@ -17,7 +17,7 @@ Data card
     (CREMA-D/dataset/CramedDataset.py:24). MMPareto, Remix and Relearning number the classes alphabetically:
     their checkpoints are not compatible.
 
-Layout (several others that are in use are found as well, see :func:`read_samples`)::
+Layout (several others that are in use are found as well, see :data:`DATA_SET`)::
 
     annotations/train.csv, test.csv           rows like 1088_IOM_NEU_XX,NEU, no header
     AudioWAV/1088_IOM_NEU_XX.wav              or wav_pkl/1088_IOM_NEU_XX.pkl (CREMAD/sound_preprocessing.py)
@@ -32,40 +32,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from bss.data.datasets.audiovisual import Clip, audio_finder, frame_finder
-from bss.data.datasets.listing import cells_of, checked_name, complete, find_list
+from bss.data.datasets.data_set import TRAIN_AND_TEST, DataSet, places_of
+from bss.data.datasets.listing import cells_of, checked_name
 from bss.utils.errors import DataError, shown
-
-TITLE = "CREMA-D"
-
-
-FOLDER = "CREMAD"
-
 
 CLASSES = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
 """Class names; a label is a position in this tuple."""
-
-
-SPLITS = ("train", "test")
-
-
-PUBLISHED = {"train": (6698,), "test": (744,)}
-"""Rows of the published lists."""
-
-
-GROUP = "actor"
-
-
-GROUP_HINT = "the test measures known voices and faces; a speaker-disjoint split: --set split=speaker"
-
-
-_LIST_PLACES = (
-    "annotations/{split}.csv",
-    "{split}.csv",
-    "annotations/my_{split}.csv",
-    "my_{split}.csv",
-    "annotations/my_{split}_cre.txt",
-    "my_{split}_cre.txt",
-)
 
 
 # Folder and suffixes; the first that has the clip is taken. A decoded waveform goes before its source.
@@ -78,9 +50,6 @@ _AUDIO_PLACES = (
 
 
 _FRAME_PLACES = ("Image-{fps:02d}-FPS", "visual", "visual/{split}_imgs/Image-{fps:02d}-FPS")
-
-
-_ADVICE = "CREMAD/README.md describes the layout; --sample runs the whole thing now on generated data"
 
 
 def read_list(path: str | os.PathLike) -> list[Clip]:
@@ -125,50 +94,39 @@ def read_list(path: str | os.PathLike) -> list[Clip]:
     return list(clips.values())
 
 
-def read_samples(root: str | os.PathLike, split: str, *, fps: int = 1) -> list[Clip]:
-    """The clips of a split, with those of their files that are under ``root``.
-
-    - list: ``annotations/{split}.csv``, ``{split}.csv``, or ``my_{split}.csv`` / ``my_{split}_cre.txt``
-      beside them
-    - audio, the first that exists: ``wav_pkl/NAME.pkl``, ``AudioWAV/NAME.wav``,
-      ``audio/NAME.{pt,npy,pkl,wav}``, ``audio/{split}_fbank/NAME.npy``
-    - frames, the first folder that has any: ``Image-{fps:02d}-FPS/NAME``, ``visual/NAME``,
-      ``visual/{split}_imgs/Image-{fps:02d}-FPS/NAME``; jpg, jpeg and png, hidden files ignored
-
-    Args:
-        root: the data root.
-        split: ``"train"`` or ``"test"``.
-        fps: frames a second of the extraction; it only chooses the folder.
-
-    Raises:
-        DataNotFoundError: no root, or no list.
-        DataError: a bad row of the list.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
-    root = Path(root)
-    listed = read_list(find_list(root, split, _LIST_PLACES, title=TITLE, advice=_ADVICE))
+def _located(root: Path, split: str, path: Path, *, fps: int = 1) -> list[Clip]:
+    """The clips of a list, with those of their files that are under the data root."""
     audio_of = audio_finder([(root / place.format(split=split), suffixes) for place, suffixes in _AUDIO_PLACES])
     frames_of = frame_finder([root / place.format(split=split, fps=fps) for place in _FRAME_PLACES])
-    return [replace(clip, audio=audio_of(clip.name), frames=frames_of(clip.name)) for clip in listed]
+    return [replace(clip, audio=audio_of(clip.name), frames=frames_of(clip.name)) for clip in read_list(path)]
 
 
-def find_samples(
-    root: str | os.PathLike, split: str, *, fps: int = 1, missing: str = "error"
-) -> tuple[list[Clip], list[str]]:
-    """The clips of a split that have their files, with every file's ends checked, before any training.
+DATA_SET = DataSet(
+    stem="cremad",
+    title="CREMA-D",
+    folder="CREMAD",
+    classes=CLASSES,
+    places=places_of(
+        (
+            "annotations/{split}.csv",
+            "{split}.csv",
+            "annotations/my_{split}.csv",
+            "my_{split}.csv",
+            "annotations/my_{split}_cre.txt",
+            "my_{split}_cre.txt",
+        ),
+        TRAIN_AND_TEST,
+    ),
+    published={"train": (6698,), "test": (744,)},
+    locate=_located,
+    group="actor",
+    group_hint="the test measures known voices and faces; a speaker-disjoint split: --set split=speaker",
+)
+"""CREMA-D. Of files that are in several places, the first is taken:
 
-    Args:
-        root: the data root.
-        split: ``"train"`` or ``"test"``.
-        fps: see :func:`read_samples`.
-        missing: see :func:`bss.data.datasets.listing.complete`.
+- audio: ``wav_pkl/NAME.pkl``, ``AudioWAV/NAME.wav``, ``audio/NAME.{pt,npy,pkl,wav}``, ``audio/{split}_fbank/NAME.npy``
+- frames, the first folder that has any: ``Image-{fps:02d}-FPS/NAME``, ``visual/NAME``,
+  ``visual/{split}_imgs/Image-{fps:02d}-FPS/NAME``; jpg, jpeg and png, hidden files ignored
 
-    Returns:
-        The clips in the order of the list, and the names of those left out (empty with ``"error"``).
-
-    Raises:
-        DataNotFoundError, DataError: see :func:`read_samples` and :func:`bss.data.datasets.listing.complete`.
-    """
-    clips = read_samples(root, split, fps=fps)
-    return complete(clips, split, title=TITLE, root=Path(root), advice=_ADVICE, missing=missing)
+Option: ``fps``, frames a second of the extraction (default 1); it only chooses the folder.
+"""

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bss.data.datasets.data_set import DataSet
 from bss.data.datasets.listing import checked_name, visible
 from bss.data.transforms import image as picture
 from bss.data.transforms.text import Tokens
@@ -56,11 +57,22 @@ class Post:
         return self.text.replace(PLACEHOLDER, self.target) if self.target else self.text
 
 
+@dataclass(frozen=True, kw_only=True)
+class PostSet(DataSet[Post]):
+    """A data set of posts.
+
+    Attributes:
+        image_folders: names of the folder of pictures that are in use; ``prepare`` makes the first.
+    """
+
+    image_folders: tuple[str, ...]
+
+
 # ------------------------------------------------------------------------------------------------- checked cells
 
 
 def checked_label(value: Any, classes: Sequence[str], where: str, *, lowest: int = 0) -> int:
-    """The class id of a cell: a whole number, or a text of one.
+    """Read the class id of a cell: a whole number, or a text of one.
 
     Args:
         value: of the cell.
@@ -79,7 +91,7 @@ def checked_label(value: Any, classes: Sequence[str], where: str, *, lowest: int
 
 
 def checked_text(value: Any, where: str, what: str = "text") -> str:
-    """A text that is not empty; one of symbols alone is a text.
+    """Hand back a text that is not empty; one of symbols alone is a text.
 
     Raises:
         DataError: another type, nothing but white space, or half of a surrogate pair (a broken json escape).
@@ -96,7 +108,7 @@ def checked_text(value: Any, where: str, what: str = "text") -> str:
 
 
 def checked_image(value: Any, where: str) -> str:
-    """File name of a picture, taken from a relative path.
+    """Read the file name of a picture from a cell, which may hold a relative path.
 
     Raises:
         DataError: another type, an empty name, or a path that leaves the data root.
@@ -113,7 +125,7 @@ def checked_image(value: Any, where: str) -> str:
 
 
 def with_pictures(posts: Sequence[Post], folders: Sequence[Path]) -> list[Post]:
-    """The posts with the pictures that were found for them, by one listing of each folder.
+    """Look for the pictures of posts, and hand back the posts with what was found; every folder is listed once.
 
     Args:
         posts: of one list.
@@ -131,7 +143,7 @@ def with_pictures(posts: Sequence[Post], folders: Sequence[Path]) -> list[Post]:
 
 
 class ImageText(Dataset):
-    """Samples of posts, to be batched by :func:`bss.data.batches.collate`.
+    """Posts as samples, to be batched by :func:`bss.data.batches.collate`.
 
     A sample is a dict:
 

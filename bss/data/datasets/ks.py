@@ -24,20 +24,15 @@ Files may be named after the id in the list, or after the bare YouTube id withou
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from bss.data.datasets.audiovisual import Clip, audio_finder, frame_finder
-from bss.data.datasets.listing import cells_of, checked_name, complete, find_list
+from bss.data.datasets.data_set import TRAIN_AND_TEST, DataSet, places_of
+from bss.data.datasets.listing import cells_of, checked_name
 from bss.utils.errors import DataError, shown
-
-TITLE = "Kinetics-Sounds"
-
-
-FOLDER = "KS"
-
 
 CLASSES = (
     "blowing nose", "blowing out candles", "bowling", "chopping wood", "dribbling basketball", "laughing",
@@ -49,24 +44,6 @@ CLASSES = (
 """Class names; a label is a position in this tuple. Source: the class list of BML_TPAMI2024 (KS.json)."""
 
 
-SPLITS = ("train", "test")
-
-
-PUBLISHED = {"train": (14799,), "test": (2597,)}
-"""Rows of the published lists (OGM-GE's)."""
-
-
-GROUP = "source video"
-
-
-_LIST_PLACES = (
-    "annotations/{split}.csv",
-    "{split}.csv",
-    "annotations/my_{split}.txt",
-    "my_{split}.txt",
-)
-
-
 _AUDIO_PLACES = (
     ("{split}_wav_pkl", (".pkl",)),
     ("{split}_wav", (".wav",)),
@@ -76,9 +53,6 @@ _AUDIO_PLACES = (
 
 
 _FRAME_PLACES = ("{split}_img/Image-{fps:02d}-FPS", "visual", "visual/{split}_img/Image-{fps:02d}-FPS")
-
-
-_ADVICE = "KS/README.md describes the layout; --sample runs the whole thing now on generated data"
 
 
 _IDS = {name: label for label, name in enumerate(CLASSES)}
@@ -130,7 +104,7 @@ def read_list(path: str | os.PathLike) -> list[Clip]:
 
 
 def video_id(name: str) -> str:
-    """The YouTube id, eleven characters, in a clip's name: ``--4-0ihtnBU`` of ``--4-0ihtnBU_000058_000068``.
+    """The YouTube id of eleven characters in a clip's name: ``--4-0ihtnBU`` of ``--4-0ihtnBU_000058_000068``.
 
     OGM-GE's test list has the first second only (``1p1nA2Nf54o_37``). A name of another form stays as it is.
     """
@@ -151,57 +125,46 @@ def _label(cell: str, where: str) -> int:
     return label
 
 
-def read_samples(root: str | os.PathLike, split: str, *, fps: int = 1) -> list[Clip]:
-    """The clips of a split, with those of their files that are under ``root`` (the layout is in the module's text).
-
-    Args:
-        root: the data root.
-        split: ``"train"`` or ``"test"``.
-        fps: frames a second of the extraction; it only chooses the folder.
-
-    Raises:
-        DataNotFoundError: no root, or no list.
-        DataError: a bad row of the list.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
-    root = Path(root)
-    listed = read_list(find_list(root, split, _LIST_PLACES, title=TITLE, advice=_ADVICE))
+def _located(root: Path, split: str, path: Path, *, fps: int = 1) -> list[Clip]:
+    """The clips of a list, with those of their files that are under the data root."""
+    listed = read_list(path)
     clips_of_video = Counter(clip.group for clip in listed)
     audio_of = audio_finder([(root / place.format(split=split), suffixes) for place, suffixes in _AUDIO_PLACES])
     frames_of = frame_finder([root / place.format(split=split, fps=fps) for place in _FRAME_PLACES])
 
     def found(lookup: Callable[[str], F], clip: Clip) -> F:
-        """By the clip's name, or by its video's if the list has one clip of it."""
+        """The files of the clip's name, or of its video's name if the list has one clip of that video."""
         bare = not lookup(clip.name) and clips_of_video[clip.group] == 1
         return lookup(clip.group if bare else clip.name)
 
     return [replace(clip, audio=found(audio_of, clip), frames=found(frames_of, clip)) for clip in listed]
 
 
-def find_samples(
-    root: str | os.PathLike, split: str, *, fps: int = 1, missing: str = "error", min_frames: int = 1
-) -> tuple[list[Clip], list[str]]:
-    """The clips of a split that have their files, with every file's ends checked, before any training.
+DATA_SET = DataSet(
+    stem="ks",
+    title="Kinetics-Sounds",
+    folder="KS",
+    classes=CLASSES,
+    places=places_of(
+        ("annotations/{split}.csv", "{split}.csv", "annotations/my_{split}.txt", "my_{split}.txt"), TRAIN_AND_TEST
+    ),
+    published={"train": (14799,), "test": (2597,)},  # OGM-GE's lists
+    locate=_located,
+    group="source video",
+)
+"""Kinetics-Sounds. Option: ``fps``, frames a second of the extraction (default 1); it only chooses the folder."""
 
-    Args:
-        root: the data root.
-        split: ``"train"`` or ``"test"``.
-        fps: see :func:`read_samples`.
-        missing: see :func:`bss.data.datasets.listing.complete`.
-        min_frames: clips with fewer frames are left out.
 
-    Returns:
-        The clips in the order of the list, and the names of those left out.
+def long_enough(clips: Sequence[Clip], split: str, min_frames: int) -> tuple[list[Clip], list[str]]:
+    """The clips that have at least ``min_frames`` frames, and the names of the others.
 
     Raises:
-        DataNotFoundError, DataError: see :func:`read_samples` and :func:`bss.data.datasets.listing.complete`; also if
-            no clip has ``min_frames`` frames.
+        DataError: no clip has.
     """
-    clips = read_samples(root, split, fps=fps)
-    clips, dropped = complete(clips, split, title=TITLE, root=Path(root), advice=_ADVICE, missing=missing)
     kept = [clip for clip in clips if len(clip.frames) >= min_frames]
     if not kept:
         longest = max(len(clip.frames) for clip in clips)
-        raise DataError(f"{TITLE} {split}: no clip has {min_frames} frames, the most is {longest}: --set min_frames=1")
-    return kept, dropped + [clip.name for clip in clips if len(clip.frames) < min_frames]
+        raise DataError(
+            f"{DATA_SET.title} {split}: no clip has {min_frames} frames, the most is {longest}: --set min_frames=1"
+        )
+    return kept, [clip.name for clip in clips if len(clip.frames) < min_frames]

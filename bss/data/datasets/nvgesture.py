@@ -18,7 +18,7 @@ Data card
 
 Layout::
 
-    nvgesture_train_correct_cvpr2016_v2.lst         or one of the other names in use, see :func:`read_samples`;
+    nvgesture_train_correct_cvpr2016_v2.lst         or one of the other names in use, see :data:`DATA_SET`;
     nvgesture_test_correct_cvpr2016_v2.lst          also in annotations/
     Video_data/class_01/subject3_r0/sk_color.avi    or Video_data/Video_data/class_01/...
     Video_data/class_01/subject3_r0/sk_depth.avi
@@ -42,29 +42,14 @@ from pathlib import Path, PurePosixPath
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bss.data.datasets.listing import checked_name, complete, find_list, lines_of, visible
+from bss.data.datasets.data_set import TRAIN_AND_TEST, DataSet, places_of
+from bss.data.datasets.listing import checked_name, lines_of, visible
 from bss.data.transforms import video
 from bss.utils.choices import FlowWindow
 from bss.utils.errors import DataError, shown
 
-TITLE = "NVGesture"
-
-
-FOLDER = "NVGesture"
-
-
 CLASSES = tuple(f"class_{number:02d}" for number in range(1, 26))
 """Class names, as the folders have them; a label is a position in this tuple."""
-
-
-SPLITS = ("train", "test")
-
-
-PUBLISHED = {"train": (1050,), "test": (482,)}
-"""Rows of the published lists, both versions."""
-
-
-GROUP = "subject"
 
 
 VIDEO_FOLDER = "Video_data"
@@ -82,18 +67,12 @@ _LIST_NAMES = (  # the corrected version first
 )
 
 
-LIST_PLACES = (*_LIST_NAMES, *(f"annotations/{name}" for name in _LIST_NAMES))
-
-
-_ADVICE = "NVGesture/README.md describes the layout; --sample runs the whole thing now on generated data"
-
-
 _EXAMPLE = "path:./Video_data/class_01/subject3_r0 depth:sk_depth:146:226 color:sk_color:146:226 label:1"
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Where a clip is in one of its videos: the name without suffix, and the frames ``[start, stop)``."""
+    """The part of a video that a clip is: the video's name without suffix, and its frames ``[start, stop)``."""
 
     name: str
     start: int
@@ -101,7 +80,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Clip:
+class GestureClip:
     """One row of a list, and the files that were found for it.
 
     Attributes:
@@ -131,20 +110,20 @@ class Clip:
 
     @property
     def windows(self) -> dict[str, tuple[int, int]]:
-        """Kind of video -> its frames, for the doctor."""
+        """Kind of video -> the first frame of the clip in it and the frame after the last; the doctor decodes these."""
         return {"rgb": (self.color.start, self.color.stop), "depth": (self.depth.start, self.depth.stop)}
 
     @property
     def flow_place(self) -> str:
-        """Where its flow is, relative to the data root."""
+        """The file of its optical flow, relative to the data root."""
         return f"{FLOW_FOLDER}/{self.name}.npy"
 
 
 # ----------------------------------------------------------------------------------------------------- lists
 
 
-def read_list(path: str | os.PathLike) -> list[Clip]:
-    """Read a list of clips.
+def read_list(path: str | os.PathLike) -> list[GestureClip]:
+    """Read a list of gestures.
 
     Args:
         path: the list, UTF-8; a line is described at the top of this module. Other streams (``duo_left``) are ignored.
@@ -157,7 +136,7 @@ def read_list(path: str | os.PathLike) -> list[Clip]:
             that does not end after it starts, colour and depth windows of different lengths, a path that leaves the
             data root or a clip that is listed twice; for a list without rows.
     """
-    clips: dict[str, Clip] = {}
+    clips: dict[str, GestureClip] = {}
     for line, text in lines_of(path):
         where = f"{path} line {line}"
         clip = _clip(text, where)
@@ -170,7 +149,7 @@ def read_list(path: str | os.PathLike) -> list[Clip]:
     return list(clips.values())
 
 
-def _clip(text: str, where: str) -> Clip:
+def _clip(text: str, where: str) -> GestureClip:
     parts: dict[str, str] = {}
     for part in text.split():
         key, separator, value = part.partition(":")
@@ -191,11 +170,11 @@ def _clip(text: str, where: str) -> Clip:
         )
     name = "/".join(folder.parts[-2:])
     label = int(parts["label"]) - 1
-    return Clip(name, label, folder, color, depth, listed=where, group=folder.name.partition("_")[0])
+    return GestureClip(name, label, folder, color, depth, listed=where, group=folder.name.partition("_")[0])
 
 
 def _folder(text: str, where: str) -> PurePosixPath:
-    """The path of a line without its leading ``./``; it must name a class and a clip below the data root."""
+    """The folder that a line names, without its leading ``./``; it must be a class and a clip below the data root."""
     folder = PurePosixPath(text)
     if folder.is_absolute() or ".." in folder.parts or any(character in text for character in "\\\0"):
         raise DataError(
@@ -223,32 +202,12 @@ def _stream(key: str, text: str, where: str) -> Stream:
 # ----------------------------------------------------------------------------------------------------- files
 
 
-def read_samples(root: str | os.PathLike, split: str) -> list[Clip]:
-    """The clips of a split, with those of their files that are under ``root``.
-
-    - list, the first that exists, also in ``annotations/``: ``nvgesture_{split}_correct_cvpr2016_v2.lst``,
-      ``nvgesture_{split}_correct_v2.lst``, ``nvgesture_{split}_correct_cvpr2016.lst``, or the last two of
-      ``full_{split}_correct_cvpr2016_v2.lst`` and ``full_{split}_correct_cvpr2016.lst``
-    - videos: in the folder that the list names, or in the same class and clip below ``Video_data/`` or
-      ``Video_data/Video_data/``
-    - flow: ``Video_data/flow_data/CLASS/CLIP.npy``
-
-    Args:
-        root: the data root.
-        split: ``"train"`` or ``"test"``.
-
-    Raises:
-        DataNotFoundError: no root, or no list.
-        DataError: a bad row of the list.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
-    root = Path(root)
-    listed = read_list(find_list(root, split, LIST_PLACES, title=TITLE, advice=_ADVICE))
-    return [replace(clip, files=dict(_files(root, clip))) for clip in listed]
+def _located(root: Path, split: str, path: Path) -> list[GestureClip]:
+    """The clips of a list, with those of their files that are under the data root."""
+    return [replace(clip, files=dict(_files(root, clip))) for clip in read_list(path)]
 
 
-def _files(root: Path, clip: Clip) -> Iterator[tuple[str, tuple[Path, ...]]]:
+def _files(root: Path, clip: GestureClip) -> Iterator[tuple[str, tuple[Path, ...]]]:
     folders = (clip.folder, f"{VIDEO_FOLDER}/{clip.name}", f"{VIDEO_FOLDER}/{VIDEO_FOLDER}/{clip.name}")
     places = {
         "rgb": [root / folder / f"{clip.color.name}.avi" for folder in folders],
@@ -260,28 +219,10 @@ def _files(root: Path, clip: Clip) -> Iterator[tuple[str, tuple[Path, ...]]]:
         yield kind, () if found is None else (found,)
 
 
-def find_samples(root: str | os.PathLike, split: str, *, missing: str = "error") -> tuple[list[Clip], list[str]]:
-    """The clips of a split that have their files, with every file's ends checked, before any training.
-
-    Args:
-        root: the data root.
-        split: ``"train"`` or ``"test"``.
-        missing: see :func:`bss.data.datasets.listing.complete`.
-
-    Returns:
-        The clips in the order of the list, and the names of those left out.
-
-    Raises:
-        DataNotFoundError, DataError: see :func:`read_samples` and :func:`bss.data.datasets.listing.complete`.
-    """
-    clips = read_samples(root, split)
-    advice = _ADVICE
-    if not all(clip.files["flow"] for clip in clips):
-        advice = f"{_flow_advice(Path(root), split)}; {advice}"
-    return complete(clips, split, title=TITLE, root=Path(root), advice=advice, missing=missing)
-
-
-def _flow_advice(root: Path, split: str) -> str:
+def _flow_command(root: Path, split: str, clips: Sequence[GestureClip]) -> str:
+    """What makes the flow; empty where every clip has it."""
+    if all(clip.files["flow"] for clip in clips):
+        return ""
     command = "`python -m bss prepare nvgesture --source ROOT --out ROOT` makes the flow"
     folder = root / FLOW_FOLDER / split
     if not any(re.fullmatch(r"[0-9]+\.npy", name) for name in visible(folder, os.DirEntry.is_file)):
@@ -289,11 +230,30 @@ def _flow_advice(root: Path, split: str) -> str:
     return f"{folder} is numbered by the rows of some list, which cannot be told from here, and is not used: {command}"
 
 
+DATA_SET = DataSet(
+    stem="nvgesture",
+    title="NVGesture",
+    folder="NVGesture",
+    classes=CLASSES,
+    places=places_of((*_LIST_NAMES, *(f"annotations/{name}" for name in _LIST_NAMES)), TRAIN_AND_TEST),
+    published={"train": (1050,), "test": (482,)},  # both versions of the lists
+    locate=_located,
+    group="subject",
+    remedy=_flow_command,
+)
+"""NVGesture. Files are looked for in these places:
+
+- videos: in the folder that the list names, or in the same class and clip below ``Video_data/`` or
+  ``Video_data/Video_data/``
+- flow: ``Video_data/flow_data/CLASS/CLIP.npy``
+"""
+
+
 # --------------------------------------------------------------------------------------------------- samples
 
 
 class NVGesture(Dataset):
-    """Samples of NVGesture.
+    """The clips of NVGesture as samples, to be batched by :func:`bss.data.batches.collate`.
 
     A sample is a dict; all streams show the same frames and the same crop (but see ``flow_window``):
 
@@ -303,7 +263,7 @@ class NVGesture(Dataset):
     - ``"label"``: int, position in :data:`CLASSES`
 
     Args:
-        clips: from :func:`find_samples`, at least one.
+        clips: clips that have their files, at least one.
         frames: T.
         size: S in pixels.
         resize: frames are squeezed to this height and width before the crop, as in the released files.
@@ -320,7 +280,7 @@ class NVGesture(Dataset):
 
     def __init__(
         self,
-        clips: Sequence[Clip],
+        clips: Sequence[GestureClip],
         *,
         frames: int,
         size: int,
@@ -352,7 +312,7 @@ class NVGesture(Dataset):
         except DataError as error:
             raise DataError(f"{error} ({clip.listed})") from error
 
-    def _sample(self, clip: Clip) -> dict[str, Tensor | int]:
+    def _sample(self, clip: GestureClip) -> dict[str, Tensor | int]:
         view = video.draw_view(clip.frames, frames=self.frames, resize=self.resize, size=self.size, random=self.random)
         flow_window = view.window if self.flow_window == "shared" else slice(0, clip.frames)
         (color,), (motion,), (distance,) = (clip.files[kind] for kind in ("rgb", "flow", "depth"))

@@ -34,27 +34,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bss.data.datasets.imagetext import Post, checked_image, checked_label, checked_text, with_pictures
-from bss.data.datasets.listing import complete, find_list, lines_of, read_text
+from bss.data.datasets.imagetext import Post, PostSet, checked_image, checked_label, checked_text, with_pictures
+from bss.data.datasets.listing import lines_of, read_text
 from bss.utils.errors import DataError, shown
-
-TITLE = "Sarcasm"
-
-
-FOLDER = "Sarcasm"
-
 
 CLASSES = ("literal", "sarcastic")
 """Class names; a label is a position in this tuple."""
-
-
-SPLITS = ("train", "val", "test")
-
-
-PUBLISHED: dict[str, tuple[int, ...]] = {"train": (19816, 29040), "val": (2410,), "test": (2409,)}
-
-
-GROUP: str | None = None
 
 
 GIVEAWAYS = frozenset(
@@ -76,9 +61,6 @@ _FOLDERS = ("annotations/", "")
 _IMAGE_FOLDERS = ("images", "dataset_image")
 
 
-_README = "Sarcasm/README.md describes the layout; --sample runs the whole thing now on generated data"
-
-
 _LONGEST_LINE = 20_000  # characters of a row; the parser's memory grows with the line
 
 
@@ -89,7 +71,7 @@ _LONGEST_ID = 30  # digits
 
 
 def has_giveaway(text: str) -> bool:
-    """Whether one of a text's words, separated by white space, is among :data:`GIVEAWAYS`."""
+    """Whether a text gives the answer away: one of its words, separated by white space, is in :data:`GIVEAWAYS`."""
     return not GIVEAWAYS.isdisjoint(text.split())
 
 
@@ -191,47 +173,27 @@ def _post(image: Any, text: Any, label: Any, where: str) -> Post:
 # ----------------------------------------------------------------------------------------------------- files
 
 
-def read_samples(root: str | os.PathLike, split: str, *, word_filter: bool = True) -> list[Post]:
-    """The list of a split with the pictures that were found, which may be lacking.
-
-    Args:
-        root: the data root.
-        split: one of :data:`SPLITS`.
-        word_filter: see :func:`read_list`.
-
-    Raises:
-        DataNotFoundError: no root, or no list.
-        DataError: a bad list.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
-    root = Path(root)
-    path = find_list(root, split, _places(split), title=TITLE, advice=_README)
+def _located(root: Path, split: str, path: Path, *, word_filter: bool = True) -> list[Post]:
+    """The posts of a list, with the pictures that are under the data root."""
     return with_pictures(read_list(path, word_filter=word_filter), [root / folder for folder in _IMAGE_FOLDERS])
 
 
-def _places(split: str) -> list[str]:
-    """Where the list of a split may be, the first first."""
-    return [
+def _places(split: str) -> tuple[str, ...]:
+    return (
         *(f"{folder}{name}_data.json" for folder in _FOLDERS for name in _JSON_NAMES[split]),
         *(f"{folder}{name}.txt" for name in _TEXT_NAMES[split] for folder in ("text_data/", *_FOLDERS)),
         *(f"{folder}{name}.json" for folder in ("text_json_final/", *_FOLDERS) for name in _JSON_NAMES[split]),
-    ]
+    )
 
 
-def find_samples(
-    root: str | os.PathLike, split: str, *, missing: str = "error", word_filter: bool = True
-) -> tuple[list[Post], list[str]]:
-    """The posts of a split that have their picture, checked, and the names of those left out.
-
-    Args:
-        root: the data root.
-        split: one of :data:`SPLITS`.
-        missing: ``"error"`` or ``"drop"``, see :func:`bss.data.datasets.listing.complete`.
-        word_filter: see :func:`read_list`.
-
-    Raises:
-        DataNotFoundError, DataError: see :func:`read_samples` and :func:`bss.data.datasets.listing.complete`.
-    """
-    posts = read_samples(root, split, word_filter=word_filter)
-    return complete(posts, split, title=TITLE, root=Path(root), advice=_README, missing=missing)
+DATA_SET = PostSet(
+    stem="sarcasm",
+    title="Sarcasm",
+    folder="Sarcasm",
+    classes=CLASSES,
+    places={split: _places(split) for split in ("train", "val", "test")},
+    published={"train": (19816, 29040), "val": (2410,), "test": (2409,)},
+    locate=_located,
+    image_folders=_IMAGE_FOLDERS,
+)
+"""Sarcasm. Option: ``word_filter`` (default true), see :func:`read_list`."""

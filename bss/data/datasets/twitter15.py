@@ -34,43 +34,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from bss.data.datasets.imagetext import Post, checked_image, checked_label, checked_text, with_pictures
-from bss.data.datasets.listing import cells_of, complete, find_list, lines_of
+from bss.data.datasets.data_set import places_of
+from bss.data.datasets.imagetext import Post, PostSet, checked_image, checked_label, checked_text, with_pictures
+from bss.data.datasets.listing import cells_of, lines_of
 from bss.utils.errors import DataError, shown
-
-TITLE = "Twitter15"
-
-
-FOLDER = "Twitter15"
-
 
 CLASSES = ("negative", "neutral", "positive")
 """Class names; a label is a position in this tuple."""
 
 
-SPLITS = ("train", "val", "test")
-
-
-PUBLISHED: dict[str, tuple[int, ...]] = {"train": (3179,), "val": (1122,), "test": (1037,)}
-
-
-GROUP: str | None = "image"
-
-
-_LISTS = tuple(
-    f"{folder}{{split}}{suffix}"
-    for suffix in (".tsv", ".raw.tsv", ".txt", ".raw.txt")
-    for folder in ("annotations/", "")
-)
-
-
-_NAMES = {"train": ("train",), "val": ("dev", "val"), "test": ("test",)}
-
-
 _IMAGE_FOLDERS = ("twitter2015_images", "images")
-
-
-_README = "Twitter15/README.md describes the layout; --sample runs the whole thing now on generated data"
 
 
 # ----------------------------------------------------------------------------------------------------- lists
@@ -122,7 +95,7 @@ def _tsv_posts(path: Path) -> Iterator[Post]:
 
 
 def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], int]:
-    """Position of each column, and the number of columns."""
+    """Name of a column -> its position, and the number of columns."""
     names = [name.lower() for name in header]
     if names[:1] == ["index"] and any(name.startswith("#") for name in names):
         return {"label": 1, "imageid": 2, "string": 3, "target": 4}, 5
@@ -140,7 +113,7 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], int]:
 
 
 def _no_label(cells: list[str], width: int, path: Path) -> str:
-    """What to add to an error about a row that may be a test row without its label."""
+    """The end of an error about a row that may be a test row without its label."""
     if len(cells) != 4 or width != 5:
         return ""
     return f" (index, label, picture, text, term); where labels are only in the {path.stem}.txt, remove the tsv"
@@ -178,35 +151,26 @@ def _post(image: str, text: str, label: str, target: str, where: str, *, lowest:
 # ----------------------------------------------------------------------------------------------------- files
 
 
-def read_samples(root: str | os.PathLike, split: str) -> list[Post]:
-    """The list of a split with the pictures that were found, which may be lacking.
-
-    Args:
-        root: the data root.
-        split: one of :data:`SPLITS`.
-
-    Raises:
-        DataNotFoundError: no root, or no list.
-        DataError: a bad list.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
-    root = Path(root)
-    places = [place.format(split=name) for place in _LISTS for name in _NAMES[split]]
-    path = find_list(root, split, places, title=TITLE, advice=_README)
+def _located(root: Path, split: str, path: Path) -> list[Post]:
+    """The posts of a list, with the pictures that are under the data root."""
     return with_pictures(read_list(path), [root / folder for folder in _IMAGE_FOLDERS])
 
 
-def find_samples(root: str | os.PathLike, split: str, *, missing: str = "error") -> tuple[list[Post], list[str]]:
-    """The posts of a split that have their picture, checked, and the names of those left out.
-
-    Args:
-        root: the data root.
-        split: one of :data:`SPLITS`.
-        missing: ``"error"`` or ``"drop"``, see :func:`bss.data.datasets.listing.complete`.
-
-    Raises:
-        DataNotFoundError, DataError: see :func:`read_samples` and :func:`bss.data.datasets.listing.complete`.
-    """
-    posts = read_samples(root, split)
-    return complete(posts, split, title=TITLE, root=Path(root), advice=_README, missing=missing)
+DATA_SET = PostSet(
+    stem="twitter15",
+    title="Twitter15",
+    folder="Twitter15",
+    classes=CLASSES,
+    places=places_of(
+        [
+            f"{folder}{{split}}{suffix}"
+            for suffix in (".tsv", ".raw.tsv", ".txt", ".raw.txt")
+            for folder in ("annotations/", "")
+        ],
+        {"train": ("train",), "val": ("dev", "val"), "test": ("test",)},
+    ),
+    published={"train": (3179,), "val": (1122,), "test": (1037,)},
+    locate=_located,
+    group="image",
+    image_folders=_IMAGE_FOLDERS,
+)

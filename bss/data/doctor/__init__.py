@@ -1,7 +1,7 @@
-"""``python -m bss doctor``: look at a data tree before a GPU hour is spent on it.
+"""Look at a data tree before a GPU hour is spent on it: ``python -m bss doctor``.
 
 It reads the lists, decodes every file, counts classes, and looks for samples, copies and groups that are on both sides
-of a split. It knows no data set, only what the modules of :mod:`bss.data.datasets` have in common.
+of a split. It knows no data set, only the record that each has (:class:`bss.data.datasets.data_set.DataSet`).
 
 ``--json`` prints one object:
 
@@ -24,62 +24,32 @@ If the tree cannot be looked at at all (status 2), nothing is printed on stdout.
 """
 
 import dataclasses
-import importlib
-import json
 import os
-import pkgutil
-import sys
 from pathlib import Path
-from types import ModuleType
 
-from bss.data import datasets
-from bss.data.datasets.listing import check_root
+from bss.data.datasets.data_set import DataSet, check_root, read
 from bss.data.doctor import checks, content, report
-from bss.data.doctor.findings import Example, Finding
+from bss.data.doctor.findings import Finding, Occurrence
 from bss.data.doctor.media import look_at_all
 from bss.data.doctor.tree import Tree
-from bss.utils.errors import BssError, DataError, DataNotFoundError, RecipeError
-from bss.utils.processes import default_workers
+from bss.utils.errors import DataError, DataNotFoundError, first_line
 
-__all__ = ["Example", "Finding", "Tree", "examine", "run"]
+__all__ = ["Finding", "Occurrence", "Tree", "examine", "report"]
 
 
 _NEEDED_SPLITS = ("train", "test")
 
 
-def run(stem: str, root: str | os.PathLike, *, as_json: bool = False, workers: int | None = None) -> int:
-    """Examine a data tree and print what was found.
+def examine(data_set: DataSet, root: str | os.PathLike, *, workers: int = 0) -> tuple[Tree, list[Finding]]:
+    """Read a data tree and run all checks on it.
 
     Args:
-        stem: the data set's module in :mod:`bss.data.datasets`.
-        root: the data root.
-        as_json: print the object described above in place of the text.
-        workers: processes that decode; 0 for none but this one, None for one a core.
-
-    Returns:
-        The exit status: 0 without errors, 1 with, 2 if the tree cannot be looked at at all (said on stderr).
-    """
-    try:
-        module = _module(stem)
-        tree, findings = examine(module, root, workers=default_workers() if workers is None else workers)
-    except BssError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if as_json:
-        print(json.dumps(report.as_dict(stem, tree, findings), indent=1))
-    else:
-        print(report.as_text(tree, findings))
-    return report.status(findings)
-
-
-def examine(module: ModuleType, root: str | os.PathLike, *, workers: int = 0) -> tuple[Tree, list[Finding]]:
-    """Run all checks.
-
-    Args:
-        module: a data set: ``TITLE``, ``FOLDER``, ``CLASSES``, ``SPLITS``, ``PUBLISHED``, ``GROUP``, optionally
-            ``GROUP_HINT``, and ``read_samples(root, split)``.
+        data_set: the record of the data set.
         root: the data root.
         workers: processes that decode; 0 for none but this one.
+
+    Returns:
+        What was read of the tree, and what was found; :mod:`bss.data.doctor.report` puts both into words.
 
     Raises:
         DataNotFoundError: ``root`` is not a folder.
@@ -87,26 +57,18 @@ def examine(module: ModuleType, root: str | os.PathLike, *, workers: int = 0) ->
         RecipeError: a negative number of workers.
     """
     root = Path(os.path.abspath(root))
-    check_root(root, title=module.TITLE, advice=f"{module.FOLDER}/README.md describes the layout")
-    tree = Tree(
-        module.TITLE,
-        module.FOLDER,
-        root,
-        module.CLASSES,
-        published=module.PUBLISHED,
-        group=module.GROUP,
-        group_hint=getattr(module, "GROUP_HINT", ""),
-    )
+    check_root(data_set, root, data_set.layout)
+    tree = Tree(data_set, root)
     samples, findings = {}, []
-    for split in module.SPLITS:
+    for split in data_set.splits:
         try:
-            if found := module.read_samples(root, split):
+            if found := read(data_set, root, split):
                 samples[split] = found
             else:
                 findings.append(Finding("list-unreadable", "error", f"{split}: the list has no rows"))
         except DataNotFoundError as error:
             severity = "error" if split in _NEEDED_SPLITS else "note"
-            findings.append(Finding("list-missing", severity, tree.short(str(error).partition("\n")[0])))
+            findings.append(Finding("list-missing", severity, first_line(tree.short(error))))
         except DataError as error:
             findings.append(Finding("list-unreadable", "error", f"{split}: {tree.short(error)}"))
     tree = dataclasses.replace(tree, samples=samples)
@@ -114,18 +76,3 @@ def examine(module: ModuleType, root: str | os.PathLike, *, workers: int = 0) ->
     for check in (*checks.ALL, content.copies):
         findings += check(tree)
     return tree, findings
-
-
-def _module(stem: str) -> ModuleType:
-    """The data set of this name.
-
-    Raises:
-        RecipeError: there is none.
-    """
-    stems = [info.name for info in pkgutil.iter_modules(datasets.__path__)]
-    module = importlib.import_module(f"bss.data.datasets.{stem}") if stem in stems else None
-    if module is None or not hasattr(module, "PUBLISHED"):
-        modules = ((name, importlib.import_module(f"bss.data.datasets.{name}")) for name in stems)
-        known = ", ".join(name for name, found in modules if hasattr(found, "PUBLISHED"))
-        raise RecipeError(f"{stem!r} is no data set; there are {known}")
-    return module

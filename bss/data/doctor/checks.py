@@ -1,4 +1,4 @@
-"""The checks of rows, files, classes and groups: each a function of a tree, with findings as its value."""
+"""The checks of rows, files, classes and groups. A check is a function of a tree that yields findings."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from bss.data.datasets.listing import Sample
-from bss.data.doctor.findings import Example, Finding, number, percent
+from bss.data.doctor.findings import Finding, Occurrence, number, percent
 from bss.data.doctor.tree import Entry, Tree, oddities
 
 SILENT_PEAK = 1e-4
@@ -29,7 +29,7 @@ def list_sizes(tree: Tree) -> Iterator[Finding]:
     """Compare the number of rows of every list with the published numbers."""
     as_published = []
     for split, samples in tree.samples.items():
-        published = tree.published.get(split, ())
+        published = tree.data_set.published.get(split, ())
         if not published or len(samples) in published:
             as_published += [f"{split} {len(samples):,}"] if published else []
             continue
@@ -48,7 +48,7 @@ def _difference(rows: int, published: int) -> str:
 
 
 def shared_names(tree: Tree) -> Iterator[Finding]:
-    """Samples that two lists name."""
+    """Find samples that two lists name."""
     clean = []
     for one, other in combinations(tree.samples, 2):
         rows = {sample.name: sample for sample in tree.samples[one]}
@@ -62,7 +62,7 @@ def shared_names(tree: Tree) -> Iterator[Finding]:
             f"{number(len(shared), 'sample')} of {len(tree.samples[other]):,} in {other} "
             f"{'is' if len(shared) == 1 else 'are'} in {one} too, by name: {other} must not measure what was learnt",
             tuple(
-                Example(f"also {tree.short(first.listed)}", row=tree.short(sample.listed), sample=sample.name)
+                Occurrence(f"also {tree.short(first.listed)}", row=tree.short(sample.listed), sample=sample.name)
                 for first, sample in shared
             ),
         )
@@ -74,9 +74,10 @@ def shared_names(tree: Tree) -> Iterator[Finding]:
 
 
 def missing_files(tree: Tree) -> Iterator[Finding]:
-    """Samples without files, folders without usable files, and things that look like media and are no files."""
+    """Find samples without files, folders without usable files, and things that look like media and are no files."""
     lacking = {kind: [(split, sample) for split, sample in tree.all() if not sample.files[kind]] for kind in tree.kinds}
     wanted = {_last_part(sample) for gaps in lacking.values() for _, sample in gaps}
+    # One walk over the tree answers for all samples: to look for each by itself would be a walk for each.
     named, beside = oddities(tree, wanted)
     complete = [kind for kind, gaps in lacking.items() if not gaps]
     if complete:
@@ -87,6 +88,7 @@ def missing_files(tree: Tree) -> Iterator[Finding]:
     for kind, gaps in lacking.items():
         entries = {sample.listed: _entries_of(sample, named) for _, sample in gaps}
         usual = {path.parent.parent for _, sample in tree.all() for path in sample.files[kind]}
+        # An empty folder in the usual place is another fault than no folder: something began to fill it.
         folder_of = {row: _empty_folder(found, usual) for row, found in entries.items()}
         empty = [(split, sample) for split, sample in gaps if folder_of[sample.listed]]
         absent = [(split, sample) for split, sample in gaps if not folder_of[sample.listed]]
@@ -103,7 +105,7 @@ def missing_files(tree: Tree) -> Iterator[Finding]:
                 "error",
                 f"no {kind} found for {_of_each_split(tree, absent)}",
                 tuple(
-                    Example(_there_is(tree, entries[sample.listed]), "", tree.short(sample.listed), sample.name)
+                    Occurrence(_there_is(tree, entries[sample.listed]), "", tree.short(sample.listed), sample.name)
                     for _, sample in absent
                 ),
             )
@@ -113,12 +115,12 @@ def missing_files(tree: Tree) -> Iterator[Finding]:
             "warning",
             f"beside the samples' files, {number(len(beside), 'entry has', 'entries have')} the suffix of media and "
             f"{'is' if len(beside) == 1 else 'are'} passed over",
-            tuple(Example(entry.what, tree.short(entry.path)) for entry in beside),
+            tuple(Occurrence(entry.what, tree.short(entry.path)) for entry in beside),
         )
 
 
-def _folder_example(tree: Tree, sample: Sample, folder: Entry) -> Example:
-    return Example(folder.what, tree.short(folder.path), tree.short(sample.listed), sample.name)
+def _folder_example(tree: Tree, sample: Sample, folder: Entry) -> Occurrence:
+    return Occurrence(folder.what, tree.short(folder.path), tree.short(sample.listed), sample.name)
 
 
 def _last_part(sample: Sample) -> str:
@@ -126,7 +128,7 @@ def _last_part(sample: Sample) -> str:
 
 
 def _entries_of(sample: Sample, named: dict[str, list[Entry]]) -> list[Entry]:
-    """What lies about under a sample's name; where the name is a path, only under that path."""
+    """The entries that have a sample's name; where the name is a path, only those under that path."""
     return [
         entry
         for entry in named.get(_last_part(sample), [])
@@ -153,7 +155,7 @@ def _of_each_split(tree: Tree, gaps: Sequence[tuple[str, Sample]]) -> str:
 
 
 def broken_files(tree: Tree) -> Iterator[Finding]:
-    """Files that hold nothing or cannot be decoded, and those that could not be checked."""
+    """Find files that hold nothing or cannot be decoded, and those that could not be checked."""
     nothing: dict[str, list[Path]] = defaultdict(list)
     for path, facts in tree.facts.items():
         if facts.nothing:
@@ -188,7 +190,7 @@ def broken_files(tree: Tree) -> Iterator[Finding]:
 
 
 def unusual_media(tree: Tree) -> Iterator[Finding]:
-    """Media that train, and that one may want to know of: silence, long clips, pictures of one colour, tiny ones."""
+    """Find media that train but may be none: silence, very long clips, pictures of one colour, tiny pictures."""
     of_kind = {path: kind for _, sample in tree.all() for kind, paths in sample.files.items() for path in paths}
     silent = {p: f"peak {f.peak:.1g}" for p, f in tree.facts.items() if f.peak is not None and f.peak < SILENT_PEAK}
     if silent:
@@ -220,12 +222,12 @@ def unusual_media(tree: Tree) -> Iterator[Finding]:
 
 
 def _examples(tree: Tree, paths: Sequence[Path] | dict[Path, str], detail: dict[Path, str] | None = None) -> tuple:
-    """Files with the first row that lists each."""
+    """The files as occurrences, each with the first row that lists it."""
     found = []
     for path in paths:
         first, *others = tree.rows_of[path]
         row = tree.short(first.listed) + (f" and {number(len(others), 'other')}" if others else "")
-        found.append(Example(tree.short(detail[path]) if detail else "", tree.short(path), row, first.name))
+        found.append(Occurrence(tree.short(detail[path]) if detail else "", tree.short(path), row, first.name))
     return tuple(found)
 
 
@@ -233,7 +235,8 @@ def _examples(tree: Tree, paths: Sequence[Path] | dict[Path, str], detail: dict[
 
 
 def classes(tree: Tree) -> Iterator[Finding]:
-    """Classes that a split lacks."""
+    """Find classes that a split lacks."""
+    names = tree.data_set.classes
     counts = {split: Counter(sample.label for sample in samples) for split, samples in tree.samples.items()}
     if "train" not in counts:
         return
@@ -241,31 +244,27 @@ def classes(tree: Tree) -> Iterator[Finding]:
     for split in counts:
         if split == "train":
             continue
-        unlearnt = [
-            name for label, name in enumerate(tree.classes) if counts[split][label] and not counts["train"][label]
-        ]
-        unmeasured = [
-            name for label, name in enumerate(tree.classes) if counts["train"][label] and not counts[split][label]
-        ]
+        unlearnt = [name for label, name in enumerate(names) if counts[split][label] and not counts["train"][label]]
+        unmeasured = [name for label, name in enumerate(names) if counts["train"][label] and not counts[split][label]]
         complete = complete and not unlearnt and not unmeasured
         if unlearnt:
             message = f"{_classes(unlearnt)} in {split} but not in train: nothing can learn {_them(unlearnt)}"
-            yield Finding("class-unlearnt", "error", message, tuple(Example(name) for name in unlearnt))
+            yield Finding("class-unlearnt", "error", message, tuple(Occurrence(name) for name in unlearnt))
         if unmeasured:
             message = (
                 f"{_classes(unmeasured)} in train but not in {split}: {split} does not measure {_them(unmeasured)}"
             )
-            yield Finding("class-unmeasured", "warning", message, tuple(Example(name) for name in unmeasured))
-    unused = [name for label, name in enumerate(tree.classes) if not any(count[label] for count in counts.values())]
+            yield Finding("class-unmeasured", "warning", message, tuple(Occurrence(name) for name in unmeasured))
+    unused = [name for label, name in enumerate(names) if not any(count[label] for count in counts.values())]
     if unused:
         message = f"{_classes(unused)} in no list"
-        yield Finding("class-unused", "warning", message, tuple(Example(name) for name in unused))
+        yield Finding("class-unused", "warning", message, tuple(Occurrence(name) for name in unused))
     elif complete:
-        yield Finding("classes", "ok", f"all {len(tree.classes)} classes are in {' and '.join(counts)}")
+        yield Finding("classes", "ok", f"all {len(names)} classes are in {' and '.join(counts)}")
 
 
 def single_samples(tree: Tree) -> Iterator[Finding]:
-    """Classes with one training sample, where training takes its validation samples from the training list."""
+    """Find classes with one training sample, where training takes its validation samples from the training list."""
     if "train" not in tree.samples or "val" in tree.samples:
         return
     counts = Counter(sample.label for sample in tree.samples["train"])
@@ -277,7 +276,7 @@ def single_samples(tree: Tree) -> Iterator[Finding]:
             f"{number(len(alone), 'class has', 'classes have')} a single training sample: training takes validation "
             "samples from every class of train, and cannot; pass --set val_fraction=0, or leave the class out",
             tuple(
-                Example(tree.classes[sample.label], row=tree.short(sample.listed), sample=sample.name)
+                Occurrence(tree.data_set.classes[sample.label], row=tree.short(sample.listed), sample=sample.name)
                 for sample in alone
             ),
         )
@@ -292,8 +291,9 @@ def _them(names: Sequence[str]) -> str:
 
 
 def shared_groups(tree: Tree) -> Iterator[Finding]:
-    """Groups (actors, subjects, source videos) that are in train and in another split."""
-    if not tree.group or "train" not in tree.samples:
+    """Find groups (actors, subjects, source videos) that are in train and in another split."""
+    group, group_hint = tree.data_set.group, tree.data_set.group_hint
+    if not group or "train" not in tree.samples:
         return
     known = {sample.group for sample in tree.samples["train"]} - {""}
     clean = []
@@ -306,17 +306,17 @@ def shared_groups(tree: Tree) -> Iterator[Finding]:
             clean.append(f"{split} ({len(groups):,})")
             continue
         affected = [sample for sample in samples if sample.group in shared]
-        hint = f"; {tree.group_hint}" if tree.group_hint else f": {split} measures known {tree.group}s"
+        hint = f"; {group_hint}" if group_hint else f": {split} measures known {group}s"
         yield Finding(
             "shared-groups",
             "warning",
-            f"{len(shared):,} of {number(len(groups), tree.group)} of {split} "
+            f"{len(shared):,} of {number(len(groups), group)} of {split} "
             f"{'is' if len(shared) == 1 else 'are'} in train too ({len(known):,} there), with {len(affected):,} of "
             f"{number(len(samples), f'{split} sample')} ({percent(len(affected), len(samples))}){hint}",
-            tuple(Example(name) for name in sorted(shared)),
+            tuple(Occurrence(name) for name in sorted(shared)),
         )
     if clean:
-        yield Finding("shared-groups", "ok", f"no {tree.group} of {' or '.join(clean)} is in train ({len(known):,})")
+        yield Finding("shared-groups", "ok", f"no {group} of {' or '.join(clean)} is in train ({len(known):,})")
 
 
 ALL = (

@@ -1,4 +1,4 @@
-"""Samples that are the same under different names: files with the same bytes, texts with the same letters."""
+"""Find samples that are the same under different names: files with the same bytes, texts with the same letters."""
 
 import os
 from collections import defaultdict
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bss.data.datasets.listing import Sample
-from bss.data.doctor.findings import Example, Finding, number
+from bss.data.doctor.findings import Finding, Occurrence, number
 from bss.data.doctor.media import Job
 from bss.data.doctor.tree import Tree
 
@@ -26,7 +26,7 @@ class _Row(NamedTuple):
 
 
 def jobs(tree: Tree) -> list[Job]:
-    """Every file of the samples once, in the order of the lists, with those to be hashed marked.
+    """The files to look at: every file of the samples once, in the order of the lists, those to be hashed marked.
 
     A file can only be a copy if another one has its size; for the frames of a clip, all of them.
     """
@@ -52,7 +52,7 @@ def _size(path: Path) -> int | None:
 
 
 def copies(tree: Tree) -> Iterator[Finding]:
-    """Samples that are copies of one another, in one list (warning) or in two (error), whole or in one modality."""
+    """Find samples that are copies, whole or in one modality: in one list (warning) or in two (error)."""
     rows = [_Row(split, sample, _parts(tree, sample)) for split, sample in tree.all()]
     found = [*_whole_copies(tree, rows), *_part_copies(tree, rows)]
     yield from found
@@ -109,7 +109,7 @@ def _part_copies(tree: Tree, rows: Sequence[_Row]) -> Iterator[Finding]:
 
 
 def _groups(rows: Sequence[_Row], key: Callable[[_Row], Hashable]) -> list[list[_Row]]:
-    """Rows of the same content, where there are two or more."""
+    """The groups of two or more rows with the same content."""
     groups: dict[Hashable, list[_Row]] = defaultdict(list)
     for row in rows:
         if key(row) is not None:
@@ -118,7 +118,7 @@ def _groups(rows: Sequence[_Row], key: Callable[[_Row], Hashable]) -> list[list[
 
 
 def _differ(group: Sequence[_Row], kind: str) -> bool:
-    """Whether a shared part is news: the samples are no whole copies, and use files of their own."""
+    """Whether a shared part tells more than other checks do: no whole copies, and each sample uses files of its own."""
     files = {row.sample.files.get(kind) for row in group}
     return len({row.whole or row.sample.listed for row in group}) > 1 and (kind == TEXT or len(files) > 1)
 
@@ -137,8 +137,8 @@ def _within(tree: Tree, split: str, check: str, what: str, groups: Sequence[Sequ
         f"{split}: the same {what}: {number(len(groups), 'time')}, {count:,} of {len(tree.samples[split]):,} samples; "
         f"{labels}",
         tuple(
-            Example(
-                f"{tree.classes[first.sample.label]}; as {_where(tree, again)}",
+            Occurrence(
+                f"{tree.data_set.classes[first.sample.label]}; as {_where(tree, again)}",
                 row=tree.short(first.sample.listed),
                 sample=first.sample.name,
             )
@@ -150,11 +150,11 @@ def _within(tree: Tree, split: str, check: str, what: str, groups: Sequence[Sequ
 def _where(tree: Tree, rows: Sequence[_Row]) -> str:
     more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
     sample = rows[0].sample
-    return f"{sample.name} ({tree.short(sample.listed)}), {tree.classes[sample.label]}{more}"
+    return f"{sample.name} ({tree.short(sample.listed)}), {tree.data_set.classes[sample.label]}{more}"
 
 
 def _across(groups: Sequence[Sequence[_Row]], one: str, other: str) -> Iterator[tuple[_Row, _Row]]:
-    """(a row of the first split, its copy in the other split), for every row of the other that has one.
+    """Yield (a row of the first split, its copy in the other split) for every row of the other that has one.
 
     Copies under the same name are left out: the check of the names has them.
     """
@@ -164,9 +164,9 @@ def _across(groups: Sequence[Sequence[_Row]], one: str, other: str) -> Iterator[
             yield from ((first, row) for row in group if row.split == other and row.sample.name != first.sample.name)
 
 
-def _pair_examples(tree: Tree, pairs: Sequence[tuple[_Row, _Row]]) -> tuple[Example, ...]:
+def _pair_examples(tree: Tree, pairs: Sequence[tuple[_Row, _Row]]) -> tuple[Occurrence, ...]:
     return tuple(
-        Example(
+        Occurrence(
             f"as {first.sample.name} ({tree.short(first.sample.listed)})",
             row=tree.short(again.sample.listed),
             sample=again.sample.name,

@@ -1,4 +1,4 @@
-"""What the doctor has to say: findings, each with the rows and files that show it."""
+"""The findings of the doctor, each with the rows and files that show it."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,8 +7,8 @@ SEVERITIES = ("error", "warning", "note", "ok")
 """From worst to best: training stops or a test is void; results mean less than they seem; good to know; all is well."""
 
 
-class Example(NamedTuple):
-    """A place where a finding shows.
+class Occurrence(NamedTuple):
+    """A file, row or name at which a finding shows.
 
     Attributes:
         detail: what is there, in words.
@@ -29,7 +29,7 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked, and what came of it.
+    """The result of a check: one thing that was looked at, and what came of it.
 
     Attributes:
         check: which check, a stable name.
@@ -41,14 +41,14 @@ class Finding:
     check: str
     severity: str
     message: str
-    examples: tuple[Example, ...] = ()
+    examples: tuple[Occurrence, ...] = ()
 
 
 def number(count: int, noun: str, plural: str = "") -> str:
-    """``1 file``, ``7,442 files``."""
+    """A number with its noun: ``1 file``, ``7,442 files``."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def percent(part: int, whole: int) -> str:
-    """``17.4%``, without a space, since lines are broken at those."""
+    """A share in percent, ``17.4%``; without a space, since lines are broken at those."""
     return f"{100 * part / whole:.1f}%"

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import itertools
 import math
 import os
 import stat
@@ -19,8 +18,9 @@ from bss.data import file_heads, safe_pickle
 from bss.data.transforms import audio as sound
 from bss.data.transforms import image as picture
 from bss.data.transforms import video
-from bss.utils.errors import BssError, DataError, RecipeError
-from bss.utils.processes import interrupt_noted, start_worker
+from bss.utils import processes
+from bss.utils.errors import BssError, DataError, first_line
+from bss.utils.filesystem import reading
 
 BATCH = 4
 """Files that a worker gets at a time: few, since Ctrl-C waits for them."""
@@ -99,8 +99,7 @@ def look(job: Job) -> Facts:
             raise BssError(f"{job.path}: such files cannot be checked: {error}; see requirements.txt") from error
         except Exception as error:
             # Decoders raise what they like; one bad file must not end the check of all the others.
-            detail = str(error).partition("\n")[0][:160]
-            return Facts(damage=f"the decoder failed ({type(error).__name__}: {detail})")
+            return Facts(damage=f"the decoder failed ({type(error).__name__}: {first_line(error)})")
     if not facts.usable or not messages:
         return facts
     # libjpeg fills what is missing with grey and goes on: a decoded image, and half of it is not there.
@@ -111,11 +110,9 @@ def look(job: Job) -> Facts:
 
 def _decoded(job: Job) -> Facts:
     path, suffix = job.path, job.path.suffix.lower()
-    try:
+    with reading(path):
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
             return Facts(damage="not a regular file")
-    except OSError as error:
-        return Facts(damage=f"cannot be read: {error.strerror or error}")
     if nothing := file_heads.absence(*file_heads.read_head(path)):
         return Facts(nothing=nothing)
     if suffix in picture.FRAME_SUFFIXES:
@@ -170,7 +167,7 @@ def _array_facts(path: Path) -> Facts:
             shape, _, dtype = read(file)
             header, size = file.tell(), os.fstat(file.fileno()).st_size
     except ValueError as error:
-        return Facts(damage=f"not a readable npy file: {str(error).partition(chr(10))[0]}")
+        return Facts(damage=f"not a readable npy file: {first_line(error)}")
     if dtype.hasobject:
         return Facts(damage="an npy file of Python objects, which is code: refused")
     claimed = math.prod(shape) * dtype.itemsize
@@ -205,12 +202,9 @@ def _video_facts(path: Path, suffix: str, window: tuple[int, int] | None) -> Fac
 
 def _digest(path: Path) -> bytes:
     digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(_HASHED_BYTES):
-                digest.update(block)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with reading(path), open(path, "rb") as file:
+        while block := file.read(_HASHED_BYTES):
+            digest.update(block)
     return digest.digest()
 
 
@@ -256,66 +250,15 @@ def look_at_all(jobs: Sequence[Job], *, workers: int) -> dict[Path, Facts]:
     """
     from tqdm import tqdm
 
-    if workers < 0:
-        raise RecipeError(f"--workers must be at least 0, got {workers}")
-    outcomes = _outcomes(jobs, workers) if workers else ((job, look(job)) for job in jobs)
+    outcomes = processes.each(look, jobs, workers, died=_crashed, start=_one_thread, batch=BATCH)
     bar = tqdm(outcomes, total=len(jobs), unit="file", desc="decoding", disable=None, leave=False)
     found = {job.path: facts for job, facts in bar}
     return {job.path: found[job.path] for job in jobs}
 
 
-def _outcomes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Facts]]:
-    from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-    from concurrent.futures.process import BrokenProcessPool
-
-    batches = (jobs[start : start + BATCH] for start in range(0, len(jobs), BATCH))
-    with interrupt_noted() as interrupted:
-        pool = ProcessPoolExecutor(workers, initializer=_start)
-        try:
-            pending: dict[Future, Sequence[Job]] = {}
-            unsent: Sequence[Job] = ()
-            while True:
-                # A window, not all at once: a million waiting jobs are gigabytes.
-                try:
-                    for batch in itertools.islice(batches, 2 * workers - len(pending)):
-                        unsent = batch
-                        pending[pool.submit(_look_at_batch, batch)] = batch
-                        unsent = ()
-                    if not pending:
-                        return
-                    for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                        facts = future.result()
-                        yield from zip(pending.pop(future), facts, strict=True)
-                except BrokenProcessPool:
-                    pool.shutdown()
-                    suspects, pending, unsent = [*itertools.chain(*pending.values()), *unsent], {}, ()
-                    for job in suspects:
-                        if interrupted.is_set():
-                            break
-                        yield job, _look_alone(job)
-                    pool = ProcessPoolExecutor(workers, initializer=_start)
-                if interrupted.is_set():
-                    raise KeyboardInterrupt
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _crashed(job: Job) -> Facts:
+    return Facts(damage="its decoder crashed, or ran out of memory")
 
 
-def _look_at_batch(batch: Sequence[Job]) -> list[Facts]:
-    return [look(job) for job in batch]
-
-
-def _look_alone(job: Job) -> Facts:
-    """Decode a file in a process of its own, which it may take down."""
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    with ProcessPoolExecutor(1, initializer=_start) as pool:
-        try:
-            return pool.submit(look, job).result()
-        except BrokenProcessPool:
-            return Facts(damage="its decoder crashed, or ran out of memory")
-
-
-def _start() -> None:
-    start_worker()
+def _one_thread() -> None:
     torch.set_num_threads(1)  # there are as many processes as cores already; and OpenMP may hang in a forked process

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from bss.data.datasets.listing import list_of
 from bss.data.doctor.findings import SEVERITIES, Finding, number, percent
 from bss.data.doctor.tree import Tree
 
@@ -21,16 +22,16 @@ _MARGIN = " " * 9
 
 
 def status(findings: Sequence[Finding]) -> int:
-    """Exit status: 1 if there is an error, else 0."""
+    """The exit status: 1 if there is an error, else 0."""
     return int(any(finding.severity == "error" for finding in findings))
 
 
-def as_dict(stem: str, tree: Tree, findings: Sequence[Finding]) -> dict[str, Any]:
+def as_dict(tree: Tree, findings: Sequence[Finding]) -> dict[str, Any]:
     """The whole report in plain types; the keys are described in :mod:`bss.data.doctor`."""
     return {
         "schema": 1,
-        "stem": stem,
-        "title": tree.title,
+        "stem": tree.data_set.stem,
+        "title": tree.data_set.title,
         "root": str(tree.root),
         "generated": tree.generated,
         "status": status(findings),
@@ -53,22 +54,18 @@ def _split(tree: Tree, split: str) -> dict[str, Any]:
     label, count = _majority(tree, split)
     labels = Counter(sample.label for sample in samples)
     return {
-        "list": _list_of(tree, split),
+        "list": tree.short(list_of(samples[0])),
         "rows": len(samples),
-        "published": list(tree.published.get(split, ())),
+        "published": list(tree.data_set.published.get(split, ())),
         "found": {kind: sum(bool(sample.files[kind]) for sample in samples) for kind in tree.kinds},
-        "classes": {name: labels[label] for label, name in enumerate(tree.classes)},
-        "majority": {"class": tree.classes[label], "share": count / len(samples)},
+        "classes": {name: labels[label] for label, name in enumerate(tree.data_set.classes)},
+        "majority": {"class": tree.data_set.classes[label], "share": count / len(samples)},
     }
 
 
 def _majority(tree: Tree, split: str) -> tuple[int, int]:
-    """(label, rows) of the class with most rows; the first of several."""
+    """The label of the class with most rows, the first of several, and the number of its rows."""
     return Counter(sample.label for sample in tree.samples[split]).most_common(1)[0]
-
-
-def _list_of(tree: Tree, split: str) -> str:
-    return tree.short(tree.samples[split][0].listed.rsplit(" ", 2)[0])  # without "line 1", "item 1"
 
 
 # -------------------------------------------------------------------------------------------------------- text
@@ -77,7 +74,7 @@ def _list_of(tree: Tree, split: str) -> str:
 def as_text(tree: Tree, findings: Sequence[Finding]) -> str:
     """The report for a reader: what was looked at, the classes, the findings from worst to best, the verdict."""
     width = min(100, max(60, shutil.get_terminal_size((100, 24)).columns))
-    parts = [f"{tree.title} under {tree.root}{' (a generated sample)' if tree.generated else ''}"]
+    parts = [f"{tree.data_set.title} under {tree.root}{' (a generated sample)' if tree.generated else ''}"]
     if tree.samples:
         parts += ["\n".join(_split_table(tree)), "\n".join(_class_table(tree, width))]
     ordered = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
@@ -97,11 +94,11 @@ def _split_table(tree: Tree) -> list[str]:
 
 
 def _class_table(tree: Tree, width: int) -> list[str]:
-    """Rows of every class in every split, in as many blocks side by side as fit; and what a constant answer gets."""
+    """The rows of every class in every split, in as many blocks side by side as fit; what a constant answer gets."""
     head = ["class", *tree.samples]
     rows = []
     splits = {split: Counter(sample.label for sample in samples) for split, samples in tree.samples.items()}
-    for label, name in enumerate(tree.classes):
+    for label, name in enumerate(tree.data_set.classes):
         rows.append([name, *(f"{counts[label]:,}" for counts in splits.values())])
     lines = _aligned([head, *rows], left={0})
     block_width = max(map(len, lines)) + 4
@@ -115,7 +112,7 @@ def _class_table(tree: Tree, width: int) -> list[str]:
     constant = []
     for split in tree.samples:
         label, count = _majority(tree, split)
-        constant.append(f"{split} {percent(count, len(tree.samples[split]))} ({tree.classes[label]})")
+        constant.append(f"{split} {percent(count, len(tree.samples[split]))} ({tree.data_set.classes[label]})")
     return [*table, *textwrap.wrap(f"The same answer for all gets {', '.join(constant)}.", width)]
 
 
@@ -154,5 +151,5 @@ def _verdict(tree: Tree, findings: Sequence[Finding]) -> str:
     count = Counter(finding.severity for finding in findings)
     warnings = f", {number(count['warning'], 'warning')}" if count["warning"] else ""
     if count["error"]:
-        return f"Not ready: {number(count['error'], 'error')}{warnings}. {tree.folder}/README.md describes the layout."
+        return f"Not ready: {number(count['error'], 'error')}{warnings}. {tree.data_set.layout}."
     return f"Ready to train{warnings}." if warnings else "Ready to train: no errors, no warnings."

@@ -1,4 +1,4 @@
-"""A data tree as the doctor sees it: the samples of every split, their files, and what else lies about."""
+"""A data tree as the doctor sees it: the samples of every split, their files, and other entries of its folders."""
 
 import contextlib
 import os
@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from bss.data.datasets.data_set import DataSet
 from bss.data.datasets.listing import Sample
 from bss.data.doctor.media import Facts
 from bss.data.synthetic.signals import MARKER
@@ -22,27 +23,17 @@ MEDIA_SUFFIXES = (*sound.AUDIO_SUFFIXES, *picture.FRAME_SUFFIXES, *video.VIDEO_S
 
 @dataclass(frozen=True)
 class Tree:
-    """What was read of a data tree.
+    """A data tree that was read: the samples of every split, and what is in their files.
 
     Attributes:
-        title: of the data set.
-        folder: of the data set in this repository; its README describes the layout.
+        data_set: its record.
         root: the folder.
-        classes: class names; a label is a position in them.
-        published: split -> numbers of rows that published lists have.
-        group: what a sample's group is (``"actor"``), or None.
-        group_hint: what shared groups mean, and the way out; may be empty.
         samples: split -> its samples; only splits whose list could be read.
         facts: file -> what is in it.
     """
 
-    title: str
-    folder: str
+    data_set: DataSet
     root: Path
-    classes: Sequence[str]
-    published: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    group: str | None = None
-    group_hint: str = ""
     samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
     facts: Mapping[Path, Facts] = field(default_factory=dict)
 
@@ -67,7 +58,7 @@ class Tree:
         return dict(rows)
 
     def all(self) -> Iterator[tuple[str, Sample]]:
-        """(split, sample) of every list, one after the other."""
+        """Yield (split, sample) of every list, one after the other."""
         for split, samples in self.samples.items():
             for sample in samples:
                 yield split, sample
@@ -78,7 +69,7 @@ class Tree:
 
 
 class Entry(NamedTuple):
-    """Something in the tree that is not what it could be taken for.
+    """A file or folder in the tree that is not what it could be taken for.
 
     Attributes:
         path: of the file or folder.
@@ -92,7 +83,7 @@ class Entry(NamedTuple):
 
 
 def oddities(tree: Tree, wanted: set[str]) -> tuple[dict[str, list[Entry]], list[Entry]]:
-    """Look around for what the data set does not use but a reader may think it does.
+    """Look around for entries that the data set does not use but a reader may think it does.
 
     Args:
         tree: with its samples.
@@ -138,7 +129,7 @@ def _description(entry: os.DirEntry, path: Path) -> str:
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, os.DirEntry]]:
-    """(folder, entry) of everything under the root that is not hidden, links followed, each folder once."""
+    """Yield (folder, entry) of everything under the root that is not hidden, links followed, each folder once."""
     waiting, seen = [root], set()
     while waiting:
         folder = waiting.pop()

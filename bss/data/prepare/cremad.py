@@ -1,4 +1,7 @@
-"""CREMA-D: from a clone of the authors' repository to wav files and one frame a second, and from sounds to pickles."""
+"""Make a data root of CREMA-D from a clone of the authors' repository: wav files, and one frame a second.
+
+Beside it: sound files to pickles of decoded waveforms, for ``CREMAD/sound_preprocessing.py``.
+"""
 
 import os
 import shutil
@@ -9,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from bss.data import file_heads, safe_pickle
-from bss.data.datasets import cremad
+from bss.data.datasets.cremad import CLASSES, DATA_SET
 from bss.data.datasets.listing import visible
 from bss.data.prepare import jobs, lists, media
 from bss.data.transforms.audio import WAVE_SUFFIXES, conditioned, read_waveform
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.filesystem import whole_file
+from bss.utils.processes import check_workers
 
 DESCRIPTION = """\
 a clone of CREMA-D with its Git-LFS files (VideoFlash/*.flv, AudioWAV/*.wav), and OGM-GE's lists
@@ -52,15 +56,15 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
     videos = {name: files[0] for name, files in media.find_videos(source / "VideoFlash").items()}
     if not videos:
         raise DataNotFoundError(
-            f"{cremad.TITLE}: no videos in {source / 'VideoFlash'}.\n--source must be {DESCRIPTION}"
+            f"{DATA_SET.title}: no videos in {source / 'VideoFlash'}.\n--source must be {DESCRIPTION}"
         )
     _refuse_pointers(list(videos.values()))
     wavs = {Path(name).stem: source / "AudioWAV" / name for name in _wav_names(source / "AudioWAV")}
-    clips_of, failures = lists.find(cremad.read_samples, cremad.SPLITS, (source, out))
+    clips_of, failures = lists.read_splits(DATA_SET, (source, out))
     listed = {}
     for split, clips in clips_of.items():
-        rows = "".join(f"{clip.name},{cremad.CLASSES[clip.label]}\n" for clip in clips)
-        lists.write(out / "annotations" / f"{split}.csv", rows, clips)
+        rows = "".join(f"{clip.name},{CLASSES[clip.label]}\n" for clip in clips)
+        lists.write(out / DATA_SET.places[split][0], rows, clips)
         listed |= {clip.name: clip.listed for clip in clips}
     # Every clip that there is anything of, and where it is listed.
     names = {**dict.fromkeys(sorted({*videos, *wavs}), "in no list"), **listed}
@@ -128,14 +132,14 @@ def write_wav_pkl(root: str | os.PathLike, *, sample_rate: int = 22050, workers:
         RecipeError: a rate below 1 or a negative number of workers.
         DataNotFoundError: no ``AudioWAV`` folder, or no sounds in it.
         DataError: ``wav_pkl`` cannot be made.
-        BssError: a worker process died.
     """
-    if sample_rate < 1 or workers < 0:
-        raise RecipeError(f"--sample-rate must be above 0 and --workers at least 0, got {sample_rate} and {workers}")
+    if sample_rate < 1:
+        raise RecipeError(f"--sample-rate must be above 0, got {sample_rate}")
+    check_workers(workers)
     source, target = Path(root) / "AudioWAV", Path(root) / "wav_pkl"
     names = _sound_names(source)
     if not names:
-        raise DataNotFoundError(f"no wav files in {source}, nor other sounds; CREMAD/README.md describes the layout")
+        raise DataNotFoundError(f"no wav files in {source}, nor other sounds; {DATA_SET.layout}")
     try:
         target.mkdir(exist_ok=True)
     except OSError as error:
@@ -214,7 +218,7 @@ def read_other(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
 def write_waveform_pickle(source: str | os.PathLike, target: str | os.PathLike, sample_rate: int) -> bool:
     """Decode a sound file once, for :func:`bss.data.transforms.audio.read_audio` to read quickly every epoch.
 
-    The file is written under a temporary name and renamed, so that one under its final name is whole.
+    A file under its final name is whole.
 
     Args:
         source: the sound file; its suffix decides how it is read, see :func:`write_wav_pkl`.

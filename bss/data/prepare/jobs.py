@@ -1,15 +1,18 @@
 """Many small files to make: in parallel, with a progress bar, resumable, and with a summary of what failed and why."""
 
+import operator
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bss.data.datasets.listing import head_problem
-from bss.utils.errors import DataError, RecipeError
+from bss.utils import processes
+from bss.utils.errors import DataError
 from bss.utils.filesystem import sweep, whole_file
-from bss.utils.processes import J, outcomes
+from bss.utils.processes import J
 
 SHOWN_FAILURES = 20
 
@@ -41,35 +44,54 @@ def shown(failures: Sequence[str]) -> list[str]:
     return lines
 
 
-def run(function: Callable[[J], bool], jobs: Sequence[J], *, workers: int, label: str) -> Summary:
+def run(function: Callable[[J], bool], jobs: Iterable[J], *, workers: int, label: str) -> Summary:
     """Call a function for every job, with a progress bar; a job that fails does not stop the others.
 
     Args:
         function: makes one file and says whether it had to (False: a whole one was there). It must be importable and
             its jobs picklable; it raises DataError for its input's fault and OSError where it cannot write.
-        jobs: its arguments; one with a ``target`` is called that when it cannot be written.
+        jobs: its arguments, perhaps a generator; one with a ``target`` is called that when it cannot be written.
         workers: processes; 0 does the work in this one.
         label: of the progress bar.
 
     Raises:
         RecipeError: a negative number of workers.
-        BssError: a worker process died.
         KeyboardInterrupt: after Ctrl-C, when the files under way are finished.
     """
     from tqdm import tqdm
 
-    if workers < 0:
-        raise RecipeError(f"--workers must be at least 0, got {workers}")
-    written, failures = 0, []
-    results = outcomes(function, jobs, workers)
-    for made, failure in tqdm(results, total=len(jobs), unit="file", desc=label, disable=None):
-        written += made
-        failures += [failure] if failure else []
-    return Summary(written, len(jobs) - written - len(failures), sorted(failures))
+    written, kept, failures = 0, 0, []
+    results = processes.each(partial(_attempt, function), jobs, workers, died=_died)
+    total = operator.length_hint(jobs) or None
+    for _, (made, failure) in tqdm(results, total=total, unit="file", desc=label, disable=None):
+        if failure is None:
+            written, kept = written + made, kept + (not made)
+        else:
+            failures.append(failure)
+    return Summary(written, kept, sorted(failures))
+
+
+def _attempt(function: Callable[[J], bool], job: J) -> tuple[bool, str | None]:
+    """Whether a file was written, and the failure if it could not be."""
+    try:
+        return function(job), None
+    except DataError as error:
+        return False, str(error)
+    except OSError as error:
+        target = getattr(job, "target", None) or error.filename or job
+        return False, f"{target} cannot be written: {error.strerror or error}"
+    except Exception as error:
+        error.add_note(f"while working on {job}")
+        raise
+
+
+def _died(job: Any) -> tuple[bool, str]:
+    target = getattr(job, "target", None) or job
+    return False, f"{target}: its process died, most often out of memory; run again with fewer --workers"
 
 
 def fill(
-    folder: Path, function: Callable[[J], bool], jobs: Sequence[J], *, workers: int, failures: Sequence[str] = ()
+    folder: Path, function: Callable[[J], bool], jobs: Iterable[J], *, workers: int, failures: Sequence[str] = ()
 ) -> list[str]:
     """One step of a preparation: :func:`run` jobs that write into a folder, and print what came of it.
 

@@ -1,4 +1,4 @@
-"""Kinetics-Sounds: a folder of videos and the published lists to sound, one frame a second, and lists by YouTube id."""
+"""Make a data root of Kinetics-Sounds from videos and the published lists: sound, and one frame a second."""
 
 import csv
 import io
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bss.data.datasets import ks
 from bss.data.datasets.audiovisual import Clip
+from bss.data.datasets.ks import CLASSES, DATA_SET, video_id
 from bss.data.prepare import jobs, lists, media
 from bss.utils.errors import DataNotFoundError
 
@@ -28,7 +28,7 @@ LONGEST = 20.0
 
 
 class Segment(NamedTuple):
-    """What the name of a clip or of its file says.
+    """The video and the second that the name of a clip or of its file says.
 
     Attributes:
         video: the YouTube id (it has eleven characters, and ``_`` is one of them), or a name of another kind whole.
@@ -41,7 +41,7 @@ class Segment(NamedTuple):
 
 def segment(name: str) -> Segment:
     """Parse ``ID_000058_000068`` (Kinetics), ``ID_58`` (OGM-GE's test list) or ``ID``."""
-    video = ks.video_id(name)
+    video = video_id(name)
     seconds = name[len(video) + 1 :]
     return Segment(video, int(seconds.partition("_")[0]) if seconds else None)
 
@@ -66,15 +66,15 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
         DataNotFoundError: no videos, or no lists at all.
         DataError: a list that cannot be read or written.
     """
-    clips_of, failures = lists.find(ks.read_samples, ks.SPLITS, (source, out))
+    clips_of, failures = lists.read_splits(DATA_SET, (source, out))
     if not clips_of:
-        raise DataNotFoundError(f"{ks.TITLE}: no lists in {source} or {out}.\n--source must be {DESCRIPTION}")
+        raise DataNotFoundError(f"{DATA_SET.title}: no lists in {source} or {out}.\n--source must be {DESCRIPTION}")
     videos = media.find_videos(source, key=lambda stem: segment(stem).video)
     if not videos:
-        raise DataNotFoundError(f"{ks.TITLE}: no videos in {source} or below.\n--source must be {DESCRIPTION}")
+        raise DataNotFoundError(f"{DATA_SET.title}: no videos in {source} or below.\n--source must be {DESCRIPTION}")
     for split, clips in clips_of.items():
         ids = target_names([clip.name for clip in clips])
-        lists.write(out / "annotations" / f"{split}.csv", _csv(clips, ids), clips)
+        lists.write(out / DATA_SET.places[split][0], _csv(clips, ids), clips)
         found, missing = {}, []
         for clip in clips:
             candidates = videos.get(segment(clip.name).video, [])
@@ -100,7 +100,7 @@ def target_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def matching(name: str, videos: Sequence[Path]) -> list[Path]:
-    """Those of a YouTube video's files that can be the clip: they start where it starts, or do not say where.
+    """The files of a YouTube video that can be the clip: they start where it starts, or do not say where.
 
     A file with the clip's very name goes before all others.
     """
@@ -112,7 +112,7 @@ def matching(name: str, videos: Sequence[Path]) -> list[Path]:
 
 
 def _lack(matches: Sequence[Path], candidates: Sequence[Path], source: Path) -> str:
-    """Why there is not one video for a clip."""
+    """The reason why there is not exactly one video for a clip."""
     names = " and ".join(str(video.relative_to(source)) for video in (matches or candidates)[:3])
     if matches:
         return f"{len(matches)} videos can be it, {names}; leave one"
@@ -123,5 +123,5 @@ def _csv(clips: Sequence[Clip], ids: dict[str, str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("youtube_id", "label"))
-    writer.writerows((ids[clip.name], ks.CLASSES[clip.label]) for clip in clips)
+    writer.writerows((ids[clip.name], CLASSES[clip.label]) for clip in clips)
     return text.getvalue()

@@ -1,24 +1,19 @@
-"""Lists of samples: found in what was published, and written in the layout's own form."""
+"""Find the lists of samples in what was published, and write them in the layout's own form."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from bss.data.datasets.listing import Sample
+from bss.data.datasets.data_set import DataSet, S, read
+from bss.data.datasets.listing import Sample, list_of
 from bss.utils.errors import DataError, DataNotFoundError
 from bss.utils.filesystem import whole_file
 
-S = TypeVar("S", bound=Sample)
 
-
-def find(
-    read_samples: Callable[[Path, str], Sequence[S]], splits: Sequence[str], roots: Sequence[Path]
-) -> tuple[dict[str, Sequence[S]], list[str]]:
-    """The samples of every split, by the first of the folders that has its list.
+def read_splits(data_set: DataSet[S], roots: Sequence[Path]) -> tuple[dict[str, list[S]], list[str]]:
+    """Read the list of every split from the first of the folders that has it.
 
     Args:
-        read_samples: of a data-set module.
-        splits: names of the splits.
+        data_set: the record of the data set.
         roots: folders in the order of preference.
 
     Returns:
@@ -28,10 +23,10 @@ def find(
         DataError: a list that cannot be read.
     """
     samples_of, failures = {}, []
-    for split in splits:
+    for split in data_set.splits:
         for root in roots:
             try:
-                samples_of[split] = read_samples(root, split)
+                samples_of[split] = read(data_set, root, split)
                 break
             except DataNotFoundError:
                 continue
@@ -39,11 +34,6 @@ def find(
             failures.append(f"no list of the {split} split in {' or '.join(map(str, roots))}")
             print(failures[-1])
     return samples_of, failures
-
-
-def origin(samples: Sequence[Sample]) -> Path:
-    """The file that samples were listed in."""
-    return Path(samples[0].listed.rpartition(" ")[0].rpartition(" ")[0])  # "FILE line 3", "FILE item 3"
 
 
 def write(target: Path, text: str, samples: Sequence[Sample]) -> None:
@@ -57,12 +47,12 @@ def write(target: Path, text: str, samples: Sequence[Sample]) -> None:
     Raises:
         DataError: another list is there, or it cannot be written.
     """
-    content = text.encode("utf-8")
+    content, origin = text.encode("utf-8"), Path(list_of(samples[0]))
     try:
         there = target.exists()
-        if there and not target.samefile(origin(samples)) and target.read_bytes() != content:
+        if there and not target.samefile(origin) and target.read_bytes() != content:
             raise DataError(
-                f"{target} is there already and differs from what {origin(samples)} gives: delete it to have it "
+                f"{target} is there already and differs from what {origin} gives: delete it to have it "
                 "written anew, or take the other one away to keep it"
             )
         if not there:

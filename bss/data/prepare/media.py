@@ -1,4 +1,4 @@
-"""Pictures and sound out of a video file: one picture a second as jpeg, the sound as a 16-bit wav.
+"""Take pictures and sound out of video files: one picture a second as jpeg, the sound as a 16-bit wav.
 
 PyAV decodes, so the content of a file decides what it is and not its suffix. Whatever cannot be used is a DataError
 with the file's name: a container that was cut off (its header promises more seconds than there are), a stream that is
@@ -68,7 +68,7 @@ class SoundJob(NamedTuple):
 
 
 def picture_counts(times: Iterable[Fraction]) -> Iterator[int]:
-    """For each frame of a video: how many pictures of a series at one a second are taken from it.
+    """Count for each frame of a video how many pictures of a series at one a second are taken from it.
 
     Picture k is the first frame that is shown k whole seconds after the first one, or later. A video gives
     ``floor(last - first) + 1`` pictures, at any and at a varying frame rate: where no frame falls into a second, the
@@ -86,7 +86,7 @@ def picture_counts(times: Iterable[Fraction]) -> Iterator[int]:
 
 
 def _times(frames: Iterable[Any], frame_rate: Fraction | None, path: Path) -> Iterator[tuple[Fraction, Any]]:
-    """Frames with their time stamps; one without follows the frame before by the stream's mean distance."""
+    """Yield the frames with their time stamps; one without follows the frame before by the stream's mean distance."""
     time = None
     for frame in frames:
         if frame.pts is not None and frame.time_base:
@@ -142,7 +142,7 @@ def read_pictures(path: str | os.PathLike, *, longest: float) -> Iterator[np.nda
 
 
 def _upright(frame: Any) -> np.ndarray:
-    """(H, W, 3) uint8, RGB; ``frame.rotation`` is in degrees, counterclockwise."""
+    """The frame turned upright, (H, W, 3) uint8 RGB; ``frame.rotation`` is in degrees, counterclockwise."""
     picture_HWC = frame.to_ndarray(format="rgb24")
     quarters, rest = divmod(frame.rotation, 90)
     return picture_HWC if rest else np.rot90(picture_HWC, quarters)
@@ -190,7 +190,7 @@ def read_sound(path: str | os.PathLike, *, longest: float) -> tuple[np.ndarray, 
 
 @contextlib.contextmanager
 def _opened(path: Path, longest: float) -> Iterator[Any]:
-    """A container whose length has been checked; what goes wrong inside the block is a DataError."""
+    """Open a video and check its length; what goes wrong inside the block is a DataError."""
     av = load_av()
     head, size = file_heads.read_head(path)
     if problem := file_heads.absence(head, size) or (video_damage(head, size, ".avi") if head[:4] == b"RIFF" else None):
@@ -211,7 +211,7 @@ def _opened(path: Path, longest: float) -> Iterator[Any]:
 
 
 def load_av() -> Any:
-    """PyAV.
+    """Import PyAV.
 
     Raises:
         BssError: it is not installed.
@@ -321,7 +321,7 @@ def _holds_sound(path: Path, sample_rate: int | None) -> bool:
 
 
 def find_videos(folder: Path, *, key: Callable[[str], str] = str) -> dict[str, list[Path]]:
-    """Videos in a folder of any depth, without hidden ones, sorted.
+    """Find the videos in a folder of any depth, without hidden ones, sorted.
 
     Args:
         folder: where to look.

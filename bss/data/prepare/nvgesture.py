@@ -1,4 +1,4 @@
-"""NVGesture: the optical flow that the flow stream reads, one file a clip, from the colour videos.
+"""Make a data root of NVGesture: the optical flow of every clip, from the colour videos that were published.
 
 Flow is computed between frames of 256x256 pixels, the size that training squeezes frames to, and stored as int8:
 10.5 MB a clip, 16 GB in all.
@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bss.data.datasets import nvgesture
-from bss.data.datasets.nvgesture import Clip
+from bss.data.datasets.nvgesture import DATA_SET, FLOW_FOLDER, GestureClip
 from bss.data.prepare import jobs, lists
 from bss.data.transforms import video
 from bss.utils import filesystem
@@ -28,7 +27,7 @@ FLOW_SIZE = 256
 
 
 class FlowJob(NamedTuple):
-    """One clip's flow to compute.
+    """The flow of one clip, to be computed.
 
     Attributes:
         video: the colour video.
@@ -63,9 +62,9 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
         DataError: a bad row, see :func:`bss.data.datasets.nvgesture.read_list`.
     """
     source, out = Path(source), Path(out)
-    samples, failures = lists.find(nvgesture.read_samples, nvgesture.SPLITS, (source,))
+    samples, failures = lists.read_splits(DATA_SET, (source,))
     if not samples:
-        raise DataNotFoundError(f"{nvgesture.TITLE}: no lists in {source}.\n--source must be {DESCRIPTION}")
+        raise DataNotFoundError(f"{DATA_SET.title}: no lists in {source}.\n--source must be {DESCRIPTION}")
     clips = {clip.name: clip for part in samples.values() for clip in part}  # in both lists: only made once
     missing = [
         f"{clip.name}: no {kind} video ({clip.listed})"
@@ -80,19 +79,19 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
     work = [_flow_job(out, clip) for clip in clips.values() if clip.files["rgb"]]
     for folder in {job.target.parent for job in work}:
         filesystem.sweep(folder)
-    return failures + jobs.fill(out / nvgesture.FLOW_FOLDER, write_flow, work, workers=workers)
+    return failures + jobs.fill(out / FLOW_FOLDER, write_flow, work, workers=workers)
 
 
-def _links(source: Path, out: Path, clips: dict[str, Clip]) -> list[jobs.LinkJob]:
-    """Every list that is there, and the clips' videos, under the same relative paths."""
-    places = [place.format(split=split) for place in nvgesture.LIST_PLACES for split in nvgesture.SPLITS]
+def _links(source: Path, out: Path, clips: dict[str, GestureClip]) -> list[jobs.LinkJob]:
+    """The links to make: every list that is there, and the clips' videos, under the same relative paths."""
+    places = [place for places in DATA_SET.places.values() for place in places]
     files = [source / place for place in places if (source / place).is_file()]
     for clip in clips.values():
         files += [*clip.files["rgb"], *clip.files["depth"]]
     return [jobs.LinkJob(file, out / file.relative_to(source)) for file in files]
 
 
-def _flow_job(out: Path, clip: Clip) -> FlowJob:
+def _flow_job(out: Path, clip: GestureClip) -> FlowJob:
     (color,) = clip.files["rgb"]
     return FlowJob(color, clip.color.start, clip.color.stop, out / clip.flow_place, clip.listed)
 

@@ -1,20 +1,18 @@
-"""Sarcasm: the original text files, filtered, to the released json; and the pictures of the posts that remain."""
+"""Make a data root of Sarcasm: the original text files, filtered, as json, and the pictures of the posts left."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from bss.data.datasets import sarcasm
 from bss.data.datasets.imagetext import Post
-from bss.data.prepare import lists, posts
+from bss.data.datasets.listing import list_of
+from bss.data.datasets.sarcasm import DATA_SET, read_list
+from bss.data.prepare import posts
 
 DESCRIPTION = """\
 the original release (github.com/headacheboy/data-of-multimodal-sarcasm-detection): train.txt,
 valid2.txt and test2.txt in text_data/ or directly in it, pictures in dataset_image/ or images/;
 the released {train,valid,test}_data.json and MMSD2.0's text_json_final/ are read as well"""
-
-
-_LIST_NAMES = {"train": "train_data.json", "val": "valid_data.json", "test": "test_data.json"}
 
 
 def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
@@ -35,23 +33,20 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
         DataNotFoundError, DataError: see :func:`bss.data.prepare.posts.prepare`.
     """
     return posts.prepare(
-        sarcasm,
+        DATA_SET,
         source,
         out,
         workers=workers,
         roots=(source,),
-        images=(source / "dataset_image", source / "images"),
-        image_folder="images",
-        list_names=_LIST_NAMES,
         list_text=_as_json,
         description=DESCRIPTION,
     )
 
 
 def _as_json(rows: Sequence[Post]) -> str:
-    path = lists.origin(rows)
+    path = Path(list_of(rows[0]))
     if path.suffix.lower() == ".txt":
-        number = len(sarcasm.read_list(path, word_filter=False))
+        number = len(read_list(path, word_filter=False))
         print(f"{path}: {number - len(rows)} of {number} rows left out by the word filter")
     items = [{"image": f"images/{post.image}", "text": post.text, "label": post.label} for post in rows]
     return json.dumps(items, ensure_ascii=False, indent=1) + "\n"

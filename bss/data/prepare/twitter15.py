@@ -1,18 +1,15 @@
-"""Twitter15: TomBERT's files to lists with the column names of the released code, and the pictures of the posts."""
+"""Make a data root of Twitter15: TomBERT's lists with the column names of the released code, and their pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from bss.data.datasets import twitter15
 from bss.data.datasets.imagetext import Post
+from bss.data.datasets.twitter15 import DATA_SET
 from bss.data.prepare import posts
 
 DESCRIPTION = """\
 TomBERT's files (github.com/jefferyYu/TomBERT): the lists train, dev and test (.tsv, .raw.tsv,
 .txt or .raw.txt) in twitter2015/ or directly in it, and the pictures in twitter2015_images/ or images/"""
-
-
-_LIST_NAMES = {"train": "train.tsv", "val": "dev.tsv", "test": "test.tsv"}
 
 
 def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
@@ -32,14 +29,11 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
         DataNotFoundError, DataError: see :func:`bss.data.prepare.posts.prepare`.
     """
     return posts.prepare(
-        twitter15,
+        DATA_SET,
         source,
         out,
         workers=workers,
         roots=(source, source / "twitter2015"),
-        images=(source / "twitter2015_images", source / "images"),
-        image_folder="twitter2015_images",
-        list_names=_LIST_NAMES,
         list_text=_as_tsv,
         description=DESCRIPTION,
     )

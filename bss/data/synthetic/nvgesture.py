@@ -1,16 +1,15 @@
-"""A generated NVGesture: short clips in which a square moves, with optical flow and depth beside them."""
+"""A generated NVGesture: short clips of a pattern that drifts, with their optical flow, and a disc in depth video."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bss.data.datasets.nvgesture import CLASSES, FLOW_FOLDER, LIST_PLACES, SPLITS, VIDEO_FOLDER
-from bss.data.synthetic import signals as generate
+from bss.data.datasets.nvgesture import CLASSES, DATA_SET, FLOW_FOLDER, VIDEO_FOLDER
+from bss.data.synthetic import signals
 from bss.data.transforms import video
 from bss.utils.seeding import mixed_seed
-
-# -------------------------------------------------------------------------------------- generated data set
 
 _FIRST_SUBJECT = 101  # the real ones are 1 to 20
 
@@ -21,15 +20,28 @@ _LEAD = 2  # frames before the window, so that it is one
 _MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  # pixels a frame to the right and downwards
 
 
-def write_sample(
-    root: str | os.PathLike,
-    *,
-    per_class: int = 8,
-    test_per_class: int = 2,
-    frames: int = 12,
-    size: int = 36,
-    seed: int = 0,
-) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class NVGestureSizes:
+    """How much is generated of NVGesture.
+
+    Attributes:
+        per_class: training clips of each class.
+        test_per_class: test clips of each class.
+        frames: length of a clip; its videos are 4 longer.
+        size: height and width of a frame in pixels, even, 16 or more.
+    """
+
+    per_class: int
+    test_per_class: int
+    frames: int
+    size: int
+
+
+SIZES = NVGestureSizes(per_class=8, test_per_class=2, frames=12, size=36)
+"""The sizes of what ``--sample`` trains on."""
+
+
+def write_sample(root: str | os.PathLike, sizes: NVGestureSizes = SIZES, *, seed: int = 0) -> Path:
     """Write a small generated data set in the layout of the real one: clear in colour, faint in depth.
 
     Colour shows five tints times five levels of light on a pattern that drifts in one of five ways by tint: so the
@@ -40,10 +52,7 @@ def write_sample(
 
     Args:
         root: folder to make; its parent is made too.
-        per_class: training clips of each class.
-        test_per_class: test clips of each class.
-        frames: length of a clip; its videos are 4 longer.
-        size: height and width of a frame in pixels, even, 16 or more.
+        sizes: how much is generated.
         seed: non-negative; everything is a function of the arguments.
 
     Returns:
@@ -52,29 +61,20 @@ def write_sample(
     Raises:
         DataError: see :func:`bss.data.synthetic.signals.write_once`.
     """
-    parameters = {
-        "data set": "nvgesture",
-        "version": 1,
-        "per_class": per_class,
-        "test_per_class": test_per_class,
-        "frames": frames,
-        "size": size,
-        "seed": seed,
-    }
-    return generate.write_once(root, parameters, lambda building: _write_tree(building, parameters))
+    return signals.write_once(root, "nvgesture", sizes, seed, _write_tree)
 
 
-def _write_tree(root: Path, parameters: dict) -> None:
+def _write_tree(root: Path, sizes: NVGestureSizes, seed: int) -> None:
     subject = _FIRST_SUBJECT
-    start, stop = _LEAD, _LEAD + parameters["frames"]
-    for split, per_class in (("train", parameters["per_class"]), ("test", parameters["test_per_class"])):
+    start, stop = _LEAD, _LEAD + sizes.frames
+    for split, per_class in (("train", sizes.per_class), ("test", sizes.test_per_class)):
         rows = []
         for label, folder in enumerate(CLASSES):
             for take in range(per_class):
                 name = f"{folder}/subject{subject + take % 2}_r{take // 2}"
-                entropy = (parameters["seed"], SPLITS.index(split), label, take)
+                entropy = (seed, DATA_SET.splits.index(split), label, take)
                 rng = np.random.default_rng(mixed_seed("nvgesture sample", *entropy))
-                color, depth = _sample_clip(rng, label, length=stop + _LEAD, size=parameters["size"])
+                color, depth = _sample_clip(rng, label, length=stop + _LEAD, size=sizes.size)
                 place = root / VIDEO_FOLDER / name
                 video.write_video(place / "sk_color.avi", color)
                 video.write_video(place / "sk_depth.avi", depth)
@@ -86,15 +86,15 @@ def _write_tree(root: Path, parameters: dict) -> None:
                 rows.append(
                     f"path:./{VIDEO_FOLDER}/{name} depth:sk_depth:{window} color:sk_color:{window} label:{label + 1} \n"
                 )
-        (root / LIST_PLACES[0].format(split=split)).write_text("".join(rows), encoding="utf-8")
+        (root / DATA_SET.places[split][0]).write_text("".join(rows), encoding="utf-8")
         subject += 2
 
 
 def _sample_clip(rng: np.random.Generator, label: int, *, length: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Colour (T, H, W, 3) and depth (T, H, W, 3) frames of one class, uint8."""
+    """Draw the colour and the depth frames of a clip of one class, (T, H, W, 3) uint8 each."""
     first, second = divmod(label, 5)
     look = {"angle": rng.uniform(0, 180), "hue": 72.0 * first, "tint": 0.3, "noise": 0.1, "colour_noise": 0.03}
-    canvas = generate.texture(rng, size=size + length, **look) * (0.4 + 0.15 * second)
+    canvas = signals.texture(rng, size=size + length, **look) * (0.4 + 0.15 * second)
     color = []
     for t in range(length):
         # The window moves against the motion that is seen.

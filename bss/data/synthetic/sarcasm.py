@@ -2,21 +2,16 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bss.data.datasets.imagetext import TEXT_MODEL
-from bss.data.datasets.sarcasm import CLASSES, SPLITS
-from bss.data.synthetic import signals as generate
-from bss.data.synthetic.signals import FAINT, drawn_words, write_picture, write_text_model
+from bss.data.datasets.sarcasm import CLASSES, DATA_SET
+from bss.data.synthetic import signals
+from bss.data.synthetic.signals import FAINT, PerClass, PostSizes, drawn_words
 from bss.utils.seeding import mixed_seed
-
-# -------------------------------------------------------------------------------------- generated data set
-
-_FILES = {"train": "train_data.json", "val": "valid_data.json", "test": "test_data.json"}
-
 
 _WORDS = (
     ("sunrise", "coffee", "recipe", "garden", "match", "album", "thanks", "museum"),
@@ -42,15 +37,11 @@ _NEUTRAL = (
 )
 
 
-def write_sample(
-    root: str | os.PathLike,
-    *,
-    per_class: int = 96,
-    val_per_class: int = 32,
-    test_per_class: int = 48,
-    image_size: int = 80,
-    seed: int = 0,
-) -> Path:
+SIZES = PostSizes(PerClass(train=96, val=32, test=48))
+"""The sizes of what ``--sample`` trains on."""
+
+
+def write_sample(root: str | os.PathLike, sizes: PostSizes = SIZES, *, seed: int = 0) -> Path:
     """Write a small generated data set in the released layout: plain in the text, faint in the picture.
 
     Two words of each text tell its class, nine times in ten the right one. Ids begin with 2000, longer than any real
@@ -58,10 +49,7 @@ def write_sample(
 
     Args:
         root: folder to make; its parent is made too.
-        per_class: training posts of each class.
-        val_per_class: validation posts of each class.
-        test_per_class: test posts of each class.
-        image_size: height and width of a picture in pixels.
+        sizes: how much is generated.
         seed: non-negative; everything is a function of the arguments.
 
     Returns:
@@ -70,24 +58,22 @@ def write_sample(
     Raises:
         DataError: see :func:`bss.data.synthetic.signals.write_once`.
     """
-    sizes = {"train": per_class, "val": val_per_class, "test": test_per_class}
-    parameters = {"data set": "sarcasm", "version": 1, "sizes": sizes, "image_size": image_size, "seed": seed}
-    return generate.write_once(root, parameters, lambda building: _write_tree(building, parameters))
+    return signals.write_once(root, "sarcasm", sizes, seed, _write_tree)
 
 
-def _write_tree(root: Path, parameters: dict[str, Any]) -> None:
+def _write_tree(root: Path, sizes: PostSizes, seed: int) -> None:
     (root / "annotations").mkdir()
     (root / "images").mkdir()
     number = 0
-    for split, size in parameters["sizes"].items():
-        rng = np.random.default_rng(mixed_seed("sarcasm sample", parameters["seed"], SPLITS.index(split)))
+    for split, per_class in asdict(sizes.sizes).items():
+        rng = np.random.default_rng(mixed_seed("sarcasm sample", seed, DATA_SET.splits.index(split)))
         items = []
-        for label in rng.permutation(np.repeat(np.arange(len(CLASSES)), size)).tolist():
+        for label in rng.permutation(np.repeat(np.arange(len(CLASSES)), per_class)).tolist():
             number += 1
             image = f"2000{number:016d}.jpg"
             words = drawn_words(rng, _WORDS[label], _WORDS[1 - label], _NEUTRAL, share=0.9)
-            look = {"size": parameters["image_size"], "angle": 90.0 * label, "hue": 180.0 * label, **FAINT}
-            write_picture(root / "images" / image, generate.texture(rng, **look))
+            look = {"size": sizes.image_size, "angle": 90.0 * label, "hue": 180.0 * label, **FAINT}
+            signals.write_picture(root / "images" / image, signals.texture(rng, **look))
             items.append({"image": f"images/{image}", "text": " ".join(words), "label": label})
-        (root / "annotations" / _FILES[split]).write_text(json.dumps(items, indent=1) + "\n", encoding="utf-8")
-    write_text_model(root / TEXT_MODEL, [" ".join((*_NEUTRAL, *(word for words in _WORDS for word in words)))])
+        (root / DATA_SET.places[split][0]).write_text(json.dumps(items, indent=1) + "\n", encoding="utf-8")
+    signals.write_text_model(root / TEXT_MODEL, [" ".join((*_NEUTRAL, *(word for words in _WORDS for word in words)))])

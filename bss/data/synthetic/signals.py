@@ -1,18 +1,19 @@
-"""What generated data sets are made of: tones, textures, pictures, texts, and how a set is written once."""
+"""Tones, textures and texts that generated data sets are made of, and how a generated data set is written once."""
 
 import errno
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from bss.utils.errors import BssError, DataError
+from bss.utils.filesystem import whole_folder
 
 
 def write_clip(wav: Path, frame_folder: Path, waveform_T: np.ndarray, rate: int, frames: Sequence[np.ndarray]) -> None:
@@ -78,7 +79,7 @@ def write_picture(path: Path, picture_HWC: np.ndarray) -> None:
 def drawn_words(
     rng: np.random.Generator, own: Sequence[str], others: Sequence[str], neutral: Sequence[str], *, share: float
 ) -> list[str]:
-    """Six to ten words: two of a class and the rest neutral, in random order.
+    """Draw six to ten words: two of a class and the rest neutral, in random order.
 
     Args:
         rng: draws everything.
@@ -91,6 +92,51 @@ def drawn_words(
     for _ in range(2):
         words.insert(int(rng.integers(len(words) + 1)), rng.choice(own if rng.random() < share else others))
     return [str(word) for word in words]
+
+
+Sizes = TypeVar("Sizes")
+
+
+# The fields' names and order are those of the marker file, by which a generated data set is known again.
+@dataclass(frozen=True, kw_only=True)
+class ClipSizes:
+    """How much is generated of a data set of clips.
+
+    Attributes:
+        per_class: training clips of each class.
+        test_per_class: test clips of each class.
+        seconds: mean length of a clip.
+        sample_rate: in Hz.
+        image_size: height and width of a frame in pixels.
+    """
+
+    per_class: int
+    test_per_class: int
+    seconds: float = 1.0
+    sample_rate: int = 16000
+    image_size: int
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """Posts of each class in the parts of a generated data set."""
+
+    train: int
+    val: int
+    test: int
+
+
+@dataclass(frozen=True)
+class PostSizes:
+    """How much is generated of a data set of posts.
+
+    Attributes:
+        sizes: posts of each class.
+        image_size: height and width of a picture in pixels.
+    """
+
+    sizes: PerClass
+    image_size: int = 80
 
 
 MARKER = "sample.json"
@@ -111,7 +157,7 @@ def tone(
     tremolo: float = 0.0,
     noise: float = 0.4,
 ) -> np.ndarray:
-    """A tone of three harmonics under white noise.
+    """Draw a tone of three harmonics under white noise.
 
     Args:
         rng: draws the phase, the detuning (up to a semitone either way) and the noise.
@@ -148,7 +194,7 @@ def texture(
     noise: float = 0.3,
     colour_noise: float = 0.15,
 ) -> np.ndarray:
-    """A weak striped pattern with a weak tint under strong noise.
+    """Draw a weak striped pattern with a weak tint under strong noise.
 
     Use angles that a horizontal flip does not turn into one another (0, 45 and 90 degrees): training flips.
 
@@ -177,15 +223,20 @@ def texture(
     return np.clip(255 * picture_HWC + 0.5, 0, 255).astype(np.uint8)
 
 
-def write_once(root: str | os.PathLike, parameters: Mapping[str, Any], write_tree: Callable[[Path], None]) -> Path:
+def write_once(
+    root: str | os.PathLike, stem: str, sizes: Sizes, seed: int, write_tree: Callable[[Path, Sizes, int], None]
+) -> Path:
     """Write a generated data set, unless the very same is there already.
 
     The tree appears under its name only when it is whole.
 
     Args:
         root: folder to make; its parent is made too.
-        parameters: everything that the tree is a function of; kept beside it in :data:`MARKER`.
-        write_tree: writes the tree into the (existing, empty) folder that it is given.
+        stem: name of the data set that it is like.
+        sizes: a dataclass that says how much is generated.
+        seed: non-negative; with the sizes, everything that the tree is a function of. Both are kept beside it in
+            :data:`MARKER`.
+        write_tree: writes a tree of these sizes and this seed into the (existing, empty) folder that it is given.
 
     Returns:
         ``root``.
@@ -194,10 +245,12 @@ def write_once(root: str | os.PathLike, parameters: Mapping[str, Any], write_tre
         DataError: ``root`` holds something else, or a sample of other parameters, and nothing is overwritten; or it
             cannot be written there.
     """
-    root, parameters = Path(root), dict(parameters)
+    root = Path(root)
+    # Version 1 of what the data sets' modules draw from a seed: another one makes another tree out of the same numbers.
+    parameters = {"data set": stem, "version": 1, **asdict(sizes), "seed": seed}
     try:
         if not _holds(root, parameters):
-            _write(root, parameters, write_tree)
+            _write(root, parameters, lambda building: write_tree(building, sizes, seed))
     except BssError:
         raise
     except OSError as error:
@@ -209,27 +262,22 @@ def write_once(root: str | os.PathLike, parameters: Mapping[str, Any], write_tre
 
 
 def _write(root: Path, parameters: dict[str, Any], write_tree: Callable[[Path], None]) -> None:
-    root.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
-        building.chmod(0o755)
-        write_tree(building)
-        inventory = sorted(str(path.relative_to(building)) for path in building.iterdir())
-        content = {"parameters": parameters, "inventory": inventory}
-        (building / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        try:
-            os.replace(building, root)
-        except OSError:
-            # Another process was faster: its tree is as good, if it is the same.
-            if not _holds(root, parameters):
+        with whole_folder(root, replace=False) as building:
+            try:
+                write_tree(building)
+                inventory = sorted(str(path.relative_to(building)) for path in building.iterdir())
+                content = {"parameters": parameters, "inventory": inventory}
+                (building / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            except Exception as error:
+                # Not every library that writes media says what went wrong, so the disk is asked, before the tree goes.
+                if shutil.disk_usage(building).free < FULL:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
                 raise
-    except Exception as error:
-        # Not every library that writes media says what went wrong, so the disk is asked before the tree is deleted.
-        if shutil.disk_usage(building).free < FULL:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    except OSError:
+        # Another process was faster: its tree is as good, if it is the same.
+        if not _holds(root, parameters):
+            raise
 
 
 def _holds(root: Path, parameters: dict[str, Any]) -> bool:

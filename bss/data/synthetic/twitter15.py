@@ -1,21 +1,16 @@
 """A generated Twitter15: tweets whose words tell the class, and pictures that tell less."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bss.data.datasets.imagetext import PLACEHOLDER, TEXT_MODEL
-from bss.data.datasets.twitter15 import CLASSES, SPLITS
-from bss.data.synthetic import signals as generate
-from bss.data.synthetic.signals import FAINT, drawn_words, write_picture, write_text_model
+from bss.data.datasets.twitter15 import CLASSES, DATA_SET
+from bss.data.synthetic import signals
+from bss.data.synthetic.signals import FAINT, PerClass, PostSizes, drawn_words
 from bss.utils.seeding import mixed_seed
-
-# -------------------------------------------------------------------------------------- generated data set
-
-_FILES = {"train": "train.tsv", "val": "dev.tsv", "test": "test.tsv"}
-
 
 _HEADER = "index\t#1 Label\t#2 ImageID\t#3 String\t#3 String"
 
@@ -36,15 +31,11 @@ _NEUTRAL = ("the", "a", "with", "at", "on", "today", "rt", "is", "was", "new", "
 _TERMS = ("Lydia", "Tyga", "Pedro", "Oklahoma", "John Lennon", "Cooperstown", "Nashville", "Chuck Bass")
 
 
-def write_sample(
-    root: str | os.PathLike,
-    *,
-    per_class: int = 64,
-    val_per_class: int = 24,
-    test_per_class: int = 32,
-    image_size: int = 80,
-    seed: int = 0,
-) -> Path:
+SIZES = PostSizes(PerClass(train=64, val=24, test=32))
+"""The sizes of what ``--sample`` trains on."""
+
+
+def write_sample(root: str | os.PathLike, sizes: PostSizes = SIZES, *, seed: int = 0) -> Path:
     """Write a small generated data set in TomBERT's layout, headers and all: plain in the text, faint in the picture.
 
     Two words of each text tell its class, nine times in ten the right one. Every third row has a second one: the same
@@ -53,10 +44,7 @@ def write_sample(
 
     Args:
         root: folder to make; its parent is made too.
-        per_class: training tweets of each class.
-        val_per_class: validation tweets of each class.
-        test_per_class: test tweets of each class.
-        image_size: height and width of a picture in pixels.
+        sizes: how much is generated.
         seed: non-negative; everything is a function of the arguments.
 
     Returns:
@@ -65,22 +53,20 @@ def write_sample(
     Raises:
         DataError: see :func:`bss.data.synthetic.signals.write_once`.
     """
-    sizes = {"train": per_class, "val": val_per_class, "test": test_per_class}
-    parameters = {"data set": "twitter15", "version": 1, "sizes": sizes, "image_size": image_size, "seed": seed}
-    return generate.write_once(root, parameters, lambda building: _write_tree(building, parameters))
+    return signals.write_once(root, "twitter15", sizes, seed, _write_tree)
 
 
-def _write_tree(root: Path, parameters: dict[str, Any]) -> None:
+def _write_tree(root: Path, sizes: PostSizes, seed: int) -> None:
     (root / "annotations").mkdir()
     (root / "twitter2015_images").mkdir()
     number = 9_000_000
-    for split, size in parameters["sizes"].items():
-        rng = np.random.default_rng(mixed_seed("twitter15 sample", parameters["seed"], SPLITS.index(split)))
+    for split, per_class in asdict(sizes.sizes).items():
+        rng = np.random.default_rng(mixed_seed("twitter15 sample", seed, DATA_SET.splits.index(split)))
         rows = []
-        for label in rng.permutation(np.repeat(np.arange(len(CLASSES)), size)).tolist():
+        for label in rng.permutation(np.repeat(np.arange(len(CLASSES)), per_class)).tolist():
             image, number = f"{number}.jpg", number + 1
-            look = {"size": parameters["image_size"], "angle": 45.0 * label, "hue": 120.0 * label, **FAINT}
-            write_picture(root / "twitter2015_images" / image, generate.texture(rng, **look))
+            look = {"size": sizes.image_size, "angle": 45.0 * label, "hue": 120.0 * label, **FAINT}
+            signals.write_picture(root / "twitter2015_images" / image, signals.texture(rng, **look))
             others = [word for other, words in enumerate(_WORDS) if other != label for word in words]
             words = drawn_words(rng, _WORDS[label], others, _NEUTRAL, share=0.9)
             terms = rng.choice(_TERMS, size=2, replace=False).tolist()
@@ -89,6 +75,6 @@ def _write_tree(root: Path, parameters: dict[str, Any]) -> None:
                 text = " ".join((both[0], *words[:3], both[1], *words[3:]))
                 rows.append(f"{len(rows) + 1}\t{label}\t{image}\t{text}\t{terms[position]}")
         header = _TEST_HEADER if split == "test" else _HEADER
-        (root / "annotations" / _FILES[split]).write_text("\n".join((header, *rows)) + "\n", encoding="utf-8")
+        (root / DATA_SET.places[split][0]).write_text("\n".join((header, *rows)) + "\n", encoding="utf-8")
     vocabulary = (*_NEUTRAL, *(word for words in _WORDS for word in words), *_TERMS)
-    write_text_model(root / TEXT_MODEL, [" ".join(vocabulary)])
+    signals.write_text_model(root / TEXT_MODEL, [" ".join(vocabulary)])

@@ -11,7 +11,7 @@ from torch import Tensor
 from bss.data import safe_pickle
 from bss.data.file_heads import absence, read_head, sound_damage
 from bss.utils import filesystem
-from bss.utils.errors import DataError
+from bss.utils.errors import DataError, first_line
 
 WAVE_SUFFIXES = (".wav", ".flac", ".ogg")
 """Sound files, read by :func:`read_waveform`; suffixes are compared in lower case."""
@@ -102,6 +102,7 @@ def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
         return read_waveform(path, sample_rate)
     if suffix not in AUDIO_SUFFIXES:
         raise DataError(f"{path}: unknown kind of audio file, allowed are {' '.join(AUDIO_SUFFIXES)}")
+    # The head is looked at first: an unpickler's error for a Git-LFS pointer says nothing of Git LFS.
     head, size = read_head(path)
     problem = absence(head, size) or sound_damage(head, size, suffix)
     if problem:
@@ -120,6 +121,7 @@ def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
             )
         content = content["waveform"]
     array = _as_array(content, path)
+    # Two rows that are a hundred times as long are channels; a spectrogram has more bins and fewer frames.
     if array.ndim == 2 and array.shape[0] <= 2 and array.shape[1] >= 100 * array.shape[0]:
         array = _pcm_to_float(array, path).mean(axis=0)
     if array.ndim == 1:
@@ -184,7 +186,7 @@ def _load_npy(path: str | os.PathLike) -> Any:
         content = np.load(path, allow_pickle=False)
     except Exception as error:
         # The header is Python source, which numpy reads with half a dozen modules: any of their exceptions may come.
-        raise DataError(f"{path}: not a readable npy file: {str(error).partition(chr(10))[0][:160]}") from error
+        raise DataError(f"{path}: not a readable npy file: {first_line(error)}") from error
     return content
 
 

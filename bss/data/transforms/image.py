@@ -14,7 +14,8 @@ from torchvision.transforms import v2
 
 from bss.data.file_heads import absence
 from bss.utils.choices import Interpolation, Normalization
-from bss.utils.errors import DataError
+from bss.utils.errors import DataError, first_line
+from bss.utils.filesystem import reading
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Per channel, RGB in [0, 1] (released code, CREMA-D/dataset/CramedDataset.py:76)."""
@@ -96,10 +97,8 @@ def read_frame(path: str | os.PathLike) -> Tensor:
         DataError: naming the file: a Git-LFS pointer, zero bytes, a truncated file, another format, or an
             image of more than :data:`MAX_PIXELS` pixels or :data:`MAX_SCANS` scans.
     """
-    try:
+    with reading(path):
         data = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     problem = absence(data[:64], len(data)) or image_damage(data)
     if problem:
         raise DataError(f"{path}: {problem}")
@@ -112,8 +111,7 @@ def read_frame(path: str | os.PathLike) -> Tensor:
         content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         image = decode_image(content, mode="RGB", apply_exif_orientation=True)
     except RuntimeError as error:
-        detail = str(error).partition("\n")[0]
-        raise DataError(f"{path}: a truncated or damaged image: {detail}") from error
+        raise DataError(f"{path}: a truncated or damaged image: {first_line(error)}") from error
     return image if image.dtype == torch.uint8 else v2.functional.to_dtype(image, torch.uint8, scale=True)
 
 
@@ -148,7 +146,7 @@ def _claimed_pixels(data: bytes, path: str | os.PathLike) -> int:
         raise DataError(f"{path}: a truncated or damaged image: {detail}") from error
 
 
-def test_transform(
+def fixed_transform(
     size: int, *, normalization: Normalization = "imagenet", interpolation: Interpolation = "bilinear"
 ) -> v2.Transform:
     """Fixed view: (3, H, W) uint8 -> (3, size, size) float32, normalised.
@@ -158,9 +156,6 @@ def test_transform(
     """
     resize = v2.Resize((size, size), interpolation=v2.InterpolationMode(interpolation), antialias=True)
     return v2.Compose([resize, *_normalised(normalization)])
-
-
-test_transform.__test__ = False  # pytest collects functions of this name from the modules that import it
 
 
 def augment_transform(

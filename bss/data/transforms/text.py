@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bss.data.batches import Content, Preview, batch_zeros
 from bss.utils.choices import Cleaning
-from bss.utils.errors import BssError, DataError, DataNotFoundError, RecipeError
+from bss.utils.errors import BssError, DataError, DataNotFoundError, RecipeError, first_line
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -95,7 +95,7 @@ def readable_model(model: str, root: Path) -> Iterator[Path | str]:
         raise  # said well already; a package that is not installed
     except Exception as error:
         # transformers takes most of a file's content on trust, so that a wrong one raises whatever comes up.
-        detail = str(error).strip().partition("\n")[0][:200]
+        detail = first_line(error)
         if not isinstance(error, OSError | ValueError):
             detail = f"{type(error).__name__}: {detail}"
         if isinstance(source, Path):
@@ -186,6 +186,7 @@ def encode(
     limit = tokenizer.model_max_length
     if max_tokens is not None and max_tokens > limit:
         raise RecipeError(f"max_tokens={max_tokens}, but the text model has {limit} positions")
+    # A target is never cut, so its room is checked before: cutting the text to nothing would say nothing.
     if targets is not None:
         special = tokenizer.num_special_tokens_to_add(pair=True)
         lengths = map(len, tokenizer(list(targets), add_special_tokens=False, verbose=False)["input_ids"])
@@ -195,6 +196,7 @@ def encode(
                     f"{where}: the target has {length} tokens, which leaves no room for the text in "
                     f"max_tokens={max_tokens or limit}: shorten it, or --set use_target=false"
                 )
+    # All texts at once, padded to the longest of the whole data set: a batch's padding then depends on no batch-mate.
     encoded = tokenizer(
         list(texts),
         list(targets) if targets is not None else None,

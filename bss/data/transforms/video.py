@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 from bss.data.file_heads import absence, read_head
 from bss.data.transforms.image import IMAGENET_MEAN, IMAGENET_STD
 from bss.utils.choices import FlowInput, RGBInput
-from bss.utils.errors import DataError
+from bss.utils.errors import DataError, first_line
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".flv")
 """Suffixes of videos, compared in lower case."""
@@ -138,7 +138,7 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple[Any, int]]:
             raise DataError(f"{path}: cannot be opened as a video")
         yield capture, max(0, round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
     except cv2.error as error:
-        raise DataError(f"{path}: cannot be decoded: {str(error).partition(chr(10))[0]}") from error
+        raise DataError(f"{path}: cannot be decoded: {first_line(error)}") from error
     finally:
         capture.release()
 
@@ -254,7 +254,7 @@ def read_flow(path: str | os.PathLike, frames: int, window: slice) -> Tensor:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:
         # The header is Python source, which numpy reads with half a dozen modules: any of their exceptions may come.
-        raise DataError(f"{path}: not a readable npy file: {str(error).partition(chr(10))[0][:160]}") from error
+        raise DataError(f"{path}: not a readable npy file: {first_line(error)}") from error
     if stored.size and stored.dtype == np.int8 and stored.ndim == 4 and stored.shape[1] == 2:
         flow_T2HW, kind, unit = stored, np.int8, FLOW_LIMIT / _STORED_MAX
     elif stored.size and stored.dtype.kind == "f" and stored.ndim == 4 and stored.shape[2] == 2:

@@ -1,20 +1,21 @@
 """What a comparison consists of: a task, arms, seeds and how long each trains. Plain values, so that it can be sent."""
 
+import ast
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from bss import tasks
 from bss.compare.arms import Arm, find
 from bss.recipes.fields import override
 from bss.recipes.recipe import Recipe
-from bss.tasks import load_task
 from bss.utils.errors import RecipeError
 
 
 @dataclass(frozen=True)
-class Study:
+class Comparison:
     """A comparison.
 
     Attributes:
@@ -26,6 +27,8 @@ class Study:
         data_root: the data set's folder.
         out: where the runs and the report go.
         workers: processes per run that load data.
+        epochs: in place of those of the task's recipe; None = those.
+        sample: the numbers are those that suit the task's generated data.
     """
 
     task: str
@@ -36,9 +39,11 @@ class Study:
     data_root: Path
     out: Path
     workers: int
+    epochs: int | None = None
+    sample: bool = False
 
     def base(self) -> Recipe:
-        """The task's curriculum recipe with the assignments: what all arms share.
+        """The task's curriculum recipe with ``epochs`` and the assignments: what all arms share.
 
         Raises:
             RecipeError: an assignment that does not fit, or one of what the comparison itself sets.
@@ -48,7 +53,9 @@ class Study:
             if name in ("seed", "overwrite"):
                 way = "--seeds" if name == "seed" else "another --out"
                 raise RecipeError(f"--set {name}= is not for a comparison: use {way}")
-        return override(load_task(self.task).CL, list(self.assignments))
+        task = tasks.load(self.task)
+        base = task.sample_recipe(task.CL) if self.sample else task.CL
+        return override(base if self.epochs is None else replace(base, epochs=self.epochs), list(self.assignments))
 
     def recipe(self, arm: Arm, seed: int, updates: int | None) -> Recipe:
         """An arm's recipe.
@@ -85,19 +92,35 @@ class Study:
         return [(arm, seed) for seed in self.seeds for arm in self.arms]
 
 
-def check_arms(study: Study, updates: int | None) -> None:
+def check_arms(comparison: Comparison, updates: int | None) -> None:
     """Make every arm's recipe once.
 
     Raises:
         RecipeError: a task or an assignment that is wrong for all arms; an arm that is unknown or given twice, or that
             the task's recipe does not admit (named).
     """
-    study.base()
-    for arm in find(study.arms):
+    comparison.base()
+    for arm in find(comparison.arms):
         try:
-            study.recipe(arm, study.seeds[0], updates)
+            comparison.recipe(arm, comparison.seeds[0], updates)
         except RecipeError as error:
             raise RecipeError(f"the arm {arm.name}: {error}") from error
+
+
+def task_name(reference: str) -> str:
+    """How run folders name a task: its stem, or the whole path of its file."""
+    return str(Path(reference).resolve()) if reference.endswith(".py") else reference
+
+
+def task_file(reference: str) -> str | None:
+    """SHA-256 of the code in a task's own file, comments and layout aside; None of the library's tasks.
+
+    It is the same task wherever the file lies.
+    """
+    if not reference.endswith(".py"):
+        return None
+    code = ast.unparse(ast.parse(Path(reference).read_text(encoding="utf-8")))
+    return hashlib.sha256(code.encode()).hexdigest()
 
 
 def seeds_of(text: str) -> tuple[int, ...]:

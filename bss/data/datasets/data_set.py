@@ -1,0 +1,196 @@
+"""The record of a data set, and the one way from its folder to its samples, which all data sets share.
+
+A module of this package describes its data set in a :class:`DataSet`. Training asks :func:`find` for samples that have
+all their files; the doctor and ``prepare`` ask :func:`read` for all rows, whether their files are there or not.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from bss.data.datasets.listing import Sample, head_problem, list_of
+from bss.utils.errors import DataError, DataNotFoundError
+
+S = TypeVar("S", bound=Sample)
+
+
+TRAIN_AND_TEST: Mapping[str, tuple[str, ...]] = {"train": ("train",), "test": ("test",)}
+"""Split -> names of its list, for data sets that were published without a validation list."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet(Generic[S]):
+    """What is known of a data set before any of its files is read.
+
+    Attributes:
+        stem: its short name, which its modules in ``bss`` have.
+        title: its name in the literature.
+        folder: its folder in this repository; the README there describes the layout.
+        classes: class names; a label is a position in them.
+        places: split -> where the list of the split may be, relative to the data root; the first that exists is read,
+            and ``prepare`` writes to the first. The splits are in the order train, val, test.
+        published: split -> numbers of rows that the published lists have.
+        locate: (data root, split, path of the list) -> the rows of the list with the files that were found for them.
+            Further keyword arguments are the data set's own options, see its module.
+        group: what a sound split keeps apart (``"actor"``); None if the rows say nothing of the kind.
+        group_hint: what it means that train and test share groups, and the way out; may be empty.
+        remedy: (data root, split, samples) -> what makes files that are missing, for errors; may be empty.
+    """
+
+    stem: str
+    title: str
+    folder: str
+    classes: tuple[str, ...]
+    places: Mapping[str, tuple[str, ...]]
+    published: Mapping[str, tuple[int, ...]]
+    locate: Callable[..., list[S]]
+    group: str | None = None
+    group_hint: str = ""
+    remedy: Callable[[Path, str, Sequence[S]], str] | None = None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the published splits."""
+        return tuple(self.places)
+
+    @property
+    def layout(self) -> str:
+        """Where the layout is described, for errors."""
+        return f"{self.folder}/README.md describes the layout"
+
+    @property
+    def advice(self) -> str:
+        """Where the layout is described, and what needs no data at all, for errors."""
+        return f"{self.layout}; --sample runs the whole thing now on generated data"
+
+
+def places_of(templates: Sequence[str], names: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The places of every split's list, for :attr:`DataSet.places`.
+
+    Args:
+        templates: relative paths with ``{split}``, the best first.
+        names: split -> what ``{split}`` stands for, the best first.
+    """
+    return {
+        split: tuple(template.format(split=name) for template in templates for name in spellings)
+        for split, spellings in names.items()
+    }
+
+
+def check_root(data_set: DataSet, root: Path, advice: str) -> None:
+    """Refuse a data root that is not a folder.
+
+    Raises:
+        DataNotFoundError: it does not exist, or is a file; ends with the advice.
+    """
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise DataNotFoundError(f"{data_set.title}: the data root {root} {what}.\n{advice}")
+
+
+def read(data_set: DataSet[S], root: str | os.PathLike, split: str, **options: Any) -> list[S]:
+    """The rows of a split's list, with those of their files that are under the data root; some may be lacking.
+
+    Args:
+        data_set: the record of the data set.
+        root: the data root.
+        split: one of the data set's splits.
+        **options: the data set's own, see its module.
+
+    Raises:
+        DataNotFoundError: no root, or no list.
+        DataError: a bad row of the list.
+    """
+    if split not in data_set.splits:
+        raise ValueError(f"split must be one of {data_set.splits}, got {split!r}")
+    root = Path(root)
+    return data_set.locate(root, split, _list_path(data_set, root, split), **options)
+
+
+def _list_path(data_set: DataSet, root: Path, split: str) -> Path:
+    check_root(data_set, root, data_set.advice)
+    places = data_set.places[split]
+    for place in places:
+        if (root / place).is_file():
+            return root / place
+    raise DataNotFoundError(
+        f"{data_set.title}: no list of the {split} split under {root}, looked for {', '.join(places)}.\n"
+        f"{data_set.advice}"
+    )
+
+
+def find(
+    data_set: DataSet[S], root: str | os.PathLike, split: str, *, missing: str = "error", **options: Any
+) -> tuple[list[S], list[str]]:
+    """The samples of a split that have all their files, every file's ends checked, before any training.
+
+    Args:
+        data_set: the record of the data set.
+        root: the data root.
+        split: one of the data set's splits.
+        missing: ``"error"``, or ``"drop"`` to leave out samples that lack a file. A Git-LFS pointer, an empty file and
+            a wav of zero samples count as missing; a file of the wrong kind or a truncated one never does.
+        **options: the data set's own, see its module.
+
+    Returns:
+        The samples in the order of the list, and the names of those left out (empty with ``"error"``).
+
+    Raises:
+        DataNotFoundError: no root or no list; samples without files, or nothing left after dropping.
+        DataError: a bad row of the list, or a file that cannot be what its name says.
+    """
+    if missing not in ("error", "drop"):
+        raise ValueError(f"missing must be 'error' or 'drop', got {missing!r}")
+    samples = read(data_set, root, split, **options)
+    remedy = data_set.remedy(Path(root), split, samples) if data_set.remedy else ""
+    advice = "; ".join(filter(None, (remedy, data_set.advice)))
+    gaps = [sample for sample in samples if not all(sample.files.values())]
+    if gaps and missing == "error":
+        counts = {kind: sum(not gap.files[kind] for gap in gaps) for kind in gaps[0].files}
+        lacking = next(kind for kind, files in gaps[0].files.items() if not files)
+        counted = " and ".join(f"{number} have no {kind}" for kind, number in counts.items())
+        raise DataNotFoundError(
+            f"{data_set.title} {split}: of {len(samples)} samples {counted} under {Path(root)}, "
+            f"first {gaps[0].name} without {lacking} ({gaps[0].listed}).\n"
+            f"Complete the tree ({advice}), or leave them out with --set missing=drop"
+        )
+    whole = [sample for sample in samples if all(sample.files.values())]
+    absent, damaged = _check_heads(whole)
+    # A damaged file is an error even with "drop": leaving it out in silence would hide a broken copy of the data.
+    if damaged:
+        raise DataError(
+            f"{damaged[0]}.\nDamaged files of the {split} list: {len(damaged)}; replace them, or take their rows out "
+            "of the list (missing=drop leaves out absent files only)"
+        )
+    if absent and missing == "error":
+        raise DataError(
+            f"{next(iter(absent.values()))}.\n{len(absent)} of {len(whole)} samples of the {split} list have such "
+            "files; replace them, or leave them out with --set missing=drop"
+        )
+    kept = [sample for sample in whole if sample.name not in absent]
+    if not kept:
+        raise DataNotFoundError(
+            f"{data_set.title} {split}: none of the {len(samples)} samples of {list_of(samples[0])} has its files "
+            f"under {Path(root)}; {advice}"
+        )
+    names = {sample.name for sample in kept}
+    return kept, [sample.name for sample in samples if sample.name not in names]
+
+
+def _check_heads(samples: Sequence[Sample]) -> tuple[dict[str, str], list[str]]:
+    """Look at the ends of every file: samples with a file that holds nothing (name -> why), and damaged files (why)."""
+    absent: dict[str, str] = {}
+    damaged: list[str] = []
+    checked: dict[Path, tuple[str | None, str | None]] = {}  # one picture may belong to several rows
+    for sample in samples:
+        for path in (path for files in sample.files.values() for path in files):
+            if path not in checked:
+                checked[path] = head_problem(path)
+            nothing, damage = checked[path]
+            if nothing:
+                absent.setdefault(sample.name, f"{path}: {nothing} ({sample.listed})")
+            elif damage:
+                damaged.append(f"{path}: {damage} ({sample.listed})")
+    return absent, damaged

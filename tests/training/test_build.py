@@ -1,0 +1,169 @@
+"""What a run is made of: the names in a recipe, and networks and methods of one's own."""
+
+from dataclasses import replace
+from typing import get_args, get_type_hints
+
+import pytest
+import torch
+from torch import nn
+
+from bss import methods, samplers
+from bss.compare.arms import KINDS
+from bss.methods import Method
+from bss.models import Logits, TwoStageNetwork, kept
+from bss.recipes.recipe import CurriculumSchedule, MethodName, Schedule, SelfPacedSchedule
+from bss.training.build import method_of, plan
+from bss.training.engine import fit
+from bss.training.run import Run
+from bss.utils.errors import RecipeError
+from tests import tiny
+
+
+def run_in(path):
+    return Run(path, path, torch.device("cpu"))
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_names_of_samplers_are_those_that_schedules_can_give():
+    named = {
+        name: kind
+        for kind in (Schedule, CurriculumSchedule, SelfPacedSchedule)
+        for name in get_args(get_type_hints(kind)["sampler"])
+    }
+    assert named == KINDS and named.keys() == samplers.BY_NAME.keys()
+    for name, kind in named.items():
+        schedule = replace(kind(), sampler=name)
+        assert schedule.uses_scores == samplers.BY_NAME[name].uses_scores
+        assert type(plan(tiny.splits(), replace(tiny.CL, schedule=schedule)).sampler) is samplers.BY_NAME[name]
+
+
+def test_the_names_of_methods_are_those_that_recipes_can_give():
+    assert set(get_args(MethodName)) == methods.BY_NAME.keys()
+    for name, kind in methods.BY_NAME.items():
+        recipe = replace(tiny.CL, method=name)
+        assert type(method_of(recipe, 60)) is kind
+        assert recipe.uses_scores
+        assert replace(recipe, schedule=Schedule(start=1.0)).uses_scores == kind.uses_scores
+
+
+def test_a_name_that_a_schedule_or_a_recipe_cannot_have_is_refused_with_those_that_it_can():
+    with pytest.raises(RecipeError, match=r"schedule\.sampler must be one of curriculum, .*got self_paced"):
+        CurriculumSchedule(sampler="self_paced")
+    with pytest.raises(RecipeError, match=r"schedule\.sampler must be one of uniform, got curriculum"):
+        Schedule(sampler="curriculum")
+    with pytest.raises(RecipeError, match=r"method must be none or ogm-ge, .*got ogmge"):
+        replace(tiny.CL, method="ogmge")
+
+
+def test_a_sampler_of_the_library_in_the_place_of_ones_own_is_told_where_it_is_named(tmp_path):
+    """Before, SPL with CL's recipe was trained without a word, and CL with SPL's ended in a bare TypeError."""
+    for recipe, sampler, name in (
+        (tiny.CL, samplers.SelfPacedSampler, "self_paced"),
+        (tiny.SPL, samplers.CurriculumSampler, "curriculum"),
+    ):
+        with pytest.raises(RecipeError, match=rf'sampler= is for a class of your own: schedule\.sampler="{name}"'):
+            fit(tiny.model(), tiny.splits(), recipe, run_in(tmp_path), sampler=sampler)
+
+
+# ---- a network of one's own ------------------------------------------------------------------------------------------
+
+
+class Own(nn.Module):
+    """No LateFusion: other names inside, and a head that is no linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoders, self.own = nn.ModuleDict(), nn.ModuleDict()
+        for name, dim in tiny.DIMS.items():
+            self.encoders[name] = nn.Sequential(nn.Linear(dim, 4), nn.Tanh())
+            self.own[name] = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+        self.both = nn.Linear(8, 3)
+
+    def encode(self, batch):
+        return kept({name: encoder(batch[name]) for name, encoder in self.encoders.items()}, batch)
+
+    def decode(self, features):
+        unimodal = {name: head(features[name]) for name, head in self.own.items()}
+        return Logits(self.both(torch.cat(list(features.values()), dim=1)), unimodal)
+
+    def forward(self, batch):
+        return self.decode(self.encode(batch))
+
+
+@pytest.fixture
+def own():
+    with torch.random.fork_rng():
+        return Own()
+
+
+def test_a_network_of_ones_own_gets_all_that_late_fusion_gets(own, tmp_path):
+    assert isinstance(own, TwoStageNetwork)
+    schedule = replace(tiny.SPL.schedule, similarity="feature", information="gradient")
+    summary = fit(own, tiny.splits(), replace(tiny.SPL, schedule=schedule), run_in(tmp_path))
+    assert set(summary["imbalance"]["shapley"]["accuracy"]) == set(summary["imbalance"]["probe"]) == set(tiny.DIMS)
+    assert "decode" not in vars(own)  # what watched it is gone
+
+
+@pytest.mark.parametrize("name", methods.BY_NAME)
+def test_every_method_trains_a_network_of_ones_own(name, own, tmp_path):
+    recipe = replace(tiny.SPL, epochs=4, method=name, imbalance_every=0)
+    assert 0 <= fit(own, tiny.splits(), recipe, run_in(tmp_path))["test"]["last"]["accuracy"]["all"] <= 1
+
+
+def test_a_network_with_logits_alone_is_trained_and_told_what_a_method_needs(tmp_path):
+    class Plain(nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, batch):
+            return self.network(batch)
+
+    summary = fit(Plain(tiny.model()), tiny.splits(), tiny.SPL, run_in(tmp_path / "plain"))
+    assert summary["imbalance"]["shapley"] is None
+    with pytest.raises(RecipeError, match="the task's network is a Plain, without encoders, encode and decode"):
+        fit(Plain(tiny.model()), tiny.splits(), replace(tiny.SPL, method="ogm-ge"), run_in(tmp_path / "method"))
+
+
+# ---- a method of one's own -------------------------------------------------------------------------------------------
+
+
+class Twice(Method):
+    """Shows every sample of the order twice from epoch 1 on, the second time by a view of its own."""
+
+    rearranges = True
+
+    def __init__(self):
+        self.seen, self.wrapped = {}, []
+
+    def wrap(self, train):
+        self.wrapped.append(len(train))
+        return train
+
+    def prepare(self, epoch):
+        return epoch >= 1
+
+    def see(self, batch):
+        for index in batch["bss_index"].tolist():
+            self.seen[index] = self.seen.get(index, 0) + 1
+
+    def arrange(self, epoch, order):
+        return torch.cat([order, order + 60]) if epoch >= 1 else order
+
+
+def test_a_method_of_ones_own_wraps_looks_and_rearranges_as_the_librarys_do(tmp_path):
+    method = Twice()
+    data = tiny.splits(noise=0.5)
+    fit(tiny.model(), data, replace(tiny.SPL, epochs=3), run_in(tmp_path), method=method)
+    samples = [row["samples"] for row in tiny.rows(tmp_path)]
+    assert samples == [56, 120, 120]  # in batches of 8
+    assert method.wrapped == [60]
+    assert method.seen == dict.fromkeys(range(60), 2)  # before each of the two epochs
+
+
+def test_a_methods_warm_up_is_the_released_one_or_a_quarter_of_the_run():
+    assert method_of(replace(tiny.CL, epochs=100, method="data-remixing"), 60).warmup_epochs == 10
+    assert method_of(replace(tiny.CL, epochs=8, method="data-remixing"), 60).warmup_epochs == 2

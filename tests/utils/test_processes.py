@@ -1,0 +1,190 @@
+"""Worker processes by what they do: the window, a dead one, Ctrl-C, and the end of a killed parent."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bss.utils import processes
+from bss.utils.errors import DataError, RecipeError
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def doubled(job):
+    if job == "deadly":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if job == "wrong":
+        raise DataError("wrong")
+    return 2 * job
+
+
+def each(jobs, workers=2, **options):
+    return processes.each(doubled, jobs, workers, died=lambda job: f"{job} died", **options)
+
+
+# ---- results and the window ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_every_job_has_its_result(workers, batch):
+    assert sorted(each(range(50), workers, batch=batch)) == [(job, 2 * job) for job in range(50)]
+    assert list(each([], workers, batch=batch)) == []
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(0, 1), (1, 1), (2, 1), (2, 4)])
+def test_no_more_jobs_are_taken_than_the_workers_have_use_for(workers, batch):
+    taken = []
+    endless = (taken.append(job) or job for job in itertools.count())
+    results = each(endless, workers, batch=batch)
+    for done in range(1, 200):
+        next(results)
+        assert len(taken) <= done + max(1, 2 * workers * batch)
+    results.close()
+
+
+def test_what_a_job_raises_ends_the_work():
+    with pytest.raises(DataError, match="wrong"):
+        list(each([1, 2, "wrong", *range(1000)]))
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_job_that_takes_its_process_down_costs_its_own_result_only(batch):
+    jobs = [*range(10), "deadly", *range(10, 20), "deadly", *range(20, 30)]
+    results = list(each(jobs, batch=batch))
+    assert [result for job, result in results if job == "deadly"] == ["deadly died"] * 2
+    assert sorted(pair for pair in results if pair[0] != "deadly") == [(job, 2 * job) for job in range(30)]
+
+
+def test_every_worker_is_prepared(monkeypatch):
+    results = processes.each(value_of, ["BSS_TEST"] * 4, 2, died=str, start=prepared)
+    assert [value for _, value in results] == ["prepared"] * 4 and "BSS_TEST" not in os.environ
+
+
+def prepared():
+    os.environ["BSS_TEST"] = "prepared"
+
+
+def value_of(name):
+    return os.environ.get(name)
+
+
+def test_a_negative_number_is_refused_at_once():
+    with pytest.raises(RecipeError, match="--workers must be at least 0, got -1"):
+        each([1], -1)
+    processes.check_workers(0)
+
+
+# ---- signals -------------------------------------------------------------------------------------------------------
+
+
+POOL = """
+import os, signal, sys, time
+from bss.utils import processes
+def work(job):
+    open(os.path.join(sys.argv[1], f"began-{os.getpid()}"), "w").close()
+    time.sleep(float(sys.argv[2]))
+    open(os.path.join(sys.argv[1], f"done-{job}"), "w").close()
+    return job
+try:
+    for _ in processes.each(work, range(100), 2, died=print):
+        pass
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+LOADER = """
+import os, sys, time
+from torch.utils.data import DataLoader
+from bss.utils.processes import leave_to_the_parent
+class Files:
+    def __len__(self):
+        return 100
+    def __getitem__(self, index):
+        open(os.path.join(sys.argv[1], f"began-{os.getpid()}"), "w").close()
+        time.sleep(float(sys.argv[2]))
+        return index
+for _ in DataLoader(Files(), num_workers=2, worker_init_fn=leave_to_the_parent):
+    pass
+"""
+
+
+def start(code, folder, seconds):
+    """A program with two workers, once both are at work; its process and theirs."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, folder, str(seconds)],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until(lambda: len(workers(folder)) == 2 or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
+    return process
+
+
+def workers(folder):
+    return [int(path.name.partition("-")[2]) for path in folder.glob("began-*")]
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def gone(process):
+    """Whether nothing of the program's process group is left."""
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("code", [POOL, LOADER], ids=["pool", "loader"])
+def test_workers_end_with_a_killed_parent_also_in_the_middle_of_a_job(tmp_path, code):
+    process = start(code, tmp_path, 60)
+    process.kill()
+    process.wait()
+    until(lambda: gone(process), 10)
+
+
+@pytest.mark.parametrize("code", [POOL, LOADER], ids=["pool", "loader"])
+def test_a_sigterm_for_the_whole_group_is_the_parents_and_no_error_of_the_workers(tmp_path, code):
+    process = start(code, tmp_path, 60)
+    for worker in workers(tmp_path):
+        os.kill(worker, signal.SIGTERM)  # not from the parent
+    time.sleep(1.5)
+    for worker in workers(tmp_path):
+        os.kill(worker, 0)  # still there
+    os.killpg(process.pid, signal.SIGTERM)
+    _, error = process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGTERM and "Traceback" not in error
+    until(lambda: gone(process), 10)
+
+
+def test_after_ctrl_c_the_jobs_under_way_are_finished_and_nothing_is_said(tmp_path):
+    process = start(POOL, tmp_path, 0.3)
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal does: the workers get it too
+    out, error = process.communicate(timeout=20)
+    assert (process.returncode, out, error) == (130, "", "") and gone(process)
+    done = len(list(tmp_path.glob("done-*")))
+    assert 1 <= done <= 6
+
+
+def test_the_handler_of_ctrl_c_is_put_back():
+    before = signal.getsignal(signal.SIGINT)
+    results = each(range(10))
+    next(results)
+    assert signal.getsignal(signal.SIGINT) is not before
+    results.close()
+    assert signal.getsignal(signal.SIGINT) is before

@@ -189,7 +189,7 @@ class ScoreTable:
             return None
         scored = (self.age != NEVER) & (self.age < closed)
         if self._unscored is not None:
-            scored[self._unscored] = True
+            scored[self._unscored.to(scored.device)] = True
         return scored
 
     def to(self, device: torch.device | str) -> "ScoreTable":

@@ -4,6 +4,7 @@ from .indexed import INDEX_KEY as INDEX_KEY
 from .indexed import IndexedDataset as IndexedDataset
 from .indexed import Key as Key
 from .indexed import SeededViews as SeededViews
+from .indexed import StandIn as StandIn
 from .indexed import Variants as Variants
 from .indexed import index_and_sample as index_and_sample
 from .splits import Splits as Splits

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate, get_worker_info
 
+from bss.utils.errors import DataError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
@@ -51,9 +53,19 @@ def collate(samples: Sequence[Any]) -> Any:
     Returns:
         For dict samples a dict: of each modality the tensors of :meth:`Content.batch`, anything else stacked as torch
         does. For other samples what torch does.
+
+    Raises:
+        DataError: dict samples that do not all have the same keys (named).
     """
     if not isinstance(samples[0], Mapping):
         return default_collate(samples)
+    for sample in samples:
+        if sample.keys() != samples[0].keys():
+            lacking = sorted(map(str, sample.keys() ^ samples[0].keys()))
+            raise DataError(
+                f"some samples of a batch have {', '.join(lacking)} and some have not: a sample that lacks a modality "
+                "gives something in its place, such as zeros of the same shape"
+            )
     batch = {}
     for name, first in samples[0].items():
         values = [sample[name] for sample in samples]

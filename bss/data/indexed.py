@@ -1,10 +1,10 @@
 """Wrappers that add an index, a variant and a seed to a data set's samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from bss.utils.seeding import seeded
 
@@ -36,6 +36,14 @@ class IndexedDataset(Dataset):
     index travels with the batch: it stays right under shuffling, several workers and ``in_order=False``. Nothing here
     changes after construction, so persistent workers and spawn are safe.
 
+    ``None``, by which a data set says that it cannot give a sample, stays ``None``, for a ``collate_fn`` that leaves it
+    out. A data set that gives another sample instead returns it as :class:`bss.data.StandIn`; the score would
+    otherwise be that of the sample that was asked for.
+
+    It is the outermost wrapper that changes the numbers: a part is ``IndexedDataset(Subset(dataset, indices))``, and a
+    concatenation ``IndexedDataset(ConcatDataset([a, b]))``. Samplers and scoring passes refuse the other way round,
+    where the index is not the sample's place in the loader's data set.
+
     Args:
         dataset: any map-style data set; its ``__getitems__`` is used where it has one.
     """
@@ -61,11 +69,88 @@ class IndexedDataset(Dataset):
 
 def _samples(dataset: MapDataset, indices: list[int]) -> list[Any]:
     fetch = getattr(dataset, "__getitems__", None)
-    return fetch(indices) if fetch else [dataset[index] for index in indices]
+    if not fetch:
+        return [dataset[index] for index in indices]
+    samples = fetch(indices)
+    if len(samples) != len(indices):
+        raise ValueError(
+            f"__getitems__ of a {type(dataset).__name__} returned {len(samples)} samples for {len(indices)} indices, "
+            "so whose they are cannot be told: return None in the place of one that is missing"
+        )
+    return samples
+
+
+class StandIn(NamedTuple):
+    """What a data set returns for a sample that it cannot give: another one, with that one's own index.
+
+    :class:`IndexedDataset` then says whose sample it is, and the one that was asked for goes without a score.
+
+    Attributes:
+        index: position of the sample that is given.
+        sample: it, as the data set returns it elsewhere.
+    """
+
+    index: int
+    sample: Any
 
 
 def _with_index(index: int, sample: Any) -> Any:
+    if isinstance(sample, StandIn):
+        index, sample = sample
+    if sample is None:
+        return None
     return {**sample, INDEX_KEY: index} if isinstance(sample, dict) else (index, sample)
+
+
+def check_numbering(dataset: Any, *, num_samples: int | None = None) -> None:
+    """Refuse a loader's data set in which ``"bss_index"`` is not the sample's place.
+
+    An :class:`IndexedDataset` numbers what it wraps, and by that it is told from others: two over the same data set
+    agree.
+
+    Args:
+        dataset: as the loader has it, wrapped in whatever has a ``dataset``, ``views`` or ``datasets``.
+        num_samples: N of the sampler that orders it; None = the batches say which samples they hold, so parts of the
+            data are no matter.
+
+    Raises:
+        ValueError: several numberings, that of another data set than the one that is ordered, or one of another length.
+    """
+    found = list(_indexed_parts(dataset))
+    if len({id(part.dataset) for part, _ in found}) > 1:
+        raise ValueError(
+            f"{len(found)} IndexedDatasets in one number their samples from 0 each, so different samples share an "
+            "index: wrap the whole, bss.IndexedDataset(ConcatDataset([a, b])) of the data sets themselves"
+        )
+    if num_samples is None or not found:
+        return
+    part, chosen = found[0]
+    if chosen is not None and list(chosen) != list(range(len(part))):
+        raise ValueError(
+            f"the loader has a part of {len(chosen)} samples of an IndexedDataset of {len(part)}, so the sampler's "
+            "places are not the samples' indices: wrap the part, bss.IndexedDataset(Subset(dataset, indices)), with a "
+            "table and a sampler of its length"
+        )
+    if len(part) != num_samples:
+        raise ValueError(
+            f"the data set has {len(part)} samples, and the sampler orders {num_samples}: table and sampler are made "
+            "for one length, so make both anew, with len(dataset), when it has grown"
+        )
+
+
+def _indexed_parts(dataset: Any, chosen: Sequence[int] | None = None) -> Iterator[tuple[IndexedDataset, Any]]:
+    """The IndexedDatasets inside a data set, and of each the indices that a Subset chooses of it, or None."""
+    if isinstance(dataset, IndexedDataset):
+        yield dataset, chosen
+        return
+    if isinstance(dataset, Subset):
+        chosen = dataset.indices
+    inner = [getattr(dataset, name, None) for name in ("dataset", "views")]
+    several = getattr(dataset, "datasets", None)
+    inner += list(several) if isinstance(several, (list, tuple)) else []
+    for part in inner:
+        if isinstance(part, Dataset):
+            yield from _indexed_parts(part, chosen)
 
 
 def index_and_sample(batch: Any) -> tuple[Tensor | Sequence[int], Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from bss.data.indexed import index_and_sample
-from bss.integrations.state import check_filled, load_run_state, run_state
+from bss.integrations.state import check_filled, forget_other_runs, load_run_state, run_state
 from bss.samplers import OrderSampler
 from bss.scoring.hooks import AttachedScores, Fused, Select, attach
 
@@ -34,6 +34,9 @@ class BalanceCallback(Callback):
     A checkpoint, at the end of an epoch or in the middle, holds the table and the frozen order; ``fit(ckpt_path=...)``
     goes on exactly there with a plain ``DataLoader`` as well (Lightning's warning that it is not resumable does not
     know that the sampler is). One that was saved between an epoch's last batch and its end is refused.
+
+    A second ``fit`` with the same callback, sampler or table (of a fold, of a trial) is another run: it begins with an
+    empty table, unless a scoring pass has filled that anew.
 
     Args:
         sampler: the very object that the training loader has, also where ``train_dataloader()`` builds the loader.
@@ -74,7 +77,7 @@ class BalanceCallback(Callback):
     # ---- before the training ---------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Attach the hooks, and refuse a trainer that would cut growing epochs short."""
+        """Attach the hooks, forget another run, and refuse a trainer that would cut growing epochs short."""
         if self.sampler.num_replicas != trainer.world_size:
             raise ValueError(
                 f"the sampler shares its order among {self.sampler.num_replicas} ranks, but Lightning trains on "
@@ -87,6 +90,8 @@ class BalanceCallback(Callback):
                 f"epochs grow from {min(sizes)} to {max(sizes)} samples, and Lightning would stop each one where the "
                 "first one ended: pass Trainer(reload_dataloaders_every_n_epochs=1)"
             )
+        if trainer.ckpt_path is None and trainer.current_epoch == 0 and forget_other_runs(self.sampler.table):
+            self.sampler.set_epoch(0)
         if self.heads is not None:
             self._scores = attach(pl_module, self.sampler.table, heads=self.heads, fused=self.fused, select=self.select)
 

@@ -18,6 +18,20 @@ def check_filled(table: ScoreTable) -> None:
         )
 
 
+def forget_other_runs(table: ScoreTable | None) -> bool:
+    """Asked when a training begins at its first epoch: another one's scores must not give this one's order.
+
+    Scores that nobody has trained by yet, as those of a scoring pass before the training, stay.
+
+    Returns:
+        Whether the table was reset.
+    """
+    if table is None or table.used_in is None:
+        return False
+    table.reset()
+    return True
+
+
 def run_state(sampler: OrderSampler, *, position: int) -> dict:
     """Sampler and table at this step, for a checkpoint that one rank writes. All ranks call it together.
 

@@ -9,15 +9,16 @@ MyTrainer(model, args, train_dataset=bss.IndexedDataset(dataset), sampler=sample
 import itertools
 import math
 import os
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bss.data.indexed import INDEX_KEY, index_and_sample
-from bss.integrations.state import check_filled, load_run_state, run_state
+from bss.integrations.state import check_filled, forget_other_runs, load_run_state, run_state
 from bss.samplers import OrderSampler
-from bss.scoring.hooks import Fused, Select, attach
+from bss.scoring.hooks import AttachedScores, Fused, Select, attach
 
 STATE_FILE = "bss.pt"
 """What a Trainer checkpoint gets in addition: the frozen order and the table."""
@@ -31,7 +32,9 @@ class BalanceTrainerMixin:
     overrides methods that Trainer splits its loop into, so it depends on Trainer's version; 5.24 is tested, and a
     Trainer without these methods is refused.
 
-    ``train(resume_from_checkpoint=...)`` goes on exactly: the checkpoint also holds ``bss.pt``.
+    ``train(resume_from_checkpoint=...)`` goes on exactly: the checkpoint also holds ``bss.pt``. Another ``train()``, of
+    a trial or with the same sampler or table, is another run: it begins with an empty table, unless a scoring pass has
+    filled that anew. The heads are looked up when a training begins, in the model that ``model_init`` has made for it.
 
     Args:
         sampler: constructed with ``num_replicas=1, rank=0``: Trainer shards the batches itself.
@@ -89,9 +92,12 @@ class BalanceTrainerMixin:
         self.sampler = sampler
         self._target = target
         self._updates: list[int] = []  # optimiser steps of every epoch
-        self._scores = None
+        self._scores: AttachedScores | None = None
+        self._attach = None
         if heads is not None:
-            self._scores = attach(self.model, sampler.table, heads=heads, fused=fused, select=select)
+            self._attach = partial(attach, table=sampler.table, heads=heads, fused=fused, select=select)
+            if self.model is not None:
+                self._attach(self.model).detach()  # names that are wrong are told at once
 
     # ---- the order, and the index with it --------------------------------------------------------------------------
 
@@ -102,6 +108,13 @@ class BalanceTrainerMixin:
         super()._set_signature_columns_if_needed()
         if INDEX_KEY not in self._signature_columns:
             self._signature_columns.append(INDEX_KEY)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's, after which no hook stays."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            self._detach()
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         """Trainer's step, scored."""
@@ -138,7 +151,12 @@ class BalanceTrainerMixin:
     def _init_training_state(self, *args: Any) -> tuple[int, int]:
         epochs, steps = super()._init_training_state(*args)
         folder = args[3]  # resume_from_checkpoint
+        self._detach()  # an attempt with another batch size may have left its hooks
+        if self._attach is not None:
+            self._scores = self._attach(self.model)
         if folder is None or self.state.global_step == 0:
+            if forget_other_runs(self.sampler.table):
+                self.sampler.set_epoch(0)
             return epochs, steps
         # Trainer divides by the first epoch's steps; here the epochs before the checkpoint are counted one by one.
         ends = list(itertools.accumulate(self._updates))
@@ -169,6 +187,11 @@ class BalanceTrainerMixin:
             return max(1, math.ceil(len(dataloader) / self.args.gradient_accumulation_steps))
         finally:
             self.sampler.epoch = now
+
+    def _detach(self) -> None:
+        if self._scores is not None:
+            self._scores.detach()
+            self._scores = None
 
     def _close(self) -> None:
         if self.sampler.table is not None:

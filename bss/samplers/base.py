@@ -1,22 +1,25 @@
 """The base of all samplers: an order that is frozen for the epoch, shared evenly among ranks, and can be resumed."""
 
 import abc
+import itertools
 import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 from torch.utils.data.distributed import DistributedSampler
 
+from bss.data.indexed import check_numbering
 from bss.pacing import Pacing
 from bss.scoring.formulas import check_choice
 from bss.scoring.orders import class_balanced, uniform_order
-from bss.scoring.table import ScoreTable
+from bss.scoring.table import Mark, ScoreTable
 from bss.utils.choices import Criterion, Normalize, Order
 from bss.utils.seeding import generator
 
@@ -182,6 +185,11 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         self._start = 0  # global position at which the iterators of this epoch begin; above 0 after a resume
         self._position = 0  # global position of the newest iterator
         self._passes = 0
+        self._resumed_at: int | None = None  # global position at which a resumed epoch goes on
+        self._mark = Mark() if table is None else table.mark()  # the table when the order was frozen
+        self._length: int | None = None  # of the loader's data set
+        self._told_of_unscored = 0  # how many samples the newest warning was about
+        self._told_of_idle = False
         if drop_last and num_replicas is not None:
             self._check_world()
 
@@ -190,7 +198,9 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
     def set_epoch(self, epoch: int) -> None:
         """Freeze the order of this epoch, and the difficulty that it is made from, by the scores as they are now.
 
-        The same epoch again does nothing.
+        The same epoch again does nothing. Warns where the epoch before has updated the table without a score for every
+        sample that it showed, and where epoch 0 comes after a later one with the same table: another run, which begins
+        with :meth:`ScoreTable.reset`.
 
         Raises:
             ValueError: a negative epoch, a table whose last epoch is still open, or Accelerate's loader replacing the
@@ -206,7 +216,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
             )
         self._epoch_is_accelerates = counted
         # Frameworks call this more than once an epoch: order and position stay as they are.
-        if self._epoch_was_set and epoch == self.epoch and self._order is not None:
+        if self._epoch_was_set and epoch == self.epoch and self._order is not None and not self._table_was_reset():
             return
         fresh = not self._epoch_was_set and epoch >= self.warmup_epochs
         if fresh and self.table is not None and self.table.is_open:
@@ -214,8 +224,11 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
                 "the ScoreTable has updates that are not closed yet: call table.synchronize() at the end of the epoch; "
                 "to resume in the middle of one, call sampler.load_state_dict(...) before set_epoch"
             )
+        messages = self._before_epoch(epoch)
         self._freeze(epoch)
         self._epoch_was_set = True
+        for message in messages:
+            warnings.warn(message, stacklevel=2)
 
     def refresh(self) -> None:
         """Freeze the current epoch's order again, from the scores as they are now."""
@@ -300,6 +313,9 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
     def __iter__(self) -> Iterator[int]:
         self._check_world()
         self._check_sharding()
+        self._check_dataset()
+        if self.table is not None and self.uses_scores:
+            self.table.note_use(self.epoch)
         if self._passes and not self._start:
             warnings.warn(
                 f"a second pass over epoch {self.epoch} sees the same order again: call sampler.set_epoch(epoch) "
@@ -358,8 +374,10 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         self._order = _compact(state["order"], self.size)
         self._difficulty = state.get("difficulty")  # states of older versions have none
         self._epoch_was_set = True  # so that the caller's set_epoch(this epoch) keeps the order and the position
-        self._start = self._position = position
+        self._start = self._position = self._resumed_at = position
         self._passes = 0
+        if self.table is not None:
+            self._mark = self.table.mark()
 
     # ---- inside ------------------------------------------------------------------------------------------------
 
@@ -403,19 +421,103 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         # the order was made from, and not what an online table has become since.
         warming_up = epoch < self.warmup_epochs
         difficulty = self._current_difficulty(warming_up=warming_up)
-        if warming_up:
-            order = uniform_order(self.size, seed=self.seed, epoch=epoch)
-        else:
-            known = torch.zeros(self.size) if difficulty is None else difficulty
-            order = self._scored_order(epoch, self.size_at(epoch), known)
+        with torch.device("cpu"):  # whatever device a script has set as torch's default
+            if warming_up:
+                order = uniform_order(self.size, seed=self.seed, epoch=epoch)
+            else:
+                known = torch.zeros(self.size) if difficulty is None else difficulty
+                order = self._scored_order(epoch, self.size_at(epoch), known)
         # Only now, so that an epoch that is refused leaves the sampler where it was.
         self.epoch, self._order, self._difficulty = epoch, _compact(order, self.size), difficulty
         self._start = self._position = self._passes = 0
+        self._resumed_at = None
+        if self.table is not None:
+            self._mark = self.table.mark()
         return self._order
 
     def _frozen_order(self) -> Tensor:
         """The order as it is kept, see :meth:`global_order`; made for epoch 0 if no epoch was set."""
         return self._freeze(self.epoch) if self._order is None else self._order
+
+    def _before_epoch(self, epoch: int) -> list[str]:
+        """What is to be warned of when the given epoch begins, before its order is frozen."""
+        if self.table is None:
+            return []
+        messages = [self._stale_scores(epoch), self._missing_scores() if self._epoch_was_set else None]
+        return [message for message in messages if message]
+
+    def _table_was_reset(self) -> bool:
+        """Whether the frozen order is of a run before the table's."""
+        return self.table is not None and self.table.mark().resets != self._mark.resets
+
+    def _stale_scores(self, epoch: int) -> str | None:
+        """That the run of which this is the first epoch begins with the scores of another one; once for a table."""
+        table = self.table
+        assert table is not None
+        if epoch or not table.used_in or table.told_of_use or not self.uses_scores:
+            return None
+        table.told_of_use = True
+        return (
+            f"epoch 0 begins with the scores that the table has from a training up to epoch {table.used_in}: another "
+            "run (a fold, a trial) would start in the order of that one's network, so call table.reset() before it"
+        )
+
+    def _missing_scores(self) -> str | None:
+        """That samples which the epoch has shown got no score, though the table was updated in it.
+
+        The first and the last ones may lack scores: a resume whose first part was scored elsewhere, an epoch that was
+        cut short, a loader that leaves its last batch out. What comes between samples with scores may not.
+        """
+        assert self.table is not None
+        scored = self.table.scored_since(self._mark)
+        if scored is None or self._order is None:
+            return None
+        if not self._position and self._resumed_at is None:
+            # Accelerate's dispatcher reads the order on one rank, for all of them.
+            elsewhere = self._num_replicas is not None and _in_process_group() and dist.get_rank() > 0
+            if self._told_of_idle or elsewhere:
+                return None
+            self._told_of_idle = True
+            return (
+                f"the table was updated in epoch {self.epoch}, and nobody has iterated over the sampler, so its order "
+                "was not followed: give it to the loader, DataLoader(..., sampler=sampler) without shuffle=True"
+            )
+        shown = self._even_order()[self._resumed_at or 0 :].long() % self.size
+        has = scored.cpu()[shown]
+        if has.any():
+            first, last = has.nonzero().aminmax()
+            between = slice(int(first), int(last))
+        else:
+            between = slice(None)
+        missing = [] if has[between].all() else list(dict.fromkeys(shown[~has].tolist()))
+        if len(missing) <= self._told_of_unscored:
+            return None
+        self._told_of_unscored = len(missing)
+        named = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
+        return (
+            f"epoch {self.epoch} has shown {len(shown.unique())} samples, and {len(missing)} of them got no score "
+            f"(indices {named}), though the table was updated: look for a table.update in some steps only (inside "
+            "`if step % k == 0`), for an index that is not the sample's place in the data set (parts that are numbered "
+            "from 0 each), and for samples that the data set or collate_fn leaves out"
+        )
+
+    def _check_dataset(self) -> None:
+        """Refuse, when an epoch begins, a loader's data set that the sampler's indices do not fit (any more)."""
+        dataset = _dataset_of_the_loader()
+        if dataset is None:
+            return
+        if self.table is not None and self.uses_scores:
+            check_numbering(dataset, num_samples=self.size)
+        try:
+            length = len(dataset)
+        except (TypeError, NotImplementedError):
+            return
+        if self._length not in (None, length):
+            raise ValueError(
+                f"the data set had {self._length} samples when the sampler began and has {length} now, and the sampler "
+                f"orders {self.size}: make table and sampler anew for the data set as it is"
+            )
+        self._length = length
 
     def _check_sharding(self) -> None:
         """Refuse, when an epoch begins, samples that somebody else shares among the ranks as well."""
@@ -460,8 +562,8 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
             return order
         if self.drop_last:
             # A draw, not the end: of SPL's order the end is the most imbalanced samples, in every epoch.
-            draw = torch.randperm(len(order), generator=generator("tail", self.seed, self.epoch))
-            keep = torch.ones(len(order), dtype=torch.bool)
+            draw = torch.randperm(len(order), generator=generator("tail", self.seed, self.epoch), device="cpu")
+            keep = torch.ones(len(order), dtype=torch.bool, device="cpu")
             keep[draw[:excess]] = False
             return order[keep]
         padded = math.ceil(len(order) / ranks) * ranks
@@ -515,10 +617,24 @@ def _called_by_accelerate(*functions: str) -> bool:
     """
     if "accelerate.data_loader" not in sys.modules:
         return False
+    return any(
+        frame.f_globals.get("__name__") == "accelerate.data_loader" and frame.f_code.co_qualname.startswith(functions)
+        for frame in _callers()
+    )
+
+
+def _dataset_of_the_loader() -> Any:
+    """The data set of the PyTorch loader that is asking for indices; None where none is.
+
+    A sampler is told a number of samples only, and a loader hands it nothing; the call stack is the one place where the
+    two meet before samples are lost.
+    """
+    loaders = (frame.f_locals.get("self") for frame in itertools.islice(_callers(), 16))
+    return next((loader._dataset for loader in loaders if isinstance(loader, _BaseDataLoaderIter)), None)
+
+
+def _callers() -> Iterator[FrameType]:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_globals.get("__name__") == "accelerate.data_loader":
-            if frame.f_code.co_qualname.startswith(functions):
-                return True
+        yield frame
         frame = frame.f_back
-    return False

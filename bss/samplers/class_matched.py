@@ -36,7 +36,7 @@ class ClassMatchedSampler(CurriculumSampler):
         if class_of.shape != (num_samples,) or class_of.is_floating_point():
             raise ValueError(f"class_of must be {num_samples} integers, got {tuple(class_of.shape)} {class_of.dtype}")
         self.class_of = class_of
-        self._members = torch.randperm(num_samples, generator=generator("members", self.seed))
+        self._members = torch.randperm(num_samples, generator=generator("members", self.seed), device="cpu")
 
     def _ranking(self, difficulty: Tensor) -> Tensor:
         return class_matched(super()._ranking(difficulty), self._members, self.class_of)

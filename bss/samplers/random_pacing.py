@@ -31,7 +31,9 @@ class RandomPacingSampler(CurriculumSampler):
         if options.get("table") is not None or options.get("difficulty") is not None:
             raise ValueError("RandomPacingSampler draws its members at random: it takes no table= or difficulty=")
         super().__init__(num_samples, pacing=pacing, **options)
-        self._draw = torch.rand(num_samples, dtype=torch.float64, generator=generator("members", self.seed))
+        self._draw = torch.rand(
+            num_samples, dtype=torch.float64, generator=generator("members", self.seed), device="cpu"
+        )
 
     def _ranking(self, difficulty: Tensor) -> Tensor:
         return curriculum_order(self._draw, labels=self.labels)

@@ -1,6 +1,5 @@
 """SPL: the learning-based sampler, which draws a weighted order of all samples every epoch."""
 
-import warnings
 from typing import Unpack
 
 import torch
@@ -53,20 +52,20 @@ class SelfPacedSampler(OrderSampler):
         self.temperature = temperature
         self._told_of_empty_table = False
 
-    def set_epoch(self, epoch: int) -> None:
-        """See :meth:`OrderSampler.set_epoch`. Warns, once, where an epoch was trained and has left no score at all."""
-        trained = self._position > 0 and epoch != self.epoch
-        super().set_epoch(epoch)
+    def _before_epoch(self, epoch: int) -> list[str]:
+        """See :meth:`OrderSampler._before_epoch`; and, once, that an epoch was trained and has left no score at all."""
+        messages = super()._before_epoch(epoch)
+        trained = self._position > 0 and epoch != self.epoch and not self._table_was_reset()
         if not trained or self._told_of_empty_table or epoch < self.warmup_epochs:
-            return
-        if self.table is not None and self.table.is_empty:
+            return messages
+        if self.table is not None and self.table.is_empty and not self.table.is_open:
             self._told_of_empty_table = True
-            warnings.warn(
+            messages.append(
                 f"an epoch has ended and the ScoreTable is still empty, so the order of epoch {epoch} is uniform: call "
                 "table.update(batch['bss_index'], ...) in the training step and table.synchronize() after the epoch, "
-                "or bss.score_dataset(...) before set_epoch",
-                stacklevel=2,
+                "or bss.score_dataset(...) before set_epoch"
             )
+        return messages
 
     def weights(self) -> Tensor | None:
         """See :meth:`OrderSampler.weights`; relative to the largest one."""

@@ -15,6 +15,7 @@ argument that selects it says so.
 """
 
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
@@ -26,6 +27,24 @@ from bss.utils.choices import Criterion, Normalize, Order, Space, Weighting
 
 Unimodal = Mapping[str, Tensor] | Sequence[Tensor]
 """Unimodal logits: modality name -> (N, C), or a sequence of such tensors."""
+
+
+OWN_SCORES = (
+    "soft or several labels and numbers to regress need scores of your own: table.update(index, similarity=, loss=), "
+    "bss.score_dataset(scores=) or bss.attach(loss=)"
+)
+"""The way out for targets that are no class ids."""
+
+
+TWO_LOGITS = "a cross entropy needs one logit for each class: torch.cat([torch.zeros_like(z), z], 1) makes two"
+"""The way out for one logit that stands for two classes."""
+
+
+PROBABILITIES = (
+    "rows are non-negative and sum to 1, as probabilities do, and the softmax of probabilities makes all predictions "
+    "alike: pass logits, what the last layer returns before the softmax (or the probabilities' logarithm)"
+)
+"""What is said of probabilities that are taken for logits."""
 
 
 def prediction_similarity(unimodal: Unimodal, *, space: Space = "probability") -> Tensor:
@@ -42,10 +61,14 @@ def prediction_similarity(unimodal: Unimodal, *, space: Space = "probability") -
         (N,). In [0, 1] for probabilities (they are non-negative), in [-1, 1] for logits. 1 = the same prediction.
 
     Raises:
-        ValueError: fewer than two modalities, shapes that differ, or non-finite logits (their rows are named).
+        ValueError: fewer than two modalities or (as probabilities) two classes, shapes that differ, or non-finite
+            logits (their rows are named).
     """
     check_choice("space", space, Space)
-    _check_logits(list(_named(unimodal).items()))
+    heads = list(_named(unimodal).items())
+    _check_logits(heads)
+    if space == "probability":
+        _check_classes(heads)
     return similarity_of(tensors_of(unimodal), space=space)
 
 
@@ -72,7 +95,9 @@ def sample_loss(
     Raises:
         ValueError: shapes, lengths or class ids that do not fit, or non-finite logits (their rows are named).
     """
-    _check_logits([("fused", fused), *_named(unimodal).items()])
+    heads = [("fused", fused), *_named(unimodal).items()]
+    _check_logits(heads)
+    _check_classes(heads)
     target = _checked_target(target, fused.shape)
     return loss_of(fused, tensors_of(unimodal), target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
 
@@ -303,6 +328,15 @@ def _precise(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+def seem_probabilities(heads: Sequence[Tensor]) -> Tensor:
+    """Whether every row of every head is non-negative and sums to 1, as a bool tensor () that nobody has waited for."""
+    signs = [
+        (z >= 0).all() & ((z.float().sum(dim=-1) - 1).abs() < (1e-3 if z.dtype.itemsize > 2 else 2e-2)).all()
+        for z in heads
+    ]
+    return torch.stack(signs).all()
+
+
 def _named(unimodal: Unimodal) -> dict[str, Tensor]:
     if isinstance(unimodal, Mapping):
         return dict(unimodal)
@@ -324,9 +358,17 @@ def _check_logits(heads: list[tuple[str, Tensor]]) -> None:
             )
 
 
+def _check_classes(heads: list[tuple[str, Tensor]]) -> None:
+    name, z = heads[0]
+    if z.shape[1] < 2:
+        raise ValueError(f"logits of {name!r} have shape {tuple(z.shape)}: {TWO_LOGITS}")
+    if seem_probabilities([z for _, z in heads]):
+        warnings.warn(f"logits of {name!r} and the others: {PROBABILITIES}", stacklevel=3)
+
+
 def _checked_target(target: Tensor, shape: torch.Size) -> Tensor:
     if target.shape != shape[:1] or target.is_floating_point() or target.dtype == torch.bool:
-        raise ValueError(f"target must be {shape[0]} integers, got {tuple(target.shape)} {target.dtype}")
+        raise ValueError(f"target must be {shape[0]} integers, got {tuple(target.shape)} {target.dtype}: {OWN_SCORES}")
     refuse("target", (target < 0) | (target >= shape[1]), target, f"must lie in 0..{shape[1] - 1}")
     return target.long()
 

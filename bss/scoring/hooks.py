@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bss.scoring.formulas import similarity_of, tensors_of
 from bss.scoring.table import ScoreTable
 
 FUSED = "fused"
@@ -23,6 +24,18 @@ Select = Mapping[str, Callable[[Any], Tensor]]
 """Modality, or ``"fused"`` -> function that takes the logits (B, C) out of what that module returns."""
 
 
+OwnLoss = Callable[[Tensor, dict[str, Tensor], Any], Tensor]
+"""Maps (fused outputs, unimodal outputs, target) to every sample's loss, (B,)."""
+
+
+OwnSimilarity = Callable[[dict[str, Tensor]], Tensor]
+"""Maps the unimodal outputs to how alike they are, (B,)."""
+
+
+_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""Where wrappers that leave a module's outputs alone keep it: ``torch.compile``, FSDP, activation checkpointing."""
+
+
 def attach(
     model: nn.Module,
     table: ScoreTable,
@@ -30,6 +43,8 @@ def attach(
     heads: Mapping[str, str],
     fused: Fused,
     select: Select | None = None,
+    loss: OwnLoss | None = None,
+    similarity: OwnSimilarity | None = None,
 ) -> "AttachedScores":
     """Fill the table from forward hooks, without a change to the model.
 
@@ -44,7 +59,9 @@ def attach(
     only, and activation checkpointing, which calls a head again during backward, counts once.
 
     The model may be wrapped in DistributedDataParallel before or after this call. It may be compiled; then attach
-    before its first forward, since ``torch.compile`` does not see hooks that come later.
+    before its first forward, since ``torch.compile`` does not see hooks that come later. A head that is replaced or
+    wrapped by something that changes its output (LoRA, a temperature) comes before this call; later it is refused by
+    the next :meth:`AttachedScores.batch`. What ``forward`` itself does to a head's output is not seen.
 
     Args:
         model: any module, with one classification head for each modality.
@@ -56,12 +73,17 @@ def attach(
             module of their own: ``lambda unimodal: sum(unimodal.values())``.
         select: for modules that return more than a tensor of logits; something with a tensor in ``.logits`` or
             ``["logits"]`` needs none.
+        loss: every sample's loss, as (fused, unimodal, target) -> (B,), in place of the cross entropies: for several or
+            soft labels, or numbers. The target is then whatever :meth:`AttachedScores.batch` is given, and the heads'
+            outputs begin with B.
+        similarity: how alike the unimodal outputs are, as unimodal -> (B,), with ``loss``; None compares the softmax of
+            their two or more logits (B, C).
 
     Raises:
         ValueError: fewer than two modalities, a name that is no module (the near ones are shown), a fused head that is
             a modality's head as well, or a model that contains ``nn.DataParallel``.
     """
-    return AttachedScores(model, table, heads, fused, select or {})
+    return AttachedScores(model, table, heads, fused, select or {}, loss, similarity)
 
 
 class AttachedScores:
@@ -73,10 +95,21 @@ class AttachedScores:
     """
 
     def __init__(
-        self, model: nn.Module, table: ScoreTable, heads: Mapping[str, str], fused: Fused, select: Select
+        self,
+        model: nn.Module,
+        table: ScoreTable,
+        heads: Mapping[str, str],
+        fused: Fused,
+        select: Select,
+        loss: OwnLoss | None = None,
+        similarity: OwnSimilarity | None = None,
     ) -> None:
+        if similarity is not None and loss is None:
+            raise ValueError("similarity= goes with loss=: a sample's two scores are made of the same outputs")
         self.table = table
-        self._model = _unwrapped(model)
+        self._loss = loss
+        self._similarity = similarity
+        self._model = _same_output(model)
         self._heads = dict(heads)
         self._fused = fused
         modules = dict(self._model.named_modules(remove_duplicate=False))
@@ -89,6 +122,8 @@ class AttachedScores:
         for name, module in names.items():
             self._users.setdefault(id(modules[module]), []).append(name)
         self._calls: dict[int, list[Tensor]] = {place: [] for place in self._users}
+        self._paths = names
+        self._hooked = {name: modules[module] for name, module in names.items()}
         self._removable = [
             module.register_forward_hook(_Hook(self, id(module)))
             for module in self._model.modules()
@@ -105,11 +140,11 @@ class AttachedScores:
 
         Args:
             index: (B,) integers, each sample's position in the training set.
-            target: class ids, (B,) integers, on any device.
+            target: class ids, (B,) integers, on any device; with ``loss`` whatever that takes.
 
         Raises:
-            ValueError: at the end of the block: a head that was not called, or too often, or returned something else
-                than (B, C) logits (named).
+            ValueError: at the start of the block: a head that is another module by now (named). At its end: a head that
+                was not called, or too often, or returned something else than (B, C) logits (named).
         """
         self.begin(index, target)
         try:
@@ -125,6 +160,7 @@ class AttachedScores:
             raise ValueError("the hooks are detached: call bss.attach again")
         if self._batch is not None:
             raise ValueError("a batch is still open: scores.batch blocks cannot be nested, end() comes before begin()")
+        self._check_hooked()
         self._batch = (index, target)
 
     def end(self) -> None:
@@ -138,7 +174,19 @@ class AttachedScores:
             self.discard()
         unimodal = {name: logits[name] for name in self._heads}
         fused = logits[FUSED] if isinstance(self._fused, str) else self._fused(dict(unimodal))
-        self.table.update(index, unimodal=unimodal, fused=fused, target=target.to(fused.device, non_blocking=True))
+        if isinstance(target, Tensor):
+            target = target.to(fused.device, non_blocking=True)
+        if self._loss is None:
+            self.table.update(index, unimodal=unimodal, fused=fused, target=target)
+            return
+        with torch.no_grad():
+            similarity, loss = self._likeness(unimodal), self._loss(fused, dict(unimodal), target)
+        if loss.shape != (len(index),):
+            raise ValueError(
+                f"loss= must give one number for each of {len(index)} samples, got {tuple(loss.shape)}: "
+                'reduction="none", and the mean over all axes but the first'
+            )
+        self.table.update(index, similarity=similarity, loss=loss)
 
     def discard(self) -> None:
         """Forget the open batch, if there is one."""
@@ -160,6 +208,35 @@ class AttachedScores:
 
     def __exit__(self, *error: object) -> None:
         self.detach()
+
+    def _check_hooked(self) -> None:
+        """Refuse heads that are not the hooked modules any more: the hooks would record what the model does not use."""
+        for name, hooked in self._hooked.items():
+            there: nn.Module | None = None
+            with contextlib.suppress(AttributeError):
+                there = self._model.get_submodule(self._paths[name])
+            if there is None or (there is not hooked and _same_output(there) is not _same_output(hooked)):
+                now = "is gone" if there is None else f"is another module by now, a {type(there).__name__}"
+                raise ValueError(
+                    f"{self._title(name)} {now}, and the hook is on the {type(hooked).__name__} that was there before: "
+                    "attach after wrapping or replacing it (bss.attach), once the model is as it is trained"
+                )
+        for handle in self._removable:
+            # A hook that came later may change the output, so ours is the last.
+            hooks = handle.hooks_dict_ref()
+            if hooks and next(reversed(hooks)) != handle.id:
+                hooks.move_to_end(handle.id)
+
+    def _likeness(self, unimodal: dict[str, Tensor]) -> Tensor:
+        if self._similarity is not None:
+            return self._similarity(dict(unimodal))
+        wrong = next(((name, z) for name, z in unimodal.items() if z.ndim != 2 or z.shape[1] < 2), None)
+        if wrong is not None:
+            raise ValueError(
+                f"{self._title(wrong[0])} returned {tuple(wrong[1].shape)}, and a similarity is made of two or more "
+                "logits (B, C): pass similarity=, a function of the unimodal outputs, beside loss="
+            )
+        return similarity_of(tensors_of(unimodal), space=self.table.space)
 
     def _record(self, place: int, module: nn.Module, output: Any) -> None:
         if getattr(module, "_is_replica", False):
@@ -197,12 +274,25 @@ class AttachedScores:
                 raise ValueError(self._miscounted(names, len(calls)))
             logits |= zip(names, calls, strict=True)
         for name, values in logits.items():
-            if values.ndim != 2 or len(values) != size:
+            if (values.ndim != 2 and self._loss is None) or not values.ndim or len(values) != size:
                 raise ValueError(
                     f"{self._title(name)} must return logits ({size}, C) for {size} samples, got "
-                    f"{tuple(values.shape)}: {_way_out(name)}"
+                    f"{tuple(values.shape)}: {self._advice(name, values, size)}"
                 )
         return logits
+
+    @staticmethod
+    def _advice(name: str, values: Tensor, size: int) -> str:
+        if values.ndim == 2 and len(values) < size:
+            return (
+                "a head that sees only some of a batch's samples leaves the others without a score, so call "
+                "table.update yourself for those that have every modality"
+            )
+        if values.ndim == 2 and len(values) > size and len(values) % size == 0:
+            return f"{_way_out(name)}; for several rows of a sample index.repeat(K) and target.repeat(K) name each"
+        if values.ndim > 2:
+            return f"{_way_out(name)}, or bss.attach(loss=, similarity=) makes scores of them as they are"
+        return _way_out(name)
 
     def _miscounted(self, names: list[str], number: int) -> str:
         title = " and ".join(map(self._title, names))
@@ -238,13 +328,14 @@ class _Hook:
         return _Hook, ()
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The module inside DistributedDataParallel and ``torch.compile``: hooks there fire in either."""
-    wraps = isinstance(model, nn.parallel.DistributedDataParallel)
-    inner = (
-        model.module if wraps else getattr(model, "_orig_mod", None)
-    )  # asking for its class would import the compiler
-    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
+def _same_output(module: nn.Module) -> nn.Module:
+    """The module inside wrappers that leave its outputs alone."""
+    names = ("module",) if isinstance(module, nn.parallel.DistributedDataParallel) else _WRAPPERS
+    for name in names:
+        inner = getattr(module, name, None)
+        if isinstance(inner, nn.Module):
+            return _same_output(inner)
+    return module
 
 
 def _check_names(

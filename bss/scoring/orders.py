@@ -13,7 +13,7 @@ from bss.utils.seeding import generator
 
 def uniform_order(num_samples: int, *, seed: int, epoch: int) -> Tensor:
     """A uniformly random order of N samples, (N,) int64: that of a warm-up epoch, and of the uniform control."""
-    return torch.randperm(num_samples, generator=generator("warm-up", seed, epoch))
+    return torch.randperm(num_samples, generator=generator("warm-up", seed, epoch), device="cpu")
 
 
 def evenly_spaced(members: int, places: int) -> Tensor:
@@ -127,7 +127,7 @@ def race_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = No
     log_weights = log_weights.double().cpu()
     # rand, not exponential_: the latter may take a vendor's code path, so machines could differ. u is in [0, 1), hence
     # the clock -log1p(-u) is in [0, 36.8] and only u = 0 (probability 2**-53) gives -inf, which harmlessly rings first.
-    u = torch.rand(count, dtype=torch.float64, generator=generator("order", seed, epoch))
+    u = torch.rand(count, dtype=torch.float64, generator=generator("order", seed, epoch), device="cpu")
     clock = torch.log(-torch.log1p(-u)) - log_weights
     never = clock.isposinf()
     order = torch.argsort(clock, stable=True)
@@ -162,7 +162,7 @@ def resampled_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None
     if log_weights.isneginf().all():
         raise ValueError("all weights are 0: there is nothing to draw from")
     share = log_weights.softmax(dim=0).cumsum(dim=0)
-    u = torch.rand(k, dtype=torch.float64, generator=generator("draws", seed, epoch))
+    u = torch.rand(k, dtype=torch.float64, generator=generator("draws", seed, epoch), device="cpu")
     # share / its last entry ends in exactly 1 and u stays below, so the first entry above u exists; there the share
     # rises, so the weight is not 0.
     return torch.searchsorted(share / share[-1], u, right=True)

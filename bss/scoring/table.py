@@ -3,14 +3,26 @@
 import numbers
 import warnings
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from bss.scoring.formulas import Unimodal, check_choice, difficulty, loss_of, similarity_of, tensors_of
+from bss.scoring.formulas import (
+    OWN_SCORES,
+    PROBABILITIES,
+    TWO_LOGITS,
+    Unimodal,
+    check_choice,
+    difficulty,
+    loss_of,
+    seem_probabilities,
+    similarity_of,
+    tensors_of,
+)
 from bss.utils.choices import Criterion, Normalize, Space
+from bss.utils.errors import shown
 
 NEVER = -1
 """``ScoreTable.age`` of a sample that has not been scored yet."""
@@ -42,6 +54,22 @@ class TableState(TypedDict):
     touched: bool
 
 
+class Mark(NamedTuple):
+    """A moment in a table's life, for :meth:`ScoreTable.scored_since`.
+
+    Attributes:
+        resets: how often the table was reset by then.
+        loads: how often a state was loaded, resets included.
+        closed: epochs with scores that it had closed.
+        passes: how many of those were scoring passes.
+    """
+
+    resets: int = 0
+    loads: int = 0
+    closed: int = 0
+    passes: int = 0
+
+
 class ScoreTable:
     """Similarity and loss of every training sample, with or without history.
 
@@ -66,6 +94,7 @@ class ScoreTable:
         similarity: (N,) float32 in [0, 1] ([-1, 1] in logit space), NaN where never scored.
         loss: (N,) float32, >= 0, NaN where never scored.
         age: (N,) int32, closed epochs since the sample was last scored (0 = in the newest one), -1 = never.
+        told_of_use: whether a sampler has warned that a run begins with the scores of another one.
 
     Raises:
         ValueError: ``num_samples`` that is no whole number >= 1, or a momentum outside [0, 1).
@@ -91,15 +120,28 @@ class ScoreTable:
         self.fused_weight = fused_weight
         self.unimodal_weight = unimodal_weight
         self.space = space
-        self.similarity = torch.full((num_samples,), torch.nan)
-        self.loss = torch.full((num_samples,), torch.nan)
-        self.age = torch.full((num_samples,), NEVER, dtype=torch.int32)
-        self._rounds = torch.zeros(num_samples, dtype=torch.int32)  # closed epochs that scored the sample
+        # Type and device are named, since a script may have set others as torch's defaults.
+        self.similarity = torch.full((num_samples,), torch.nan, dtype=torch.float32, device="cpu")
+        self.loss = torch.full((num_samples,), torch.nan, dtype=torch.float32, device="cpu")
+        self.age = torch.full((num_samples,), NEVER, dtype=torch.int32, device="cpu")
+        # Closed epochs that scored the sample.
+        self._rounds = torch.zeros(num_samples, dtype=torch.int32, device="cpu")
         # Of the open epoch. Sums of similarities and of losses: in float64 they are exact enough not to depend on the
-        # order in which scatter-adds or ranks arrive. Numbers of finite scores and of others.
-        self._open_sums = torch.zeros(2, num_samples, dtype=torch.float64)
-        self._open_counts = torch.zeros(2, num_samples, dtype=torch.int32)
+        # order in which scatter-adds or ranks arrive. Numbers of finite scores, and of others: one that is not finite
+        # counts +1 there, and an ignored target -1.
+        self._open_sums = torch.zeros(2, num_samples, dtype=torch.float64, device="cpu")
+        self._open_counts = torch.zeros(2, num_samples, dtype=torch.int32, device="cpu")
         self._touched = False
+        # What samplers ask to notice samples without scores and runs that begin with another one's. It is no part of
+        # the state: a resumed run is not held to what was shown before.
+        self._now = Mark()
+        self._unscored: Tensor | None = None  # rows that the newest closed epoch offered without a finite score
+        self._used_in: int | None = None
+        self.told_of_use = False
+        self._told_of_ignored = False
+        # Whether the first logits seem to be probabilities, on their device until an epoch is closed.
+        self._looked_at_logits = False
+        self._seem_probabilities: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -115,6 +157,40 @@ class ScoreTable:
     def is_open(self) -> bool:
         """Whether there were updates since the last :meth:`synchronize`."""
         return self._touched
+
+    @property
+    def used_in(self) -> int | None:
+        """The latest epoch that was trained in an order of these scores; None before the first one.
+
+        It is forgotten by :meth:`reset`, :meth:`load_state_dict` and, without history, by a scoring pass over all
+        samples: after those nothing of that training is left in the table.
+        """
+        return self._used_in
+
+    def note_use(self, epoch: int) -> None:
+        """Said by a sampler when an epoch in an order of these scores begins."""
+        self._used_in = epoch if self._used_in is None else max(self._used_in, epoch)
+
+    def mark(self) -> Mark:
+        """This moment."""
+        return self._now
+
+    def scored_since(self, mark: Mark) -> Tensor | None:
+        """Which samples training steps or passes have offered since then in epochs that are closed, (N,) bool.
+
+        Samples with ignored targets, or without a finite score, count in the newest epoch.
+
+        Returns:
+            None where there is nothing to compare: nothing but scoring passes was closed, or the table was reset or
+            loaded in between.
+        """
+        _, loads, closed, passes = (now - then for now, then in zip(self._now, mark, strict=True))
+        if loads or closed == passes:
+            return None
+        scored = (self.age != NEVER) & (self.age < closed)
+        if self._unscored is not None:
+            scored[self._unscored.to(scored.device)] = True
+        return scored
 
     def to(self, device: torch.device | str) -> "ScoreTable":
         """Move the table; returns itself."""
@@ -151,8 +227,9 @@ class ScoreTable:
                 on the CPU only, since elsewhere it would wait for the device) lies outside [0, N), or above C - 1.
         """
         no_logits = unimodal is None and fused is None and target is None
+        ignored = None
         if unimodal is not None and fused is not None and target is not None and similarity is None and loss is None:
-            similarity, loss = self._scores(unimodal, fused, target)
+            similarity, loss, ignored = self._scores(unimodal, fused, target)
         elif similarity is None or loss is None or not no_logits:
             raise ValueError("give either unimodal=, fused= and target=, or similarity= and loss=")
         index = self._checked_index(index, len(similarity))
@@ -168,14 +245,22 @@ class ScoreTable:
         rows = torch.stack((similarity.detach(), loss.detach())).to(self.device, torch.float64)
         finite = rows.isfinite().all(dim=0)
         self._open_sums.index_add_(1, index, rows.where(finite, 0.0))
-        self._open_counts.index_add_(1, index, torch.stack((finite, ~finite)).to(torch.int32))
+        counts = torch.stack((finite, ~finite)).to(torch.int32)
+        if ignored is not None:
+            counts[1] = torch.where(ignored.to(self.device), -1, counts[1])
+        self._open_counts.index_add_(1, index, counts)
         self._touched = True
 
-    def synchronize(self) -> Tensor:
+    def synchronize(self, *, scoring_pass: bool = False) -> Tensor:
         """Close the epoch: blend the new scores into the table. Under DDP the one collective of an epoch.
 
-        All ranks must call it together. Samples without a finite score keep their older one; the others are named in
-        a warning. Without an update since the last call, on any rank, only a collective takes place.
+        All ranks must call it together. Samples without a finite score keep their older one and are named in a
+        warning, those with a negative target only once. Without an update since the last call, on any rank, only a
+        collective takes place.
+
+        Args:
+            scoring_pass: the scores are those of a pass over samples of its own choice, as :func:`bss.score_dataset`'s,
+                and say nothing about what an epoch has shown.
 
         Returns:
             Which samples had an update since the last call, on any rank, (N,) bool.
@@ -188,18 +273,13 @@ class ScoreTable:
             self._open_counts.copy_(both[2:])
             self._touched = True  # another rank may have rows where this one has none
         count, rejected = self._open_counts
-        seen, updated = count > 0, count + rejected > 0
+        seen, updated = count > 0, (count > 0) | (rejected != 0)
         if not self._touched:
             return updated
-        bad = ((rejected > 0) & ~seen).nonzero().squeeze(1).tolist()
-        if bad:
-            shown = ", ".join(map(str, bad[:5])) + (" ..." if len(bad) > 5 else "")
-            warnings.warn(
-                f"{len(bad)} samples had no finite score this epoch and keep their older one (indices {shown})",
-                stacklevel=2,
-            )
+        self._warn_of_unscored(rejected.where(~seen, 0))
         # An epoch without a single row leaves the ages alone; one whose rows were all rejected was an epoch.
-        if bad or seen.any():
+        if updated.any():
+            self._note_closing(seen, updated, scoring_pass)
             past = self._weight_of_the_past()
             for name, total in zip(("similarity", "loss"), self._open_sums, strict=True):
                 old = getattr(self, name)
@@ -266,6 +346,7 @@ class ScoreTable:
                     "a table can only continue from its own kind"
                 )
         device = self.device
+        self._now, self._used_in = self._now._replace(loads=self._now.loads + 1), None
         self.similarity = state["similarity"].clone().to(device)
         self.loss = state["loss"].clone().to(device)
         self.age = state["age"].clone().to(device)
@@ -282,6 +363,8 @@ class ScoreTable:
         settings = {"fused_weight": self.fused_weight, "unimodal_weight": self.unimodal_weight}
         new = ScoreTable(self.num_samples, momentum=self.momentum, space=self.space, **settings)
         self.load_state_dict(new.state_dict())
+        self._now = self._now._replace(resets=self._now.resets + 1)
+        self._looked_at_logits, self._seem_probabilities, self._told_of_ignored = False, None, False
 
     def forget_open(self) -> None:
         """Drop this process's updates since the last :meth:`synchronize`, but still close the epoch with the others.
@@ -290,25 +373,49 @@ class ScoreTable:
         """
         self._clear_open()
 
-    def _scores(self, unimodal: Unimodal, fused: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarity and loss of a batch, (B,) each, from its logits; NaN for the loss of an ignored target."""
-        logits = tensors_of(unimodal)
-        shapes = {tuple(z.shape) for z in (fused, *logits)}
-        if len(logits) < 2 or len(shapes) > 1 or fused.ndim != 2 or target.shape != fused.shape[:1]:
-            raise ValueError(
-                "two or more unimodal logits (B, C), fused logits (B, C) and a target (B,) are needed, got "
-                f"{[tuple(z.shape) for z in logits]}, {tuple(fused.shape)}, {tuple(target.shape)}"
-            )
-        target = _checked_target(target, fused.shape[1])
+    def _scores(self, unimodal: Unimodal, fused: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Similarity and loss of a batch, (B,) each, and whose target is ignored: those losses are NaN."""
+        logits = [z.detach() for z in (fused, *tensors_of(unimodal))]
+        _check_shapes(logits, target)
+        target = _checked_target(target, fused.shape[1]).to(fused.device, non_blocking=True)
+        if not self._looked_at_logits and len(fused):
+            self._looked_at_logits, self._seem_probabilities = True, seem_probabilities(logits)
         loss = loss_of(
-            fused.detach(),
-            [z.detach() for z in logits],
+            logits[0],
+            logits[1:],
             target.clamp(min=0),  # cross entropy itself knows -100 alone, and refuses other negative targets
             fused_weight=self.fused_weight,
             unimodal_weight=self.unimodal_weight,
         )
-        similarity = similarity_of([z.detach() for z in logits], space=self.space)
-        return similarity, loss.masked_fill(target.to(loss.device) < 0, torch.nan)
+        ignored = target < 0
+        return similarity_of(logits[1:], space=self.space), loss.masked_fill(ignored, torch.nan), ignored
+
+    def _warn_of_unscored(self, rejected: Tensor) -> None:
+        """Warn of what the epoch that is being closed has in place of scores, and of what its logits seem to be.
+
+        Args:
+            rejected: (N,) of the samples without a finite score, above 0 where it was not finite and below 0 where the
+                target was ignored.
+        """
+        broken, ignored = ((rejected * sign > 0).nonzero().squeeze(1).tolist() for sign in (1, -1))
+        if broken:
+            said = f"{len(broken)} samples had no finite score this epoch and keep their older one"
+            warnings.warn(f"{said} (indices {_first_of(broken)})", stacklevel=3)
+        if ignored and not self._told_of_ignored:
+            self._told_of_ignored = True  # the same ones would be named in every epoch
+            said = f"{len(ignored)} samples have a negative target, which is ignored: they get no score"
+            warnings.warn(f"{said} (indices {_first_of(ignored)})", stacklevel=3)
+        if self._seem_probabilities is not None and self._seem_probabilities:
+            warnings.warn(f"the logits of the first batch: {PROBABILITIES}", stacklevel=3)
+        self._seem_probabilities = None
+
+    def _note_closing(self, seen: Tensor, updated: Tensor, scoring_pass: bool) -> None:
+        now = self._now
+        self._now = now._replace(closed=now.closed + 1, passes=now.passes + scoring_pass)
+        unscored = (updated & ~seen).nonzero().squeeze(1)
+        self._unscored = unscored if len(unscored) else None
+        if scoring_pass and self.momentum == 0 and seen.all():
+            self._used_in = None
 
     def _clear_open(self) -> None:
         self._open_sums.zero_()
@@ -321,7 +428,10 @@ class ScoreTable:
         return torch.where(self._rounds > 0, self.momentum, 0.0).double()
 
     def _checked_index(self, index: Tensor | Sequence[int], length: int) -> Tensor:
-        index = torch.as_tensor(index)
+        try:
+            index = torch.as_tensor(index)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ValueError(f"index must be integers, each sample's position, got {shown(index)}") from error
         if index.is_floating_point() or index.dtype == torch.bool or index.is_complex():
             raise ValueError(
                 f"index must be integers, got {index.dtype}: a float tensor cannot hold large indices exactly"
@@ -338,12 +448,50 @@ class ScoreTable:
         return index.long()
 
 
+def _first_of(indices: list[int]) -> str:
+    return ", ".join(map(str, indices[:5])) + (" ..." if len(indices) > 5 else "")
+
+
+def _check_shapes(logits: list[Tensor], target: Tensor) -> None:
+    """Refuse what are no logits of class ids, with the way out for what it seems to be.
+
+    Args:
+        logits: the fused ones first.
+        target: of the same samples.
+    """
+    fused, *unimodal = logits
+    alike = len({tuple(z.shape) for z in logits}) == 1
+    if len(unimodal) >= 2 and alike and fused.ndim == 2 and target.shape == fused.shape[:1]:
+        if fused.shape[1] < 2:
+            advice = OWN_SCORES if target.is_floating_point() else TWO_LOGITS
+            raise ValueError(f"the logits are {tuple(fused.shape)}, one for each sample: {advice}")
+        return
+    advice = ""
+    if alike and fused.ndim > 2:
+        advice = (
+            ". Where a sample has several predictions, flatten logits and target to (B * T, C) and (B * T,), and "
+            "repeat the index: index.repeat_interleave(T)"
+        )
+    elif alike and fused.ndim == 1:
+        advice = ". A batch of one sample keeps its first axis: no squeeze()"
+    elif alike and target.ndim == 2 and len(target) == len(fused):
+        advice = f". A target (B, 1) is squeezed: target[:, 0]; {OWN_SCORES}"
+    raise ValueError(
+        "two or more unimodal logits (B, C), fused logits (B, C) and a target (B,) are needed, got "
+        f"{[tuple(z.shape) for z in unimodal]}, {tuple(fused.shape)}, {tuple(target.shape)}{advice}"
+    )
+
+
 def _checked_target(target: Tensor, classes: int) -> Tensor:
     allowed = f"class ids in 0..{classes - 1}, of the logits' {classes} classes"
     if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
-        raise ValueError(f"target must be integers, {allowed}, got {target.dtype}")
+        raise ValueError(f"target must be integers, {allowed}, got {target.dtype}: {OWN_SCORES}")
     if target.device.type == "cpu" and len(target) and int(target.max()) >= classes:
-        raise ValueError(f"target must be {allowed}, got {int(target.max())}")
+        found = int(target.max())
+        raise ValueError(
+            f"target must be {allowed}, got {found}; one that is to be ignored is negative: "
+            f"target.masked_fill(target == {found}, -100)"
+        )
     return target.long()
 
 

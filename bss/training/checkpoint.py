@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bss.data.splits import Splits
 from bss.methods import Method
@@ -35,6 +36,13 @@ NAMED = {"schedule.sampler", "method"}
 
 OF_THE_DATA = ("training samples", "validation samples", "training list (hash)")
 """What a run's identity says of its data."""
+
+
+CALIBRATION = "pooled"
+"""How a pass of mode ``"calibrated"`` takes BatchNorm's statistics, see :mod:`bss.scoring.scoring_pass`.
+
+Checkpoints without the entry are older: there the variance was the mean of the batches' variances.
+"""
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,23 @@ def refuse_difference(path: Path, what: str, saved: Mapping[str, Any], own: Mapp
         )
 
 
+def refuse_other_calibration(path: Path, saved: Mapping[str, Any], parts: Parts) -> None:
+    """Refuse to go on from a run whose scoring passes took other statistics, where it has passes and BatchNorm.
+
+    Raises:
+        RunFolderError: half of the run would have other scores.
+    """
+    passes = parts.passes.mode == "calibrated" and any(map(parts.needs_pass, range(parts.plan.epochs)))
+    if saved.get("calibration") == CALIBRATION or not passes:
+        return
+    if any(isinstance(module, _BatchNorm) for module in parts.model.modules()):
+        raise RunFolderError(
+            f"{path} holds an unfinished run of an older version, whose scoring passes (schedule.mode=calibrated) took "
+            "another variance for BatchNorm, so its scores and this version's are not of one kind.\n"
+            "Begin anew: pass another --out, or remove the folder; or end it with the version that began it"
+        )
+
+
 # ---- into last.pt, and out of it -----------------------------------------------------------------------------------
 
 
@@ -160,6 +185,7 @@ def state_of(
     """
     totals, table = progress.totals, parts.plan.table.state_dict()
     state = {
+        "calibration": CALIBRATION,
         "finished_epochs": progress.epoch,
         "step": totals.steps if totals else 0,
         "scored": scored,

@@ -21,7 +21,13 @@ from bss.recipes.recipe import Recipe
 from bss.samplers import OrderSampler
 from bss.training import tensorboard
 from bss.training.build import Plan, parts, plan
-from bss.training.checkpoint import identity_of, newest, refuse_difference, with_newer_fields
+from bss.training.checkpoint import (
+    identity_of,
+    newest,
+    refuse_difference,
+    refuse_other_calibration,
+    with_newer_fields,
+)
 from bss.training.epochs import Training
 from bss.training.run import Run
 from bss.training.run_folder import RunFolder, Summary, list_hash, read_checkpoint
@@ -96,6 +102,7 @@ def fit(
                 # On every process: one that waits for another would wait for ever.
                 begun = with_newer_fields(saved["identity"], known)
                 refuse_difference(folder.path, "an unfinished run", begun, identity)
+                refuse_other_calibration(folder.path, saved, built)
                 training.go_on(saved)
             with _closing(folder, data):
                 while not training.done:

@@ -47,14 +47,15 @@ class Passes:
         for loader in (self.loader, self.calibration):
             if loader is not None:
                 begin_pass(loader, epoch)
+        checked = Checked(self.loader, interrupts)
         with as_written() if self.compiled else contextlib.nullcontext():
             score_dataset(
                 self.model,
-                Checked(self.loader, interrupts),
+                checked,
                 self.table,
                 mode=self.mode,
                 calibration_batches=self.calibration_batches,
-                calibration=self.calibration,
+                calibration=checked if self.calibration is None else self.calibration,
                 scores=self.scores,
                 precision=self.precision,
                 progress=f"scoring before epoch {epoch + 1}",

@@ -2,9 +2,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, default_collate
 
-from bss.data.indexed import SeededViews
+from bss.data.indexed import IndexedDataset, Key, SeededViews, StandIn, check_numbering, index_and_sample
 from bss.data.splits import stratified_split
 from bss.utils.errors import DataError
 from bss.utils.seeding import generator, mixed_seed, seeded
@@ -226,3 +226,74 @@ def test_seeds_beyond_32_bits_are_refused_since_they_would_collide():
     with pytest.raises(ValueError, match=r"2\*\*32 - 1"):
         mixed_seed("order", 2**32 + 5, 0)
     assert mixed_seed("order", 2**32 - 1, 0) != mixed_seed("order", 0, 2**32 - 1)
+
+
+# ---- IndexedDataset: samples that a data set cannot give ----
+
+
+class Incomplete(Dataset):
+    """Every fourth sample is missing, or another one stands in for it."""
+
+    def __init__(self, *, kind, many=False):
+        self.kind = kind
+        if many:
+            self.__getitems__ = lambda indices: [self[index] for index in indices]
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        if index % 4 == 3:
+            return None if self.kind == "missing" else StandIn(index - 1, self[index - 1])
+        return {"value": index} if self.kind == "dicts" else index
+
+
+def whole(samples):
+    return default_collate([sample for sample in samples if sample is not None])
+
+
+@pytest.mark.parametrize(("many", "workers"), [(False, 0), (True, 0), (False, 2)])
+def test_none_passes_through_for_a_collate_function_that_leaves_it_out(many, workers):
+    data = IndexedDataset(Incomplete(kind="missing", many=many))
+    assert data[3] is None and data.__getitems__([2, 3]) == [(2, 2), None]
+    index, sample = zip(*DataLoader(data, 4, collate_fn=whole, num_workers=workers), strict=True)
+    assert torch.cat(index).tolist() == torch.cat(sample).tolist() == [0, 1, 2, 4, 5, 6]
+
+
+@pytest.mark.parametrize("kind", ["dicts", "numbers"])
+def test_a_stand_in_carries_the_index_of_the_sample_that_it_is(kind):
+    loader = DataLoader(IndexedDataset(Incomplete(kind=kind)), 4)
+    index, sample = zip(*map(index_and_sample, loader), strict=True)
+    values = [part["value"] if kind == "dicts" else part for part in sample]
+    assert torch.cat(index).tolist() == torch.cat(values).tolist() == [0, 1, 2, 2, 4, 5, 6, 6]
+
+
+def test_a_data_set_that_leaves_samples_out_by_itself_is_refused_with_the_way_out():
+    data = Noise()
+    data.__getitems__ = lambda indices: [data[index] for index in indices if index % 2]
+    with pytest.raises(ValueError, match=r"2 samples for 4 indices.*None in the place"):
+        next(iter(DataLoader(IndexedDataset(data), 4)))
+
+
+def test_a_view_of_a_missing_sample_is_missing():
+    assert SeededViews(IndexedDataset(Incomplete(kind="missing")), 0)[Key(0, 3)] is None
+
+
+# ---- the numbering of a loader's data set ----
+
+
+def test_two_wrappers_of_one_data_set_number_alike():
+    data = Noise()
+    check_numbering(ConcatDataset([IndexedDataset(data), IndexedDataset(data)]))
+    with pytest.raises(ValueError, match="2 IndexedDatasets"):
+        check_numbering(ConcatDataset([IndexedDataset(Noise()), IndexedDataset(Noise())]))
+
+
+def test_what_has_no_numbering_is_no_matter():
+    for data in (None, [1, 2], Noise(), ConcatDataset([Noise(), Noise()])):
+        check_numbering(data, num_samples=3)
+
+
+def test_a_numbering_is_seen_through_the_librarys_own_wrappers():
+    with pytest.raises(ValueError, match="has 8 samples, and the sampler orders 9"):
+        check_numbering(SeededViews(IndexedDataset(Noise()), 0), num_samples=9)

@@ -17,6 +17,7 @@ from bss.data.transforms.audio import fit_length
 from bss.data.transforms.image import IMAGENET_MEAN, IMAGENET_STD, fixed_transform
 from bss.data.transforms.views import Picture, Pictures, RandomView, Sound, whole
 from bss.models.frontends import FrameViews, RepeatToLength, resized
+from bss.utils.errors import DataError
 from bss.utils.seeding import seeded
 
 
@@ -188,3 +189,11 @@ def test_the_modules_have_no_state_and_move_with_the_model():
     views = FrameViews(8)
     assert not views.state_dict() and not list(views.parameters()) and views.to("meta").mean.device.type == "meta"
     assert pickle.loads(pickle.dumps(FrameViews(8))).size == 8
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_samples_with_different_keys_are_refused_whichever_comes_first(lacking):
+    samples = [{"audio": torch.zeros(2), "label": 0}, {"audio": torch.zeros(2), "label": 1}]
+    del samples[lacking]["audio"]
+    with pytest.raises(DataError, match=r"have audio and some have not: .* zeros of the same shape"):
+        collate(samples)

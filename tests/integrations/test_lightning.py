@@ -1,6 +1,8 @@
 """Lightning trains in our order, all of it, and scores what a plain loop scores."""
 
+import contextlib
 import logging
+import warnings
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ import bss
 from bss.integrations.lightning import BalanceCallback
 from tests.plugins import (
     BATCH,
+    HEADS,
     N,
     Record,
     Samples,
@@ -167,6 +170,47 @@ def test_hooks_are_gone_after_a_training_also_after_one_that_failed():
         lightning_trainer(failed, callbacks=[Interrupt(0, 0)]).fit(broken)
     for network in (module, broken):
         assert not any(part._forward_hooks for part in network.modules())
+
+
+def test_another_fit_is_another_run():
+    """The first epoch of the second one has the order of a new table, and not of the first one's network."""
+    sampler = bss.SelfPacedSampler(N, table=bss.ScoreTable(N))
+    heads = {name: f"net.{module}" for name, module in HEADS.items()}
+    callback, records = BalanceCallback(sampler, heads=heads, fused="net.fusion"), []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="epoch|the table")
+        for _ in range(2):
+            record = Record()
+            _, _, module = lightning_parts(record)
+            module.sampler = sampler
+            lightning_trainer(callback).fit(module)
+            records.append(record.end(sampler, module.net))
+    assert records[0] == records[1]
+
+
+def test_a_fit_that_broke_off_leaves_nothing_for_the_next():
+    sampler = bss.SelfPacedSampler(N, table=bss.ScoreTable(N))
+    heads = {name: f"net.{module}" for name, module in HEADS.items()}
+    callback, records = BalanceCallback(sampler, heads=heads, fused="net.fusion"), []
+    for stop in ((0, 2), (9, 9)):
+        record = Record()
+        _, _, module = lightning_parts(record)
+        module.sampler = sampler
+        with contextlib.suppress(Interruption):
+            lightning_trainer(callback, callbacks=[Interrupt(*stop)]).fit(module)
+        records.append(record.end(sampler, module.net))
+    _, _, module = lightning_parts(alone := Record())
+    module.sampler = bss.SelfPacedSampler(N, table=bss.ScoreTable(N))
+    lightning_trainer(BalanceCallback(module.sampler, heads=heads, fused="net.fusion")).fit(module)
+    assert records[1] == alone.end(module.sampler, module.net)
+
+
+def test_scores_of_a_pass_before_the_fit_stay_and_are_not_those_of_the_next_run():
+    sampler, callback, module = lightning_parts()
+    lightning_trainer(callback).fit(module)
+    assert Record().end(sampler, module.net).loss == plain().loss
+    with pytest.raises(ValueError, match="still empty, so a curriculum"):
+        lightning_trainer(callback).fit(module)
 
 
 def test_heads_and_fused_belong_together():

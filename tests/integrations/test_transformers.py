@@ -1,11 +1,16 @@
 """HF Trainer trains in our order, growing epochs included, and resumes in it."""
 
+import tempfile
+import warnings
+
 import pytest
+import torch
+from torch import nn
 
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import bss
 from bss.integrations.transformers import BalanceTrainerMixin
@@ -102,6 +107,103 @@ def test_a_data_set_without_an_index_is_refused(tmp_path):
     arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[], disable_tqdm=True)
     ours = Ours(Net(), arguments, train_dataset=Samples(), sampler=curriculum(), heads=HEADS, fused="")
     with pytest.raises(ValueError, match=r"bss\.IndexedDataset"):
+        ours.train()
+
+
+# ---- other runs, other models ----
+
+
+def test_another_training_is_another_run():
+    """The first epoch of the second one has the order of a new table, and not of the first one's network."""
+    sampler = bss.SelfPacedSampler(N, table=bss.ScoreTable(N), num_replicas=1, rank=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        first, _ = trainer(sampler=sampler)
+        second, _ = trainer(sampler=sampler)
+    assert second == first
+
+
+def test_the_same_trainer_trains_twice_as_another_run():
+    sampler = bss.SelfPacedSampler(N, table=bss.ScoreTable(N), num_replicas=1, rank=0)
+    record, ours = trainer(sampler=sampler)
+    orders, record.orders, record.seen = record.orders, [], []
+    with tempfile.TemporaryDirectory() as folder:
+        ours.args.output_dir = folder
+        ours.train()
+    assert record.orders[0] == orders[0] and record.orders[1] != orders[1]  # the network is a trained one by now
+
+
+def test_scores_of_a_pass_before_the_training_stay():
+    sampler = curriculum(num_replicas=1, rank=0)
+    assert trainer(sampler=sampler)[0] == plain()
+    with pytest.raises(ValueError, match="still empty, so a curriculum"):  # and are not there for another run
+        trainer(sampler=sampler)
+
+
+class Wrapped(nn.Module):
+    """What LoRA and its kind make of a head."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+
+    def forward(self, features):
+        return 3 * self.head(features)
+
+
+class Ours(BalanceTrainerMixin, Trainer):
+    pass
+
+
+def arguments(folder):
+    return TrainingArguments(
+        str(folder), use_cpu=True, report_to=[], disable_tqdm=True, num_train_epochs=1, learning_rate=0.0
+    )
+
+
+def losses(model):
+    rows = Samples()
+    model = model.train()
+    target = torch.tensor([rows[index]["label"] for index in range(N)])
+    logits = [model.heads["a"](rows.a), model.heads["b"](rows.b)]
+    return bss.sample_loss(
+        *(z.detach() for z in [model.fusion(torch.cat(logits, 1))]), [z.detach() for z in logits], target
+    )
+
+
+@pytest.mark.parametrize("how", ["wrapped after construction", "model_init"])
+def test_the_heads_are_those_of_the_model_that_is_trained(how, tmp_path):
+    sampler, models = bss.SelfPacedSampler(N, table=bss.ScoreTable(N), num_replicas=1, rank=0), []
+
+    def init():
+        models.append(Net())
+        with torch.no_grad():
+            models[-1].heads["a"].weight += len(models)
+        return models[-1]
+
+    model = {"model": Net()} if how != "model_init" else {"model_init": init}
+    ours = Ours(
+        args=arguments(tmp_path), train_dataset=bss.IndexedDataset(Samples("labels")), sampler=sampler, heads=HEADS,
+        fused="fusion", **model,
+    )  # fmt: skip
+    if how != "model_init":
+        ours.model.heads["a"] = Wrapped(ours.model.heads["a"])
+    ours.train()
+    assert torch.allclose(sampler.table.loss, losses(ours.model), atol=1e-5)
+    assert not any(part._forward_hooks for part in ours.model.modules())
+
+
+def test_a_head_that_changes_during_the_training_is_refused(tmp_path):
+    class Change(TrainerCallback):
+        def on_step_begin(self, args, state, control, model=None, **kwargs):
+            model.heads["a"] = Wrapped(model.heads["a"])
+
+    sampler = bss.SelfPacedSampler(N, table=bss.ScoreTable(N), num_replicas=1, rank=0)
+    ours = Ours(
+        Net(), arguments(tmp_path), train_dataset=bss.IndexedDataset(Samples("labels")), sampler=sampler, heads=HEADS,
+        fused="fusion", callbacks=[Change()],
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="attach after wrapping"):
         ours.train()
 
 

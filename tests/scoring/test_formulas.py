@@ -931,3 +931,28 @@ def test_the_weights_are_those_of_the_released_script(order, floor, released_wei
     weights = bss.order_weights(released.difficulty, floor=floor, order=order)
     expected = [released_weight(s, loss) for s, loss in released.rows()]
     assert weights.tolist() == pytest.approx(expected, abs=1e-12)
+
+
+# ---- outputs that are no logits of two or more classes ----
+
+
+def test_one_logit_and_targets_that_are_no_class_ids_are_refused_with_the_way_out():
+    one, z = torch.zeros(2, 1), torch.tensor([[0.0, 1.0], [2.0, -1.0]])
+    for call in (lambda: bss.prediction_similarity([one, one]), lambda: bss.sample_loss(one, [one, one], TARGET_ZERO)):
+        with pytest.raises(ValueError, match=r"one logit for each class: torch\.cat"):
+            call()
+    for target in (torch.rand(2), torch.rand(2, 2)):
+        with pytest.raises(ValueError, match=r"scores of your own: table\.update"):
+            bss.sample_loss(z, [z, z], target)
+    assert bss.prediction_similarity([one, one], space="logit").tolist() == [0, 0]  # features may have any length
+
+
+TARGET_ZERO = torch.zeros(2, dtype=torch.int64)
+
+
+def test_probabilities_in_place_of_logits_are_warned_of():
+    p = torch.tensor([[0.2, 0.8], [0.5, 0.5]])
+    with pytest.warns(UserWarning, match="as probabilities do") as told:
+        bss.prediction_similarity([p, p])
+        bss.sample_loss(p, [p, p], TARGET_ZERO)
+    assert [warning.filename for warning in told] == [__file__] * 2

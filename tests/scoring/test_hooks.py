@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
@@ -435,3 +436,178 @@ def test_blocks_cannot_be_nested():
             pass
     with pytest.raises(ValueError, match="begin"):
         scores.end()
+
+
+# ---- heads that change after the call ----
+
+
+class Scaled(nn.Module):
+    """Whatever wraps a head and changes its output: LoRA, a temperature, a cosine head."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, features):
+        return 5 * self.inner(features)
+
+
+class SameOutput(nn.Module):
+    """What activation checkpointing and FSDP make of a module."""
+
+    def __init__(self, inner, name):
+        super().__init__()
+        setattr(self, name, inner)
+
+    def forward(self, features):
+        return next(self.children())(features)
+
+
+def change(model, kind):
+    parent, name = (model, "audio_head") if kind[0] == "audio" else (model.vision, "head")
+    head = getattr(parent, name)
+    if kind[1] == "deleted":
+        delattr(parent, name)
+    else:
+        setattr(parent, name, {"wrapped": Scaled(head), "replaced": nn.Linear(6, 3)}[kind[1]])
+
+
+@pytest.mark.parametrize(
+    "kind", [("audio", "wrapped"), ("image", "wrapped"), ("audio", "replaced"), ("image", "deleted")]
+)
+def test_a_head_that_changed_after_attaching_is_refused_before_the_forward_pass(kind):
+    model, table = build(), bss.ScoreTable(N)
+    scores = attach(model, table, heads=HEADS, fused="head")
+    change(model, kind)
+    _audio, _image, target = data()
+    with (
+        pytest.raises(ValueError, match=rf"the {kind[0]} head .*attach after wrapping or replacing it"),
+        scores.batch(range(N), target),
+    ):
+        pytest.fail("the block began")
+    assert not table.is_open
+
+
+def test_a_fused_head_that_changed_is_refused_too_and_attaching_anew_scores_what_the_model_uses():
+    model, table = build(SharedHead), bss.ScoreTable(N)
+    audio, image, target = data()
+    heads = {"audio": "shared", "image": "shared"}
+    old = attach(model, table, heads=heads, fused="head")
+    model.head = Scaled(model.head)
+    with pytest.raises(ValueError, match=r"the fused head .*is another module by now, a Scaled"):
+        old.begin(range(N), target)
+    old.detach()
+    with attach(model, table, heads=heads, fused="head") as scores, scores.batch(range(N), target):
+        fused = model(audio, image)
+    expected = bss.sample_loss(fused.detach(), {n: z.detach() for n, z in model.unimodal.items()}, target)
+    assert torch.equal(close(table)[1], expected)
+
+
+@pytest.mark.parametrize("name", ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
+def test_wrappers_that_leave_the_output_alone_may_come_later(name):
+    model, table = build(), bss.ScoreTable(N)
+    audio, image, target = data()
+    scores = attach(model, table, heads=HEADS, fused="head")
+    model.audio_head = SameOutput(model.audio_head, name)
+    with scores.batch(range(N), target):
+        model(audio, image)
+    assert table.is_open
+
+
+def test_a_hook_that_comes_later_and_changes_the_output_is_seen():
+    model, table = build(), bss.ScoreTable(N)
+    audio, image, target = data()
+    scores = attach(model, table, heads=HEADS, fused="head")
+    model.audio_head.register_forward_hook(lambda module, inputs, output: output / 0.1)
+    with scores.batch(range(N), target):
+        fused = model(audio, image)
+    expected = bss.sample_loss(fused.detach(), {n: z.detach() for n, z in model.unimodal.items()}, target)
+    assert torch.equal(close(table)[1], expected)
+
+
+# ---- scores of one's own ----
+
+
+def bce(fused, unimodal, target):
+    return sum(
+        functional.binary_cross_entropy_with_logits(z, target, reduction="none").mean(1)
+        for z in (fused, *unimodal.values())
+    )
+
+
+def test_several_labels_are_scored_by_a_loss_of_ones_own():
+    model, table = build(), bss.ScoreTable(N)
+    audio, image, target = data()
+    several = torch.nn.functional.one_hot(target, 3).float()
+    several[::3, 0] = 1
+    scores = attach(model, table, heads=HEADS, fused="head", loss=bce)
+    with scores.batch(range(N), several):
+        fused = model(audio, image)
+    unimodal = {n: z.detach() for n, z in model.unimodal.items()}
+    similarity, loss = close(table)
+    assert torch.equal(loss, bce(fused.detach(), unimodal, several))
+    assert torch.equal(similarity, bss.prediction_similarity(unimodal))
+
+
+class OneLogit(SumFusion):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 1), nn.Linear(5, 1)
+
+
+def test_one_logit_needs_a_similarity_of_ones_own_as_well():
+    model, table = build(OneLogit), bss.ScoreTable(N)
+    audio, image, _target = data()
+    options = {"heads": {"audio": "a", "image": "b"}, "fused": "", "loss": bce}
+    number = torch.rand(N, 1)
+    with pytest.raises(ValueError, match=r"the audio head \(a\) returned \(\d+, 1\).*pass similarity="):
+        with attach(model, table, **options) as scores, scores.batch(range(N), number):
+            model(audio, image)
+    near = lambda unimodal: -(unimodal["audio"] - unimodal["image"]).abs().squeeze(1)  # noqa: E731
+    with attach(model, table, **options, similarity=near) as scores, scores.batch(range(N), number):
+        model(audio, image)
+    unimodal = {"audio": model.a(audio).detach(), "image": model.b(image).detach()}
+    assert torch.equal(close(table)[0], near(unimodal))
+
+
+def test_one_logit_without_a_loss_of_ones_own_is_refused_with_the_way_out():
+    model, table = build(OneLogit), bss.ScoreTable(N)
+    audio, image, target = data()
+    scores = attach(model, table, heads={"audio": "a", "image": "b"}, fused="")
+    with pytest.raises(ValueError, match=r"one for each sample.*torch\.cat\(\[torch\.zeros_like\(z\), z\], 1\)"):
+        with scores.batch(range(N), target % 2):
+            model(audio, image)
+    two = lambda z: torch.cat([torch.zeros_like(z), z], 1)  # noqa: E731
+    scores.detach()
+    select = dict.fromkeys(("audio", "image", "fused"), two)
+    with attach(model, table, heads={"audio": "a", "image": "b"}, fused="", select=select) as scores:
+        with scores.batch(range(N), target % 2):
+            fused = model(audio, image)
+    heads = (fused.squeeze(1).detach(), model.a(audio).squeeze(1).detach(), model.b(image).squeeze(1).detach())
+    expected = sum(
+        functional.binary_cross_entropy_with_logits(z, (target % 2).float(), reduction="none") for z in heads
+    )
+    assert torch.allclose(close(table)[1], expected, atol=1e-6)
+
+
+def test_a_loss_that_is_no_number_for_each_sample_is_refused():
+    model, table = build(), bss.ScoreTable(N)
+    audio, image, target = data()
+    scores = attach(model, table, heads=HEADS, fused="head", loss=lambda *parts: bce(*parts).mean())
+    with pytest.raises(ValueError, match=r"one number for each of \d+ samples, got \(\): reduction="):
+        with scores.batch(range(N), torch.nn.functional.one_hot(target, 3).float()):
+            model(audio, image)
+    with pytest.raises(ValueError, match="similarity= goes with loss="):
+        attach(model, table, heads=HEADS, fused="head", similarity=lambda unimodal: None)
+
+
+def test_a_head_that_sees_some_of_the_samples_only_is_told_what_to_do():
+    model, table = build(), bss.ScoreTable(N)
+    audio, image, target = data()
+    scores = attach(model, table, heads=HEADS, fused="head")
+    with pytest.raises(ValueError, match="only some of a batch's samples"):
+        with scores.batch(range(N), target):
+            model(audio[:-1], image[:-1])
+    with pytest.raises(ValueError, match=r"several rows of a sample index\.repeat\(K\)"):
+        with scores.batch(range(N), target):
+            model(torch.cat((audio, audio)), torch.cat((image, image)))

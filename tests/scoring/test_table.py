@@ -751,3 +751,85 @@ def test_the_space_of_the_similarity_belongs_to_the_table():
     table.update([0], unimodal=[a, b], fused=a, target=torch.tensor([0]))
     table.synchronize()
     assert table.similarity.item() == pytest.approx(-1)
+
+
+# ---- what is no logits of class ids ----
+
+TWO = torch.zeros(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("logits", "target", "advice"),
+    [
+        (torch.zeros(2, 1), torch.tensor([0, 0]), r"torch\.cat\(\[torch\.zeros_like\(z\), z\], 1\)"),
+        (torch.zeros(2, 1), torch.rand(2), "scores of your own"),
+        (TWO, torch.rand(2, 3), r"scores of your own: table\.update\(index, similarity=, loss=\)"),
+        (TWO, torch.ones(2, 3, dtype=torch.int64), r"bss\.score_dataset\(scores=\) or bss\.attach\(loss=\)"),
+        (TWO, torch.tensor([[0], [1]]), r"target\[:, 0\]"),
+        (TWO, torch.rand(2), "got torch.float32: .*scores of your own"),
+        (torch.zeros(2, 5, 3), torch.zeros(2, 5, dtype=torch.int64), r"index\.repeat_interleave\(T\)"),
+        (torch.zeros(3), torch.tensor([0]), r"no squeeze\(\)"),
+        (TWO, torch.tensor([0, 255]), r"got 255; one that is to be ignored is negative: target\.masked_fill"),
+    ],
+    ids=["one logit", "regression", "soft", "several", "column", "numbers", "positions", "squeezed", "ignored 255"],
+)
+def test_other_targets_and_outputs_are_refused_with_their_way_out(logits, target, advice):
+    table = bss.ScoreTable(2)
+    index = range(len(target))
+    with pytest.raises(ValueError, match=advice):
+        table.update(index, unimodal=[logits, logits], fused=logits, target=target)
+    assert not table.is_open
+
+
+@pytest.mark.parametrize("index", [["a", "b"], [None, 1]])
+def test_an_index_of_names_is_refused_as_what_it_is(index):
+    with pytest.raises(ValueError, match=r"index must be integers, each sample's position, got \["):
+        bss.ScoreTable(2).update(index, similarity=torch.zeros(2), loss=torch.zeros(2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_probabilities_are_warned_of_once(dtype):
+    table, logits = bss.ScoreTable(4), torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    probabilities = logits.softmax(1).to(dtype)
+    with pytest.warns(UserWarning, match="non-negative and sum to 1.*pass logits") as told:
+        for _ in range(2):
+            table.update(range(4), unimodal=[probabilities] * 2, fused=probabilities, target=torch.zeros(4).long())
+            table.synchronize()
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("change", [torch.log_softmax, lambda z, dim: z, lambda z, dim: z.sigmoid()])
+def test_logits_are_not_taken_for_probabilities(change):
+    table, logits = bss.ScoreTable(4), torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table.update(range(4), unimodal=[change(logits, dim=1)] * 2, fused=logits, target=torch.zeros(4).long())
+        table.synchronize()
+
+
+def test_ignored_targets_are_told_once_and_others_without_a_score_every_time():
+    table, logits = bss.ScoreTable(3), torch.zeros(3, 2)
+    said = []
+    for epoch in range(3):
+        broken = logits.clone()
+        broken[2] = torch.nan if epoch else 0.0
+        table.update(range(3), unimodal=[logits, broken], fused=logits, target=torch.tensor([0, -100, 1]))
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            assert table.synchronize().tolist() == [True] * 3  # it had an update, if no score
+        said.append([str(warning.message).partition(" (")[2] for warning in told])
+    assert said == [["indices 1)"], ["indices 2)"], ["indices 2)"]]
+
+
+# ---- defaults that a script has set ----
+
+
+def test_a_table_is_float32_on_the_cpu_whatever_the_script_has_set():
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert bss.ScoreTable(2).loss.dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.device("meta"):
+        table = bss.ScoreTable(2)
+    assert table.device.type == table.age.device.type == "cpu"

@@ -78,7 +78,7 @@ def test_scores_on_the_gpu_equal_those_on_the_cpu(cuda, mode):
     tables = []
     for device in (torch.device("cpu"), cuda):
         table = bss.ScoreTable(40)
-        loader = DataLoader(bss.IndexedDataset(tiny.features(40)), batch_size=8)
+        loader = DataLoader(bss.IndexedDataset(tiny.features(40)), batch_size=8, sampler=[1, 0, *range(2, 40)])
         score_dataset(tiny.model(norm=True).to(device), loader, table, mode=mode)
         tables.append(table.to("cpu"))
     assert torch.allclose(tables[0].similarity, tables[1].similarity, atol=1e-4)

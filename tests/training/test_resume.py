@@ -394,3 +394,38 @@ def fail_in_the_second_epoch(out):
     data = tiny.splits()
     data = replace(data, train=Failing(data.train))
     fit(tiny.model(), data, tiny.SPL, Run(out, out, CPU, workers=2))
+
+
+# ---- scoring passes of an older version ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "norm", "goes_on"),
+    [
+        (tiny.SPL, {"mode": "calibrated"}, True, False),
+        (tiny.CL, {"mode": "calibrated"}, True, False),
+        (tiny.SPL, {"mode": "calibrated"}, False, True),
+        (tiny.SPL, {"mode": "eval"}, True, True),
+        (tiny.CL, {"mode": "calibrated", "sampler": "random_pacing"}, True, True),
+    ],
+    ids=["SPL", "CL", "no BatchNorm", "eval mode", "no scores"],
+)
+def test_only_a_run_that_was_calibrated_otherwise_is_refused(tmp_path, base, changes, norm, goes_on):
+    """Those before the pooled variance have no word of the calibration in their checkpoints."""
+    recipe = replace(base, schedule=replace(base.schedule, **changes))
+
+    def go(data):
+        return fit(tiny.model(norm=norm), data, recipe, Run(out=tmp_path / "run", data_root=tmp_path, device=CPU))
+
+    data = tiny.splits()
+    with pytest.raises(Interrupted):
+        go(replace(data, train=tiny.Signalling(data.train, len(data.train) + 20, signal.SIGTERM)))
+    path = tmp_path / "run" / "last.pt"
+    saved = read_checkpoint(path)
+    assert saved.pop("calibration") == "pooled"
+    torch.save(saved, path)
+    if goes_on:
+        go(data)
+        return
+    with pytest.raises(RunFolderError, match=r"calibrated\) took another variance for BatchNorm.*\n.*another --out"):
+        go(data)

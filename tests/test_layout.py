@@ -5,6 +5,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,71 @@ def test_every_public_name_is_exported_and_documented():
 
     for name in bss.__all__:
         assert getattr(bss, name).__doc__, name
+
+
+# ---- types ---------------------------------------------------------------------------------------------------------
+
+GATE = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["files"]
+MAY_SAY_ANY = {
+    "bss/training": "the whole room: JSON, checkpoints and other people's batches pass through it",
+    "batch": "a user's collate decides what a batch holds",
+    "loader": "it yields such batches",
+    "calibration": "so does it",
+    "before_forward": "returns such a batch",
+    "state_dict": "what a user's own method keeps, as of torch's modules",
+    "load_state_dict": "takes it back",
+    "sampler_options": "keyword arguments of every type, which the samplers check",
+    "released": "fields of every type, which the recipe checks",
+    "recipe": "fields of every type, as config.json holds them",
+    "opened": "makes the recipe of it",
+}
+"""Rooms, arguments and functions whose types may be Any, and why."""
+
+
+def public_functions(body):
+    """The functions and methods that a user calls, or replaces in a class of their own."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_functions(node.body)
+        elif isinstance(node, ast.FunctionDef) and (node.name.startswith("__") or not node.name.startswith("_")):
+            yield node
+
+
+def says_any(annotation):
+    """Whether an annotation, or a part of it, is Any; one in quotes is read as well."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        annotation = ast.parse(annotation.value, mode="eval")
+    return annotation is not None and any(
+        "Any" in (getattr(node, "id", None), getattr(node, "attr", None)) for node in ast.walk(annotation)
+    )
+
+
+def signatures_with_any(source):
+    """Names of the public functions whose result is Any, or made of it, and of such arguments."""
+    for function in public_functions(ast.parse(source).body):
+        given = function.args
+        arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+        named = [(argument.arg, argument.annotation) for argument in arguments if argument is not None]
+        for name, annotation in [*named, (function.name, function.returns)]:
+            if function.name not in MAY_SAY_ANY and name not in MAY_SAY_ANY and says_any(annotation):
+                yield f"{function.name}: {name}"
+
+
+def test_the_package_says_that_it_has_types_and_what_the_gate_names_exists():
+    assert (ROOT / "bss" / "py.typed").is_file() and '"py.typed"' in (ROOT / "setup.py").read_text()
+    assert GATE and not [name for name in GATE if not (ROOT / name).exists()]
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "mypy"
+
+
+def test_few_complaints_about_types_are_passed_over():
+    lines = [line for path in LIBRARY for line in path.read_text().splitlines() if "# type: ignore" in line]
+    assert len(lines) <= 10
+
+
+def test_a_gated_room_says_what_each_of_its_public_functions_takes_and_returns():
+    private = "class A:\n def m(self) -> 'dict[str, Any]': ...\n def _n(self, c: Any): ..."
+    assert list(signatures_with_any(f"def of(a: int, *b: Any): ...\n{private}")) == ["of: b", "m: m"]
+    rooms = [ROOT / name for name in GATE if name not in MAY_SAY_ANY]
+    files = [path for room in rooms for path in (room.rglob("*.py") if room.is_dir() else [room])]
+    found = {str(path): names for path in files if (names := list(signatures_with_any(path.read_text())))}
+    assert found == {}

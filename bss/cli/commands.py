@@ -239,6 +239,10 @@ def _add_comparisons(commands: Any) -> None:
     )
     report.set_defaults(run=_report, interrupted="stopped")
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold some")
+    report.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="the data set's folder, to show samples; without, none is read"
+    )
+    report.add_argument("--task", metavar="FILE.py", help="the task's file, if it is one of your own, to show samples")
 
     for command in (compare, report):
         command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")

@@ -12,7 +12,7 @@ from bss.compare import figures
 from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, seeds_of
 from bss.compare.dry_run import dry_run
-from bss.compare.page import page
+from bss.compare.page import Source, page
 from bss.compare.runner import check_data, devices_of, run_all
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
@@ -59,8 +59,9 @@ def compare(flags: argparse.Namespace) -> int:
         listed = ", ".join(f"{arm} seed {seed}" for arm, seed in failed)
         print(f"{len(failed)} of {len(plan)} runs failed (why: above, and in table.md): {listed}", file=sys.stderr)
     folders = [comparison.folder(*each) for each in plan if each not in failed]
+    source = Source(comparison.data_root, comparison.task if comparison.task.endswith(".py") else None)
     notes = [f"Failed and left out: {arm} seed {seed}: {reason}" for (arm, seed), reason in failed.items()]
-    left_out = _write(folders, flags.out, controls, flags.metric, order=comparison.arms, notes=notes)
+    left_out = _write(folders, flags.out, controls, flags.metric, source, order=comparison.arms, notes=notes)
     planned = {comparison.folder(*each).resolve() for each in plan}
     others = [path for path in find_folders([flags.out]) if path not in planned and (path / "done").exists()]
     if others:
@@ -112,7 +113,7 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
 
 
 def report(flags: argparse.Namespace) -> int:
-    """Write the report of runs that exist.
+    """Write the report of runs that exist. It reads the run folders, and what the flags name, and nothing else.
 
     Returns:
         The exit status: 0, or 1 if some folders were left out.
@@ -121,7 +122,10 @@ def report(flags: argparse.Namespace) -> int:
     _check_metric(flags.metric)
     folders = find_folders(flags.runs)
     _make(flags.out)
-    return 1 if _write(folders, flags.out, _names(flags.control), flags.metric) else 0
+    if flags.task is not None and flags.data_root is None:
+        raise RecipeError("--task is for showing samples: give --data-root, the data set's folder, as well")
+    source = None if flags.data_root is None else Source(_checked_root(flags.data_root), flags.task)
+    return 1 if _write(folders, flags.out, _names(flags.control), flags.metric, source) else 0
 
 
 def _write(
@@ -129,6 +133,7 @@ def _write(
     out: Path,
     controls: Sequence[str],
     metric: str,
+    source: Source | None,
     *,
     order: Sequence[str] = (),
     notes: Sequence[str] = (),
@@ -136,9 +141,11 @@ def _write(
     """Write the three files, say what came out, and return how many folders were left out."""
     runs, left_out = read_runs(folders)
     results = results_of(runs, controls=controls, metric=metric, order=order, left_out=left_out, notes=notes)
+    if source is not None:
+        source.check(results.runs)
     _save(out / "table.md", as_markdown(results))
     _save(out / "table.csv", as_csv(results))
-    _save(out / "report.html", page(results))  # last, so that a page that cannot be made leaves the tables
+    _save(out / "report.html", page(results, source))  # last, so that a page that cannot be made leaves the tables
     for path, reason in results.left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)
     print(f"{finding(results)}\n{', '.join(str(out / name) for name in ('table.md', 'table.csv', 'report.html'))}")
@@ -160,9 +167,13 @@ def _check_metric(metric: str) -> None:
 def _data_root(flags: argparse.Namespace) -> Path:
     if flags.sample:
         return sample_root(flags.task, flags.out)
-    if not flags.data_root.is_dir():
-        raise RecipeError(f"--data-root {flags.data_root} is not a folder")
-    return flags.data_root
+    return _checked_root(flags.data_root)
+
+
+def _checked_root(root: Path) -> Path:
+    if not root.is_dir():
+        raise RecipeError(f"--data-root {root} is not a folder")
+    return root
 
 
 def _names(text: str) -> list[str]:

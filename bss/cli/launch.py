@@ -63,6 +63,7 @@ def launched(
             name = f"{Path(reference).stem}-{way}{'-sample' * flags.sample}-seed{recipe.seed}"
             out = flags.out or Path("runs") / name
             root = sample_root(reference, out) if flags.sample else flags.data_root or default_root
+            assert root is not None  # check_source has refused it
             if flags.sample:
                 with distributed.main_first():
                     task.write_sample(root)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from bss.recipes.fields import named_field
-from bss.recipes.recipe import CurriculumSchedule, Recipe, Schedule, SelfPacedSchedule
+from bss.recipes.recipe import CurriculumSchedule, MethodName, Recipe, Schedule, SelfPacedSchedule
 from bss.utils.errors import RecipeError, guess, shown
 
 KINDS = {
@@ -44,7 +44,7 @@ class Arm:
     sampler: str
     schedule: Mapping[str, Any] = field(default_factory=dict)
     warmup: float = 0.0
-    method: str | None = None
+    method: MethodName | None = None
     numbers: Mapping[str, Any] = field(default_factory=dict)
     by_order: bool = True
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from warnings import warn
 
-from bss.compare.runs import FinishedRun, Imbalance, find_folders, read_runs
+from bss.compare.runs import FinishedRun, find_folders, read_runs
+from bss.training.run_folder import Imbalance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,8 +142,12 @@ def _measured(run: FinishedRun) -> Iterator[tuple[int, str, str, str, str, float
         for split, head, metric, value in _imbalance(row.get("imbalance") or {}, run.watched):
             yield epoch, split, "each", head, metric, value
     chosen = run.summary["chosen_epoch"]
-    for checkpoint, epoch in (("chosen", chosen), ("last", run.rows[-1]["epoch"])):
-        for metric, heads in run.summary["test"][checkpoint].items():
+    tested = run.summary["test"]
+    for checkpoint, epoch, metrics in (
+        ("chosen", chosen, tested["chosen"]),
+        ("last", run.rows[-1]["epoch"], tested["last"]),
+    ):
+        for metric, heads in metrics.items():
             for head, value in heads.items():
                 yield epoch, "test", checkpoint, head, metric, value
     for split, head, metric, value in _imbalance(run.summary.get("imbalance") or {}, "test"):

@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from bss import tasks
 from bss.compare import figures, samples
+from bss.compare.comparison import task_file
 from bss.compare.runs import FinishedRun
 from bss.compare.tables import (
     EPOCHS,
@@ -26,7 +27,7 @@ from bss.data.batches import preview_of
 from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
 from bss.training.run_folder import read_scores
-from bss.utils.errors import BssError, first_line
+from bss.utils.errors import BssError, RecipeError, first_line, shown
 
 STYLE = """
 :root { color-scheme: light; }
@@ -60,11 +61,59 @@ pre { overflow-x: auto; font-size: .8rem; white-space: pre-wrap; overflow-wrap: 
 """
 
 
-def page(results: Results) -> str:
+@dataclass(frozen=True)
+class Source:
+    """Where a page may look for the samples that it shows: named by a person, never by a run folder.
+
+    A run folder may come from anybody. To import the file that it names as its task would run that person's code, and
+    to look under the data root that it names would read this person's files.
+
+    Attributes:
+        data_root: the data set's folder.
+        task: the Python file of a task of one's own; None for the library's tasks.
+    """
+
+    data_root: Path
+    task: str | None = None
+
+    def check(self, runs: Sequence[FinishedRun]) -> None:
+        """Refuse a file that is not the code of any of the runs' tasks.
+
+        Raises:
+            RecipeError: there is such a file; it is not run.
+        """
+        if self.task is None:
+            return
+        if not Path(self.task).is_file():
+            raise RecipeError(f"--task {self.task} is not a file")
+        theirs = {run.task_file for run in runs if run.task not in tasks.names()}
+        if theirs and task_file(self.task) not in theirs:
+            raise RecipeError(
+                f"--task {self.task} has other code than the task that {runs[0].path} was trained with, and is not "
+                "run: pass the file as it was then, or leave --task out"
+            )
+
+    def load(self, run: FinishedRun) -> tasks.Task:
+        """Load the task of a run.
+
+        Raises:
+            RecipeError: its task is a file that was not named, or the file has other code.
+        """
+        if run.task in tasks.names():
+            return tasks.load(run.task)
+        if self.task is None:
+            raise RecipeError(f"the task of these runs is a file ({shown(run.task)}): name it with --task FILE.py")
+        if task_file(self.task) != run.task_file:
+            raise RecipeError(f"--task {self.task} has other code than the task of {run.path}")
+        return tasks.load(self.task)
+
+
+def page(results: Results, source: Source | None = None) -> str:
     """Write the report as one HTML page.
 
     Args:
         results: the runs, and how they are compared.
+        source: where the samples are; None reads nothing outside the run folders, and shows no samples.
     """
     first = results.runs[0]
     title = first.task_title or "Runs"
@@ -80,7 +129,7 @@ def page(results: Results) -> str:
         _table(head_table(results)),
         *_curves(results),
         *_histograms(results),
-        *_samples(results),
+        *_samples(results, source),
         _table(cost_table(results)),
         *_provenance(results),
     ]
@@ -189,37 +238,41 @@ def _histograms(results: Results) -> Iterator[str]:
 # ---- samples -------------------------------------------------------------------------------------------------------
 
 
-def _samples(results: Results) -> Iterator[str]:
+def _samples(results: Results, source: Source | None) -> Iterator[str]:
     found = samples.scored_arm(results.arms)
     if found is None:
         return
     arm, epoch = found
     runs = results.arms[arm]
     ends = samples.extremes(runs)
-    data, reason = _data(runs[0])
+    data, reason = _data(runs[0], source)
+    classes = tuple(map(str, data.classes if data else runs[0].config.get("classes", ())))
     yield "<h2>Most balanced and most imbalanced samples</h2>"
-    shown = "" if data else f" No pictures and no class names: {reason}."
+    missing = "" if data else f" {'No pictures' if classes else 'No pictures and no class names'}: {reason}."
     yield (
         f'<p class="caption">Training samples by their last score in {escape(arm)} (before epoch {epoch + 1}), '
         f"averaged over the seeds that train on them. A recording is shown as its spectrogram, in decibels "
-        f"below its loudest; another array as it is stored, spread to the screen's range.{escape(shown)}</p>"
+        f"below its loudest; another array as it is stored, spread to the screen's range.{escape(missing)}</p>"
     )
     hidden: dict[str, str] = {}
     for title, scored in zip(("Most balanced", "Most imbalanced"), ends, strict=True):
-        cells = "".join(_sample(sample, data, hidden) for sample in scored)
+        cells = "".join(_sample(sample, classes, data, hidden) for sample in scored)
         yield f'<h3>{title}</h3><div class="samples">{cells}</div>'
     for reason in dict.fromkeys(hidden.values()):
         names = ", ".join(sorted(name for name in hidden if hidden[name] == reason))
         yield f'<p class="caption">Not shown, {escape(f"{reason}: {names}")}.</p>'
 
 
-def _data(run: FinishedRun) -> tuple[Splits | None, str]:
+def _data(run: FinishedRun, source: Source | None) -> tuple[Splits | None, str]:
     """The data that a run was trained on, or why it cannot be had."""
     if run.task is None:
         return None, "the task of these runs is not known, they were not made by compare"
+    if source is None:
+        flags = "--data-root DIR" if run.task in tasks.names() else "--data-root DIR --task FILE.py"
+        return None, f"a report reads the run folders alone, unless it is told where the data are: {flags}"
     try:
-        task = tasks.load(run.task)
-        data = task.build_data(_recipe(task.CL, run.config["recipe"]), Path(run.config["data_root"]))
+        task = source.load(run)
+        data = task.build_data(_recipe(task.CL, run.config["recipe"]), source.data_root)
         names = list(data.names)
     except Exception as error:  # the task is a user's code, and may raise anything
         return None, f"the data cannot be read any more ({_reason(error)})"
@@ -234,23 +287,29 @@ def _reason(error: Exception) -> str:
 
 
 def _recipe(base: Recipe, saved: Mapping[str, Any]) -> Recipe:
-    """The numbers of a run that its data depends on; nothing is decoded that is not shown."""
-    known = {member.name for member in fields(base)} - {"schedule"}
+    """The numbers of a run that its data depends on; nothing is decoded that is not shown.
+
+    Texts that are no choice among names (files of weights, text models, folders) stay those of the task: a run folder
+    could name any file with them.
+    """
+    hints = get_type_hints(type(base))
+    known = {member.name for member in fields(base) if str not in (hints[member.name], *get_args(hints[member.name]))}
+    known -= {"schedule"}
     numbers = {name: value for name, value in saved.items() if name in known}
-    return replace(base, **numbers | ({"cache": None} if "cache" in known else {}))
+    return replace(base, **numbers | ({"cache": None} if "cache" in hints else {}))
 
 
-def _sample(sample: samples.ScoredSample, data: Splits | None, hidden: dict[str, str]) -> str:
-    label, shown = f"class {sample.label}", ""
+def _sample(sample: samples.ScoredSample, classes: Sequence[str], data: Splits | None, hidden: dict[str, str]) -> str:
+    label = classes[sample.label] if 0 <= sample.label < len(classes) else f"class {sample.label}"
+    contents = ""
     if data is not None:
         try:
-            label = str(data.classes[sample.label])
-            shown = _contents(sample, data, hidden)
+            contents = _contents(sample, data, hidden)
         except Exception as error:  # a data set is a user's code as well
-            shown = f"<em>Cannot be shown: {escape(_reason(error))}</em><br>"
+            contents = f"<em>Cannot be shown: {escape(_reason(error))}</em><br>"
     numbers = f"difficulty {sample.difficulty:.2f}, similarity {sample.similarity:.2f}, loss {sample.loss:.2f}"
     return (
-        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(sample.name)}<br>{shown}'
+        f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(sample.name)}<br>{contents}'
         f"{numbers}; n = {sample.seeds}</div>"
     )
 
@@ -270,6 +329,7 @@ def _contents(sample: samples.ScoredSample, data: Splits, hidden: dict[str, str]
         elif preview.pixels is not None:
             shown.append(f'<img src="{samples.picture(preview.pixels)}" {alt}>')
         else:
+            assert preview.waveform_T is not None and preview.sample_rate is not None  # one of the three is there
             try:
                 address = samples.spectrogram(preview.waveform_T, preview.sample_rate)
             except samples.NotInstalledError as error:

@@ -26,17 +26,6 @@ STEP_FIELDS = {"fused_weight", "unimodal_weight", "prediction"}
 # ---- what the files hold -------------------------------------------------------------------------------------------
 
 
-class Imbalance(TypedDict, total=False):
-    """How unequal the modalities are, after an epoch or at the end. None is what was not measured."""
-
-    index: float | None
-    true_class_probability: Mapping[str, float]
-    gradient_norm: Mapping[str, float | None]
-    gradient_ratio: float | None
-    shapley: Mapping[str, Mapping[str, float]] | None
-    probe: Mapping[str, float] | None
-
-
 class Mark(TypedDict, total=False):
     """``arm.json``; empty for a run that ``compare`` did not make."""
 

@@ -169,7 +169,8 @@ def same_sizes(one: FinishedRun, other: FinishedRun) -> bool:
 
 def _no_number(run: FinishedRun) -> str | None:
     """The first test result of a run that is no number, and so in no mean and no figure; None where all are."""
-    for epoch, metrics in run.summary["test"].items():
+    tested = run.summary["test"]
+    for epoch, metrics in (("chosen", tested["chosen"]), ("last", tested["last"])):
         for metric, heads in metrics.items():
             for head, value in heads.items():
                 if not isinstance(value, int | float) or not math.isfinite(value):

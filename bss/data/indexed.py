@@ -1,7 +1,7 @@
 """Wrappers that add an index, a variant and a seed to a data set's samples."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
@@ -14,6 +14,19 @@ INDEX_KEY = "bss_index"
 
 VARIANT_KEY = "bss_variant"
 """The key under which :class:`Variants` adds the variant of a sample."""
+
+
+class MapDataset(Protocol):
+    """A map-style data set: it has a length, and gives a sample for every index below that.
+
+    PyTorch's ``Dataset`` says nothing of a length, since other data sets are streams.
+    """
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """The sample at an index; what it is, the data set decides."""
 
 
 class IndexedDataset(Dataset):
@@ -35,7 +48,7 @@ class IndexedDataset(Dataset):
         dataset: any map-style data set; its ``__getitems__`` is used where it has one.
     """
 
-    def __init__(self, dataset: Dataset):
+    def __init__(self, dataset: MapDataset):
         self.dataset = dataset
 
     def __len__(self) -> int:
@@ -54,7 +67,7 @@ class IndexedDataset(Dataset):
         return [_with_index(index, sample) for index, sample in zip(indices, samples, strict=True)]
 
 
-def _samples(dataset: Dataset, indices: list[int]) -> list[Any]:
+def _samples(dataset: MapDataset, indices: list[int]) -> list[Any]:
     fetch = getattr(dataset, "__getitems__", None)
     if not fetch:
         return [dataset[index] for index in indices]

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from bss.data.cache import Cache
+from bss.data.indexed import MapDataset
 from bss.utils.errors import DataError, shown
 from bss.utils.seeding import mixed_seed
 
@@ -30,10 +30,10 @@ class Splits:
         cache: of the parts' decoded files, built before the training; None = there is none.
     """
 
-    train: Dataset
-    score: Dataset
-    val: Dataset | None
-    test: Dataset
+    train: MapDataset
+    score: MapDataset
+    val: MapDataset | None
+    test: MapDataset
     labels_N: Tensor
     names: Sequence[str]
     classes: tuple[str, ...]

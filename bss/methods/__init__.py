@@ -14,7 +14,7 @@ from bss.methods.modality_dropout import ModalityDropout
 from bss.methods.ogm_ge import OGMGE
 from bss.methods.sample_valuation import SampleValuation
 
-BY_NAME = {
+BY_NAME: dict[str, type[Method]] = {
     "loss-weights": LossWeights,
     "ogm-ge": OGMGE,
     "mmpareto": MMPareto,

@@ -26,7 +26,7 @@ class Arranging(Masking, abc.ABC):
         seed: of what :meth:`arrange` draws, non-negative.
     """
 
-    takes = ("warmup_epochs", "seed")
+    takes: tuple[str, ...] = ("warmup_epochs", "seed")
     rearranges = True
 
     def __init__(self, *, warmup_epochs: int, seed: int):
@@ -37,7 +37,7 @@ class Arranging(Masking, abc.ABC):
         self.num_samples = 0
         self.values_NM = torch.empty(0, 0)  # of the samples that this process has seen; zeros elsewhere
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """See :meth:`Method.settings`."""
         return {"warmup_epochs": self.warmup_epochs, "seed": self.seed}
 
@@ -45,7 +45,7 @@ class Arranging(Masking, abc.ABC):
         """See :meth:`TwoStageMethod.begin_run`."""
         super().begin_run(table, model)
         self.num_samples = table.num_samples
-        self.values_NM = torch.zeros(table.num_samples, len(model.encoders), device=table.loss.device)
+        self.values_NM = torch.zeros(table.num_samples, len(self.network.encoders), device=table.loss.device)
 
     # ---- before an epoch -------------------------------------------------------------------------------------------
 

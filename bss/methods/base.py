@@ -37,7 +37,7 @@ class Method:
     hides_modalities = False
     rearranges = False
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """The numbers that it was made with, in plain values: for ``config.json``; equal in all parts of one run."""
         return {}
 

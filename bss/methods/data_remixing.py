@@ -43,7 +43,7 @@ class DataRemixing(Arranging):
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
         self.batch_size = batch_size
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """See :meth:`Method.settings`."""
         return {**super().settings(), "batch_size": self.batch_size}
 

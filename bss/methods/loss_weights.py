@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bss.data.indexed import INDEX_KEY
@@ -45,6 +46,7 @@ class LossWeights(Method):
         order: see :func:`mean_one_weights`.
     """
 
+    table: ScoreTable  # from begin_run on
     takes = ("normalize", "criterion")
     uses_scores = True
 
@@ -60,16 +62,16 @@ class LossWeights(Method):
         check_choice("normalize", normalize, Normalize)
         check_choice("criterion", criterion, Criterion)
         check_weighting(floor=floor, temperature=temperature, order=order)
-        self.scaling = {"normalize": normalize, "criterion": criterion}
-        self.weighting = {"floor": floor, "temperature": temperature, "order": order}
-        self.table: ScoreTable | None = None
+        self.normalize, self.criterion = normalize, criterion
+        self.floor, self.temperature, self.order = floor, temperature, order
         self.epoch = -1  # whose weights these are
         self.weights_N: Tensor | None = None
-        self.weights_B: Tensor | None = None  # of the step under way
+        self.weights_B = torch.empty(0)  # of the step under way
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """See :meth:`Method.settings`."""
-        return {**self.scaling, **self.weighting}
+        scaling = {"normalize": self.normalize, "criterion": self.criterion}
+        return {**scaling, "floor": self.floor, "temperature": self.temperature, "order": self.order}
 
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
         """See :meth:`Method.begin_run`."""
@@ -78,11 +80,15 @@ class LossWeights(Method):
     def begin_epoch(self, epoch: int) -> None:
         """Freeze the weights; an epoch that goes on in the middle keeps those that it began with."""
         if epoch != self.epoch:
-            self.weights_N = mean_one_weights(self.table.difficulty(**self.scaling), **self.weighting)
+            difficulty_N = self.table.difficulty(normalize=self.normalize, criterion=self.criterion)
+            self.weights_N = mean_one_weights(
+                difficulty_N, floor=self.floor, temperature=self.temperature, order=self.order
+            )
             self.epoch = epoch
 
     def before_forward(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """Look up the weights of the batch's samples."""
+        assert self.weights_N is not None  # begin_epoch has made them
         self.weights_N = self.weights_N.to(batch["label"].device)  # moves once: a table on the CPU, or a loaded state
         self.weights_B = self.weights_N[batch[INDEX_KEY]]
         return batch

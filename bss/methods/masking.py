@@ -20,7 +20,7 @@ class Masking(TwoStageMethod, abc.ABC):
 
     hides_modalities = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.kept: Mapping[str, Tensor] = {}  # of the step under way
 
     @abc.abstractmethod

@@ -1,8 +1,9 @@
 """MMPareto: where the fused and a unimodal loss pull an encoder apart, take the direction that serves both."""
 
+import functools
 import itertools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ class MMPareto(TwoStageMethod):
         self.gamma = gamma
         self.weights: Mapping[str, float] = {}  # of the step under way
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """See :meth:`Method.settings`."""
         return {"gamma": self.gamma}
 
@@ -82,7 +83,8 @@ class MMPareto(TwoStageMethod):
             RecipeError: encoders that share weights, whose unimodal gradient would be that of several modalities.
         """
         super().begin_run(table, model)
-        weights = {name: {id(weight) for weight in encoder.parameters()} for name, encoder in model.encoders.items()}
+        encoders = self.network.encoders.items()
+        weights = {name: {id(weight) for weight in encoder.parameters()} for name, encoder in encoders}
         for one, other in itertools.combinations(weights, 2):
             if weights[one] & weights[other]:
                 raise RecipeError(f"MMPareto needs an encoder for each modality, but {one} and {other} share weights")
@@ -99,13 +101,16 @@ class MMPareto(TwoStageMethod):
 
     def backward(self, loss_B: Tensor, losses: Mapping[str, Tensor], model: nn.Module) -> None:
         """See :meth:`Method.backward`."""
-        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         parts = {name: self.weights[name] * loss.mean() for name, loss in losses.items()}
         fused_loss = parts.pop("fused")
-        options = {"allow_unused": True, "materialize_grads": True}  # zeros in the other kind of head
-        fused = _averaged(torch.autograd.grad(fused_loss, parameters, retain_graph=True, **options))
-        unimodal = _averaged(torch.autograd.grad(sum(parts.values()), parameters, **options))
-        gradients = dict(zip(parameters, zip(fused, unimodal, strict=True), strict=True))
+        unimodal_loss = functools.reduce(operator.add, parts.values())
+        # Materialized: zeros in the other kind of head.
+        fused = torch.autograd.grad(
+            fused_loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        unimodal = torch.autograd.grad(unimodal_loss, parameters, allow_unused=True, materialize_grads=True)
+        gradients = dict(zip(parameters, zip(_averaged(fused), _averaged(unimodal), strict=True), strict=True))
         for parameter, (one, other) in gradients.items():
             parameter.grad = one + other
         for encoder in self.network.encoders.values():

@@ -52,7 +52,7 @@ class ModalityDropout(Masking):
         self.num_samples = 0
         self.kept_MN = torch.empty(0, 0)
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """See :meth:`Method.settings`."""
         return {"probability": self.probability, "seed": self.seed}
 

@@ -61,7 +61,7 @@ class OGMGE(TwoStageMethod):
         self.epoch = 0
         self.step = 0  # of the run; each has its own stream of noise
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """See :meth:`Method.settings`."""
         return {"alpha": self.alpha, "noise": self.noise, "last_epoch": self.last_epoch, "seed": self.seed}
 

@@ -54,7 +54,7 @@ class SampleValuation(Arranging):
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
         """See :meth:`TwoStageMethod.begin_run`."""
         super().begin_run(table, model)
-        names, subsets = list(model.encoders), list(coalitions(model.encoders))
+        names, subsets = list(self.network.encoders), list(coalitions(self.network.encoders))
         for subset in filter(None, subsets):  # the Shapley value is linear in v, and v of the empty one is 0
             share = shapley_values({other: float(other == subset) for other in subsets})
             self.shares[subset] = torch.tensor([share[name] for name in names], device=table.loss.device)

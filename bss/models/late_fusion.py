@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -34,7 +34,18 @@ class TwoStageNetwork(Protocol):
         encoders: modality name -> the part of the network that only this modality passes.
     """
 
-    encoders: Mapping[str, nn.Module]
+    # For mypy a property, as it is only read, and the call that every network has. A class that inherits gets neither.
+    if TYPE_CHECKING:
+
+        @property
+        def encoders(self) -> Mapping[str, nn.Module] | nn.ModuleDict:
+            """See the attributes."""
+
+        def __call__(self, batch: Mapping[str, Any]) -> Logits:
+            """The forward."""
+
+    else:
+        encoders: Mapping[str, nn.Module]
 
     def encode(self, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """Features of each modality, (B, D_m); zeros for a sample that does not keep the modality, see :func:`kept`."""
@@ -71,13 +82,14 @@ def features_seen(model: nn.Module) -> Iterator[dict[str, Tensor]]:
         seen.update(features_BD)
         return decode(features_BD)
 
-    model.decode = seeing  # on the object: the class and other networks keep theirs
+    # On the object: the class and other networks keep theirs. (mypy would have no method replaced.)
+    model.decode = seeing  # type: ignore[method-assign]
     try:
         yield seen
     finally:
         del model.decode
         if before is not None:
-            model.decode = before
+            model.decode = before  # type: ignore[method-assign]  # put back as it was
 
 
 class LateFusion(nn.Module):

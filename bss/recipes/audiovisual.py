@@ -39,7 +39,7 @@ class AudioVisualRecipe(Recipe):
     fusion: FusionName = "concat"
     cache: str | None = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("sample_rate", "n_fft", "hop_length", "fps", "num_frames", "image_size", "width"):
             if getattr(self, name) < 1:

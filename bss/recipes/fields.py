@@ -6,12 +6,15 @@ import re
 import types
 import typing
 from collections.abc import Collection
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar
 
 from bss.recipes.recipe import Schedule, SelfPacedSchedule, written
 from bss.utils.errors import RecipeError, guess, shown
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
 
 
 def override(recipe: R, assignments: list[str]) -> R:
@@ -65,31 +68,35 @@ def _of_spl(name: str) -> str:
     return ""
 
 
-def flatten(recipe: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(recipe: "DataclassInstance", prefix: str = "") -> dict[str, object]:
     """Dotted field name -> value, nested dataclasses opened."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for member in dataclasses.fields(recipe):
         value = getattr(recipe, member.name)
-        if dataclasses.is_dataclass(value):
+        if _is_nested(value):
             flat.update(flatten(value, f"{prefix}{member.name}."))
         else:
             flat[prefix + member.name] = value
     return flat
 
 
-def defaults(recipe: Any, prefix: str = "") -> dict[str, Any]:
+def _is_nested(value: object) -> TypeGuard["DataclassInstance"]:
+    return dataclasses.is_dataclass(value)
+
+
+def defaults(recipe: "DataclassInstance", prefix: str = "") -> dict[str, object]:
     """Dotted field name -> its default, where it has one: what a folder that is older than a field stands for."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for member in dataclasses.fields(recipe):
         value = getattr(recipe, member.name)
-        if dataclasses.is_dataclass(value):
+        if _is_nested(value):
             flat |= defaults(value, f"{prefix}{member.name}.")
         elif member.default is not dataclasses.MISSING:
             flat[prefix + member.name] = member.default
     return flat
 
 
-def describe(recipe: Any, width: int = 108) -> str:
+def describe(recipe: "DataclassInstance", width: int = 108) -> str:
     """All fields with their values, as ``--set`` takes them, wrapped to lines."""
     lines = [""]
     for name, value in flatten(recipe).items():
@@ -100,12 +107,12 @@ def describe(recipe: Any, width: int = 108) -> str:
     return "\n".join(lines)
 
 
-def explain(recipe: Any, prefix: str = "") -> list[tuple[str, str]]:
+def explain(recipe: "DataclassInstance", prefix: str = "") -> list[tuple[str, str]]:
     """For every field ``name=value`` and what it means, taken from the docstrings, with the values that are allowed."""
     entries = []
     for member in dataclasses.fields(recipe):
         value, name = getattr(recipe, member.name), prefix + member.name
-        if dataclasses.is_dataclass(value):
+        if _is_nested(value):
             entries += explain(value, f"{name}.")
             continue
         options = _alternatives(typing.get_type_hints(type(recipe))[member.name])

@@ -47,7 +47,7 @@ class ImageTextRecipe(Recipe):
     width: int = 64
     fusion: FusionName = "concat"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("image_size", "width"):
             if getattr(self, name) < 1:

@@ -26,7 +26,7 @@ class KineticsSoundsRecipe(AudioVisualRecipe):
     min_frames: int = 1
     class_ids: Literal["alphabetical", "first_seen"] = "alphabetical"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.min_frames < 1:
             raise RecipeError(f"min_frames must be >= 1, got {self.min_frames}")

@@ -49,7 +49,7 @@ class NVGestureRecipe(Recipe):
     depth_weights: str | None = "rgb_imagenet.pt"
     fusion: FusionName = "concat"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("frames_train", "frames_test", "resize", "image_size", "width"):
             if getattr(self, name) < 1:

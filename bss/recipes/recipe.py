@@ -89,7 +89,7 @@ class Schedule:
     history: float | None = 0.0
     class_balanced: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         samplers = get_args(get_type_hints(type(self))["sampler"])
         _require(self.sampler in samplers, "schedule.sampler", self.sampler, f"one of {', '.join(samplers)}")
         _require(0 < self.start <= 1, "schedule.start", self.start, "a fraction in (0, 1]")
@@ -155,9 +155,10 @@ class Schedule:
 class CurriculumSchedule(Schedule):
     """A schedule that grows: of CL (the heuristic sampler), of its controls, and of the mix."""
 
-    sampler: Literal["curriculum", "random_pacing", "class_matched", "mix"] = "curriculum"
+    # Each kind of schedule has samplers of its own, and a field names just those for --help and --set.
+    sampler: Literal["curriculum", "random_pacing", "class_matched", "mix"] = "curriculum"  # type: ignore[assignment]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.uses_scores and self.rescore == "online" and self.warmup_epochs == 0:
             raise RecipeError(
@@ -178,14 +179,15 @@ class SelfPacedSchedule(Schedule):
             strictly.
     """
 
-    sampler: Literal["self_paced", "resampling"] = "self_paced"
+    # As in CurriculumSchedule.
+    sampler: Literal["self_paced", "resampling"] = "self_paced"  # type: ignore[assignment]
     start: float = 1.0
     rescore: Rescore = "pass"
     weighting: Weighting = "linear"
     floor: float = 1e-2
     temperature: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         _require(self.floor >= 0, "schedule.floor", self.floor, ">= 0")
         _require(self.temperature > 0, "schedule.temperature", self.temperature, "> 0")
@@ -270,7 +272,7 @@ class Recipe:
     method: MethodName | None = None
     tensorboard: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         methods = get_args(MethodName)
         _require(self.method is None or self.method in methods, "method", self.method, f"none or {', '.join(methods)}")
         minutes = self.checkpoint_minutes
@@ -311,7 +313,7 @@ class Recipe:
             )
 
 
-def written(value: Any) -> str:
+def written(value: object) -> str:
     """A value as ``--set`` takes it."""
     if value is None:
         return "none"

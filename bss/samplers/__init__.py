@@ -9,7 +9,7 @@ from bss.samplers.resampling import ResamplingSampler
 from bss.samplers.self_paced import SelfPacedSampler
 from bss.samplers.uniform import UniformSampler
 
-BY_NAME = {
+BY_NAME: dict[str, type[OrderSampler]] = {
     "curriculum": CurriculumSampler,
     "self_paced": SelfPacedSampler,
     "random_pacing": RandomPacingSampler,

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bss.models.late_fusion import LateFusion
+from bss.models.late_fusion import TwoStageNetwork
 from bss.scoring.formulas import gradient_of, loss_of, similarity_of, tensors_of
 from bss.utils.choices import Information, Similarity, Space
 
 
 def feature_scores(
-    model: LateFusion,
+    model: TwoStageNetwork,
     batch: Mapping[str, Any],
     *,
     similarity: Similarity = "feature",

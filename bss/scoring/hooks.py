@@ -122,6 +122,7 @@ class AttachedScores:
         for name, module in names.items():
             self._users.setdefault(id(modules[module]), []).append(name)
         self._calls: dict[int, list[Tensor]] = {place: [] for place in self._users}
+        self._paths = names
         self._hooked = {name: modules[module] for name, module in names.items()}
         self._removable = [
             module.register_forward_hook(_Hook(self, id(module)))
@@ -211,12 +212,10 @@ class AttachedScores:
     def _check_hooked(self) -> None:
         """Refuse heads that are not the hooked modules any more: the hooks would record what the model does not use."""
         for name, hooked in self._hooked.items():
-            path = self._fused if name == FUSED else self._heads[name]
-            try:
-                there = self._model.get_submodule(path)
-            except AttributeError:
-                there = None
-            if there is not hooked and _same_output(there) is not _same_output(hooked):
+            there: nn.Module | None = None
+            with contextlib.suppress(AttributeError):
+                there = self._model.get_submodule(self._paths[name])
+            if there is None or (there is not hooked and _same_output(there) is not _same_output(hooked)):
                 now = "is gone" if there is None else f"is another module by now, a {type(there).__name__}"
                 raise ValueError(
                     f"{self._title(name)} {now}, and the hook is on the {type(hooked).__name__} that was there before: "
@@ -329,13 +328,12 @@ class _Hook:
         return _Hook, ()
 
 
-def _same_output(module: nn.Module | None) -> nn.Module | None:
+def _same_output(module: nn.Module) -> nn.Module:
     """The module inside wrappers that leave its outputs alone."""
-    if isinstance(module, nn.Module):
-        inner = next((inner for name in _WRAPPERS if isinstance(inner := getattr(module, name, None), nn.Module)), None)
-        wraps = isinstance(module, nn.parallel.DistributedDataParallel)
-        inner = module.module if wraps else inner
-        if inner is not None:
+    names = ("module",) if isinstance(module, nn.parallel.DistributedDataParallel) else _WRAPPERS
+    for name in names:
+        inner = getattr(module, name, None)
+        if isinstance(inner, nn.Module):
             return _same_output(inner)
     return module
 

@@ -20,12 +20,11 @@ idea of the modality learning index, MissBench, arXiv 2603.09874.
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from bss.models.late_fusion import LateFusion
+from bss.models.late_fusion import TwoStageNetwork
 from bss.scoring.metrics import head_logits
 from bss.utils import distributed
 from bss.utils.choices import Prediction
@@ -109,7 +108,7 @@ def imbalance_index(strength: Mapping[str, float]) -> float | None:
     return 1 - min(strength.values()) / strongest if strongest > 0 else None
 
 
-def describe_predictions(unimodal: Mapping[str, Tensor], target_N: Tensor) -> dict[str, Any]:
+def describe_predictions(unimodal: Mapping[str, Tensor], target_N: Tensor) -> dict[str, object]:
     """Describe the imbalance by what the modalities' own heads predict; for any network.
 
     Args:
@@ -183,7 +182,12 @@ def masked(features_ND: Features, kept: Coalition, fill_D: Mapping[str, Tensor])
 
 @torch.no_grad()
 def coalition_values(
-    model: LateFusion, features_ND: Features, fill_D: Mapping[str, Tensor], target_N: Tensor, *, prediction: Prediction
+    model: TwoStageNetwork,
+    features_ND: Features,
+    fill_D: Mapping[str, Tensor],
+    target_N: Tensor,
+    *,
+    prediction: Prediction,
 ) -> dict[str, dict[Coalition, float]]:
     """What the prediction achieves with every subset of the modalities, the others masked.
 
@@ -219,7 +223,12 @@ def coalition_values(
 
 
 def contributions(
-    model: LateFusion, features_ND: Features, fill_D: Mapping[str, Tensor], target_N: Tensor, *, prediction: Prediction
+    model: TwoStageNetwork,
+    features_ND: Features,
+    fill_D: Mapping[str, Tensor],
+    target_N: Tensor,
+    *,
+    prediction: Prediction,
 ) -> dict[str, dict[str, float]] | None:
     """Exact Shapley value of every modality, by accuracy and by mean true-class probability of the prediction.
 

@@ -3,8 +3,8 @@
 import contextlib
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +89,7 @@ def score_dataset(
     device = device_of(model)
     run = forward or logits_and_target
 
-    def forward(model: nn.Module, batch: Any) -> tuple[Logits, Tensor]:
+    def forward_in_precision(model: nn.Module, batch: Any) -> tuple[Logits, Tensor]:
         with autocast(device, precision):
             return run(model, batch)
 
@@ -100,7 +100,7 @@ def score_dataset(
                 similarity, loss = scores(model, to_device(batch, device))
             table.update(index, similarity=similarity, loss=loss)
             return
-        logits, target = forward(model, to_device(batch, device))
+        logits, target = forward_in_precision(model, to_device(batch, device))
         table.update(index, unimodal=logits.unimodal, fused=logits.fused, target=target.to(device))
 
     with flags_kept(model), random_state_kept(device), ProgressBar(loader, progress) as bar:
@@ -118,10 +118,10 @@ def score_dataset(
                     source = _drawn_batches(loader, calibration_batches) if calibration is None else calibration
                     if source is None:
                         warnings.warn(_CANNOT_DRAW, stacklevel=3)
-                    of_the_pass = source is None or source is loader
-                    head = list(itertools.islice(batches if of_the_pass else source, calibration_batches))
-                    _calibrate(model, norms, head, forward, device)
-                    if of_the_pass:
+                    own = None if source is loader else source
+                    head = list(itertools.islice(batches if own is None else own, calibration_batches))
+                    _calibrate(model, norms, head, forward_in_precision, device)
+                    if own is None:
                         batches = itertools.chain(head, batches)
                 whole = 0
                 for batch in batches:
@@ -167,7 +167,9 @@ _CANNOT_DRAW = (
 
 
 def _refuse_listed_order(loader: Iterable[Any]) -> None:
-    sampler = _sampler_of(loader) if isinstance(loader, DataLoader) else None
+    if not isinstance(loader, DataLoader):
+        return
+    sampler = _sampler_of(loader)
     listed = isinstance(sampler, Sequence) and list(sampler) == sorted(sampler)
     if (listed or isinstance(sampler, SequentialSampler)) and len(loader) > 1:
         raise ValueError(
@@ -187,9 +189,8 @@ def _drawn_batches(loader: Iterable[Any], number: int) -> Iterable[Any] | None:
     keys, size = _keys_of(loader)
     chosen = torch.randperm(len(keys), generator=generator("calibration"), device="cpu").tolist()
     chosen = [keys[place] for place in chosen[: number * (size or 1)]]
-    if size is None:  # the data set makes whole batches
-        drawn = {"batch_size": None, "sampler": chosen}
-    else:
+    drawn: dict[str, Any] = {"batch_size": None, "sampler": chosen}  # where the data set makes whole batches itself
+    if size is not None:
         drawn = {"batch_sampler": [chosen[at : at + size] for at in range(0, len(chosen), size)]}
     return DataLoader(
         loader.dataset,
@@ -213,12 +214,14 @@ def _keys_of(loader: DataLoader) -> tuple[Sequence[Any], int | None]:
     """
     sampler = _sampler_of(loader)
     if sampler is None:
-        batches = [list(batch) for batch in loader.batch_sampler]
+        batches = [list(batch) for batch in loader.batch_sampler or ()]
         return sorted(itertools.chain.from_iterable(batches)), max(map(len, batches), default=1)
     # Whole by their kind; iterating over one of ours would count as an epoch.
     whole = isinstance(sampler, (SequentialSampler, RandomSampler, DistributedSampler))
     # Sorted, so that the sample does not depend on the order in which this pass goes through the data.
-    return range(len(loader.dataset)) if whole else sorted(sampler), getattr(loader.batch_sampler, "batch_size", None)
+    return range(len(cast(Sized, loader.dataset))) if whole else sorted(sampler), getattr(
+        loader.batch_sampler, "batch_size", None
+    )
 
 
 def _sampler_of(loader: DataLoader) -> Iterable[Any] | None:
@@ -268,6 +271,7 @@ class _Pooled:
             return
         values = inputs[0]
         count = values.numel() // values.shape[1]
+        assert norm.running_var is not None  # a layer keeps both or neither
         mean, variance = norm.running_mean.double(), norm.running_var.double()
         square = variance * ((count - 1) / count) + mean**2  # the running variance is the unbiased one
         sums = count * torch.stack((mean, square))
@@ -275,7 +279,7 @@ class _Pooled:
 
     def write(self, norm: _BatchNorm) -> None:
         """Make the pooled statistics the layer's own."""
-        if self.sums is None:
+        if self.sums is None or norm.running_mean is None or norm.running_var is None:
             return
         mean, square = self.sums / self.count
         variance = (square - mean**2).clamp(min=0) * (self.count / max(self.count - 1, 1))

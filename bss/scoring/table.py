@@ -3,7 +3,7 @@
 import numbers
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 import torch
 import torch.distributed as dist
@@ -28,7 +28,7 @@ NEVER = -1
 """``ScoreTable.age`` of a sample that has not been scored yet."""
 
 
-OPEN_ROWS = ("open_sums", "open_counts")
+OPEN_ROWS: tuple[Literal["open_sums", "open_counts"], ...] = ("open_sums", "open_counts")
 """Entries of ``ScoreTable.state_dict()`` that are this process's part of the open epoch; all parts add up to it."""
 
 

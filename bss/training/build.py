@@ -28,6 +28,7 @@ from bss.training.loops import Step
 from bss.training.measuring import Measuring
 from bss.training.passes import Passes
 from bss.training.run import Run
+from bss.training.run_folder import Watched
 from bss.training.watch import TrainingWatch
 from bss.utils import distributed
 from bss.utils.choices import Similarity
@@ -60,6 +61,7 @@ class Parts:
         data: the splits.
         model: the network itself.
         step: what is done with a training batch.
+        watch: looks at some of them.
         passes: what comes before an epoch.
         measuring: what comes after it.
         loaders: makes the loaders of what is measured once.
@@ -83,11 +85,12 @@ class Parts:
     data: Splits
     model: nn.Module
     step: Step
+    watch: TrainingWatch
     passes: Passes
     measuring: Measuring
     loaders: Loaders
     train_loader: DataLoader
-    watched: str
+    watched: Watched
     watched_loader: DataLoader
     needs_pass: Callable[[int], bool]
     online: bool
@@ -233,6 +236,7 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
     method.begin_run(table, model)
     # Only online scoring looks at the training forward: a pass would otherwise be blended with it.
     online = schedule.rescore == "online"
+    watch = TrainingWatch(model)
     step = Step(
         trained,
         optimizer_of(model, recipe.optimizer, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay),
@@ -240,7 +244,7 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         unimodal_weight=recipe.unimodal_weight,
         table=table if online else None,
         method=method,
-        watch=TrainingWatch(model),
+        watch=watch,
         precision=recipe.precision,
         scaler=torch.amp.GradScaler(run.device.type, enabled=recipe.precision == "fp16"),
     )
@@ -252,12 +256,13 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         once=schedule.rescore == "once",
     )
     # Without a validation split the test set is watched, as the released code does; the summary calls it an oracle.
-    watched = "test" if data.val is None else "val"
+    watched: Watched = "test" if data.val is None else "val"
     return Parts(
         plan=planned,
         data=data,
         model=model,
         step=step,
+        watch=watch,
         passes=Passes(
             model,
             table,
@@ -328,10 +333,9 @@ def optimizer_of(
     """SGD or Adam over the parameters that are trained; the momentum is SGD's."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     # Fused: three to six times as fast on a CPU, and on a GPU an overflow in fp16 skips a step without a wait for it.
-    options = {"lr": lr, "weight_decay": weight_decay, "fused": True}
     if kind == "adam":
-        return torch.optim.Adam(parameters, **options)
-    optimizer = torch.optim.SGD(parameters, momentum=momentum, **options)
+        return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+    optimizer = torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
     if momentum:
         # From zeros the first step is the same. PyTorch's fused SGD starts from memory that its first step fills, and
         # leaves it as it was found where an overflow skips that step.

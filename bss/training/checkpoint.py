@@ -17,10 +17,10 @@ from bss.scoring.table import OPEN_ROWS
 from bss.training.build import Parts, Plan
 from bss.training.loops import Totals
 from bss.training.order_log import OrderLog
-from bss.training.run_folder import EpochRow, RunFolder
+from bss.training.run_folder import EpochRow, RunFolder, Watched
 from bss.utils import distributed
 from bss.utils.errors import RunFolderError
-from bss.utils.random_states import random_states
+from bss.utils.random_states import RandomStates, random_states
 
 MAY_CHANGE = FREE_FIELDS | {"epochs", "compile"}
 """Recipe fields in which a run may differ from its first part; nothing that was computed so far depends on them.
@@ -79,11 +79,11 @@ class Progress:
     order: dict[str, Any] = field(default_factory=dict)
     spent: Spent = Spent()
     before: Spent = Spent()
-    randomness: dict[str, Any] | None = None
+    randomness: RandomStates | None = None
     best: EpochRow | None = None
     last: EpochRow | None = None
 
-    def note(self, row: EpochRow, watched: str) -> None:
+    def note(self, row: EpochRow, watched: Watched) -> None:
         """Keep what is needed of an epoch's row; all rows would grow with the number of epochs."""
         self.last = row
         if self.best is None or row[watched]["accuracy"]["all"] > self.best[watched]["accuracy"]["all"]:
@@ -206,8 +206,8 @@ def state_of(
         "spent_on_epoch": asdict(spent_on_epoch),
         "samples": int(distributed.total(torch.tensor(totals.samples, device=parts.device))),
         "loss_sum": distributed.total(totals.loss),
-        "watch": parts.step.watch.state_dict(),
-        "table": {**table, **{name: distributed.total(table[name]) for name in OPEN_ROWS}},
+        "watch": parts.watch.state_dict(),
+        "table": dict(table) | {name: distributed.total(table[name]) for name in OPEN_ROWS},
         "sampler": parts.plan.sampler.state_dict(),
         "randomness": distributed.gathered_objects(random_states(parts.device)),
     }
@@ -225,7 +225,7 @@ def restore(saved: Mapping[str, Any], progress: Progress, parts: Parts, order_lo
     if not saved["step"]:
         return
     progress.order, progress.before = saved["order_row"], Spent(**saved["spent_on_epoch"])
-    parts.step.watch.load_state_dict(saved["watch"], parts.device)
+    parts.watch.load_state_dict(saved["watch"], parts.device)
     loss = saved["loss_sum"].to(parts.device)
     progress.totals = Totals(loss, saved["samples"], saved["step"])
     if not distributed.is_main():  # the sums of the epoch so far are rank 0's to carry

@@ -83,9 +83,10 @@ def fit(
     folder = RunFolder(run.out, writes=main, overwrite=recipe.overwrite, resume=run.resume)
     if distributed.from_main(folder.finished):
         asked = {**identity, "epochs": recipe.epochs}
-        summary = distributed.from_main(_finished(folder, asked, known) if main else None)
+        there = distributed.from_main(_finished(folder, asked, known) if main else None)
+        assert there is not None  # rank 0 has read it
         say(f"{folder.path} holds this run, finished: nothing to do")
-        return summary
+        return there
 
     # From here on a signal is a request: whatever is under way is finished, saved, and ends with a status of its own.
     with Interrupts() as interrupts, _peers_may_have_ended(interrupts):
@@ -99,15 +100,15 @@ def fit(
                 training.begin({**_config(data, planned, run), "recipe": asdict(recipe), "identity": identity})
             else:
                 # On every process: one that waits for another would wait for ever.
-                there = with_newer_fields(saved["identity"], known)
-                refuse_difference(folder.path, "an unfinished run", there, identity)
+                begun = with_newer_fields(saved["identity"], known)
+                refuse_difference(folder.path, "an unfinished run", begun, identity)
                 refuse_other_calibration(folder.path, saved, built)
                 training.go_on(saved)
             with _closing(folder, data):
                 while not training.done:
                     training.run_epoch()
                 training.keep_online_scores()
-            summary = {**training.final_test(), **asdict(training.progress.spent)}
+            summary = training.final_test()
             folder.finish(summary)
     say(closing_lines(summary))
     return summary

@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 
+from bss.data.indexed import MapDataset
 from bss.data.splits import Splits
 from bss.scoring.metrics import classification_metrics
 from bss.training import tensorboard
@@ -15,7 +15,7 @@ from bss.training.checkpoint import Progress, Spent, restore, state_of
 from bss.training.loaders import Checked, Loaders
 from bss.training.loops import Predicted, Totals, Trained, train_epoch
 from bss.training.order_log import OrderLog
-from bss.training.run_folder import EpochRow, RunFolder, read_checkpoint
+from bss.training.run_folder import EpochRow, Imbalance, RunFolder, Summary, read_checkpoint
 from bss.training.screen import epoch_line, say
 from bss.utils import distributed
 from bss.utils.errors import TrainingError
@@ -125,9 +125,10 @@ class Training:
             "lr": lr,
             "train_seconds": train_seconds,
             "seconds": self._spent_on_epoch().seconds,
-            parts.watched: metrics,
+            # mypy takes no variable for a key in the making of a row, whatever its type; the order is the file's.
+            parts.watched: metrics,  # type: ignore[misc]
             "order": progress.order,
-            "imbalance": parts.measuring.after_epoch(epoch, predicted, parts.step.watch),
+            "imbalance": parts.measuring.after_epoch(epoch, predicted, parts.watch),
         }
         self._finish_epoch(row)
         say(epoch_line(row, parts.plan.epochs, metrics, parts.watched))
@@ -195,7 +196,7 @@ class Training:
     def _after_step(self, totals: Totals) -> None:
         minutes = self.parts.checkpoint_minutes
         due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
-        wish = "stop" if self.interrupts.noted is not None else "save" if due else "go"
+        wish: distributed.Action = "stop" if self.interrupts.noted is not None else "save" if due else "go"
         action = self.decisions.after_step(wish, totals.steps)
         if action != "go":
             self._save()
@@ -218,7 +219,7 @@ class Training:
             state = {"epoch": row["epoch"], "row": row, "model": self.parts.model.state_dict()}
             self.folder.save_checkpoint("best.pt", {**state, watched: row[watched], "chosen_on": watched})
         progress.next_epoch(row)
-        self.parts.step.watch.reset()
+        self.parts.watch.reset()
         self._save()
         self.interrupts.check()
 
@@ -229,10 +230,11 @@ class Training:
         if self.parts.online:
             self.folder.append_scores(self.parts.plan.epochs, self.parts.plan.table, self.parts.difficulty())
 
-    def final_test(self) -> dict[str, Any]:
+    def final_test(self) -> Summary:
         """Measure the test set, and give the summary; leaves the model with the chosen epoch's weights."""
         data, measuring, loaders = self.parts.data, self.parts.measuring, self.parts.loaders
-        best, last = self.progress.best, self.progress.last
+        best, last, spent = self.progress.best, self.progress.last, self.progress.spent
+        assert best is not None and last is not None  # a run has one epoch at least
         loader = Checked(loaders.measuring(data.test, once=True), self.interrupts)
         if self.parts.watched == "test":
             return {
@@ -241,6 +243,9 @@ class Training:
                 "chosen_on": "last",
                 "oracle": {"epoch": best["epoch"], **best["test"]},
                 "imbalance": self._final_imbalance(measuring.predict(loader)),
+                "updates": spent.updates,
+                "seconds": spent.seconds,
+                "train_seconds": spent.train_seconds,
             }
         measured = None
         if best is not last:
@@ -259,9 +264,12 @@ class Training:
             "chosen_epoch": best["epoch"],
             "chosen_on": "val",
             "imbalance": self._final_imbalance(predicted),
+            "updates": spent.updates,
+            "seconds": spent.seconds,
+            "train_seconds": spent.train_seconds,
         }
 
-    def _final_imbalance(self, test: Predicted) -> dict[str, Any]:
+    def _final_imbalance(self, test: Predicted) -> Imbalance:
         train = None
         if test.share.features:
             train = self.parts.measuring.predict(
@@ -282,7 +290,7 @@ def _build_cache(data: Splits, loaders: Loaders, interrupts: Interrupts) -> None
             data.cache.open()
 
 
-def _check_readable(splits: dict[str, Dataset | None], loaders: Loaders, interrupts: Interrupts) -> None:
+def _check_readable(splits: dict[str, MapDataset | None], loaders: Loaders, interrupts: Interrupts) -> None:
     """Read what is measured once before training: a broken file would otherwise show after an epoch, or after the last.
 
     The training files are read by the first scoring pass or by the first epoch.

@@ -3,7 +3,7 @@
 What a loader yields is a function of the recipe's seed, the epoch and the sampler: not of workers or processes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from bss.data.batches import collate
-from bss.data.indexed import IndexedDataset, Key, SeededViews
+from bss.data.indexed import IndexedDataset, Key, MapDataset, SeededViews
 from bss.methods import Method
 from bss.samplers import OrderSampler
 from bss.training.run import Run
@@ -35,9 +35,9 @@ class _Keys(Sampler):
 
 
 class _FixedBatches(Sampler):
-    """The same batches in every scoring pass, as lists of keys; ``epoch`` is set from outside."""
+    """The same batches in every scoring pass, as lists of keys; for ``epoch`` see :func:`begin_pass`."""
 
-    def __init__(self, batches: list[list[int]]):
+    def __init__(self, batches: Sequence[list[int]]):
         self.batches = batches
         self.epoch = 0
 
@@ -46,6 +46,12 @@ class _FixedBatches(Sampler):
 
     def __len__(self) -> int:
         return len(self.batches)
+
+
+def begin_pass(loader: DataLoader, epoch: int) -> None:
+    """Let the next pass over a loader of :meth:`Loaders.scoring` yield the views of the given epoch."""
+    assert isinstance(loader.batch_sampler, _FixedBatches)
+    loader.batch_sampler.epoch = epoch
 
 
 class Checked:
@@ -75,18 +81,20 @@ class Loaders:
     batch_size: int
     seed: int
 
-    def measuring(self, dataset: Dataset, *, once: bool = False) -> DataLoader:
+    def measuring(self, dataset: MapDataset, *, once: bool = False) -> DataLoader:
         """This process's share of a data set in its own order: for what is measured.
 
         Args:
             dataset: what is measured.
             once: let its worker processes end after the first pass.
         """
+        part: MapDataset = dataset
         if distributed.world_size() > 1:
-            dataset = Subset(dataset, distributed.share(range(len(dataset))))
-        return self._loader(dataset, once=once, batch_size=distributed.share_of_batch(self.batch_size))
+            # PyTorch reads a length and samples, and says Dataset, which promises less.
+            part = Subset(dataset, distributed.share(range(len(dataset))))  # type: ignore[arg-type]
+        return self._loader(part, once=once, batch_size=distributed.share_of_batch(self.batch_size))
 
-    def training(self, train: Dataset, sampler: OrderSampler, method: Method, *, drop_last: bool) -> DataLoader:
+    def training(self, train: MapDataset, sampler: OrderSampler, method: Method, *, drop_last: bool) -> DataLoader:
         """The training samples in the sampler's order, as the method shows them.
 
         Args:
@@ -100,7 +108,7 @@ class Loaders:
         return self._loader(views, sampler=_Keys(sampler), batch_size=share, drop_last=drop_last)
 
     def scoring(
-        self, view: Dataset, *, shuffled: bool, calibration_batches: int, once: bool
+        self, view: MapDataset, *, shuffled: bool, calibration_batches: int, once: bool
     ) -> tuple[DataLoader, DataLoader | None]:
         """What a scoring pass looks at, and with several processes what all of them calibrate on.
 
@@ -121,16 +129,16 @@ class Loaders:
         views = SeededViews(IndexedDataset(view), self.seed, purpose="scoring view")
         batches = [order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size)]
 
-        def loader(members: list[list[int]]) -> DataLoader:
+        def loader(members: Sequence[list[int]]) -> DataLoader:
             return self._loader(views, once=once, batch_sampler=_FixedBatches(members))
 
         if distributed.world_size() == 1:
             return loader(batches), None
         return loader(distributed.share(batches)), loader(batches[:calibration_batches])
 
-    def _loader(self, dataset: Dataset, *, once: bool = False, **options: Any) -> DataLoader:
+    def _loader(self, dataset: MapDataset | Dataset, *, once: bool = False, **options: Any) -> DataLoader:
         return DataLoader(
-            dataset,
+            dataset,  # type: ignore[arg-type]  # as above: what is read of it is what a MapDataset has
             num_workers=self.run.workers,
             persistent_workers=self.run.workers > 0 and not once,
             pin_memory=self.run.device.type == "cuda",

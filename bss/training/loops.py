@@ -8,7 +8,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -79,14 +79,14 @@ class Step:
     method: Method = field(default_factory=Method)
     watch: TrainingWatch | None = None
     precision: Precision = "fp32"
-    scaler: torch.amp.GradScaler | None = None
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False))
 
     @property
     def device(self) -> torch.device:
         """Where the network lives."""
         return device_of(self.model)
 
-    def take(self, batch: Mapping[str, Tensor], number: int) -> tuple[Tensor, int]:
+    def take(self, batch: Mapping[str, Any], number: int) -> tuple[Tensor, int]:
         """Train on a batch.
 
         Args:
@@ -96,10 +96,10 @@ class Step:
         Returns:
             Sum of the samples' losses, () on the device, and number of samples.
         """
-        scaler = self.scaler or torch.amp.GradScaler(self.device.type, enabled=False)
+        scaler = self.scaler
         batch = self.method.before_forward(to_device(batch, self.device))
         watch = self.watch if self.watch is not None and self.watch.due(number) else None
-        seeing = features_seen(watch.model) if watch else contextlib.nullcontext({})
+        seeing = _features_seen(watch.model if watch else None)
         with autocast(self.device, self.precision), seeing as features:
             logits, target = logits_and_target(self.model, batch)
         losses = head_losses({"fused": logits.fused, **logits.unimodal}, target)
@@ -121,6 +121,11 @@ class Step:
                 similarity = similarity_of(tensors_of(logits.unimodal), space=self.table.space)
                 self.table.update(batch[INDEX_KEY], similarity=similarity, loss=weighted_loss(losses, weights))
             return loss_B.sum(), len(target)
+
+
+def _features_seen(model: nn.Module | None) -> contextlib.AbstractContextManager[dict[str, Tensor]]:
+    """See :func:`bss.models.late_fusion.features_seen`; without a network a mapping that stays empty."""
+    return contextlib.nullcontext({}) if model is None else features_seen(model)
 
 
 def train_epoch(
@@ -215,8 +220,7 @@ def predict(
     heads: dict[str, list[Tensor]] = {}
     targets: list[Tensor] = []
     kept: dict[str, list[Tensor]] = {}
-    seeing = features_seen(model) if features else contextlib.nullcontext({})
-    with evaluating(model), seeing as seen, ProgressBar(loader, progress) as bar:
+    with evaluating(model), _features_seen(model if features else None) as seen, ProgressBar(loader, progress) as bar:
         for batch in bar:
             with autocast(device, precision):
                 logits, target = logits_and_target(model, to_device(batch, device))
@@ -226,15 +230,15 @@ def predict(
             for name, values in head_logits(logits, prediction).items():
                 heads.setdefault(name, []).append(values)
             targets.append(target)
-    logits = {name: distributed.gathered(torch.cat(parts)) for name, parts in heads.items()}
-    broken = [name for name, values in logits.items() if not values.isfinite().all()]
+    whole = {name: distributed.gathered(torch.cat(parts)) for name, parts in heads.items()}
+    broken = [name for name, values in whole.items() if not values.isfinite().all()]
     if broken:
         raise TrainingError(
             f"the logits of the {broken[0]} head are not finite on the evaluation data: the training diverged, so "
             "lower the learning rate (a tenth of it: --set lr=), or samples are not finite"
         )
     share = Share({name: torch.cat(parts) for name, parts in kept.items()}, torch.cat(targets))
-    return Predicted(logits, distributed.gathered(share.target), share)
+    return Predicted(whole, distributed.gathered(share.target), share)
 
 
 def show_samples(

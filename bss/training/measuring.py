@@ -2,17 +2,19 @@
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from bss.models.compiling import as_written
+from bss.models.late_fusion import TwoStageNetwork
 from bss.models.modes import evaluating
 from bss.scoring.imbalance import contributions, describe_predictions, linear_probes, mean_features
 from bss.scoring.metrics import unimodal_heads
 from bss.training.loaders import Checked
 from bss.training.loops import Predicted, predict
+from bss.training.run_folder import Imbalance
 from bss.training.watch import TrainingWatch, gradient_ratio
 from bss.utils import distributed
 from bss.utils.choices import Masking, Precision, Prediction
@@ -50,7 +52,7 @@ class Measuring:
                 progress=progress,
             )
 
-    def after_epoch(self, epoch: int, predicted: Predicted, watch: TrainingWatch) -> dict[str, Any]:
+    def after_epoch(self, epoch: int, predicted: Predicted, watch: TrainingWatch) -> Imbalance:
         """What ``metrics.jsonl`` says of the modalities after an epoch; docs in :mod:`bss.scoring.imbalance`.
 
         ``shapley`` is None in epochs in which it is not measured; with it ``gradient_norm`` and ``gradient_ratio`` are
@@ -58,14 +60,14 @@ class Measuring:
         """
         norm = watch.gradient_norm()
         due = self.every > 0 and (epoch + 1) % self.every == 0
-        return {
-            **describe_predictions(unimodal_heads(predicted.heads), predicted.target),
+        row = describe_predictions(unimodal_heads(predicted.heads), predicted.target) | {
             "gradient_norm": norm,
             "gradient_ratio": gradient_ratio(norm),
             "shapley": self._contributions(predicted, watch.mean_features()) if due else None,
         }
+        return cast(Imbalance, row)  # a TypedDict cannot be joined of parts
 
-    def at_the_end(self, test: Predicted, train: Predicted | None) -> dict[str, Any]:
+    def at_the_end(self, test: Predicted, train: Predicted | None) -> Imbalance:
         """What ``summary.json`` says of the modalities on the test set, with the weights as they are.
 
         As after an epoch, with the mean features taken from the training samples as a test sees them, and ``probe``:
@@ -79,23 +81,25 @@ class Measuring:
         row = {**describe_predictions(unimodal_heads(test.heads), test.target), "shapley": None}
         row |= {"probe": None, "probe_unconverged": None}
         if train is None:
-            return row
+            return cast(Imbalance, row)
         row["shapley"] = self._contributions(test, mean_features(train.share.features))
         features = [
             {name: distributed.gathered(values) for name, values in part.share.features.items()}
             for part in (train, test)
         ]
         # One process fits: the others would compute the same, and a last digit could tell them apart.
-        probes = linear_probes(features[0], train.target, features[1], test.target) if distributed.is_main() else None
-        row["probe"], row["probe_unconverged"] = distributed.from_main(probes)
-        return row
+        fitted = linear_probes(features[0], train.target, features[1], test.target) if distributed.is_main() else None
+        probes = distributed.from_main(fitted)
+        assert probes is not None  # rank 0 has fitted them
+        row["probe"], row["probe_unconverged"] = probes
+        return cast(Imbalance, row)
 
     def _contributions(
         self, predicted: Predicted, fill: dict[str, Tensor] | None
     ) -> dict[str, dict[str, float]] | None:
         """Shapley values; ``fill`` is the mean feature of the training samples, None where there is none."""
         features, target = predicted.share
-        if not features or fill is None:
+        if not features or fill is None or not isinstance(self.model, TwoStageNetwork):
             return None
         if self.masking == "zero":
             fill = {name: torch.zeros_like(mean) for name, mean in fill.items()}

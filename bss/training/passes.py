@@ -10,7 +10,7 @@ from bss.methods import Method
 from bss.models.compiling import as_written
 from bss.scoring.scoring_pass import SampleScores, score_dataset
 from bss.scoring.table import ScoreTable
-from bss.training.loaders import Checked
+from bss.training.loaders import Checked, begin_pass
 from bss.training.loops import show_samples
 from bss.utils.choices import Precision, ScoringMode
 from bss.utils.interrupts import Interrupts
@@ -46,16 +46,16 @@ class Passes:
         """Score every sample, and close the table's epoch."""
         for loader in (self.loader, self.calibration):
             if loader is not None:
-                loader.batch_sampler.epoch = epoch
-        loader = Checked(self.loader, interrupts)
+                begin_pass(loader, epoch)
+        checked = Checked(self.loader, interrupts)
         with as_written() if self.compiled else contextlib.nullcontext():
             score_dataset(
                 self.model,
-                loader,
+                checked,
                 self.table,
                 mode=self.mode,
                 calibration_batches=self.calibration_batches,
-                calibration=loader if self.calibration is None else self.calibration,
+                calibration=checked if self.calibration is None else self.calibration,
                 scores=self.scores,
                 precision=self.precision,
                 progress=f"scoring before epoch {epoch + 1}",
@@ -63,6 +63,6 @@ class Passes:
 
     def show(self, method: Method, epoch: int, interrupts: Interrupts) -> None:
         """Show a method every sample."""
-        self.loader.batch_sampler.epoch = epoch
+        begin_pass(self.loader, epoch)
         loader, progress = Checked(self.loader, interrupts), f"valuing modalities before epoch {epoch + 1}"
         show_samples(self.model, loader, method, precision=self.precision, progress=progress)

@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -44,6 +44,21 @@ TIMES = ("seconds", "train_seconds")
 """Fields of a row that hold times, which differ between two runs that are otherwise equal."""
 
 
+Watched = Literal["val", "test"]
+"""The split that is measured after every epoch; the key of its metrics in a row."""
+
+
+class Imbalance(TypedDict, total=False):
+    """How unequal the modalities are, after an epoch or at the end. None is what was not measured."""
+
+    index: float | None
+    true_class_probability: Mapping[str, float]
+    gradient_norm: Mapping[str, float | None]
+    gradient_ratio: float | None
+    shapley: Mapping[str, Mapping[str, float]] | None
+    probe: Mapping[str, float] | None
+
+
 class EpochRow(TypedDict):
     """One line of ``metrics.jsonl``: an epoch.
 
@@ -72,7 +87,7 @@ class EpochRow(TypedDict):
     val: NotRequired[Metrics]
     test: NotRequired[Metrics]
     order: dict[str, Any]
-    imbalance: dict[str, Any]
+    imbalance: Imbalance
     checksum: NotRequired[str]
 
 
@@ -101,7 +116,7 @@ class Summary(TypedDict):
     chosen_epoch: int
     chosen_on: NotRequired[str]
     oracle: NotRequired[dict[str, Any]]
-    imbalance: dict[str, Any]
+    imbalance: Imbalance
     updates: int
     seconds: float
     train_seconds: float
@@ -317,8 +332,15 @@ class RunFolder:
         raw, kind = self.path / "scores.raw", _score_row(len(names))
         rows = np.memmap(raw, kind, "r") if raw.exists() else np.zeros(0, kind)
         with whole_file(self.path / "scores.npz", flush=True) as temporary:  # scores.raw is deleted after it
-            scores = {name: rows[name] for name in ("epoch", "similarity", "loss", "difficulty")}
-            np.savez(temporary, **scores, name=np.array(names, dtype=np.str_), label=labels.cpu().numpy())
+            np.savez(
+                temporary,
+                epoch=rows["epoch"],
+                similarity=rows["similarity"],
+                loss=rows["loss"],
+                difficulty=rows["difficulty"],
+                name=np.array(names, dtype=np.str_),
+                label=labels.cpu().numpy(),
+            )
 
     @_writes
     def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:

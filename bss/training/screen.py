@@ -1,12 +1,11 @@
 """What a run prints: its sizes and plan, a line for every epoch, and the test result."""
 
-from typing import Any
-
 from tqdm import tqdm
 
 from bss.data.splits import Splits
 from bss.scoring.metrics import Metrics
 from bss.training.build import Plan
+from bss.training.run_folder import EpochRow, Summary
 from bss.utils import distributed
 
 
@@ -50,7 +49,7 @@ def _percentages(metrics: Metrics) -> str:
     return "  ".join(f"{head} {100 * value:.1f}" for head, value in metrics["accuracy"].items())
 
 
-def epoch_line(row: dict[str, Any], epochs: int, measured: Metrics, name: str) -> str:
+def epoch_line(row: EpochRow, epochs: int, measured: Metrics, name: str) -> str:
     """What is printed after an epoch."""
     return (
         f"epoch {row['epoch'] + 1}/{epochs}  {row['samples']} samples  loss {row['train_loss']:.3f}  "
@@ -58,7 +57,7 @@ def epoch_line(row: dict[str, Any], epochs: int, measured: Metrics, name: str) -
     )
 
 
-def closing_lines(summary: dict[str, Any]) -> str:
+def closing_lines(summary: Summary) -> str:
     """The test result of a run, by its summary."""
     lines = []
     if "oracle" in summary:

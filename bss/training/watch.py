@@ -19,8 +19,8 @@ WATCHED_EVERY = 4
 
 def gradient_ratio(norm: Mapping[str, float | None]) -> float | None:
     """Largest over smallest gradient norm of the encoders, >= 1; None if one of them is missing, 0 or not finite."""
-    values = list(norm.values())
-    if len(values) < 2 or not all(value is not None and math.isfinite(value) and value > 0 for value in values):
+    values = [value for value in norm.values() if value is not None and math.isfinite(value) and value > 0]
+    if len(values) < max(2, len(norm)):
         return None
     return max(values) / min(values)
 
@@ -42,11 +42,12 @@ class TrainingWatch:
 
     def __init__(self, model: nn.Module):
         self.model = model
+        self._encoders = model.encoders if isinstance(model, TwoStageNetwork) else {}
         self._sums: dict[str, Tensor] = {}  # of this process; the last entry of each counts samples or steps
 
     def due(self, step: int) -> bool:
         """Whether the 0-based step of the epoch is looked at."""
-        return isinstance(self.model, TwoStageNetwork) and step % WATCHED_EVERY == 0
+        return len(self._encoders) > 0 and step % WATCHED_EVERY == 0
 
     @torch.no_grad()
     def see(self, features: Features, kept: Mapping[str, Tensor] | None = None) -> None:
@@ -62,7 +63,7 @@ class TrainingWatch:
             if kept and name in kept:
                 summed[-1] = kept[name].sum()
             self._add(f"features.{name}", summed)
-        for name, encoder in self.model.encoders.items():
+        for name, encoder in self._encoders.items():
             gradients = [parameter.grad for parameter in encoder.parameters() if parameter.grad is not None]
             if gradients:
                 norm = torch.nn.utils.get_total_norm(gradients).double()
@@ -77,8 +78,8 @@ class TrainingWatch:
     def mean_features(self) -> dict[str, Tensor] | None:
         """Mean feature of every modality, (D_m,) float32; None where nothing was looked at. All processes must ask."""
         means = self._means("features")
-        seen = [mean is not None and bool(mean.isfinite().all()) for mean in means.values()]
-        return means if means and all(seen) else None
+        seen = {name: mean for name, mean in means.items() if mean is not None and bool(mean.isfinite().all())}
+        return seen if means and len(seen) == len(means) else None
 
     def reset(self) -> None:
         """Forget the epoch."""
@@ -97,7 +98,5 @@ class TrainingWatch:
         self._sums[key] = self._sums[key] + value if key in self._sums else value
 
     def _means(self, kind: str) -> dict[str, Tensor | None]:
-        if not isinstance(self.model, TwoStageNetwork):
-            return {}
-        found = {name: self._sums.get(f"{kind}.{name}") for name in self.model.encoders}
+        found = {name: self._sums.get(f"{kind}.{name}") for name in self._encoders}
         return {name: None if value is None else mean_of(value) for name, value in found.items()}

@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,7 @@ from bss.utils.errors import RecipeError
 from bss.utils.torchrun import launched
 
 Action = Literal["go", "save", "stop"]
+T = TypeVar("T")
 
 
 STEPS_BETWEEN_DECISIONS = 16
@@ -98,7 +99,7 @@ def share_of_batch(batch_size: int) -> int:
     return batch_size // world_size()
 
 
-def share(items: Sequence[Any]) -> Sequence[Any]:
+def share(items: Sequence[T]) -> Sequence[T]:
     """This rank's items: every W-th one, without padding."""
     return items[rank() :: world_size()]
 
@@ -116,7 +117,7 @@ def gathered(rows: Tensor) -> Tensor:
     return whole
 
 
-def gathered_objects(value: Any) -> list[Any]:
+def gathered_objects(value: T) -> list[T]:
     """The value of every rank, in the order of ranks."""
     if world_size() == 1:
         return [value]
@@ -134,11 +135,11 @@ def total(value: Tensor) -> Tensor:
     return value
 
 
-def from_main(value: Any) -> Any:
+def from_main(value: T) -> T:
     """Rank 0's value on every rank."""
     if world_size() == 1:
         return value
-    box = [value if is_main() else None]
+    box: list[Any] = [value if is_main() else None]
     dist.broadcast_object_list(box)
     return box[0]
 
@@ -172,7 +173,7 @@ class Decisions:
     different steps, and a checkpoint needs all of them at one.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.count = 0
 
     def after_step(self, wish: Action, step: int) -> Action:
@@ -191,4 +192,4 @@ class Decisions:
         if is_main():
             store.set(key, wish)
             return wish
-        return store.get(key).decode()
+        return cast(Action, store.get(key).decode())  # rank 0 has set it, just above

@@ -6,7 +6,6 @@ traceback. They also are ``ValueError`` / ``FileNotFoundError``, so code that em
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
 
 
 class BssError(Exception):
@@ -33,7 +32,7 @@ class DataNotFoundError(BssError, FileNotFoundError):
     """A data set, or a part of it, that is not where it was looked for."""
 
 
-def shown(value: Any, length: int = 60) -> str:
+def shown(value: object, length: int = 60) -> str:
     """The ``repr`` of a value for an error, cut to ``length`` characters: a cell of a list may hold megabytes."""
     try:
         text = repr(value)

@@ -10,7 +10,6 @@ import weakref
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from bss.utils.errors import DataError, first_line
 
@@ -33,7 +32,7 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
 _ZIP_HEAD = b"PK\x03\x04"
 
 
-def load_tensors(path: str | os.PathLike) -> Any:
+def load_tensors(path: str | os.PathLike) -> object:
     """Read what ``torch.save`` wrote, onto the CPU: tensors, numbers, strings and plain containers; no code is run.
 
     It is ``torch.load`` with ``weights_only=True``, behind a check of the sizes: ``torch.load`` unpacks a member of a

@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Interrupts:
     In another thread than the main one, where Python handles no signals, it notes nothing.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.noted: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -61,7 +61,7 @@ class Interrupts:
         if self.noted is not None:
             self.stop()
 
-    def stop(self) -> None:
+    def stop(self) -> NoReturn:
         """End here; without a signal of its own (another process has it) as after SIGTERM.
 
         Raises:

@@ -54,6 +54,7 @@ def leave_to_the_parent(*_: object) -> None:
 
 def _end_with_the_parent() -> None:
     parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in a worker process
     starter = os.getppid()  # the parent or, with the start method "forkserver", the server
     # Both are asked: workers that were forked later hold copies of the pipe by which a parent is seen to be alive.
     while parent.is_alive() and os.getppid() == starter:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
@@ -13,7 +12,7 @@ from bss.utils import distributed
 class ProgressBar(tqdm):
     """A progress bar on a terminal, nothing elsewhere (the epoch's line is printed in any case)."""
 
-    def __init__(self, loader: Iterable[Any], label: str | None, *, steps: int = 0, samples: int = 0):
+    def __init__(self, loader: Iterable[object], label: str | None, *, steps: int = 0, samples: int = 0):
         hidden = None if label and distributed.is_main() else True
         super().__init__(loader, desc=label, disable=hidden, leave=False, unit="batch", initial=steps)
         self.samples_before = samples

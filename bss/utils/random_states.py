@@ -3,10 +3,11 @@
 import contextlib
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bss.utils import distributed
 from bss.utils.seeding import mixed_seed
@@ -39,22 +40,32 @@ def epoch_randomness(seed: int, epoch: int, device: torch.device, *, step: int =
             cudnn.benchmark, cudnn.deterministic = flags
 
 
-def random_states(device: torch.device) -> dict[str, Any]:
+class RandomStates(TypedDict):
+    """Random states in plain values and tensors; NumPy's and Python's in the order in which they take them back."""
+
+    torch: Tensor
+    cuda: Tensor | None
+    numpy: list[Any]
+    python: list[Any]
+
+
+def random_states(device: torch.device) -> RandomStates:
     """The random states of this process in plain values and tensors: torch's, and those a user's network may draw from.
 
     What a loader's workers draw is a function of (seed, epoch, index), so they have no state.
     """
-    kind, words, *rest = np.random.get_state()
+    drawn = np.random.get_state(legacy=False)
+    words = torch.from_numpy(drawn["state"]["key"].astype(np.int64))
     version, internal, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        "numpy": [kind, torch.from_numpy(words.astype(np.int64)), *rest],
+        "numpy": [drawn["bit_generator"], words, drawn["state"]["pos"], drawn["has_gauss"], drawn["gauss"]],
         "python": [version, torch.tensor(internal), gauss],
     }
 
 
-def set_random_states(states: dict[str, Any], device: torch.device) -> None:
+def set_random_states(states: RandomStates, device: torch.device) -> None:
     """Continue from :func:`random_states`."""
     torch.set_rng_state(states["torch"])
     if states["cuda"] is not None and device.type == "cuda":

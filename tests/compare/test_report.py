@@ -1,14 +1,17 @@
 """The report: what its tables say by hand, which runs may stand together, and what the page says."""
 
 import base64
+import contextlib
 import csv
 import html
 import io
 import json
 import math
 import re
+import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +22,8 @@ from PIL import Image
 from bss.cli import compare as command
 from bss.cli.commands import main
 from bss.compare import figures, samples
-from bss.compare.page import page
+from bss.compare.comparison import task_file
+from bss.compare.page import Source, _recipe, page
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import (
     Table,
@@ -37,8 +41,11 @@ from bss.compare.tables import (
 from bss.data.batches import Content, Preview, preview_of
 from bss.data.transforms.text import Tokens
 from bss.data.transforms.views import Picture, Pictures, Sound
+from bss.tasks import sarcasm
 from bss.utils.errors import RecipeError, RunFolderError
 from tests.compare.comparing import write_run
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def results(tmp_path, **options):
@@ -616,35 +623,109 @@ build_model = tiny.model
 
 
 def test_the_page_writes_the_texts_of_samples_as_text(tmp_path):
-    (tmp_path / "texts.py").write_text(TASK_WITH_TEXTS)
-    write_run(tmp_path / "runs" / "one", mark={"task": str(tmp_path / "texts.py")})
-    text = page(results(tmp_path / "runs"))
+    task_of(tmp_path, TASK_WITH_TEXTS)
+    text = page_of(tmp_path)
     assert text.count("<q>&lt;b&gt;oh ") == 4 and "<b>oh" not in text
     assert "Not shown, being" not in text
 
 
 def task_of(tmp_path, text, **options):
     """A run whose task is a file with this text."""
-    (tmp_path / "task.py").write_text(text)
-    return write_run(tmp_path / "runs" / "one", mark={"task": str(tmp_path / "task.py")}, **options)
+    path = tmp_path / "task.py"
+    path.write_text(text)
+    with contextlib.suppress(SyntaxError):
+        options = {"task_file": task_file(str(path)), **options}
+    hashed = options.pop("task_file", None)
+    return write_run(tmp_path / "runs" / "one", mark={"task": str(path), "task_file": hashed}, **options)
+
+
+def page_of(tmp_path):
+    """The page of a run of :func:`task_of`, told where its data and its task are."""
+    return page(results(tmp_path / "runs"), Source(tmp_path, str(tmp_path / "task.py")))
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("def (", "the data cannot be read any more (SyntaxError: invalid syntax (task.py, line 1))."),
         ("raise RuntimeError('moved\\naway')", "the data cannot be read any more (RuntimeError: moved)."),
         (TASK_WITH_TEXTS.replace("texts = [", "texts = {}['gone'], ["), "any more (KeyError: &#x27;gone&#x27;)."),
         (TASK_WITH_TEXTS.replace("return Splits", "return print"), "any more (AttributeError: "),
         ("CL = None", "task.py does not define build_data, build_model, as bss/tasks/cremad.py does)."),
     ],
-    ids=["syntax", "import", "data", "no splits", "no task"],
+    ids=["import", "data", "no splits", "no task"],
 )
 def test_a_task_that_breaks_is_a_reason_on_the_page(tmp_path, text, reason):
     task_of(tmp_path, text)
-    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 0
+    flags = ["--data-root", str(tmp_path), "--task", str(tmp_path / "task.py")]
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page"), *flags]) == 0
     text = (tmp_path / "page" / "report.html").read_text()
     assert "No pictures and no class names: " in text and reason in text
+
+
+# ---- a report of a folder that somebody sent ---------------------------------------------------------------------
+
+
+TELLTALE = "\nimport pathlib\npathlib.Path(__file__).with_name('ran').touch()\n"
+
+
+def test_a_report_runs_no_code_that_a_run_folder_names_and_reads_nothing_outside_of_it(tmp_path):
+    task_of(tmp_path, TASK_WITH_TEXTS + TELLTALE)
+    words = ["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]
+    code = (
+        "import sys; sys.addaudithook(lambda event, args: print('OPENED', args[0]) if event == 'open' else None); "
+        f"from bss.cli.commands import main; main({words!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    opened = {line.split(maxsplit=1)[1] for line in done.stdout.splitlines() if line.startswith("OPENED")}
+    ours = {path for path in opened if path.startswith(str(tmp_path))}
+    assert ours and all(path.startswith((str(tmp_path / "runs"), str(tmp_path / "page"))) for path in ours)
+    assert not (tmp_path / "ran").exists()
+    said = "a report reads the run folders alone, unless it is told where the data are: --data-root DIR --task FILE.py."
+    assert said in (tmp_path / "page" / "report.html").read_text()
+
+
+def test_a_task_file_with_other_code_than_the_runs_were_trained_with_is_refused_and_not_run(tmp_path, capsys):
+    task_of(tmp_path, TASK_WITH_TEXTS)
+    (tmp_path / "other.py").write_text(TASK_WITH_TEXTS + TELLTALE)
+    words = ["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page"), "--data-root", str(tmp_path)]
+    assert main([*words, "--task", str(tmp_path / "other.py")]) == 2
+    assert "other.py has other code than the task that" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "page" / "report.html").exists()
+    assert main([*words, "--task", str(tmp_path / "gone.py")]) == 2
+    assert "gone.py is not a file" in capsys.readouterr().err
+    assert main([*words[:4], "--task", str(tmp_path / "task.py")]) == 2
+    assert "--task is for showing samples: give --data-root" in capsys.readouterr().err
+    assert main([*words, "--task", str(tmp_path / "task.py")]) == 0  # comments and layout aside it is the same file
+    assert "<q>" in (tmp_path / "page" / "report.html").read_text()
+
+
+def test_a_stem_in_a_run_folder_is_a_task_of_the_library_or_nothing(tmp_path):
+    """``os.path`` is importable under ``bss.tasks`` no more than ``../evil`` is a file to run."""
+    write_run(tmp_path / "runs" / "one", mark={"task": "../evil"})
+    text = page(results(tmp_path / "runs"), Source(tmp_path))
+    assert "the task of these runs is a file (&#x27;../evil&#x27;): name it with --task FILE.py" in text
+
+
+def test_texts_of_a_recipe_in_a_run_folder_are_not_taken_for_files(tmp_path):
+    base = sarcasm.CL
+    saved = {
+        "text_model": "/etc",
+        "image_weights": "/etc/passwd",
+        "image_size": 96,
+        "val_fraction": 0.0,
+        "cache": "/tmp",
+    }
+    made = _recipe(base, saved)
+    assert (made.text_model, made.image_weights) == (base.text_model, base.image_weights)
+    assert (made.image_size, made.max_tokens) == (96, 9)
+
+
+def test_class_names_come_from_the_run_folder_where_it_has_them(tmp_path):
+    folder = task_of(tmp_path, TASK_WITH_TEXTS)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "classes": ["</script><b>"]}))
+    text = page(results(tmp_path / "runs"))
+    assert text.count("<strong>&lt;/script&gt;&lt;b&gt;</strong>") == 4 and "No pictures: a report reads" in text
 
 
 def test_a_mark_that_names_no_task_is_a_reason_on_the_page(tmp_path):
@@ -656,13 +737,13 @@ def test_a_mark_that_names_no_task_is_a_reason_on_the_page(tmp_path):
 def test_a_sample_that_cannot_be_read_is_a_reason_in_its_place(tmp_path):
     broken = "\nclass Broken(list):\n def __getitem__(self, index):\n  raise ZeroDivisionError(f'<b>{index}')\n"
     task_of(tmp_path, TASK_WITH_TEXTS.replace("Splits(texts, texts,", "Splits(texts, Broken(texts),") + broken)
-    text = page(results(tmp_path / "runs"))
+    text = page_of(tmp_path)
     assert text.count("<strong>none</strong>") == text.count("<em>Cannot be shown: ") == 4
     assert "clip3<br><em>Cannot be shown: ZeroDivisionError: &lt;b&gt;3</em><br>difficulty 1.50" in text
 
 
 def test_a_page_that_cannot_be_made_leaves_the_tables(tmp_path, monkeypatch):
-    def refuse(_):
+    def refuse(*_):
         raise ZeroDivisionError
 
     comparison(tmp_path / "runs", {"uniform": [0.5, 0.6]})
@@ -677,7 +758,7 @@ def test_names_of_classes_samples_and_modalities_are_escaped(tmp_path):
     modality = text[text.index('"text":') : text.index(', "label"')]
     text = text.replace(modality, "'\"><u>': torch.eye(4), '<s>': torch.zeros(3)")
     task_of(tmp_path, text, names=[f'"><b>{i}' for i in range(4)])
-    text = page(results(tmp_path / "runs"))
+    text = page_of(tmp_path)
     assert text.count("<strong>&lt;i&gt;none</strong><br>&quot;&gt;&lt;b&gt;") == 4
     assert 'alt="&quot;&gt;&lt;u&gt; of &quot;&gt;&lt;b&gt;0"' in text
     assert "neither picture, sound nor text: &lt;s&gt;." in text
@@ -686,7 +767,7 @@ def test_names_of_classes_samples_and_modalities_are_escaped(tmp_path):
 
 def test_data_that_were_changed_since_are_not_shown(tmp_path):
     task_of(tmp_path, TASK_WITH_TEXTS, names=["clip0", "clip1", "clip3", "clip2"])
-    text = page(results(tmp_path / "runs"))
+    text = page_of(tmp_path)
     assert "No pictures and no class names: the data was changed since." in text
     assert text.count("<strong>class 0</strong>") == 4 and "<q>" not in text
 
@@ -771,7 +852,7 @@ def test_without_librosa_a_page_says_in_one_line_how_to_get_the_spectrograms(tmp
     task_of(tmp_path, TASK_WITH_SOUNDS)
     if not installed:
         monkeypatch.setitem(sys.modules, "librosa", None)  # as if it were not there
-    text = page(results(tmp_path / "runs"))
+    text = page_of(tmp_path)
     assert text.count(' alt="face of clip') == 4  # the rest of a sample is shown in any case
     assert text.count('<img class="spectrogram" src="data:image/png;base64,') == (4 if installed else 0)
     said = "Not shown, since librosa draws the spectrograms (import of librosa halted; None in sys.modules; pip install"

@@ -746,7 +746,7 @@ def test_an_order_that_was_not_drawn_by_weights_has_no_effective_size(tmp_path):
 
 
 def test_the_log_compares_the_class_mix_of_the_epoch_with_that_of_the_training_set(tmp_path):
-    run(tmp_path, tiny.CL, RandomPacingSampler)
+    run(tmp_path, replace(tiny.CL, schedule=replace(tiny.CL.schedule, sampler="random_pacing")))
     rows = rows_of(tmp_path)
     order = RandomPacingSampler(
         60, seed=tiny.CL.seed, pacing=tiny.CL.schedule.pace, min_size=8, drop_last=True, batch_size=8

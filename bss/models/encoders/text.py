@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -34,11 +34,12 @@ class TextEncoder(nn.Module):
         if pool == "pooler" and getattr(bert, "pooler", None) is None:
             raise RecipeError(f"a {type(bert).__name__} has no pooler, which this data set's text branch needs")
         if pool == "cls" and hasattr(bert, "pooler"):
-            bert.pooler = None
+            bert.register_module("pooler", None)
         self.bert = bert
         self.pool = pool
         self.takes_types = "token_type_ids" in inspect.signature(bert.forward).parameters
-        self.feature_dim = bert.config.hidden_size
+        config: Any = bert.config  # transformers', and each kind of network has a class of its own
+        self.feature_dim: int = config.hidden_size
 
     def forward(self, text: Tensor | Mapping[str, Tensor]) -> Tensor:
         """A batch of :class:`bss.data.transforms.text.Tokens`, or (B, 3, L) int64 as such, to (B, D)."""

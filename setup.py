@@ -28,6 +28,7 @@ setup(
         "pillow>=10.0",
         "tqdm>=4.65",
         "lazy-loader>=0.3",
+        "typing-extensions>=4.6",
         "transformers>=4.45",
         "opencv-python-headless>=4.8",
         "av>=14.1",

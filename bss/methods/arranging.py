@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from bss.data.indexed import INDEX_KEY, VARIANT_KEY, SeededViews, Variants
 from bss.methods.masking import Masking
@@ -37,12 +38,12 @@ class Arranging(Masking, abc.ABC):
         self.num_samples = 0
         self.values_NM = torch.empty(0, 0)  # of the samples that this process has seen; zeros elsewhere
 
+    @override
     def settings(self) -> dict[str, object]:
-        """See :meth:`Method.settings`."""
         return {"warmup_epochs": self.warmup_epochs, "seed": self.seed}
 
+    @override
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
-        """See :meth:`TwoStageMethod.begin_run`."""
         super().begin_run(table, model)
         self.num_samples = table.num_samples
         self.values_NM = torch.zeros(table.num_samples, len(self.network.encoders), device=table.loss.device)
@@ -62,8 +63,8 @@ class Arranging(Masking, abc.ABC):
         """Value every modality of these samples; all processes together see every sample once."""
         self.values_NM[batch[INDEX_KEY]] = self.values(batch)
 
+    @override
     def arrange(self, epoch: int, order_K: Tensor) -> Tensor:
-        """See :meth:`Method.arrange`."""
         if epoch < self.warmup_epochs:
             return order_K
         values_NM = distributed.total(self.values_NM).cpu()
@@ -86,8 +87,8 @@ class Arranging(Masking, abc.ABC):
 
     # ---- in a step -------------------------------------------------------------------------------------------------
 
+    @override
     def keep(self, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
-        """See :meth:`Masking.keep`."""
         variant_B = batch[VARIANT_KEY]
         names = list(self.network.encoders)
         alone_B = (variant_B - 1) % len(names)

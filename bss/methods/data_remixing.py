@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from bss.methods.arranging import Arranging
 from bss.utils.seeding import generator
@@ -43,16 +44,16 @@ class DataRemixing(Arranging):
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
         self.batch_size = batch_size
 
+    @override
     def settings(self) -> dict[str, object]:
-        """See :meth:`Method.settings`."""
         return {**super().settings(), "batch_size": self.batch_size}
 
+    @override
     def values(self, batch: Mapping[str, Any]) -> Tensor:
-        """See :meth:`Arranging.values`."""
         return torch.stack([certainty(logits) for logits in self.network(batch).unimodal.values()], dim=1)
 
+    @override
     def arranged(self, epoch: int, order_K: Tensor, values_NM: Tensor) -> Tensor:
-        """See :meth:`Arranging.arranged`."""
         lost = len(order_K) % self.batch_size
         draw = torch.randperm(len(order_K), generator=generator("remixing tail", self.seed, epoch))
         order_K = order_K[draw[lost:].sort().values]

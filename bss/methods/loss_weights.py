@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from bss.data.indexed import INDEX_KEY
 from bss.methods.base import Method
@@ -68,13 +69,13 @@ class LossWeights(Method):
         self.weights_N: Tensor | None = None
         self.weights_B = torch.empty(0)  # of the step under way
 
+    @override
     def settings(self) -> dict[str, object]:
-        """See :meth:`Method.settings`."""
         scaling = {"normalize": self.normalize, "criterion": self.criterion}
         return {**scaling, "floor": self.floor, "temperature": self.temperature, "order": self.order}
 
+    @override
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
-        """See :meth:`Method.begin_run`."""
         self.table = table
 
     def begin_epoch(self, epoch: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from bss.methods.base import TwoStageMethod
 from bss.scoring.formulas import weighted_loss
@@ -72,8 +73,8 @@ class MMPareto(TwoStageMethod):
         self.gamma = gamma
         self.weights: Mapping[str, float] = {}  # of the step under way
 
+    @override
     def settings(self) -> dict[str, object]:
-        """See :meth:`Method.settings`."""
         return {"gamma": self.gamma}
 
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
@@ -99,8 +100,8 @@ class MMPareto(TwoStageMethod):
         self.weights = weights
         return weighted_loss(losses, weights)
 
+    @override
     def backward(self, loss_B: Tensor, losses: Mapping[str, Tensor], model: nn.Module) -> None:
-        """See :meth:`Method.backward`."""
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         parts = {name: self.weights[name] * loss.mean() for name, loss in losses.items()}
         fused_loss = parts.pop("fused")

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from bss.data.indexed import INDEX_KEY
 from bss.methods.masking import Masking
@@ -52,12 +53,12 @@ class ModalityDropout(Masking):
         self.num_samples = 0
         self.kept_MN = torch.empty(0, 0)
 
+    @override
     def settings(self) -> dict[str, object]:
-        """See :meth:`Method.settings`."""
         return {"probability": self.probability, "seed": self.seed}
 
+    @override
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
-        """See :meth:`TwoStageMethod.begin_run`."""
         super().begin_run(table, model)
         self.num_samples = table.num_samples
 
@@ -67,7 +68,7 @@ class ModalityDropout(Masking):
         draws_MN = torch.rand(shape, generator=generator("modality dropout", self.seed, epoch))
         self.kept_MN = kept_modalities(draws_MN, self.probability)
 
+    @override
     def keep(self, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
-        """See :meth:`Masking.keep`."""
         self.kept_MN = self.kept_MN.to(batch[INDEX_KEY].device)  # moves once an epoch
         return dict(zip(self.network.encoders, self.kept_MN[:, batch[INDEX_KEY]], strict=True))

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from bss.methods.base import TwoStageMethod
 from bss.models.late_fusion import Logits
@@ -61,12 +62,12 @@ class OGMGE(TwoStageMethod):
         self.epoch = 0
         self.step = 0  # of the run; each has its own stream of noise
 
+    @override
     def settings(self) -> dict[str, object]:
-        """See :meth:`Method.settings`."""
         return {"alpha": self.alpha, "noise": self.noise, "last_epoch": self.last_epoch, "seed": self.seed}
 
+    @override
     def begin_epoch(self, epoch: int) -> None:
-        """See :meth:`Method.begin_epoch`."""
         self.epoch = epoch
 
     def loss(self, losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

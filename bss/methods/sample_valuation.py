@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from bss.methods.arranging import Arranging
 from bss.scoring.imbalance import coalitions, masked, shapley_values
@@ -51,16 +52,16 @@ class SampleValuation(Arranging):
         super().__init__(warmup_epochs=warmup_epochs, seed=seed)
         self.shares: dict[frozenset[str], Tensor] = {}  # of a coalition's value that each modality gets
 
+    @override
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
-        """See :meth:`TwoStageMethod.begin_run`."""
         super().begin_run(table, model)
         names, subsets = list(self.network.encoders), list(coalitions(self.network.encoders))
         for subset in filter(None, subsets):  # the Shapley value is linear in v, and v of the empty one is 0
             share = shapley_values({other: float(other == subset) for other in subsets})
             self.shares[subset] = torch.tensor([share[name] for name in names], device=table.loss.device)
 
+    @override
     def values(self, batch: Mapping[str, Any]) -> Tensor:
-        """See :meth:`Arranging.values`."""
         features_BD = self.network.encode(batch)
         total_BM = torch.zeros(len(batch["label"]), len(features_BD), device=batch["label"].device)
         zeros_D = {name: torch.zeros_like(features[0]) for name, features in features_BD.items()}
@@ -69,8 +70,8 @@ class SampleValuation(Arranging):
             total_BM += len(subset) * right_B.unsqueeze(1) * share_M
         return total_BM
 
+    @override
     def arranged(self, epoch: int, order_K: Tensor, values_NM: Tensor) -> Tensor:
-        """See :meth:`Arranging.arranged`."""
         modalities = values_NM.shape[1]
         copies_KM = extra_copies(values_NM[order_K])
         # Copy number c of modality m is variant 1 + m + M c.

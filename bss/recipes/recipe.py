@@ -7,6 +7,8 @@ of any recipe.
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
+from typing_extensions import override
+
 from bss import pacing
 from bss.utils.choices import (
     Criterion,
@@ -192,8 +194,8 @@ class SelfPacedSchedule(Schedule):
         _require(self.floor >= 0, "schedule.floor", self.floor, ">= 0")
         _require(self.temperature > 0, "schedule.temperature", self.temperature, "> 0")
 
+    @override
     def sampler_options(self) -> dict[str, Any]:
-        """See :meth:`Schedule.sampler_options`."""
         own = {"weighting": self.weighting, "floor": self.floor, "temperature": self.temperature}
         return {**super().sampler_options(), **own}
 

@@ -336,7 +336,7 @@ def test_orders_that_are_only_looked_at_and_fixed_difficulties_are_no_runs():
                 sampler.global_order()
         for epoch in (0, 1, 0):
             fixed.set_epoch(epoch)
-            list(fixed)
+            assert len(list(fixed)) == N
 
 
 # ---- the data set ----

@@ -20,6 +20,10 @@ class RunFolderError(BssError, ValueError):
     """A run folder that cannot be used as asked."""
 
 
+class RunHeldError(RunFolderError):
+    """A run folder that another process trains in."""
+
+
 class TrainingError(BssError, ValueError):
     """A training that cannot go on, for example because its loss is not finite."""
 

@@ -1,5 +1,6 @@
 """SIGINT and SIGTERM as a request: finish the step, save, then end with a status of its own."""
 
+import contextlib
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,32 @@ class Interrupted(BaseException):
         self.status = STATUS[signal.Signals(signum)]
 
 
+_lost: list[int] = []  # signals whose exception may have been swallowed: one that meets a destructor is only printed
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """While the block runs, SIGTERM raises :class:`Interrupted` wherever the process is, as Ctrl-C raises its own.
+
+    For what comes before and after the steps of a run: imports, reading of data. :class:`Interrupts`, inside of it,
+    lets a step end first. In another thread than the main one, where Python handles no signals, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _raise)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _lost.clear()
+
+
+def _raise(signum: int, frame: FrameType | None) -> NoReturn:
+    _lost.append(signum)
+    raise Interrupted(signum)
+
+
 class Interrupts:
     """While its block runs, a first SIGINT or SIGTERM is only noted, and a second SIGINT interrupts at once.
 
@@ -35,7 +62,7 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self.noted: int | None = None
+        self.noted: int | None = _lost[-1] if _lost else None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":

@@ -1,8 +1,8 @@
 """Worker processes: how many, what they do, and that they end with their parent and leave Ctrl-C to it."""
 
-import contextlib
 import itertools
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import threading
@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from types import FrameType
+from typing import Any, TypeVar
 
 from bss.utils.errors import RecipeError
+from bss.utils.interrupts import STATUS
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -67,6 +69,24 @@ def _end_with_the_parent() -> None:
     os._exit(0)  # as the handler of torch does, which looks for the sender too
 
 
+GRACE = 20.0
+"""Seconds that a process which trains gets to save and end when the one that started it is gone."""
+
+
+def stop_without_the_parent() -> None:
+    """Make a process that trains end when the one that started it is gone: it saves as after a SIGTERM."""
+    threading.Thread(target=_stop_without_the_parent, daemon=True).start()
+
+
+def _stop_without_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in a process that multiprocessing has started
+    multiprocessing.connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(STATUS[signal.SIGTERM])
+
+
 # ---- a pool of them ------------------------------------------------------------------------------------------------
 
 
@@ -96,7 +116,8 @@ def each(
 
     Raises:
         RecipeError: a negative number of workers.
-        KeyboardInterrupt: from the iterator, after Ctrl-C, when the jobs under way are finished.
+        KeyboardInterrupt: from the iterator, after Ctrl-C, when the jobs under way are finished; after SIGTERM what its
+            handler raises, if there is one.
     """
     check_workers(workers)
     if workers == 0:
@@ -113,7 +134,7 @@ def _pooled(
     batch: int,
 ) -> Iterator[tuple[J, R]]:
     batches = iter(lambda: list(itertools.islice(jobs, batch)), [])
-    with _interrupt_noted() as interrupted:
+    with _Postponed() as postponed:
         pool = _pool(workers, start)
         pending: dict[Future, list[J]] = {}
         try:
@@ -136,13 +157,13 @@ def _pooled(
                     for future in done:
                         yield from zip(pending.pop(future), future.result(), strict=True)
                     for job in itertools.chain(*pending.values(), unsent):
-                        if interrupted.is_set():
+                        if postponed.noted is not None:
                             break
                         yield job, _alone(function, job, died, start)
                     pending.clear()
                     pool = _pool(workers, start)
-                if interrupted.is_set():
-                    raise KeyboardInterrupt
+                if postponed.noted is not None:
+                    return
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -169,15 +190,29 @@ def _alone(function: Callable[[J], R], job: J, died: Callable[[J], R], start: Ca
             return died(job)
 
 
-@contextlib.contextmanager
-def _interrupt_noted() -> Iterator[threading.Event]:
-    """Let Ctrl-C set an event: raised in the middle of the pool's own work it can leave a lock behind, and a hang."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield interrupted
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
+class _Postponed:
+    """While its block runs, Ctrl-C and SIGTERM are noted; what they do comes at its end.
+
+    Raised in the middle of the pool's own work an exception can leave a lock behind, and a hang. A SIGTERM that ends
+    the process without a word goes on to do so.
+    """
+
+    def __init__(self) -> None:
+        self.noted: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Postponed":
+        if threading.current_thread() is threading.main_thread():  # only the main thread may handle signals
+            for signum in STATUS:
+                if callable(signal.getsignal(signum)):
+                    self._before[signum] = signal.signal(signum, self._note)
+        return self
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self.noted = signum
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        if self.noted is not None:
+            signal.raise_signal(self.noted)

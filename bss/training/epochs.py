@@ -197,7 +197,7 @@ class Training:
         minutes = self.parts.checkpoint_minutes
         due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
         wish: distributed.Action = "stop" if self.interrupts.noted is not None else "save" if due else "go"
-        action = self.decisions.after_step(wish, totals.steps)
+        action = self.decisions.after_step(wish)
         if action != "go":
             self._save()
         if action == "stop":

@@ -133,7 +133,7 @@ def test_a_process_alone_is_the_world():
     rows = torch.arange(6.0).view(3, 2)
     assert torch.equal(distributed.gathered(rows), rows) and distributed.gathered_objects("a") == ["a"]
     assert distributed.share([1, 2, 3]) == [1, 2, 3] and distributed.from_main(5) == 5
-    assert distributed.Decisions().after_step("stop", 3) == "stop"
+    assert distributed.Decisions().after_step("stop") == "stop"
     model = torch.nn.Linear(2, 2)
     assert distributed.wrapped(model, torch.device("cpu"), sync_batchnorm=True) is model
 

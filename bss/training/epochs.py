@@ -285,7 +285,9 @@ def _build_cache(data: Splits, loaders: Loaders, interrupts: Interrupts) -> None
         return
     with distributed.main_first():
         if distributed.is_main():
-            say(data.cache.build(workers=loaders.run.workers, check=interrupts.check))
+            with interrupts.at_once():
+                said = data.cache.build(workers=loaders.run.workers, check=interrupts.check)
+            say(said)
         else:
             data.cache.open()
 

@@ -36,6 +36,10 @@ class DataNotFoundError(BssError, FileNotFoundError):
     """A data set, or a part of it, that is not where it was looked for."""
 
 
+class LoadingError(BssError, RuntimeError):
+    """Processes that load data and cannot hand it over, for want of something that the machine can be given."""
+
+
 def shown(value: object, length: int = 60) -> str:
     """The ``repr`` of a value for an error, cut to ``length`` characters: a cell of a list may hold megabytes."""
     try:

@@ -3,17 +3,20 @@
 import itertools
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.queues
 import os
+import re
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from bss.utils.errors import RecipeError
+from bss.utils.errors import RecipeError, first_line
 from bss.utils.interrupts import STATUS
 
 J = TypeVar("J")
@@ -49,9 +52,84 @@ def leave_to_the_parent(*_: object) -> None:
     workers that it has no more use for, and when the parent is gone: it would wait for the next job for ever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A result that cannot be sent is dropped with a traceback (Python 3.11), and the parent would wait for it for ever.
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_by_what_cannot_be_sent)  # type: ignore[attr-defined]
     if hasattr(signal, "sigtimedwait"):  # Linux; it tells who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+_NO_SHARED_MEMORY, _NO_FILES = 73, 74  # exit statuses of a worker that could not hand over its result
+
+
+def _end_by_what_cannot_be_sent(error: Exception, result: object) -> NoReturn:
+    """End the worker by what went wrong as it handed over a result; the parent sees the status."""
+    status = _cause(str(error))
+    if status is None:
+        traceback.print_exception(error)
+    os._exit(status or 1)
+
+
+def _cause(text: str) -> int | None:
+    """What was short, by an error's text: torch raises RuntimeError for either."""
+    if re.search(r"open files|ancdata", text):
+        return _NO_FILES
+    # Of tmpfs: "Resource temporarily unavailable" when torch 2.11 reserves the memory, a bus error when it is written.
+    if re.search(r"shared memory|\bshm\b|Bus error|No space left on device", text):
+        return _NO_SHARED_MEMORY
+    return None
+
+
+def loading_problem(error: BaseException, statuses: Iterable[int | None] = ()) -> str | None:
+    """Say what processes that load data lacked, and the way out; None where an error is of something else.
+
+    Args:
+        error: what starting a loader or waiting for its next batch has raised.
+        statuses: with which its processes have ended; None = not yet.
+    """
+    text = str(error)
+    died = text.startswith("DataLoader worker")
+    if text.startswith("Caught "):  # in a worker's process, whose traceback it holds
+        text = text.strip().rpartition("\n")[2]
+        cause = _cause(text) if re.search(r"shared memory|ancdata", text) else None  # all else is the data set's own
+    elif died or isinstance(error, OSError) or re.search("shared memory|open files|ancdata", text):
+        cause = _cause(text) or next((status for status in statuses if status in (_NO_SHARED_MEMORY, _NO_FILES)), None)
+    else:
+        return None
+    if cause == _NO_FILES:
+        return (
+            f"too many open files: this process may open {_file_limit()}, and processes that load data need some for "
+            "every batch.\nRaise the limit (ulimit -n 65535), or pass fewer --workers, or --workers 0"
+        )
+    if cause == _NO_SHARED_MEMORY:
+        return (
+            f"processes that load data hand it over in shared memory, and {_shared_memory()}.\n"
+            "Give the container more (docker run --shm-size=8g, or --ipc=host), or pass fewer --workers, or --workers 0"
+        )
+    if died:
+        return (
+            f"a process that loads data died ({first_line(error)}).\n"
+            "Most often memory ran out: pass fewer --workers, or --workers 0"
+        )
+    return None
+
+
+def _file_limit() -> str:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return "a fixed number of them"
+    return str(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _shared_memory() -> str:
+    try:
+        room = os.statvfs("/dev/shm")
+    except (OSError, AttributeError):
+        return "there is too little of it"
+    mib = 2**20
+    size, free = room.f_frsize * room.f_blocks / mib, room.f_frsize * room.f_bavail / mib
+    return f"/dev/shm is too small: it has {size:.3g} MiB, {free:.3g} MiB of them free"
 
 
 def _end_with_the_parent() -> None:

@@ -49,7 +49,9 @@ def fit(
     """Train, choose the epoch, measure the test set, and leave everything in the run folder.
 
     An unfinished run of the same recipe and data in the folder is continued where its last checkpoint was made. On the
-    same kind of device it ends with the weights, metrics and scores of a run that was never stopped, bit for bit.
+    same device, with the same versions and numbers of threads and processes, it ends with the weights, metrics and
+    scores of a run that was never stopped, bit for bit; elsewhere it differs by rounding, which scores and orders
+    amplify.
     ``overwrite`` replaces what others left there; the run that it began goes on like any other.
 
     Args:

@@ -37,7 +37,15 @@ def build_data(recipe: Twitter15Recipe, root: Path) -> Splits:
     def text_of(post: Post) -> str:
         return post.filled() if recipe.fill_target else post.text
 
-    return imagetext.build_splits(recipe, root, DATA_SET.classes, find_split, text_of=text_of, pairs=recipe.use_target)
+    return imagetext.build_splits(
+        recipe,
+        root,
+        DATA_SET.classes,
+        find_split,
+        group=DATA_SET.group,
+        text_of=text_of,
+        pairs=recipe.use_target,
+    )
 
 
 def build_model(recipe: Twitter15Recipe, root: Path) -> LateFusion:

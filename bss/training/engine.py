@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bss.data import rows
 from bss.data.splits import Splits
 from bss.data.synthetic.signals import MARKER
 from bss.methods import Method
@@ -75,6 +76,7 @@ def fit(
         Interrupted: SIGINT or SIGTERM came; the step was finished and everything is saved.
     """
     _check_size(data, recipe.batch_size)
+    rows.check_classes(data)
     if recipe.tensorboard:
         tensorboard.check_installed()
     planned = plan(data, recipe, sampler=sampler, method=method)
@@ -95,7 +97,7 @@ def fit(
         built = parts(planned, model, data, recipe, run)
         training = Training(built, folder, identity, asdict(recipe), interrupts)
         with contextlib.closing(training):
-            say(f"{describe(recipe)}\n{sizes_line(data)}")
+            say("\n".join((describe(recipe), sizes_line(data), *rows.notes(data))))
             say(f"{plan_line(planned, recipe.batch_size, recipe.updates, recipe.tail)}\nrun folder: {folder.path}")
             saved = distributed.from_main(newest(folder, identity, overwrite=recipe.overwrite))
             if saved is None:

@@ -16,6 +16,7 @@ from torch import nn
 from bss.data import rows
 from bss.data.splits import Splits
 from bss.data.synthetic.signals import MARKER
+from bss.data.tensors import whole_numbers_named
 from bss.methods import Method
 from bss.recipes.fields import defaults, describe, flatten
 from bss.recipes.recipe import Recipe
@@ -93,7 +94,7 @@ def fit(
         return there
 
     # From here on a signal is a request: whatever is under way is finished, saved, and ends with a status of its own.
-    with Interrupts() as interrupts, _peers_may_have_ended(interrupts):
+    with Interrupts() as interrupts, _peers_may_have_ended(interrupts), whole_numbers_named(data.train):
         built = parts(planned, model, data, recipe, run)
         training = Training(built, folder, identity, asdict(recipe), interrupts)
         with contextlib.closing(training):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from bss.recipes import imagetext
 from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
+from bss.utils.choices import TextPooling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class Twitter15Recipe(imagetext.ImageTextRecipe):
             released code never reads the term, and tells such rows apart by where it leaves ``$T$``.
     """
 
+    text_pooling: TextPooling = "pooler"
     fill_target: bool = True
     use_target: bool = True
 

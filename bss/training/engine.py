@@ -34,6 +34,7 @@ from bss.training.epochs import Training
 from bss.training.run import Run
 from bss.training.run_folder import RunFolder, Summary, list_hash, read_checkpoint
 from bss.training.screen import closing_lines, plan_line, say, sizes_line
+from bss.training.trial import check_texts
 from bss.utils import distributed
 from bss.utils.errors import DataError, RunFolderError
 from bss.utils.interrupts import Interrupts
@@ -93,6 +94,7 @@ def fit(
         say(f"{folder.path} holds this run, finished: nothing to do")
         return there
 
+    check_texts(model, data)
     # From here on a signal is a request: whatever is under way is finished, saved, and ends with a status of its own.
     with Interrupts() as interrupts, _peers_may_have_ended(interrupts), whole_numbers_named(data.train):
         built = parts(planned, model, data, recipe, run)

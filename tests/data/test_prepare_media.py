@@ -192,6 +192,16 @@ def test_channels_are_averaged_whatever_the_sample_format(tmp_path, codec):
     assert waveform == pytest.approx(np.full(4000, 0.125), abs=0.01)
 
 
+@pytest.mark.parametrize("suffix, codec", [(".mkv", "pcm_s16le"), (".mp4", "aac")])
+def test_a_right_channel_that_is_minus_the_left_does_not_become_silence(tmp_path, suffix, codec):
+    left = tone(1, 16000)
+    codecs = ("mjpeg", "yuvj444p", codec)
+    stereo = np.concatenate([left, -left])
+    path = write_video(tmp_path / f"v{suffix}", grey([0]), sound=stereo, rate=16000, codecs=codecs)
+    waveform, _ = media.read_sound(path, longest=20)
+    assert np.sqrt(np.mean(waveform**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
+
+
 def test_sound_is_resampled_where_a_rate_is_given_and_a_wav_of_another_rate_written_anew(videos, tmp_path):
     target = tmp_path / "out.wav"
     assert media.write_sound(media.SoundJob(videos[".mkv"], target, 20.0)) is True

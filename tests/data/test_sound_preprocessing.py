@@ -205,3 +205,9 @@ def test_other_files_that_cannot_be_used_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(cremad, "LONGEST", 0.5)
     with pytest.raises(DataError, match="lasts longer than 0\\.5 s"):
         write_waveform_pickle(encode(tmp_path / "long.mp3", "libmp3lame"), tmp_path / "a.pkl", RATE)
+
+
+def test_other_formats_are_mixed_as_wavs_are(tmp_path):
+    left = 0.5 * np.sin(np.arange(8000) / 5)
+    soundfile.write(tmp_path / "clip.aiff", np.stack([left, -left], axis=1), 8000)
+    assert np.abs(cremad.read_other(tmp_path / "clip.aiff", 8000)).max() == pytest.approx(0.5, abs=1e-3)

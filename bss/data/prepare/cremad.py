@@ -15,7 +15,7 @@ from bss.data import file_heads, safe_pickle
 from bss.data.datasets.cremad import CLASSES, DATA_SET
 from bss.data.datasets.listing import visible
 from bss.data.prepare import jobs, lists, media
-from bss.data.transforms.audio import WAVE_SUFFIXES, conditioned, read_waveform
+from bss.data.transforms.audio import WAVE_SUFFIXES, conditioned, mono, read_waveform
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.filesystem import whole_file
 from bss.utils.processes import check_workers
@@ -175,7 +175,7 @@ def read_other(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
         sample_rate: wanted rate in Hz.
 
     Returns:
-        (T,) float32 in [-1, 1], channels averaged.
+        (T,) float32 in [-1, 1], channels mixed by :func:`bss.data.transforms.audio.mono`.
 
     Raises:
         DataError: a Git-LFS pointer or an empty file; one that cannot be decoded, that lasts longer, or that only
@@ -192,7 +192,7 @@ def read_other(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
         # Where libsndfile does not know a format, librosa 0.11 warns (that it tries audioread, and that this will be
         # gone in librosa 1.0). Without ffmpeg it then raises NoBackendError, with an empty message.
         with warnings.catch_warnings(action="ignore"):
-            waveform_T, rate = librosa.load(path, sr=None, duration=LONGEST + 1)
+            channels, rate = librosa.load(path, sr=None, mono=False, duration=LONGEST + 1)
     except audioread.NoBackendError as error:
         if not shutil.which("ffmpeg"):
             raise DataError(
@@ -210,6 +210,7 @@ def read_other(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
         EOFError,
     ) as error:
         raise DataError(f"{path}: cannot be decoded as audio: {error}") from error
+    waveform_T = mono(np.atleast_2d(channels))
     if len(waveform_T) > LONGEST * rate:
         raise DataError(f"{path}: lasts longer than {LONGEST:g} s, which no clip of this data set does: cut it first")
     return conditioned(waveform_T, rate, sample_rate, path)

@@ -161,7 +161,7 @@ def read_sound(path: str | os.PathLike, *, longest: float) -> tuple[np.ndarray, 
         longest: seconds; see :class:`FrameJob`.
 
     Returns:
-        (T,) float32 in [-1, 1], channels averaged, and its rate in Hz.
+        (T,) float32 in [-1, 1], channels mixed by :func:`bss.data.transforms.audio.mono`, and its rate in Hz.
 
     Raises:
         DataError: naming the file: no sound stream or no sample in it; samples that are not finite; truncated or
@@ -179,8 +179,10 @@ def read_sound(path: str | os.PathLike, *, longest: float) -> tuple[np.ndarray, 
             if rate and frame.rate != rate:
                 raise DataError(f"{path}: its sound changes from {rate} to {frame.rate} Hz")
             rate = frame.rate
-            pieces += [part.to_ndarray().mean(axis=0) for part in to_floats.resample(frame)]
-    waveform_T = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+            pieces += [part.to_ndarray() for part in to_floats.resample(frame)]
+    if len({len(piece_CT) for piece_CT in pieces}) == 1:
+        pieces = [np.concatenate(pieces, axis=1)]  # whether channels cancel one another, the whole sound says
+    waveform_T = np.concatenate([sound.mono(piece_CT) for piece_CT in pieces]) if pieces else np.zeros(0, np.float32)
     if not waveform_T.size:
         raise DataError(f"{path}: its sound has zero samples")
     if not np.isfinite(waveform_T).all():

@@ -1,4 +1,5 @@
 import collections
+import itertools
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from bss.data import rows
 from bss.data.datasets import nvgesture
 from bss.data.datasets.data_set import find, read
 from bss.data.datasets.nvgesture import CLASSES, DATA_SET, NVGesture, read_list
@@ -20,6 +22,7 @@ from bss.data.synthetic.nvgesture import SIZES, NVGestureSizes, write_sample
 from bss.data.transforms import video
 from bss.models.encoders import I3DEncoder
 from bss.tasks import nvgesture as task
+from bss.tasks import parts
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.seeding import seeded
 from tests.released import KEYS, renamed
@@ -614,6 +617,18 @@ def test_the_splits_are_stratified_and_only_training_is_random(sample):
     assert not any(part.random for part in (data.score, data.val, data.test)) and data.test.frames == 6
 
 
+def test_validation_clips_are_of_known_subjects_unless_split_by_subject_and_a_run_says_which(sample):
+    by_class = task.build_data(small(task.CL, val_fraction=0.5), sample)
+    by_subject = task.build_data(small(task.CL, val_fraction=0.5, split="subject"), sample)
+    subjects = [{clip.group for clip in part.clips} for part in (by_subject.train, by_subject.val, by_subject.test)]
+    assert len(by_subject.val) == 25 and not any(one & other for one, other in itertools.combinations(subjects, 2))
+    known, unknown = ("\n".join(rows.notes(data)) for data in (by_class, by_subject))
+    assert "subject that is trained on: 25 of 25 validation samples, 0 of 25 test samples; the validation" in known
+    assert "subject that is trained on: 0 of 25 validation samples, 0 of 25 test samples" in unknown
+    assert "do not resemble" in known and "do not resemble" not in unknown
+    assert task.build_data(small(task.CL, split="subject"), sample).val is None
+
+
 def test_a_clip_in_both_lists_is_refused(root):
     with pytest.raises(DataError, match=f"3 samples are in the training and in the test list, the first is {NAMES[0]}"):
         task.build_data(small(task.CL), root)
@@ -634,6 +649,18 @@ def test_the_published_lists_have_the_published_counts_and_differ_in_15_labels()
     assert {clip.frames for clip in train_v2 + test} == {80}
     assert sum(clip.color != replace(clip.depth, name="sk_color") for clip in train_v2 + test) == 4
     assert not {clip.group for clip in train_v2} & {clip.group for clip in test}
+
+
+@real_clips
+def test_a_tenth_of_the_published_subjects_is_two_of_twelve():
+    clips = read_list(SHARED / "full_train_correct_cvpr2016_v2.lst")
+    (rest, by_class), (other, by_subject) = (
+        parts.carved(clips, 0.1, seed=42, classes=CLASSES),
+        parts.carved_by_group(clips, 0.1, seed=42, noun="subject"),
+    )
+    groups = [{clip.group for clip in part} for part in (rest, by_class, other, by_subject)]
+    assert list(map(len, groups)) == [12, 12, 10, 2] and len(by_class) == 105 and not groups[2] & groups[3]
+    assert {clip.label for clip in by_subject} == {clip.label for clip in other} == set(range(25))
 
 
 @real_clips

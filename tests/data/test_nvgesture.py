@@ -423,6 +423,34 @@ def test_a_second_run_makes_what_is_missing_half_written_of_another_size_or_olde
     assert "1 written, 2 kept" in again()
 
 
+def test_flow_of_others_stays_and_is_named_until_it_is_forced(raw, capsys):
+    flow = raw / "Video_data" / "flow_data"
+    theirs = {
+        NAMES[0]: np.ones((24, 24, 2, FRAMES), np.float32),  # as the released code reads it
+        NAMES[1]: np.ones((24, 24, 2, FRAMES), np.float64),
+        NAMES[2]: np.ones((24, 24, 2, FRAMES + 1), np.float32),
+    }
+    files = [flow / f"{name}.npy" for name in theirs]
+    for path, array in zip(files, theirs.values(), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, array)
+        os.utime(path, (1, 1))  # long before the video
+    before = [path.read_bytes() for path in files]
+    (failure,) = preparation.prepare(raw, raw, workers=0)
+    assert [path.read_bytes() for path in files] == before
+    printed = capsys.readouterr().out
+    assert "0 written, 2 kept, 1 failed" in printed and "2 of those kept were not made here (--force" in printed
+    assert f"{files[0]}: float32 (24, 24, 2, {FRAMES})" in printed
+    assert f"{files[2]} is there already and cannot be used (holds the flow of {FRAMES + 1} frames" in failure
+    files[2].write_bytes(b"notes")
+    assert "cannot be used (not a readable npy file" in preparation.prepare(raw, raw, workers=0)[0]
+    assert files[2].read_bytes() == b"notes"
+    capsys.readouterr()
+    assert preparation.prepare(raw, raw, workers=0, force=True) == []
+    assert "3 written, 0 kept" in capsys.readouterr().out
+    assert all(np.load(path).dtype == np.int8 for path in files)
+
+
 def test_what_cannot_be_decoded_fails_by_name_and_row_and_the_others_are_made(raw, capsys):
     tail(raw, NAMES[0], "rgb").write_bytes(b"this is a text")
     tail(raw, NAMES[1], "depth").unlink()

@@ -18,6 +18,7 @@ import numpy as np
 
 from bss.data import file_heads
 from bss.data.datasets.listing import head_problem, visible
+from bss.data.prepare import jobs
 from bss.data.transforms import audio as sound
 from bss.data.transforms.image import FRAME_SUFFIXES, MAX_PIXELS
 from bss.data.transforms.video import VIDEO_SUFFIXES, video_damage
@@ -41,11 +42,13 @@ class FrameJob(NamedTuple):
         source: the video.
         target: the folder for its pictures.
         longest: seconds; a longer video was never cut to the clip that it should be.
+        force: whether a folder that is there and holds something else is replaced.
     """
 
     source: Path
     target: Path
     longest: float
+    force: bool = False
 
 
 class SoundJob(NamedTuple):
@@ -56,12 +59,14 @@ class SoundJob(NamedTuple):
         target: the wav to write.
         longest: see :class:`FrameJob`.
         sample_rate: Hz to resample to; None keeps the stream's own.
+        force: whether a wav that is there and was not made here is replaced.
     """
 
     source: Path
     target: Path
     longest: float
     sample_rate: int | None = None
+    force: bool = False
 
 
 # ---- which frames --------------------------------------------------------------------------------------------------
@@ -259,6 +264,7 @@ def write_pictures(job: FrameJob) -> bool:
         False if the folder was there already with whole pictures, and was kept; True if it was written.
 
     Raises:
+        OccupiedError: the folder is there and holds anything else.
         DataError: the video cannot be used, see :func:`read_pictures`.
         OSError: the folder cannot be written.
     """
@@ -267,6 +273,8 @@ def write_pictures(job: FrameJob) -> bool:
 
     if _holds_pictures(job.target):
         return False
+    if not job.force and job.target.exists() and (not job.target.is_dir() or any(job.target.iterdir())):
+        raise jobs.OccupiedError(job.target, "holds something else than whole pictures")
     with filesystem.whole_folder(job.target) as folder:
         for number, picture_HWC in enumerate(read_pictures(job.source, longest=job.longest), start=1):
             picture = torch.from_numpy(np.ascontiguousarray(picture_HWC.transpose(2, 0, 1)))
@@ -280,20 +288,28 @@ def _holds_pictures(folder: Path) -> bool:
     return bool(pictures) and all(head_problem(folder / name) == (None, None) for name in pictures)
 
 
-def write_sound(job: SoundJob) -> bool:
+def write_sound(job: SoundJob) -> jobs.Made:
     """Write a video's sound as a 16-bit wav with one channel.
 
     Returns:
-        False if the wav was there already, whole and at the wanted rate, and was kept; True if it was written.
+        False if the wav was there already, whole and at the wanted rate, and was kept; True if it was written. What is
+        there if it has another rate, which training reads as well.
 
     Raises:
+        OccupiedError: a wav is there and damaged.
         DataError: the sound cannot be used, see :func:`read_sound`.
         OSError: the wav cannot be written.
     """
     import soundfile
 
-    if _holds_sound(job.target, job.sample_rate):
-        return False
+    if jobs.holds_something(job.target):
+        rate = _rate_of(job.target)
+        if rate is not None and job.sample_rate in (None, rate):
+            return False
+        if rate is None and not job.force:
+            raise jobs.OccupiedError(job.target, "is damaged")
+        if not job.force:
+            return f"{job.target}: a wav of {rate} Hz"
     waveform_T, rate = read_sound(job.source, longest=job.longest)
     if job.sample_rate and job.sample_rate != rate:
         waveform_T, rate = sound.resample(waveform_T, rate, job.sample_rate), job.sample_rate
@@ -308,15 +324,16 @@ def write_sound(job: SoundJob) -> bool:
     return True
 
 
-def _holds_sound(path: Path, sample_rate: int | None) -> bool:
+def _rate_of(path: Path) -> int | None:
+    """A wav's rate in Hz; None if it is damaged."""
     import soundfile
 
-    if not path.exists() or head_problem(path) != (None, None):
-        return False
+    if head_problem(path) != (None, None):
+        return None
     try:
-        return sample_rate in (None, soundfile.info(path).samplerate)
+        return int(soundfile.info(path).samplerate)
     except (soundfile.SoundFileError, OSError, RuntimeError):
-        return False
+        return None
 
 
 # ---- finding them --------------------------------------------------------------------------------------------------

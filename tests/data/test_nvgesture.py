@@ -115,6 +115,7 @@ def test_a_line_is_read_and_labels_count_from_zero_then(tmp_path):
         (LINE.replace("color:sk_color:2:6 ", ""), "has no color"),
         (LINE.replace("depth:sk_depth:1:5 ", ""), "has no depth"),
         (LINE.replace("path:./Video_data/class_01/subject3_r0 ", ""), "has no path"),
+        (f"{LINE}label:2 ", "has 'label' twice"),
         (LINE.replace("./Video_data/class_01", "../../etc"), "the path .* leaves the data root"),
         (LINE.replace("./Video_data", "/etc"), "the path .* leaves the data root"),
         (LINE.replace("./Video_data/class_01/", ".\\"), "the path .* leaves the data root"),

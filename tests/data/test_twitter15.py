@@ -110,6 +110,7 @@ def test_the_term_takes_the_place_of_its_mark():
         (f"{HEADER}\n".encode(), ": the list has no rows"),
         (ROWS, " line 1: the header is '1', .*it needs Label, ImageID and String"),
         ("Label\tImageID\n1\t7.jpg\n", " line 1: the header is 'Label', 'ImageID'; it needs"),
+        ("Label\tImageID\tString\tlabel\n1\t7.jpg\ta\t2\n", " line 1: the header has 'Label' twice"),
         (f"{HEADER}\n1\t2\t77.jpg\ta\n", r" line 2: 4 columns, expected 5 \(index, label.*only in the train\.txt"),
         (f"{HEADER}\n{ROWS}4\t1\t7.jpg\ta\tb\tc\n", " line 5: 6 columns, expected 5"),
         (f"{HEADER}\n1\t3\t7.jpg\ta\tb\n", r" line 2: the label is '3', allowed are 0 \(negative\), 1 \(neutral\), 2"),

@@ -156,6 +156,8 @@ def _clip(text: str, where: str) -> GestureClip:
         key, separator, value = part.partition(":")
         if not separator:
             raise DataError(f"{where}: {shown(part)} is not of the form key:value; expected a line like {_EXAMPLE}")
+        if key in parts:
+            raise DataError(f"{where}: has {shown(key)} twice; expected a line like {_EXAMPLE}")
         parts[key] = value
     if missing := [key for key in ("path", "depth", "color", "label") if not parts.get(key)]:
         raise DataError(f"{where}: has no {missing[0]}; expected a line like {_EXAMPLE}")

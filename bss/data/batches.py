@@ -55,8 +55,14 @@ def collate(samples: Sequence[Any]) -> Any:
         does, floats in torch's default type (:func:`as_input`). For other samples what torch does.
 
     Raises:
-        DataError: dict samples that do not all have the same keys (named).
+        DataError: samples, or modalities of dict samples, that are None; dict samples that do not all have the same
+            keys (named).
     """
+    if any(sample is None for sample in samples):
+        raise DataError(
+            "a sample is None: leave such samples out in a collate_fn of your own, collate([s for s in samples if s is "
+            "not None])"
+        )
     if not isinstance(samples[0], Mapping):
         return default_collate(samples)
     for sample in samples:
@@ -69,6 +75,11 @@ def collate(samples: Sequence[Any]) -> Any:
     batch = {}
     for name, first in samples[0].items():
         values = [sample[name] for sample in samples]
+        if any(value is None for value in values):
+            raise DataError(
+                f"the {name} of a sample is None: a sample that lacks a modality gives something in its place, such as "
+                "zeros of the same shape"
+            )
         batch[name] = type(first).batch(values) if isinstance(first, Content) else _stacked(values)
     return batch
 

@@ -384,3 +384,23 @@ def test_real_clips_give_the_pictures_and_sound_that_they_have(tmp_path, name, p
     assert (own.frames, own.samplerate, own.channels) == (samples, rate, 1)
     assert (resampled.frames, resampled.samplerate) == (-(-samples * 35400 // rate), 35400)
     assert 0.01 < np.abs(soundfile.read(tmp_path / "own.wav")[0]).max() <= 1
+
+
+CASES = SAMPLES.parents[2] / "cases" / "media"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the odd videos are not here")
+@pytest.mark.parametrize(
+    "name, pictures", [("seg_1.mkv", 10), ("late.mkv", 2), ("cut_long14.mp4", 10), ("subs.mp4", 2)]
+)
+def test_a_whole_video_passes_however_it_was_cut(name, pictures):
+    assert len(list(media.read_pictures(CASES / name, longest=20))) == pictures
+    waveform, rate = media.read_sound(CASES / name, longest=20)
+    assert len(waveform) / rate == pytest.approx(pictures, abs=0.1)
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the odd videos are not here")
+def test_packets_that_are_not_shown_do_not_hide_a_missing_end():
+    for read in both(CASES / "fs8_t85.mp4"):
+        with pytest.raises(DataError, match=r"truncated: its header promises 10\.0 s, but it ends after 7\.2 s"):
+            read()

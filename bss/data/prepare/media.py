@@ -231,11 +231,15 @@ def load_av() -> Any:
 
 
 def _check_length(container: Any, path: Path, longest: float) -> None:
-    """Compare the packets' time stamps with what the header promises, and with what is allowed; nothing is decoded."""
+    """Compare the packets' time stamps with what the header promises, and with what is allowed; nothing is decoded.
+
+    Subtitles last as long as they like. A clip that was cut by copying begins at the key frame before it, and the
+    packets up to its beginning are marked as not to be shown: they would hide that its end is missing.
+    """
     begin, end = None, None
-    for packet in container.demux():
+    for packet in container.demux([*container.streams.video, *container.streams.audio]):
         time = packet.pts if packet.pts is not None else packet.dts
-        if time is None or not packet.time_base:
+        if time is None or not packet.time_base or packet.is_discard:
             continue
         begin = min(float(time * packet.time_base), begin if begin is not None else float("inf"))
         end = max(float((time + (packet.duration or 0)) * packet.time_base), end or 0.0)
@@ -246,8 +250,10 @@ def _check_length(container: Any, path: Path, longest: float) -> None:
             f"{path}: lasts {end - begin:.1f} s, but a clip of this data set lasts {longest:g} s at most: cut it first "
             "(ffmpeg -ss START -t SECONDS -i IN OUT)"
         )
+    assert end is not None
     claimed = container.duration / 1e6 if container.duration else 0.0
-    if claimed - (end - begin) > max(0.5, 0.05 * claimed):
+    # Matroska counts from zero, also in the second part of a video that was cut into segments.
+    if claimed - max(end, end - begin) > max(0.5, 0.05 * claimed):
         raise DataError(
             f"{path}: truncated: its header promises {claimed:.1f} s, but it ends after {end - begin:.1f} s; replace "
             "it (if it plays to its end, ffmpeg -i IN -c copy OUT writes a right header)"

@@ -111,8 +111,8 @@ def _known_groups(parts: dict[str, list[Row]], noun: str | None) -> str:
         for title in ("validation", "test")
         if title in parts
     }
-    line = f"of a {noun} that is trained on: " + ", ".join(
-        f"{known:,} of {count:,} {title} samples" for title, (known, count) in shares.items()
+    line = f"samples whose {noun} is trained on: " + ", ".join(
+        f"{known:,} of {count:,} {title}" for title, (known, count) in shares.items()
     )
     if {"validation", "test"} <= shares.keys():
         val, test = (known / count for known, count in (shares["validation"], shares["test"]))

@@ -47,8 +47,10 @@ class TensorSamples(Dataset):
 
     def listed_rows(self) -> list[Row]:
         """What is known of the samples; those with the same numbers are equal. About a second a gigabyte."""
-        columns = [values.flatten(1) if values.dim() > 1 else values[:, None] for values in self.modalities.values()]
-        contents = (tuple(hash(row.numpy().tobytes()) for row in rows) for rows in zip(*columns, strict=True))
+        # As bytes: NumPy has no bfloat16.
+        flat = (values.detach().cpu().reshape(len(self), -1).contiguous() for values in self.modalities.values())
+        columns = [values.view(torch.uint8).numpy() for values in flat]
+        contents = (tuple(hash(row.tobytes()) for row in rows) for rows in zip(*columns, strict=True))
         return [Row("", label, content) for label, content in zip(self.labels_N.tolist(), contents, strict=True)]
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:

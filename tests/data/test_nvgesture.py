@@ -652,8 +652,8 @@ def test_validation_clips_are_of_known_subjects_unless_split_by_subject_and_a_ru
     subjects = [{clip.group for clip in part.clips} for part in (by_subject.train, by_subject.val, by_subject.test)]
     assert len(by_subject.val) == 25 and not any(one & other for one, other in itertools.combinations(subjects, 2))
     known, unknown = ("\n".join(rows.notes(data)) for data in (by_class, by_subject))
-    assert "subject that is trained on: 25 of 25 validation samples, 0 of 25 test samples; the validation" in known
-    assert "subject that is trained on: 0 of 25 validation samples, 0 of 25 test samples" in unknown
+    assert "subject is trained on: 25 of 25 validation, 0 of 25 test; the validation" in known
+    assert "subject is trained on: 0 of 25 validation, 0 of 25 test" in unknown
     assert "do not resemble" in known and "do not resemble" not in unknown
     assert task.build_data(small(task.CL, split="subject"), sample).val is None
 

@@ -10,6 +10,8 @@ from bss.data import rows
 from bss.data.rows import Row, alike
 from bss.data.splits import Splits
 from bss.data.tensors import TensorSamples, tensor_splits
+from bss.training.engine import fit
+from bss.training.run import Run
 from bss.utils.errors import DataError
 from tests import tiny
 
@@ -82,6 +84,13 @@ def test_tensor_samples_are_equal_where_all_their_numbers_are(shape):
     assert len({row.content for row in TensorSamples({"a": values, "b": other}, torch.arange(6)).listed_rows()}) == 6
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.bool, torch.int64, torch.float64])
+def test_tensors_of_every_type_can_be_compared(kind):
+    samples = TensorSamples({"a": torch.tensor([[0, 1], [1, 0], [0, 1]]).to(kind)}, torch.arange(3))
+    found = [row.content for row in samples.listed_rows()]
+    assert found[0] == found[2] != found[1]
+
+
 def test_features_with_two_labels_are_found_when_a_run_of_tensors_begins():
     values = torch.arange(8.0)[:, None].repeat(1, 2)
     values[1] = values[0]
@@ -120,12 +129,12 @@ def test_a_class_that_nothing_measures_is_no_error():
     "val, test, words",
     [
         ("a-0", "b-0", None),
-        ("aX0 bY0", "cX0", "of a subject that is trained on: 1 of 2 validation samples, 1 of 1 test samples"),
-        (None, "cZ0", "of a subject that is trained on: 0 of 1 test samples"),
+        ("aX0 bY0", "cX0", "samples whose subject is trained on: 1 of 2 validation, 1 of 1 test"),
+        (None, "cZ0", "samples whose subject is trained on: 0 of 1 test"),
         (
             "aX0 bX0",
             "cZ0 dZ0",
-            "of a subject that is trained on: 2 of 2 validation samples, 0 of 2 test samples; the validation samples, "
+            "samples whose subject is trained on: 2 of 2 validation, 0 of 2 test; the validation samples, "
             "which choose the epoch, do not resemble the test samples in this",
         ),
     ],
@@ -135,3 +144,20 @@ def test_a_line_says_how_many_samples_are_of_a_group_that_is_trained_on(val, tes
     data = splits(part(train), part(test), part(val) if val else None, group="subject" if words else None)
     assert rows.notes(data) == ([words] if words else [])
     assert rows.notes(replace(data, group=None)) == []
+
+
+# ------------------------------------------------------------------------------------------------------ in a run
+
+
+def test_a_run_says_it_when_it_begins_and_refuses_what_nothing_trains_before_anything_is_written(tmp_path, capsys):
+    train = part("aX0 aX1 bY2 cY0")
+    recipe, other = replace(tiny.CL, epochs=1, batch_size=4, val_fraction=0.0), tmp_path / "other"
+    run = Run(tmp_path / "run", tmp_path, torch.device("cpu"))
+    data = splits(train, part("fX0"), group="actor")
+    fit(tiny.model(), data, recipe, run)
+    begun = capsys.readouterr().out
+    assert "equal for the network: 2 of 4 training samples (2 with different labels: 75.0 % right at best)" in begun
+    assert "samples whose actor is trained on: 1 of 1 test" in begun
+    with pytest.raises(DataError, match="no training sample has the class high, but 1 test samples have"):
+        fit(tiny.model(), splits(train[:2], part("fX0 gX2")), replace(recipe, batch_size=2), replace(run, out=other))
+    assert not other.exists()

@@ -223,7 +223,7 @@ def test_ks_names_files_that_are_ambiguous_of_another_second_uncut_or_damaged(cr
     printed = capsys.readouterr().out
     assert "0d6mInnyN_0_3: no video of it: b/0d6mInnyN_0_000004_000014.avi begins at another second" in printed
     assert "-3Mwkq-7TV4_2: 2 videos can be it, b/-3Mwkq-7TV4.mp4 and b/-3Mwkq-7TV4_000002_000012.mkv" in printed
-    assert "--6q_33gNew.mp4: lasts 25.1 s, but a clip of this data set lasts 20 s at most" in printed
+    assert "--6q_33gNew.mp4: lasts 25.0 s, but a clip of this data set lasts 20 s at most" in printed
     assert "bbbbbbbbbbb.mp4: cannot be decoded" in printed
 
 

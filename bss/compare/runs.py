@@ -1,11 +1,13 @@
 """Run folders as the report reads them, and whether they may stand in one table."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
+from bss.compare import shapes
 from bss.compare.arms import find
 from bss.recipes.recipe import FREE_FIELDS
 from bss.training.run_folder import (
@@ -133,7 +135,7 @@ class FinishedRun:
         return sum(row["seconds"] for row in self.rows)
 
     def curve(self, *path: str) -> tuple[list[int], list[float]]:
-        """A learning curve: updates so far, and a number of the rows. Epochs without that number are left out.
+        """A learning curve: updates so far, and a number of the rows. Epochs in which it has none are left out.
 
         Args:
             *path: keys into a row, such as ``("val", "accuracy", "all")``.
@@ -146,7 +148,7 @@ class FinishedRun:
             value: Any = row
             for key in path:
                 value = value.get(key) if isinstance(value, Mapping) else None
-            if value is not None:
+            if value is not None and math.isfinite(value):
                 steps.append(done)
                 values.append(float(value))
         return steps, values
@@ -184,7 +186,7 @@ def _is_run(path: Path) -> bool:
 
 
 def read_run(path: Path) -> FinishedRun:
-    """Read the folder of a finished run.
+    """Read the folder of a finished run, and look at everything that a report or a table takes from it.
 
     Raises:
         RunFolderError: the run is unfinished or damaged; the message says what is wrong without naming the folder.
@@ -195,19 +197,45 @@ def read_run(path: Path) -> FinishedRun:
     config, summary = (read_json(path, name) for name in ("config.json", "summary.json"))
     check_files(path, summary)
     rows = read_rows(path)
-    mark = read_json(path, ARM_FILE) if (path / ARM_FILE).is_file() else {}
+    mark = read_json(path, ARM_FILE) if (path / ARM_FILE).exists() else {}
+    shapes.CONFIG(config, "config.json:")
+    shapes.setting(config["recipe"], "config.json: recipe")
+    shapes.MARK(mark, f"{ARM_FILE}:")
+    for number, row in enumerate(rows):
+        shapes.ROW(row, f"metrics.jsonl, line {number + 1}:")
+    shapes.SUMMARY(summary, "summary.json:")
     scores = read_scores(path)
     samples = list_hash(scores["name"].tolist(), scores["label"])
-    try:
-        run = FinishedRun(path, config, rows, cast(Summary, summary), samples, cast(Mark, mark), _arm(mark, config))
-        # Whatever is read later on is looked at now: a folder that lacks it is left out as a whole.
-        (run.seed, run.watched, run.updates, run.seconds, config["sampler"], config["samples"]["test"])
-        (config["versions"], config["device"], config["machine"], rows[summary["chosen_epoch"]]["epoch"])
-        [summary["test"][epoch]["accuracy"]["all"] for epoch in ("chosen", "last")]
-        [row[run.watched]["accuracy"]["all"] for row in rows]
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise RunFolderError(f"damaged, or not a run of this program ({type(error).__name__}: {error})") from error
+    run = FinishedRun(path, config, rows, cast(Summary, summary), samples, cast(Mark, mark), _arm(mark, config))
+    _check_whole(run)
     return run
+
+
+def _check_whole(run: FinishedRun) -> None:
+    """Refuse a run whose files contradict one another."""
+    config, mark, summary, rows = run.config, run.mark, run.summary, run.rows
+    if not rows:
+        raise RunFolderError("metrics.jsonl has no epoch")
+    if summary["chosen_epoch"] >= len(rows):
+        raise RunFolderError(f"summary.json: chosen_epoch is {summary['chosen_epoch']}, and there are {len(rows)} rows")
+    measured = {f"metrics.jsonl, line {row['epoch'] + 1}: {run.watched}": row.get(run.watched) for row in rows}
+    measured |= {f"summary.json: test.{name}": summary["test"][name] for name in ("chosen", "last")}
+    heads = {name: set(kinds) for name, kinds in summary["test"]["last"].items()}
+    for place, metrics in measured.items():
+        if metrics is None:
+            raise RunFolderError(f"{place} is missing")
+        if {name: set(kinds) for name, kinds in metrics.items()} != heads:
+            raise RunFolderError(f"{place} has other metrics or heads than summary.json: test.last")
+    listed = (config.get("lists") or {}).get("train", {}).get("hash")
+    for place, known, found in (
+        ("summary.json: updates", summary.get("updates"), run.updates),
+        ("config.json: seed", config.get("seed"), run.seed),
+        (f"{ARM_FILE}: arm", mark.get("arm") and config.get("arm"), mark.get("arm")),
+        ("config.json: lists.train.hash", listed, run.training_list),
+        (f"{ARM_FILE}: training_samples", mark.get("training_samples"), run.training_list),
+    ):
+        if known is not None and known != found:
+            raise RunFolderError(f"its files contradict one another: {place} is {shown(known)}, and by others {found}")
 
 
 def _arm(mark: Mapping[str, Any], config: Mapping[str, Any]) -> str:

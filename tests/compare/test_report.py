@@ -259,10 +259,10 @@ def test_a_pipe_in_a_name_does_not_end_a_cell():
     [
         (lambda run: (run / "done").unlink(), "unfinished, 2 epochs so far"),
         (lambda run: (run / "summary.json").write_text("{"), "summary.json is damaged ('Expecting"),
-        (lambda run: (run / "summary.json").write_text("{}"), "damaged, or not a run of this program"),
+        (lambda run: (run / "summary.json").write_text("{}"), "summary.json: test is missing"),
         (lambda run: (run / "scores.npz").write_bytes(b"PK"), "scores.npz is damaged or missing"),
         (lambda run: (run / "metrics.jsonl").write_text("{"), "metrics.jsonl, line 1, is damaged ('Expecting"),
-        (lambda run: (run / "metrics.jsonl").write_text(""), "damaged, or not a run of this program"),
+        (lambda run: (run / "metrics.jsonl").write_text(""), "metrics.jsonl has no epoch"),
         (lambda run: (run / "config.json").unlink(), "config.json is damaged or missing"),
     ],
     ids=["unfinished", "torn summary", "empty summary", "torn scores", "torn metrics", "no metrics", "no config"],
@@ -274,7 +274,7 @@ def test_a_damaged_folder_is_told_from_a_whole_one(tmp_path, damage, reason):
     assert [run.seed for run in runs] == [0] and bad == tmp_path / "cl" / "seed1" and said.startswith(reason)
 
 
-@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (-math.inf, "-inf"), (None, "None"), ("1", "'1'")])
+@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (-math.inf, "-inf"), (None, "None")])
 def test_a_run_with_a_result_that_is_no_number_is_left_out(tmp_path, capsys, value, text):
     comparison(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
     bad = tmp_path / "runs" / "cl" / "seed1"

@@ -119,7 +119,7 @@ def long_form(runs: Iterable[FinishedRun], root: Path | None = None) -> "pd.Data
 
 def _rows(run: FinishedRun, root: Path | None) -> Iterator[tuple[object, ...]]:
     """The rows of one run, with what is the same for all of an epoch."""
-    path = run.path if root is None else run.path.relative_to(root.resolve())
+    path = run.path if root is None else run.path.relative_to(root.absolute())
     name = path.as_posix() if path.parts else run.path.name
     updates, seconds = 0, 0.0
     reached: dict[int, tuple[int, float]] = {}

@@ -1,6 +1,7 @@
 """Run folders as the report reads them, and whether they may stand in one table."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -163,22 +164,52 @@ def opened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def find_folders(paths: Iterable[Path]) -> list[Path]:
-    """Find the run folders among and below these folders, in a fixed order.
+    """Find the run folders among and below these folders, in a fixed order, each once, however many paths lead to it.
+
+    Links to folders are followed, but for those inside a run folder. What cannot be looked into, and a link to nothing,
+    stand in the list as well: :func:`read_runs` says what is wrong with them.
 
     Raises:
         RunFolderError: a path is no folder, or there is no run in or below it.
     """
-    found: list[Path] = []
+    found: dict[str, Path] = {}
     for path in paths:
         if not path.is_dir():
             raise RunFolderError(f"{path} is not a folder")
-        inside = (
-            [path] if _is_run(path) else sorted(each for each in path.rglob("*") if each.is_dir() and _is_run(each))
-        )
+        try:
+            inside = [path] if _is_run(path) else list(_below(path))
+        except OSError as error:
+            raise RunFolderError(f"{path} cannot be read: {error.strerror}") from error
         if not inside:
             raise RunFolderError(f"{path} holds no run: a run folder has config.json and metrics.jsonl in it")
-        found += inside
-    return list(dict.fromkeys(path.resolve() for path in found))
+        for each in inside:
+            found.setdefault(os.path.realpath(each), each.absolute())
+    return list(found.values())
+
+
+def _below(top: Path) -> Iterator[Path]:
+    """The run folders below a folder that is none, each by the first path that leads to it, and what cannot be read."""
+    seen: set[str] = set()  # a link may lead back
+    waiting = [(each, False) for each in sorted(top.iterdir(), reverse=True)]
+    while waiting:
+        path, in_a_run = waiting.pop()
+        try:
+            if in_a_run and path.is_symlink():
+                continue
+            if path.is_symlink() and not path.exists():
+                yield path
+            real = os.path.realpath(path)  # Path.resolve raises RuntimeError for a link to itself, until Python 3.13
+            if not path.is_dir() or real in seen:
+                continue
+            seen.add(real)
+            is_run = _is_run(path)
+            inside = sorted(path.iterdir(), reverse=True)
+        except OSError:
+            yield path
+            continue
+        if is_run:
+            yield path
+        waiting += [(each, in_a_run or is_run) for each in inside]
 
 
 def _is_run(path: Path) -> bool:
@@ -191,6 +222,10 @@ def read_run(path: Path) -> FinishedRun:
     Raises:
         RunFolderError: the run is unfinished or damaged; the message says what is wrong without naming the folder.
     """
+    if not path.is_dir():
+        raise RunFolderError(f"a link to nothing ({os.readlink(path)})" if path.is_symlink() else "not a folder")
+    if not _is_run(path):
+        raise RunFolderError("a folder that cannot be looked into")
     if not (path / "done").is_file():
         epochs = count_lines(path / "metrics.jsonl")
         raise RunFolderError(f"unfinished, {epochs} epoch{'s' * (epochs != 1)} so far")
@@ -262,6 +297,8 @@ def read_runs(paths: Iterable[Path]) -> tuple[list[FinishedRun], list[tuple[Path
             runs.append(read_run(path))
         except RunFolderError as error:
             left_out.append((path, str(error)))
+        except OSError as error:  # a folder that one may not look into
+            left_out.append((path, f"cannot be read ({error.strerror})"))
     if not runs:
         path, reason = left_out[0]
         more = f"; and {len(left_out) - 1} more like it" if len(left_out) > 1 else ""

@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
+import bss.compare
 from bss.cli import compare as command
 from bss.cli.commands import main
 from bss.compare import figures, samples
@@ -443,6 +444,75 @@ def test_nothing_to_report_says_what_was_found(tmp_path, capsys):
     (write_run(tmp_path / "only") / "done").unlink()
     assert main(["report", str(tmp_path / "only"), "--out", str(tmp_path / "page")]) == 2
     assert "no finished run to report" in capsys.readouterr().err
+
+
+# ---- paths that lead to runs ----
+
+
+def linked(tmp_path):
+    """A comparison of which uniform is here, and links lead to the others: to cl as a whole, to spl seed by seed."""
+    for seed in (0, 1):
+        write_run(tmp_path / "out" / "uniform" / f"seed{seed}", seed=seed)
+        for arm in ("cl", "spl"):
+            write_run(tmp_path / "elsewhere" / arm / f"seed{seed}", arm=arm, seed=seed)
+        (tmp_path / "out" / "spl").mkdir(exist_ok=True)
+        (tmp_path / "out" / "spl" / f"seed{seed}").symlink_to(tmp_path / "elsewhere" / "spl" / f"seed{seed}")
+    (tmp_path / "out" / "cl").symlink_to(tmp_path / "elsewhere" / "cl")
+    return tmp_path / "out"
+
+
+def test_links_to_arms_and_to_runs_are_followed(tmp_path):
+    made = results(linked(tmp_path))
+    assert {arm: len(runs) for arm, runs in made.arms.items()} == {"uniform": 2, "cl": 2, "spl": 2}
+    table = bss.compare.load(tmp_path / "out")
+    assert list(table["run"].cat.categories) == [
+        f"{arm}/seed{seed}" for arm in ("cl", "spl", "uniform") for seed in (0, 1)
+    ]
+
+
+def test_a_folder_to_which_several_paths_lead_counts_once(tmp_path, monkeypatch):
+    out = linked(tmp_path)
+    (out / "back").symlink_to(out)
+    (out / "again").symlink_to(out / "uniform")
+    monkeypatch.chdir(out)
+    given = [Path(), out, out / "cl", tmp_path / "elsewhere", Path("uniform/seed0"), Path("uniform/../uniform/seed0")]
+    assert len(find_folders(given)) == 6 and len(find_folders(reversed(given))) == 6
+
+
+@pytest.mark.parametrize("target", ["gone", "loop"])
+def test_a_link_to_nothing_is_left_out_by_name(tmp_path, capsys, target):
+    out = linked(tmp_path)
+    (out / "loop").symlink_to(target)
+    assert main(["report", str(out), "--out", str(tmp_path / "page")]) == 1
+    assert f"left out: {out / 'loop'}: a link to nothing ({target})\n" in capsys.readouterr().err
+    assert main(["report", str(out / "loop"), "--out", str(tmp_path / "page")]) == 2
+
+
+def test_links_inside_a_run_folder_lead_nowhere(tmp_path):
+    write_run(tmp_path / "runs" / "one")
+    (tmp_path / "runs" / "one" / "more").symlink_to(write_run(tmp_path / "secret"))
+    assert find_folders([tmp_path / "runs"]) == [tmp_path / "runs" / "one"]
+
+
+def test_a_comparison_inside_another_is_refused_by_the_runs_that_are_there_twice(tmp_path):
+    for folder in ("out/uniform/seed0", "out/again/uniform/seed0"):
+        write_run(tmp_path / folder)
+    with pytest.raises(RunFolderError, match=r"again/uniform/seed0 and .*uniform/seed0 are both seed 0 of uniform"):
+        results(tmp_path / "out")
+
+
+def test_a_folder_that_one_may_not_look_into_is_left_out_by_name(tmp_path, monkeypatch):
+    comparison(tmp_path, {"uniform": [0.5], "cl": [0.6]})
+    iterdir = Path.iterdir
+
+    def refuse(path):
+        if path.name == "cl":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)  # a test may run as root, who may look into everything
+    runs, left_out = read_runs(find_folders([tmp_path]))
+    assert len(runs) == 1 and left_out == [(tmp_path / "cl", "a folder that cannot be looked into")]
 
 
 def test_one_seed_has_no_interval_and_the_page_says_why(tmp_path):

@@ -77,7 +77,8 @@ def load(folder: str | Path) -> "pd.DataFrame":
           learning curve. ``"chosen"`` and ``"last"``: the test results of a run, with the weights of the epoch that
           validation chose and of the last epoch. Without a validation split the last epoch is the chosen one, and the
           learning curve is on ``"test"``.
-        - ``head``: ``"all"`` heads together, the ``"fused"`` head, or a modality's own head.
+        - ``head``: ``"all"`` is the prediction, which sums the heads that the recipe's ``prediction`` names (of CREMA-D
+          the modalities' own, without the fused one); ``"fused"``, or a modality, is that head alone.
         - ``metric``: ``"accuracy"``, ``"macro_f1"`` and ``"map"`` (mean average precision) of every head, ``"loss"`` in
           training, and where they were measured: ``"imbalance_index"``, ``"gradient_ratio"``, and by modality
           ``"true_class_probability"``, ``"gradient_norm"``, ``"shapley_accuracy"``, ``"shapley_probability"`` and

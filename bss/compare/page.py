@@ -1,7 +1,5 @@
 """The report as one HTML file that needs no network: tables, figures and samples, for a screen, a phone and paper."""
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from html import escape
@@ -22,6 +20,9 @@ from bss.compare.tables import (
     finding,
     generated_data,
     head_table,
+    made_by,
+    seeds_text,
+    sizes,
 )
 from bss.data.batches import preview_of
 from bss.data.splits import Splits
@@ -117,11 +118,12 @@ def page(results: Results, source: Source | None = None) -> str:
     """
     first = results.runs[0]
     title = first.task_title or "Runs"
-    primary = f"Primary: test {results.noun} of all heads, {EPOCHS[results.primary]}; control: {results.controls[0]}."
+    primary = f"test {results.noun} of {results.prediction}, {EPOCHS[results.primary]}"
     parts = [
         *_generated(results),
         f"<h1>{escape(title)}: {len(results.arms)} ways to train, compared</h1>",
-        f"<p>{len(results.runs)} runs: {_counts(results)}. {escape(primary)}</p>",
+        f"<p>{len(results.runs)} runs: {_counts(results)}. Primary: {escape(primary)}; control: "
+        f"{escape(results.controls[0])}. {sizes(results)}</p>",
         f'<p class="finding">{escape(finding(results))}</p>',
         *_notes(results),
         _table(arm_table(results), prose=True),
@@ -147,12 +149,10 @@ def _generated(results: Results) -> Iterator[str]:
 
 
 def _counts(results: Results) -> str:
-    seeds = sorted({run.seed for run in results.runs})
-    whole = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
-    listed = f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
     updates = sorted({run.updates for run in results.runs})
     cost = f"{updates[0]:,} updates each" if len(updates) == 1 else f"{updates[0]:,} to {updates[-1]:,} updates"
-    return f"{len(results.arms)} arm{'s' * (len(results.arms) > 1)}, seeds {listed}, {cost}"
+    seeds = seeds_text({run.seed for run in results.runs})
+    return f"{len(results.arms)} arm{'s' * (len(results.arms) > 1)}, seeds {seeds}, {cost}"
 
 
 def _notes(results: Results) -> Iterator[str]:
@@ -187,7 +187,7 @@ def _curves(results: Results) -> Iterator[str]:
     part = "validation" if watched == "val" else "test"
     modalities = [head for head in results.heads if head not in ("all", "fused")]
     wanted = [
-        (("all heads", (watched, results.metric, "all")), f"{part} {results.noun}, %", 100.0),
+        ((results.prediction, (watched, results.metric, "all")), f"{part} {results.noun}, %", 100.0),
         *(((f"head of {m}", (watched, results.metric, m)), f"{m}: {results.noun}, %", 100.0) for m in modalities),
         (("imbalance index", ("imbalance", "index")), "imbalance index", 1.0),
         (("gradient norms, largest / smallest encoder", ("imbalance", "gradient_ratio")), "gradient ratio", 1.0),
@@ -345,24 +345,19 @@ def _contents(sample: samples.ScoredSample, data: Splits, hidden: dict[str, str]
 def _provenance(results: Results) -> Iterator[str]:
     yield "<h2>How this was made</h2>"
     for name in ("command", "commit", "device", "machine", "versions"):
-        kinds = Counter(json.dumps(run.config.get(name)) for run in results.runs)
-        for kind, count in kinds.items():
-            which = "" if len(kinds) == 1 else f" ({count} runs)"
-            content = json.loads(kind)
-            text = " ".join(content) if isinstance(content, list) else _flat(content)
+        kinds = made_by(results.runs, name)
+        for text, who in kinds.items():
+            which = f" ({escape(who)})" if len(kinds) > 1 else ""
             yield f"<p><strong>{name}</strong>{which}</p><pre>{escape(text)}</pre>"
+    stopped = [f"{run.arm} seed {run.seed}: {where}" for run in results.runs for where, _ in run.parts[1:]]
+    if stopped:
+        yield f"<p><strong>stopped, and went on</strong></p><pre>{escape(chr(10).join(stopped))}</pre>"
     recipe = results.arms[results.controls[0]][0].recipe
     text = "\n".join(f"{name} = {value}" for name, value in recipe.items())
     yield (
         f"<details><summary>The whole recipe of {escape(results.controls[0])}, seed {recipe['seed']}</summary>"
         f"<pre>{escape(text)}</pre></details>"
     )
-
-
-def _flat(content: Any) -> str:
-    if isinstance(content, Mapping):
-        return ", ".join(f"{name} {value}" for name, value in content.items())
-    return "unknown" if content is None else str(content)
 
 
 def _table(table: Table, *, prose: bool = False) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, cast
 from bss.compare import shapes
 from bss.compare.arms import find
 from bss.recipes.recipe import FREE_FIELDS
+from bss.scoring.metrics import predicted_by
 from bss.training.run_folder import (
     EpochRow,
     Summary,
@@ -86,9 +87,38 @@ class FinishedRun:
         return self.recipe["seed"]
 
     @property
+    def parts(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Every part of it, in which it ran without a stop: where it began, in words, and what made it.
+
+        What made a part has the fields of ``config.json``: command, commit, versions, machine. The first begins at "".
+        """
+        parts: list[tuple[str, Mapping[str, Any]]] = [("", self.config)]
+        for part in self.config.get("continued") or ():
+            after = f", after step {part['step']}" if part.get("step") else ""
+            parts.append((f"from epoch {part.get('finished_epochs', 0) + 1} on{after}", {**self.config, **part}))
+        return parts
+
+    @property
+    def length(self) -> str:
+        """How long it trained, in words: updates where its recipe sets them, and else epochs."""
+        if (updates := self.recipe.get("updates")) is not None:
+            return f"{updates} updates"
+        return f"{len(self.rows)} epoch{'s' * (len(self.rows) != 1)}"
+
+    @property
+    def prediction(self) -> str:
+        """The heads whose logits its prediction sums, in words."""
+        return predicted_by(self.recipe.get("prediction", "all"), self.summary["test"]["last"]["accuracy"])
+
+    @property
     def says_arm(self) -> bool:
         """Whether its files name its arm: ``compare`` and ``train`` make such runs, and scripts do not."""
-        return bool(_arm(self.mark, self.config))
+        return bool(self.own_arm)
+
+    @property
+    def own_arm(self) -> str:
+        """Name of its arm by its files; empty where they tell none."""
+        return _arm(self.mark, self.config)
 
     @property
     def task(self) -> str | None:
@@ -111,7 +141,7 @@ class FinishedRun:
         if self.mark or not self.says_arm:
             return self.mark.get("title", "")
         try:
-            return find([self.arm])[0].title
+            return find([self.own_arm])[0].title
         except RecipeError:
             return ""
 
@@ -309,7 +339,8 @@ def read_runs(paths: Iterable[Path]) -> tuple[list[FinishedRun], list[tuple[Path
 def named(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     """Give arms to runs whose files name none: those that differ in nothing but the seed are one arm.
 
-    It is named by sampler and method, and where this is not enough by the recipe fields that differ.
+    It is named by sampler and method, and where this is not enough by the recipe fields that differ. Of whatever arm,
+    runs that trained for different lengths are no repetitions of one another: each length is an arm of its own.
     """
     kinds: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
@@ -321,7 +352,11 @@ def named(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
         differing = [field for field in own if any(other.get(field) != own[field] for other in alike)]
         return " ".join([_kind(run), *(f"{field.rpartition('.')[2]}={own[field]}" for field in differing)])
 
-    return [run if run.says_arm else replace(run, arm=name(run)) for run in runs]
+    runs = [run if run.says_arm else replace(run, arm=name(run)) for run in runs]
+    lengths: dict[str, set[str]] = {}
+    for run in runs:
+        lengths.setdefault(run.arm, set()).add(run.length)
+    return [replace(run, arm=f"{run.arm} ({run.length})") if len(lengths[run.arm]) > 1 else run for run in runs]
 
 
 def _kind(run: FinishedRun) -> str:
@@ -384,6 +419,8 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
         if not _of_schedule(name):
             yield _Rule("tasks", f"the recipe field {name}", _has(name), "all")
     yield _Rule("splits", "the number of test samples", lambda run: run.config["samples"]["test"], "all")
+    yield _Rule("splits", "the test list (hash)", _hash_of_list("test"), "all", told=_begins)
+    yield _Rule("metrics or heads", "what was measured", _measured, "all")
     for name in shared:
         yield _Rule("recipes", name, _field(name), "unmarked" if name in STEP_FIELDS else "all")
     # With one sampler a schedule has the same fields, but for those that came into the library between two runs.
@@ -393,6 +430,7 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
     yield _Rule("methods", "method_settings", _method_settings, "arm")
     yield _Rule("splits", "the training list (hash)", lambda run: run.training_list, "seed", told=_begins)
     yield _Rule("splits", "the number of validation samples", lambda run: run.config["samples"].get("val"), "seed")
+    yield _Rule("splits", "the validation list (hash)", _hash_of_list("val"), "seed", told=_begins)
     yield _Rule(
         "initial weights", "their hash", lambda run: run.mark.get("initial_weights") or UNKNOWN, "seed", told=_begins
     )
@@ -408,6 +446,16 @@ def _has(name: str) -> Callable[[FinishedRun], str]:
 
 def _field(name: str) -> Callable[[FinishedRun], Any]:
     return lambda run: run.recipe.get(name, UNKNOWN)
+
+
+def _hash_of_list(split: str) -> Callable[[FinishedRun], Any]:
+    """The hash of the samples in a split; older versions noted that of the training list alone."""
+    return lambda run: (run.config.get("lists") or {}).get(split, {}).get("hash", UNKNOWN)
+
+
+def _measured(run: FinishedRun) -> str:
+    metrics = run.summary["test"]["last"]
+    return f"{', '.join(metrics)} of {', '.join(metrics['accuracy'])}"
 
 
 def _method_settings(run: FinishedRun) -> dict[str, Any]:

@@ -6,8 +6,9 @@ that what works on the numbers need not ask what they are.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
+from bss.utils.choices import Prediction
 from bss.utils.errors import RunFolderError, shown
 
 Check = Callable[[Any, str], None]
@@ -135,6 +136,16 @@ def each(check: Check) -> Check:
     return checked
 
 
+def one_of(*choices: str) -> Check:
+    """One of some texts."""
+
+    def checked(value: Any, where: str) -> None:
+        if not isinstance(value, str) or value not in choices:
+            _refuse(value, where, f"one of {', '.join(choices)}")
+
+    return checked
+
+
 def listed(check: Check) -> Check:
     """A list of what the check takes."""
 
@@ -207,7 +218,7 @@ MARK = record(
 
 CONFIG = record(
     {
-        "recipe": record({"seed": count, "batch_size": positive}, {"prediction": maybe(line)}),
+        "recipe": record({"seed": count, "batch_size": positive}, {"prediction": one_of(*get_args(Prediction))}),
         "sampler": line,
         "samples": record({"test": positive}, {"train": count, "val": maybe(count)}),
         "versions": each(maybe(line)),
@@ -222,7 +233,19 @@ CONFIG = record(
         "classes": listed(text),
         "generated": flag,
         "lists": each(record({}, {"hash": line, "count": count})),
-        "continued": listed(record({}, {"commit": maybe(line), "versions": each(maybe(line))})),
+        "continued": listed(
+            record(
+                {},
+                {
+                    "finished_epochs": count,
+                    "step": count,
+                    "commit": maybe(line),
+                    "versions": each(maybe(line)),
+                    "machine": each(setting),
+                    "command": listed(text),
+                },
+            )
+        ),
     },
 )
 """``config.json``; what a recipe holds is :func:`setting`'s to look at."""

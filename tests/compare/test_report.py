@@ -30,6 +30,7 @@ from bss.compare.tables import (
     Table,
     arm_table,
     as_csv,
+    as_markdown,
     cost_table,
     difference_table,
     finding,
@@ -174,15 +175,157 @@ def test_runs_of_different_lengths_are_a_note(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("commit", "def"), ("commit", None), ("device", "cuda"), ("versions", {"torch": "3"})]
+    ("name", "value", "said"),
+    [
+        ("commit", "def", "commit: abc (uniform seeds 0, 2); def (uniform seed 1)."),
+        ("commit", None, "commit: abc (uniform seeds 0, 2); unknown (uniform seed 1)."),
+        ("device", "cuda", "device: cpu (uniform seeds 0, 2); cuda (uniform seed 1)."),
+        ("versions", {"torch": "3"}, "versions: torch 2 (uniform seeds 0, 2); torch 3 (uniform seed 1)."),
+    ],
 )
-def test_runs_of_another_commit_device_or_version_are_a_note(tmp_path, name, value):
+def test_runs_of_another_commit_device_or_version_are_named_in_a_note(tmp_path, name, value, said):
     comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7]})
     rewrite(tmp_path / "uniform" / "seed1" / "config.json", machine={"cores": 9})  # every run may have its own
     assert "The runs differ" not in " ".join(results(tmp_path).notes)
     rewrite(tmp_path / "uniform" / "seed1" / "config.json", **{name: value})
     notes = [note for note in results(tmp_path).notes if note.startswith("The runs differ")]
-    assert notes == [f"The runs differ in {name} (2 kinds, see the end of the page)."]
+    assert notes == [f"The runs differ in {said}"]
+
+
+def test_of_versions_those_are_told_that_differ(tmp_path):
+    comparison(tmp_path, {"uniform": [0.5, 0.6]})
+    for seed, torch_version in enumerate(("2.11", "2.12")):
+        versions = {"python": "3.11", "torch": torch_version, "torchaudio": None}
+        rewrite(tmp_path / "uniform" / f"seed{seed}" / "config.json", versions=versions)
+    (note,) = [note for note in results(tmp_path).notes if note.startswith("The runs differ")]
+    assert note == "The runs differ in versions: torch 2.11 (uniform seed 0); torch 2.12 (uniform seed 1)."
+
+
+def test_a_part_that_another_program_trained_is_named(tmp_path):
+    """A run may begin with one commit and end with another: ``config.json`` itself is of the first part."""
+    comparison(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
+    config = json.loads((tmp_path / "cl" / "seed1" / "config.json").read_text())
+    later = {
+        "finished_epochs": 1,
+        "step": 3,
+        "commit": "def",
+        "versions": {"torch": "2"},
+        "command": ["<y>", "--resume"],
+    }
+    rewrite(
+        tmp_path / "cl" / "seed1" / "config.json", continued=[{**later, "commit": config["commit"], "step": 0}, later]
+    )
+    rewrite(tmp_path / "uniform" / "seed0" / "config.json", continued=[{"finished_epochs": 1, "commit": "abc"}])
+    made = results(tmp_path)
+    parts = "cl seed 0; cl seed 1 at first; cl seed 1 from epoch 2 on"
+    assert [note for note in made.notes if note.startswith("The runs differ")] == [
+        f"The runs differ in commit: abc (uniform seeds 0, 1; {parts}); def (cl seed 1 from epoch 2 on, after step 3)."
+    ]
+    text = page(made)
+    assert "<strong>commit</strong> (cl seed 1 from epoch 2 on, after step 3)</p><pre>def</pre>" in text
+    listed = [
+        "uniform seed 0: from epoch 2 on",
+        "cl seed 1: from epoch 2 on",
+        "cl seed 1: from epoch 2 on, after step 3",
+    ]
+    assert "<strong>stopped, and went on</strong></p><pre>" + "\n".join(listed) + "</pre>" in text
+    assert "<pre>&lt;y&gt; --resume</pre>" in text
+
+
+def test_runs_of_one_arm_that_trained_for_different_lengths_are_arms_of_their_own(tmp_path):
+    """A run that was extended from 4 epochs to 6 said 4 in ``config.json``: its rows count."""
+    for seed, epochs in enumerate((4, 4, 6)):
+        write_run(tmp_path / f"cl{seed}", arm="cl", seed=seed, sizes=(40,) * epochs, accuracy=0.5 + seed / 10)
+        write_run(tmp_path / f"uniform{seed}", seed=seed, sizes=(40,) * 4)
+    made = results(tmp_path)
+    assert {arm: [run.seed for run in runs] for arm, runs in made.arms.items()} == {
+        "uniform": [0, 1, 2],
+        "cl (4 epochs)": [0, 1],
+        "cl (6 epochs)": [2],
+    }
+    assert (
+        "The runs of cl differ in how long they trained (4 epochs: seeds 0, 1; 6 epochs: seed 2): each length is an "
+        "arm of its own."
+    ) in made.notes
+    assert [row[0] for row in arm_table(made).rows] == list(made.arms)
+    with pytest.raises(
+        RecipeError, match=r"none of the arms with a finished run: cl \(4 epochs\), cl \(6 epochs\), uniform"
+    ):
+        results(tmp_path, controls=["cl"])
+
+
+def test_runs_of_one_arm_with_other_updates_are_arms_of_their_own(tmp_path):
+    """With equal updates seeds may have other numbers of epochs: the budget counts."""
+    for seed, (sizes, updates) in enumerate((((40, 40), 10), ((40, 32, 8), 10), ((40, 40, 40), 15))):
+        write_run(tmp_path / f"cl{seed}", arm="cl", seed=seed, sizes=sizes, recipe={"updates": updates})
+    assert list(results(tmp_path).arms) == ["cl (10 updates)", "cl (15 updates)"]
+    write_run(tmp_path / "cl2", arm="cl", seed=2, sizes=(80,), recipe={"updates": 10})
+    assert list(results(tmp_path).arms) == ["cl"]
+
+
+@pytest.mark.parametrize(("split", "seed"), [("test", 1), ("val", 0)])
+def test_runs_with_other_samples_in_a_list_are_refused(tmp_path, split, seed):
+    lists = {"test": {"hash": "a" * 16, "count": 30}, "val": {"hash": "b" * 16, "count": 10}}
+    for folder, arm, other in (("one", "uniform", 0), ("two", "cl", seed)):
+        write_run(tmp_path / folder, arm=arm, seed=other)
+        rewrite(tmp_path / folder / "config.json", lists=lists)
+    results(tmp_path)
+    changed = {**lists, split: {"hash": "c" * 16, "count": 30}}
+    rewrite(tmp_path / "two" / "config.json", lists=changed)
+    before = {"test": "a", "val": "b"}[split] * 12
+    with pytest.raises(RunFolderError, match=rf"list \(hash\) is '{before}' in .*one\nand 'cccccccccccc' in .*two"):
+        results(tmp_path)
+    rewrite(tmp_path / "two" / "config.json", lists={})  # as older versions noted them
+    assert len(results(tmp_path).runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (
+            [{"train": 2200, "val": 0, "test": 482}] * 2,
+            "Training: 2,200 samples; test: 482 samples, one is worth 0.21 points.",
+        ),
+        ([{"test": 50_000}] * 2, "Test: 50,000 samples, one is worth 0.002 points."),
+        (
+            [{"train": 38, "val": 10, "test": 1}, {"train": 40, "val": 8, "test": 1}],
+            "Training: 38 to 40 samples; validation: 8 to 10 samples, one is worth 10 to 12 points; test: 1 sample, "
+            "one is worth 100 points.",
+        ),
+    ],
+    ids=["no validation", "test alone", "by seed"],
+)
+def test_tables_and_page_say_how_many_samples_there_are_and_what_one_is_worth(tmp_path, samples, said):
+    for seed, counts in enumerate(samples):
+        write_run(tmp_path / f"seed{seed}", seed=seed)
+        rewrite(tmp_path / f"seed{seed}" / "config.json", samples=counts)
+    made = results(tmp_path)
+    assert f"\n\n{said}\n\n" in as_markdown(made) and said in page(made)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "said"),
+    [
+        ({}, "the prediction (audio + visual + fused)"),
+        ({"uniform": "unimodal", "cl": "unimodal"}, "the prediction (audio + visual)"),
+        ({"joint": "fused"}, "the prediction (audio + visual + fused; of joint: fused)"),
+    ],
+    ids=["all", "CREMA-D", "joint"],
+)
+def test_every_place_that_names_the_prediction_says_which_heads_are_in_it(tmp_path, predictions, said):
+    for arm in ("uniform", "cl", *predictions):
+        recipe = {"prediction": predictions.get(arm, "all")} if predictions else {}
+        for seed in (0, 1):
+            write_run(
+                tmp_path / arm / f"{seed}", arm=arm, seed=seed, recipe=recipe, accuracy=0.5 + seed * len(arm) / 20
+            )
+    made = results(tmp_path)
+    text, markdown = page(made), as_markdown(made)
+    assert f"Primary: test accuracy of {said}, epoch chosen on validation; control: uniform." in text
+    assert f"<figcaption>{said[0].upper()}{said[1:]}, on the validation samples." in text
+    for whole in (text, markdown):
+        assert f"Test accuracy of {said} in %, last epoch" in whole and f"all is {said}, and then" in whole
+        assert "all heads" not in whole and "heads together" not in whole
 
 
 def test_the_cost_table_counts_epochs_from_one(tmp_path):

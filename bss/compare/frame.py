@@ -98,7 +98,10 @@ def load(folder: str | Path) -> "pd.DataFrame":
     if left_out:
         path, reason = left_out[0]
         count = len(runs) + len(left_out)
-        warn(f"{len(left_out)} of {count} run folders were left out; the first is {path}: {reason}", stacklevel=2)
+        others = f"; then {', '.join(str(other) for other, _ in left_out[1:])}" if len(left_out) > 1 else ""
+        warn(
+            f"{len(left_out)} of {count} run folders were left out; the first is {path}: {reason}{others}", stacklevel=2
+        )
     return long_form(runs, root)
 
 

@@ -1,6 +1,6 @@
 """The report as one HTML file that needs no network: tables, figures and samples, for a screen, a phone and paper."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from html import escape
 from pathlib import Path
@@ -177,9 +177,14 @@ def _comparisons(results: Results) -> Iterator[str]:
                 yield _panels([_panel(figures.forest(differences, "percentage points"), caption)])
 
 
-def _span(numbers: Iterator[int]) -> str:
+def _span(numbers: Iterable[int]) -> str:
     found = sorted(set(numbers))
     return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def _seeds(numbers: Iterable[int]) -> str:
+    text = _span(numbers)
+    return f"{text} seed{'s' * (text != '1')}"
 
 
 def _curves(results: Results) -> Iterator[str]:
@@ -203,8 +208,8 @@ def _curves(results: Results) -> Iterator[str]:
             svg = figures.curves(arms, results.controls[0], path, label, scale=scale)
             if svg is not None:
                 place = "in training" if path[-1] == "gradient_ratio" else f"on the {part} samples"
-                seeds = _span(len(runs) for runs in arms.values())
-                drawn.append(_panel(svg, f"{name[0].upper()}{name[1:]}, {place}. n = {seeds} seeds."))
+                seeds = _seeds(len(runs) for runs in arms.values())
+                drawn.append(_panel(svg, f"{name[0].upper()}{name[1:]}, {place}. n = {seeds}."))
     if drawn:
         yield "<h2>While they train</h2>"
         yield (
@@ -223,7 +228,9 @@ def _histograms(results: Results) -> Iterator[str]:
             continue
         svg, count, epochs = found
         before = ", ".join(str(epoch + 1) for epoch in epochs)
-        caption = f"{arm}: before epoch{'s' * (len(epochs) > 1)} {before}. n = {count:,} scores of {len(runs)} seeds."
+        caption = (
+            f"{arm}: before epoch{'s' * (len(epochs) > 1)} {before}. n = {count:,} scores of {_seeds([len(runs)])}."
+        )
         drawn.append(_panel(svg, caption))
     if drawn:
         yield "<h2>Difficulty of the training samples</h2>"

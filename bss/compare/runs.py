@@ -95,7 +95,10 @@ class FinishedRun:
         parts: list[tuple[str, Mapping[str, Any]]] = [("", self.config)]
         for part in self.config.get("continued") or ():
             after = f", after step {part['step']}" if part.get("step") else ""
-            parts.append((f"from epoch {part.get('finished_epochs', 0) + 1} on{after}", {**self.config, **part}))
+            ended = f", where it had ended: {part['after'].get('how')}" if part.get("after") else ""
+            others = f", with {', '.join(changes)}" if (changes := changed_numbers(part)) else ""
+            words = f"from epoch {part.get('finished_epochs', 0) + 1} on{after}{ended}{others}"
+            parts.append((words, {**self.config, **part}))
         return parts
 
     @property
@@ -183,6 +186,11 @@ class FinishedRun:
                 steps.append(done)
                 values.append(float(value))
         return steps, values
+
+
+def changed_numbers(part: Mapping[str, Any]) -> list[str]:
+    """The fields of the recipe that a part of a run began to train with other numbers of, with both."""
+    return [f"{name} {before} -> {now}" for name, (before, now) in (part.get("changed") or {}).items()]
 
 
 def opened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

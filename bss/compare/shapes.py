@@ -189,6 +189,13 @@ def metrics(value: Any, where: str) -> None:
             )
 
 
+def _pair(value: Any, where: str) -> None:
+    """What a number was, and what it is now."""
+    listed(setting)(value, where)
+    if len(value) != 2:
+        _refuse(value, where, "two values")
+
+
 _BY_MODALITY = maybe(each(maybe(number)))
 
 
@@ -243,6 +250,9 @@ CONFIG = record(
                     "versions": each(maybe(line)),
                     "machine": each(setting),
                     "command": listed(text),
+                    "device": line,
+                    "changed": each(_pair),
+                    "after": record({}, {"how": line}),
                 },
             )
         ),

@@ -276,6 +276,10 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
         if len(kinds) > 1:
             listed = "; ".join(f"{said} ({who})" for said, who in kinds.items())
             yield f"The runs differ in {name}: {listed}."
+    for run in results.runs:
+        for where, part in run.parts[1:]:
+            if part.get("changed"):
+                yield f"{run.arm} seed {run.seed} trained {where}: it is no repetition of the others of its arm."
     texts = {run.task_file for run in results.runs} - {None}
     if len(texts) > 1:
         yield f"The task's file was changed between the runs ({len(texts)} versions): they may not be comparable."

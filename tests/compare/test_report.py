@@ -232,6 +232,21 @@ def test_a_part_that_another_program_trained_is_named(tmp_path):
     assert "<pre>&lt;y&gt; --resume</pre>" in text
 
 
+def test_a_run_that_went_on_with_other_numbers_is_named(tmp_path):
+    comparison(tmp_path, {"uniform": [0.5, 0.6]})
+    part = {"finished_epochs": 1, "step": 2, "after": {"how": "not finite"}, "device": "cuda"}
+    config = tmp_path / "uniform" / "seed1" / "config.json"
+    rewrite(config, continued=[{**part, "changed": {"lr": [0.5, 0.1], "precision": ["fp16", "fp32"]}}])
+    made = results(tmp_path)
+    where = "from epoch 2 on, after step 2, where it had ended: not finite, with lr 0.5 -> 0.1, precision fp16 -> fp32"
+    assert f"uniform seed 1 trained {where}: it is no repetition of the others of its arm." in made.notes
+    assert (
+        f"The runs differ in device: cpu (uniform seed 0; uniform seed 1 at first); cuda (uniform seed 1 {where})."
+        in (made.notes)
+    )
+    assert html.escape(f"uniform seed 1: {where}") in page(made)
+
+
 def test_runs_of_one_arm_that_trained_for_different_lengths_are_arms_of_their_own(tmp_path):
     """A run that was extended from 4 epochs to 6 said 4 in ``config.json``: its rows count."""
     for seed, epochs in enumerate((4, 4, 6)):

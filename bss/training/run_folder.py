@@ -570,6 +570,8 @@ def read_scores(path: Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path / "scores.npz") as archive:
+            if sum(member.file_size for member in archive.infolist()) > os.path.getsize(path / "scores.npz"):
+                raise zipfile.BadZipFile("it unpacks to more than it is: np.savez writes no such file")
             # np.load reads as much as an array's head says, which may be less than the checksum is of.
             if damaged := archive.testzip():
                 raise zipfile.BadZipFile(f"in {damaged}")

@@ -152,6 +152,13 @@ def test_a_shorter_array_in_a_file_whose_checksum_is_of_the_longer_one_is_seen(t
         read_run(folder)
 
 
+def test_a_small_file_that_unpacks_to_a_large_one_is_not_unpacked(tmp_path):
+    folder = write_run(tmp_path / "run", arm="cl")
+    np.savez_compressed(folder / "scores.npz", difficulty=np.zeros((1, 10**6), np.float32))
+    with pytest.raises(RunFolderError, match=r"^scores\.npz is damaged or missing \('it unpacks to more than it is"):
+        read_run(folder)
+
+
 def test_a_number_that_diverged_and_a_class_on_two_lines_are_no_damage(tmp_path):
     folder = write_run(tmp_path / "run")
     spoil(folder, "metrics.jsonl", [0, "train_loss"], float("nan"))

@@ -21,7 +21,7 @@ from bss.compare.arms import find
 from bss.compare.comparison import Comparison
 from bss.compare.page import page
 from bss.compare.runner import train
-from bss.compare.runs import find_folders, read_runs
+from bss.compare.runs import FinishedRun, find_folders, read_runs
 from bss.compare.tables import Results, as_csv, as_markdown, results_of
 from bss.training.run_folder import checksum, digests, sealed
 from bss.utils.errors import RunFolderError
@@ -31,6 +31,16 @@ from tests.fuzzing.outcome import Outcome, outcome_of
 
 JSON = ("config.json", "summary.json", "arm.json")
 FILES = (*JSON, "metrics.jsonl", "scores.npz", "done", "log.txt")
+
+HOSTILE = {
+    "deep lists": "[" * 100_000,
+    "deep tables": '{"a": ' * 5_000,
+    "closed deep tables": '{"epoch": ' * 800 + "0" + "}" * 800,
+    "many digits": '{"epoch": ' + "9" * 5_000 + "}",
+    "null bytes": "\0" * 1_000,
+    "a key twice": '{"epoch": 0, "epoch": 0}\n{"epoch": 1, "epoch": 0}',
+}
+"""Texts that other readers of JSON stumble over."""
 
 
 class Subject:
@@ -44,7 +54,7 @@ class Subject:
             arms=("uniform", "cl", "spl"),
             seeds=(0, 1),
             budget="equal",
-            assignments=(),
+            assignments=("imbalance_every=0",),
             data_root=folder / "data",
             out=self.whole,
             workers=0,
@@ -55,7 +65,8 @@ class Subject:
                 (comparison.folder(arm, seed) / "log.txt").write_text("one\ntwo\n")
         self.runs = sorted(comparison.folder(*each).relative_to(self.whole) for each in comparison.plan())
         self.reported = cache(self._reported)
-        self.pages: dict[Any, str] = {}
+        self.contents = {_content(run) for run in read_runs([self.whole / run for run in self.runs])[0]}
+        self.drawn: set[tuple[str, ...]] = set()
         self.reason = ""  # why a folder was left out of the newest report
 
     def case(self, generator: np.random.Generator) -> Outcome:
@@ -75,8 +86,8 @@ class Subject:
             else outcome
         )
 
-    def _report(self) -> tuple[Results | None, Any]:
-        """The results, and the long table; no results where the runs cannot stand in one table."""
+    def _report(self) -> tuple[Results, str, Any]:
+        """The results, ``table.csv``, and the long table."""
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             table = load(self.damaged)
@@ -86,14 +97,15 @@ class Subject:
         if left_out and not any(str(left_out[0][0]) in str(warning.message) for warning in said):
             raise AssertionError("bss.compare.load left a folder out and did not name it")
         self._page(results)
-        return results, table
+        as_markdown(results)
+        return results, as_csv(results), table
 
     def _page(self, results: Results) -> None:
-        """The three files. Of runs that a page was made of before, no second one is drawn."""
-        as_csv(results), as_markdown(results)
-        key = tuple((str(run.path), json.dumps([run.config, run.rows, run.summary, run.mark])) for run in results.runs)
-        if key not in self.pages:
-            self.pages[key] = page(results)
+        """Pages take a second to draw: there is one for every way in which a run is not as it was."""
+        key = tuple(content for run in results.runs if (content := _content(run)) not in self.contents)
+        if key not in self.drawn:
+            page(results)
+            self.drawn.add(key)
 
     def _reported(self, without: Path | None) -> tuple[str, Any]:
         """What a report of the whole folders says: the table in full precision, and the long table."""
@@ -102,19 +114,26 @@ class Subject:
         table = load(self.whole)
         return as_csv(results), table[table["run"] != str(without)]
 
-    def _differences(self, found: tuple[Results, Any], run: Path, intact: bool) -> str:
-        results, table = found
+    def _differences(self, found: tuple[Results, str, Any], run: Path, intact: bool) -> str:
+        results, csv, table = found
         left_out = [path.relative_to(self.damaged.resolve()) for path, _ in results.left_out]
         if left_out not in ([], [run]):
             return f"left out were {left_out}"
-        csv, expected = self.reported(run if left_out else None)
+        whole, expected = self.reported(run if left_out else None)
         ours, theirs = table, expected
         if not intact:
             ours, theirs = table[table["run"] != str(run)], expected[expected["run"] != str(run)]
-        elif as_csv(results) != csv:
+        elif csv != whole:
             return "table.csv differs"
         same = ours.reset_index(drop=True).astype(str).equals(theirs.reset_index(drop=True).astype(str))
         return "" if same else "the table of bss.compare.load differs"
+
+
+def _content(run: FinishedRun) -> str:
+    """Everything that a page shows of a run."""
+    rows = [{name: value for name, value in row.items() if name != "checksum"} for row in run.rows]
+    summary = {name: value for name, value in run.summary.items() if name != "files"}
+    return json.dumps([run.config, rows, summary, run.mark, run.training_list])
 
 
 # ---- ways to damage a folder ---------------------------------------------------------------------------------------
@@ -124,6 +143,10 @@ def _as_it_is(folder: Path, generator: np.random.Generator) -> str:
     path = folder / FILES[int(generator.integers(len(FILES)))]
     if path.name == "scores.npz" and generator.random() < 0.5:
         return _damage_scores(path, generator)
+    if generator.random() < 0.05:
+        name = str(generator.choice(list(HOSTILE)))
+        path.write_text(HOSTILE[name])
+        return f"{path.name}: {name}"
     if path.name in JSON and generator.random() < 0.6:
         return damage_json(path, generator)
     if path.name == "metrics.jsonl" and generator.random() < 0.6:

@@ -55,6 +55,12 @@ def results(tmp_path, **options):
     return results_of(runs, left_out=left_out, **options)
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """For tests of what a page says: its figures, which take most of the time, are made and not drawn."""
+    monkeypatch.setattr(figures, "_svg", lambda figure, name: "<svg></svg>")
+
+
 def comparison(tmp_path, accuracies):
     """Run folders of arm -> accuracies of the seeds 0, 1, ..."""
     for arm, values in accuracies.items():
@@ -77,6 +83,7 @@ def test_the_table_has_mean_difference_and_interval_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("seeds", "text"), [((0, 1), "seeds 0, 1,"), ((3, 4, 5), "seeds 3 to 5,"), ((0, 1, 3), "seeds 0, 1, 3,")]
 )
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_says_which_seeds(tmp_path, seeds, text):
     for seed in seeds:
         write_run(tmp_path / f"seed{seed}", seed=seed)
@@ -140,6 +147,7 @@ def test_without_uniform_order_cl_over_the_whole_set_is_not_said_to_be_it(tmp_pa
     assert notes[0] == "There is no arm of uniform order: the first arm, CurriculumSampler, is the control."
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_arm_that_train_made_has_its_name_its_title_and_its_task(tmp_path):
     write_single(tmp_path / "one", arm="uniform", sampler_of="uniform", title="Tiny <task>")
     write_single(tmp_path / "two", arm="spl+ogm-ge", title="Tiny <task>")
@@ -201,6 +209,7 @@ def test_of_versions_those_are_told_that_differ(tmp_path):
     assert note == "The runs differ in versions: torch 2.11 (uniform seed 0); torch 2.12 (uniform seed 1)."
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_part_that_another_program_trained_is_named(tmp_path):
     """A run may begin with one commit and end with another: ``config.json`` itself is of the first part."""
     comparison(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
@@ -232,6 +241,7 @@ def test_a_part_that_another_program_trained_is_named(tmp_path):
     assert "<pre>&lt;y&gt; --resume</pre>" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_went_on_with_other_numbers_is_named(tmp_path):
     comparison(tmp_path, {"uniform": [0.5, 0.6]})
     part = {"finished_epochs": 1, "step": 2, "after": {"how": "not finite"}, "device": "cuda"}
@@ -310,6 +320,7 @@ def test_runs_with_other_samples_in_a_list_are_refused(tmp_path, split, seed):
     ],
     ids=["no validation", "test alone", "by seed"],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_tables_and_page_say_how_many_samples_there_are_and_what_one_is_worth(tmp_path, samples, said):
     for seed, counts in enumerate(samples):
         write_run(tmp_path / f"seed{seed}", seed=seed)
@@ -327,6 +338,7 @@ def test_tables_and_page_say_how_many_samples_there_are_and_what_one_is_worth(tm
     ],
     ids=["all", "CREMA-D", "joint"],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_every_place_that_names_the_prediction_says_which_heads_are_in_it(tmp_path, predictions, said):
     for arm in ("uniform", "cl", *predictions):
         recipe = {"prediction": predictions.get(arm, "all")} if predictions else {}
@@ -434,6 +446,7 @@ def test_a_damaged_folder_is_told_from_a_whole_one(tmp_path, damage, reason):
 
 
 @pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (-math.inf, "-inf"), (None, "None")])
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_with_a_result_that_is_no_number_is_left_out(tmp_path, capsys, value, text):
     comparison(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
     bad = tmp_path / "runs" / "cl" / "seed1"
@@ -449,6 +462,7 @@ def test_a_run_with_a_result_that_is_no_number_is_left_out(tmp_path, capsys, val
     assert f"error: there is no run to report: {reason}" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_that_is_left_out_is_named_on_the_screen_and_in_the_page(tmp_path, capsys):
     comparison(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
     bad = tmp_path / "runs" / "cl" / "seed1"
@@ -638,6 +652,7 @@ def test_a_folder_to_which_several_paths_lead_counts_once(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("target", ["gone", "loop"])
+@pytest.mark.usefixtures("undrawn")
 def test_a_link_to_nothing_is_left_out_by_name(tmp_path, capsys, target):
     out = linked(tmp_path)
     (out / "loop").symlink_to(target)
@@ -773,6 +788,7 @@ def test_the_histogram_is_in_percent_of_the_samples(tmp_path, monkeypatch):
     ],
     ids=["all", "some", "none"],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_generated_data_are_said_before_anything_else(tmp_path, generated, beginning):
     comparison(tmp_path / "runs", {"uniform": [0.5, 0.6]})
     for seed, value in enumerate(generated):
@@ -850,6 +866,7 @@ build_model = tiny.model
 """
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_writes_the_texts_of_samples_as_text(tmp_path):
     task_of(tmp_path, TASK_WITH_TEXTS)
     text = page_of(tmp_path)
@@ -882,6 +899,7 @@ def page_of(tmp_path):
     ],
     ids=["import", "data", "no splits", "no task"],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_a_task_that_breaks_is_a_reason_on_the_page(tmp_path, text, reason):
     task_of(tmp_path, text)
     flags = ["--data-root", str(tmp_path), "--task", str(tmp_path / "task.py")]
@@ -912,6 +930,7 @@ def test_a_report_runs_no_code_that_a_run_folder_names_and_reads_nothing_outside
     assert said in (tmp_path / "page" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_task_file_with_other_code_than_the_runs_were_trained_with_is_refused_and_not_run(tmp_path, capsys):
     task_of(tmp_path, TASK_WITH_TEXTS)
     (tmp_path / "other.py").write_text(TASK_WITH_TEXTS + TELLTALE)
@@ -927,6 +946,7 @@ def test_a_task_file_with_other_code_than_the_runs_were_trained_with_is_refused_
     assert "<q>" in (tmp_path / "page" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_stem_in_a_run_folder_is_a_task_of_the_library_or_nothing(tmp_path):
     """``os.path`` is importable under ``bss.tasks`` no more than ``../evil`` is a file to run."""
     write_run(tmp_path / "runs" / "one", mark={"task": "../evil"})
@@ -942,6 +962,7 @@ def test_texts_of_a_recipe_in_a_run_folder_are_not_taken_for_files(tmp_path):
     assert (made.image_size, made.max_tokens) == (96, 9)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_class_names_come_from_the_run_folder_where_it_has_them(tmp_path):
     folder = task_of(tmp_path, TASK_WITH_TEXTS)
     config = json.loads((folder / "config.json").read_text())
@@ -950,12 +971,14 @@ def test_class_names_come_from_the_run_folder_where_it_has_them(tmp_path):
     assert text.count("<strong>&lt;/script&gt;&lt;b&gt;</strong>") == 4 and "No pictures: a report reads" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_mark_that_names_no_task_is_a_reason_on_the_page(tmp_path):
     (task_of(tmp_path, "") / "arm.json").write_text('{"arm": "uniform"}')
     reason = "the task of these runs is not known, they were not made by compare"
     assert f"No pictures and no class names: {reason}." in page(results(tmp_path / "runs"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_sample_that_cannot_be_read_is_a_reason_in_its_place(tmp_path):
     broken = "\nclass Broken(list):\n def __getitem__(self, index):\n  raise ZeroDivisionError(f'<b>{index}')\n"
     task_of(tmp_path, TASK_WITH_TEXTS.replace("Splits(texts, texts,", "Splits(texts, Broken(texts),") + broken)
@@ -975,6 +998,7 @@ def test_a_page_that_cannot_be_made_leaves_the_tables(tmp_path, monkeypatch):
     assert sorted(path.name for path in (tmp_path / "page").iterdir()) == ["table.csv", "table.md"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_names_of_classes_samples_and_modalities_are_escaped(tmp_path):
     text = TASK_WITH_TEXTS.replace('("none",)', '("<i>none",)').replace('f"clip{i}"', "f'\"><b>{i}'")
     modality = text[text.index('"text":') : text.index(', "label"')]
@@ -987,6 +1011,7 @@ def test_names_of_classes_samples_and_modalities_are_escaped(tmp_path):
     assert not re.search("<[ibus]>", text)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_data_that_were_changed_since_are_not_shown(tmp_path):
     task_of(tmp_path, TASK_WITH_TEXTS, names=["clip0", "clip1", "clip3", "clip2"])
     text = page_of(tmp_path)
@@ -994,6 +1019,7 @@ def test_data_that_were_changed_since_are_not_shown(tmp_path):
     assert text.count("<strong>class 0</strong>") == 4 and "<q>" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_of_a_task_file_that_lies_elsewhere_by_now_stand_together(tmp_path):
     write_run(tmp_path / "runs" / "one", mark={"task": "/old/place/digits.py"})
     write_run(tmp_path / "runs" / "other", arm="cl", mark={"task": "/new/place/digits.py"})
@@ -1070,6 +1096,7 @@ build_model = tiny.model
 
 
 @pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.usefixtures("undrawn")
 def test_without_librosa_a_page_says_in_one_line_how_to_get_the_spectrograms(tmp_path, monkeypatch, installed):
     task_of(tmp_path, TASK_WITH_SOUNDS)
     if not installed:

@@ -264,6 +264,8 @@ def read_run(path: Path) -> FinishedRun:
         raise RunFolderError(f"a link to nothing ({os.readlink(path)})" if path.is_symlink() else "not a folder")
     if not _is_run(path):
         raise RunFolderError("a folder that cannot be looked into")
+    if failed := _failure(path):
+        raise RunFolderError(failed)
     if not (path / "done").is_file():
         epochs = count_lines(path / "metrics.jsonl")
         raise RunFolderError(f"unfinished, {epochs} epoch{'s' * (epochs != 1)} so far")
@@ -282,6 +284,21 @@ def read_run(path: Path) -> FinishedRun:
     run = FinishedRun(path, config, rows, cast(Summary, summary), samples, cast(Mark, mark), _arm(mark, config))
     _check_whole(run)
     return run
+
+
+def _failure(path: Path) -> str:
+    """How a run failed, and how far it came; empty where its summary does not say so, or that it was only stopped."""
+    try:
+        failed: dict[str, Any] = read_json(path, "summary.json").get("failed") or {}
+        shapes.FAILED(failed, "summary.json: failed")
+    except RunFolderError:
+        return ""
+    if failed["how"] == "stopped":
+        return ""
+    epochs = count_lines(path / "metrics.jsonl")
+    where = f"after step {failed['step']} of epoch {failed['epoch'] + 1}"
+    so_far = f"{epochs} epoch{'s' * (epochs != 1)} so far"
+    return f"failed and unfinished, {so_far}; {failed['how']} {where} ({failed['reason']})"
 
 
 def _check_whole(run: FinishedRun) -> None:

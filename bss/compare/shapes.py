@@ -273,3 +273,7 @@ SUMMARY = record(
     {"oracle": record({}, {"epoch": count}), "imbalance": _IMBALANCE, "updates": count, "seconds": amount},
 )
 """``summary.json`` of a finished run."""
+
+
+FAILED = record({"how": line, "epoch": count, "step": count, "reason": line}, {})
+"""What ``summary.json`` says, in ``failed``, of a run that ended before its end."""

@@ -44,6 +44,7 @@ from bss.data.batches import Content, Preview, preview_of
 from bss.data.transforms.text import Tokens
 from bss.data.transforms.views import Picture, Pictures, Sound
 from bss.tasks import sarcasm
+from bss.training.run_folder import sealed
 from bss.utils.errors import RecipeError, RunFolderError
 from tests.compare.comparing import write_run
 
@@ -460,6 +461,37 @@ def test_a_run_with_a_result_that_is_no_number_is_left_out(tmp_path, capsys, val
         assert f"Left out: {reason}" in html.unescape((tmp_path / "page" / name).read_text())
     assert main(["report", str(bad), "--out", str(tmp_path / "page")]) == 2
     assert f"error: there is no run to report: {reason}" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("done", [False, True], ids=["unfinished", "marked as done"])
+@pytest.mark.parametrize("how", ["not finite", "out of memory"])
+def test_a_run_that_failed_is_left_out_with_how_it_failed(tmp_path, capsys, how, done):
+    comparison(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
+    bad = tmp_path / "runs" / "cl" / "seed1"
+    failed = {"how": how, "epoch": 1, "step": 3, "reason": "the <loss> is nan"}
+    content = {"failed": failed, **(json.loads((bad / "summary.json").read_text()) if done else {})}
+    (bad / "summary.json").write_text(json.dumps(sealed(content)))
+    if not done:
+        (bad / "done").unlink()
+    reason = f"failed and unfinished, 2 epochs so far; {how} after step 3 of epoch 2 (the <loss> is nan)"
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 1
+    assert f"left out: {bad}: {reason}" in capsys.readouterr().err
+    assert f"Left out: {bad}: {reason}" in html.unescape((tmp_path / "page" / "report.html").read_text())
+    assert "| cl | 1 | 60.0 |" in (tmp_path / "page" / "table.md").read_text()
+    with pytest.warns(UserWarning, match=f"the first is {bad}: failed and unfinished"):
+        assert set(bss.compare.load(tmp_path / "runs")["run"]) == {"cl/seed0", "uniform/seed0", "uniform/seed1"}
+
+
+@pytest.mark.parametrize(
+    "failed", [{"how": "stopped", "epoch": 1, "step": 3, "reason": "x"}, ["odd"], {"how": 3}], ids=str
+)
+def test_a_run_that_was_stopped_is_unfinished_and_not_failed(tmp_path, failed):
+    comparison(tmp_path, {"cl": [0.6, 0.8]})
+    (tmp_path / "cl" / "seed1" / "done").unlink()
+    (tmp_path / "cl" / "seed1" / "summary.json").write_text(json.dumps({"failed": failed}))
+    _, ((_, reason),) = read_runs(find_folders([tmp_path]))
+    assert reason.startswith("unfinished, 2 epochs so far")
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -264,8 +264,8 @@ def read_run(path: Path) -> FinishedRun:
         raise RunFolderError(f"a link to nothing ({os.readlink(path)})" if path.is_symlink() else "not a folder")
     if not _is_run(path):
         raise RunFolderError("a folder that cannot be looked into")
-    if failed := _failure(path):
-        raise RunFolderError(failed)
+    if failure := _failure(path):
+        raise RunFolderError(failure)
     if not (path / "done").is_file():
         epochs = count_lines(path / "metrics.jsonl")
         raise RunFolderError(f"unfinished, {epochs} epoch{'s' * (epochs != 1)} so far")

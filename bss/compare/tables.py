@@ -16,6 +16,7 @@ from bss.compare.frame import long_form
 from bss.compare.runs import FinishedRun, by_arm, check_comparable
 from bss.compare.statistics import LEAST_RESAMPLED, Difference, differences, mean_and_std
 from bss.recipes.recipe import FREE_FIELDS
+from bss.training.checkpoint import MAY_CHANGE
 from bss.utils.errors import RecipeError, RunFolderError, shown
 
 if TYPE_CHECKING:
@@ -278,7 +279,7 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
             yield f"The runs differ in {name}: {listed}."
     for run in results.runs:
         for where, part in run.parts[1:]:
-            if part.get("changed"):
+            if set(part.get("changed") or ()) - MAY_CHANGE:
                 yield f"{run.arm} seed {run.seed} trained {where}: it is no repetition of the others of its arm."
     texts = {run.task_file for run in results.runs} - {None}
     if len(texts) > 1:

@@ -256,6 +256,8 @@ def test_a_run_that_went_on_with_other_numbers_is_named(tmp_path):
         in (made.notes)
     )
     assert html.escape(f"uniform seed 1: {where}") in page(made)
+    rewrite(config, continued=[{"finished_epochs": 1, "changed": {"epochs": [1, 2], "compile": [False, True]}}])
+    assert "no repetition" not in " ".join(results(tmp_path).notes)  # it ends as one that had them from the start
 
 
 def test_runs_of_one_arm_that_trained_for_different_lengths_are_arms_of_their_own(tmp_path):

@@ -88,9 +88,11 @@ class FinishedRun:
 
     @property
     def parts(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """Every part of it, in which it ran without a stop: where it began, in words, and what made it.
+        """Its parts, in each of which it ran without a stop.
 
-        What made a part has the fields of ``config.json``: command, commit, versions, machine. The first begins at "".
+        Returns:
+            Of every part where it began, in words, and what made it: the fields of ``config.json``, such as command,
+            commit, versions and machine. The first part begins at ``""``.
         """
         parts: list[tuple[str, Mapping[str, Any]]] = [("", self.config)]
         for part in self.config.get("continued") or ():
@@ -189,7 +191,11 @@ class FinishedRun:
 
 
 def changed_numbers(part: Mapping[str, Any]) -> list[str]:
-    """The fields of the recipe that a part of a run began to train with other numbers of, with both."""
+    """The fields of the recipe that are others since a part of a run began: ``lr 0.1 -> 0.01``.
+
+    Args:
+        part: an entry of ``continued`` in ``config.json``.
+    """
     return [f"{name} {before} -> {now}" for name, (before, now) in (part.get("changed") or {}).items()]
 
 

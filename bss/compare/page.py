@@ -356,7 +356,7 @@ def _provenance(results: Results) -> Iterator[str]:
         for text, who in kinds.items():
             which = f" ({escape(who)})" if len(kinds) > 1 else ""
             yield f"<p><strong>{name}</strong>{which}</p><pre>{escape(text)}</pre>"
-    stopped = [f"{run.arm} seed {run.seed}: {where}" for run in results.runs for where, _ in run.parts[1:]]
+    stopped = [f"{run.arm} seed {run.seed}: {part.where}" for run in results.runs for part in run.parts[1:]]
     if stopped:
         yield f"<p><strong>stopped, and went on</strong></p><pre>{escape(chr(10).join(stopped))}</pre>"
     recipe = results.arms[results.controls[0]][0].recipe

@@ -51,6 +51,21 @@ class Mark(TypedDict, total=False):
     training_samples: str
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a run, in which it ran without a stop.
+
+    Attributes:
+        where: where it began, in words; empty for the first.
+        made_by: what made it: the fields of ``config.json``, such as command, commit, versions and device.
+        changed: recipe fields that are others than before.
+    """
+
+    where: str
+    made_by: Mapping[str, object]
+    changed: tuple[str, ...] = ()
+
+
 # ---- a run ---------------------------------------------------------------------------------------------------------
 
 
@@ -87,20 +102,18 @@ class FinishedRun:
         return self.recipe["seed"]
 
     @property
-    def parts(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """Its parts, in each of which it ran without a stop.
-
-        Returns:
-            Of every part where it began, in words, and what made it: the fields of ``config.json``, such as command,
-            commit, versions and machine. The first part begins at ``""``.
-        """
-        parts: list[tuple[str, Mapping[str, Any]]] = [("", self.config)]
+    def parts(self) -> list["Part"]:
+        """Its parts, in each of which it ran without a stop; a run that was never stopped is one."""
+        parts = [Part("", self.config)]
         for part in self.config.get("continued") or ():
+            changed = part.get("changed") or {}
+            numbers = ", ".join(f"{name} {before} -> {now}" for name, (before, now) in changed.items())
             after = f", after step {part['step']}" if part.get("step") else ""
             ended = f", where it had ended: {part['after'].get('how')}" if part.get("after") else ""
-            others = f", with {', '.join(changes)}" if (changes := changed_numbers(part)) else ""
-            words = f"from epoch {part.get('finished_epochs', 0) + 1} on{after}{ended}{others}"
-            parts.append((words, {**self.config, **part}))
+            words = f"from epoch {part.get('finished_epochs', 0) + 1} on{after}{ended}"
+            parts.append(
+                Part(words + (f", with {numbers}" if numbers else ""), {**self.config, **part}, tuple(changed))
+            )
         return parts
 
     @property
@@ -188,15 +201,6 @@ class FinishedRun:
                 steps.append(done)
                 values.append(float(value))
         return steps, values
-
-
-def changed_numbers(part: Mapping[str, Any]) -> list[str]:
-    """The fields of the recipe that are others since a part of a run began: ``lr 0.1 -> 0.01``.
-
-    Args:
-        part: an entry of ``continued`` in ``config.json``.
-    """
-    return [f"{name} {before} -> {now}" for name, (before, now) in (part.get("changed") or {}).items()]
 
 
 def opened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

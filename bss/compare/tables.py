@@ -278,9 +278,9 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
             listed = "; ".join(f"{said} ({who})" for said, who in kinds.items())
             yield f"The runs differ in {name}: {listed}."
     for run in results.runs:
-        for where, part in run.parts[1:]:
-            if set(part.get("changed") or ()) - MAY_CHANGE:
-                yield f"{run.arm} seed {run.seed} trained {where}: it is no repetition of the others of its arm."
+        for part in run.parts[1:]:
+            if set(part.changed) - MAY_CHANGE:
+                yield f"{run.arm} seed {run.seed} trained {part.where}: it is no repetition of the others of its arm."
     texts = {run.task_file for run in results.runs} - {None}
     if len(texts) > 1:
         yield f"The task's file was changed between the runs ({len(texts)} versions): they may not be comparable."
@@ -311,14 +311,14 @@ def made_by(runs: Sequence[FinishedRun], name: str, *, whole: bool = True) -> di
     Returns:
         What it says -> of which runs.
     """
-    values = [part.get(name) for run in runs for _, part in run.parts]
+    values = [part.made_by.get(name) for run in runs for part in run.parts]
     tables = [value for value in values if isinstance(value, Mapping)]
     common: set[str] = set()
     if not whole and len(tables) == len(values):
         common = {key for key in tables[0] if all(table.get(key) == tables[0][key] for table in tables)}
     kinds: dict[str, list[tuple[FinishedRun, str]]] = {}
     for run in runs:
-        parts = [(_told(part.get(name), common), where) for where, part in run.parts]
+        parts = [(_told(part.made_by.get(name), common), part.where) for part in run.parts]
         alike = len({said for said, _ in parts}) == 1
         for said, where in parts[:1] if alike else parts:
             kinds.setdefault(said, []).append((run, "" if alike else where or "at first"))

@@ -13,7 +13,7 @@ from bss.data.transforms.image import augment_transform, fixed_transform
 from bss.data.transforms.text import clean_text, encode, load_tokenizer
 from bss.models.encoders import ResNetEncoder, load_resnet50, resnet50
 from bss.recipes.imagetext import ImageTextRecipe
-from bss.tasks.parts import Find, carved, carved_by_group
+from bss.tasks.parts import Find, carved, carved_by_group, listed
 from bss.utils.errors import DataError, DataNotFoundError
 
 SAMPLE: dict[str, Any] = {
@@ -93,6 +93,7 @@ def build_splits(
         names=[post.name for post in parts["train"]],
         classes=classes,
         dropped=dropped,
+        listed=listed(val=parts.get("val"), test=parts["test"]),
     )
 
 

@@ -53,6 +53,7 @@ def build_data(recipe: NVGestureRecipe, root: Path) -> Splits:
         names=[clip.name for clip in train],
         classes=DATA_SET.classes,
         dropped=dropped,
+        listed=parts.listed(val=val, test=test),
     )
 
 

@@ -782,7 +782,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_came_before(tmp_p
         return result._replace(loss=math.nan) if len(calls) == 2 else result
 
     monkeypatch.setattr(run_in_motion, "train_epoch", spy)
-    with pytest.raises(TrainingError, match=r"epoch 2 is nan: lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"epoch 2 is nan after step 7: lower the learning rate"):
         fit(tiny.model(), tiny.splits(), tiny.SPL, run_in(tmp_path))
     assert len(read_metrics(tmp_path)) == 1
     assert (tmp_path / "last.pt").exists() and not (tmp_path / "done").exists()

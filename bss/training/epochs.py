@@ -58,6 +58,7 @@ class Training:
         self.decisions = distributed.Decisions()
         self.saved_at = time.monotonic()
         self.saved: tuple[int, int] | None = None  # finished epochs and step of the newest checkpoint
+        self.unsure: int | None = None  # an epoch, whose weights best.pt has, that may turn out not to be the best
         # A mask may hold -inf from the start; weights must always be finite.
         self.infinite = {name for name, buffer in parts.model.named_buffers() if _first_not_finite({name: buffer})}
         self.began = self.train_began = time.perf_counter()  # the epoch under way, and its steps
@@ -117,7 +118,9 @@ class Training:
             reason, epoch = str(error), None
         if saved["step"] == 0 and saved["finished_epochs"] == best["epoch"] + 1:
             self._save_best(best, saved["model"])
-        elif not isinstance(epoch, int) or epoch < saved["finished_epochs"]:
+        elif isinstance(epoch, int) and epoch >= saved["finished_epochs"]:
+            self.unsure = epoch
+        else:
             raise RunFolderError(f"{reason}: its weights are lost, so pass another --out, or delete the folder")
 
     def _draw_curves(self, rows: list[EpochRow]) -> None:
@@ -298,6 +301,9 @@ class Training:
         self._save()
         if progress.best is row:
             self._save_best(row, self.parts.model.state_dict())
+        elif row["epoch"] == self.unsure:
+            assert progress.best is not None  # this row at least
+            self._best_weights(progress.best)  # now, and not after the last epoch
         self.interrupts.check()
 
     # ---- the end ---------------------------------------------------------------------------------------------------

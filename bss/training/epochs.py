@@ -85,6 +85,7 @@ class Training:
         rows = self.folder.rewind(epochs=saved["finished_epochs"], scored=saved["scored"], **written)
         rows = distributed.from_main(rows)
         for row in rows:
+            row.pop("checksum", None)  # as the rows of this part, which get theirs in the file
             self.progress.note(row, self.parts.watched)
         self._check_best(saved)
         restore(saved, self.progress, self.parts, self.order_log)

@@ -456,8 +456,9 @@ class RunFolder:
         self._write_json("config.json", config)
 
     def _num_samples(self) -> int:
+        config = self._config()
         try:
-            return int(self._config()["samples"]["train"])
+            return int(config["samples"]["train"])
         except (KeyError, TypeError, ValueError) as error:
             raise RunFolderError(
                 f"{self.path}: config.json has no number of training samples: pass another --out"

@@ -14,6 +14,7 @@ from bss.training.run_folder import (
     check_files,
     count_lines,
     list_hash,
+    read_failure,
     read_json,
     read_rows,
     read_scores,
@@ -191,7 +192,9 @@ def read_run(path: Path) -> FinishedRun:
     """
     if not (path / "done").is_file():
         epochs = count_lines(path / "metrics.jsonl")
-        raise RunFolderError(f"unfinished, {epochs} epoch{'s' * (epochs != 1)} so far")
+        failed = read_failure(path)
+        how = "" if failed is None else f"; {failed['how']} after step {failed['step']} of epoch {failed['epoch'] + 1}"
+        raise RunFolderError(f"unfinished, {epochs} epoch{'s' * (epochs != 1)} so far{how}")
     config, summary = (read_json(path, name) for name in ("config.json", "summary.json"))
     check_files(path, summary)
     rows = read_rows(path)

@@ -159,7 +159,7 @@ def with_newer_fields(
     Args:
         saved: the identity.
         defaults: those of the recipe's fields.
-        own: the identity that it is compared with, whose lists stand for those that an older one says nothing of.
+        own: what stands for the lists that an older identity says nothing of.
     """
     newer = {name: value for name, value in defaults.items() if name not in MAY_CHANGE | NAMED}
     newer |= {name: own[name] for name in OF_THE_DATA[3:] if own is not None and name in own}

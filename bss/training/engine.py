@@ -121,7 +121,9 @@ def fit(
                 # On every process: one that waits for another would wait for ever.
                 failure = distributed.from_main(folder.failure())
                 check_entries(folder.path, saved)
-                begun = with_newer_fields(saved["identity"], known, identity)
+                tested = distributed.from_main(folder.num_tested())
+                older = identity if tested is None else {**identity, "test samples": tested}
+                begun = with_newer_fields(saved["identity"], known, older)
                 allowed = allowed_after(failure, updates=recipe.updates)
                 refuse_difference(folder.path, "an unfinished run", begun, identity, allowed=allowed)
                 refuse_other_calibration(folder.path, saved, built)

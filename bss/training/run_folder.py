@@ -223,7 +223,7 @@ class RunFolder:
             self.close()
             raise RunFolderError(
                 f"{self.path} holds a finished run ({epochs} epoch{'s' * (epochs != 1)}): "
-                "pass another --out, or --set overwrite=true"
+                "pass another --out, or --set overwrite=true; --resume with more --epochs goes on"
             )
 
     @_writes
@@ -296,13 +296,14 @@ class RunFolder:
 
     def failure(self) -> Failure | None:
         """How the unfinished run here has ended, if it has said so; None where this process does not write."""
-        if not self.writes:
-            return None
+        return read_failure(self.path) if self.writes else None
+
+    def num_tested(self) -> int | None:
+        """How long the test list was when the run began; None where the folder does not tell."""
         try:
-            failed = read_json(self.path, "summary.json").get("failed")
-        except RunFolderError:
+            return int(read_json(self.path, "config.json")["samples"]["test"]) if self.writes else None
+        except (RunFolderError, KeyError, TypeError, ValueError):
             return None
-        return cast(Failure, failed) if isinstance(failed, dict) and "how" in failed else None
 
     @_writes
     def reopen(self) -> None:
@@ -589,6 +590,17 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{name} is damaged or missing ({shown(str(error))})") from error
     return _without(_object(text, name, _seal), "checksum")
+
+
+def read_failure(path: Path) -> Failure | None:
+    """How the unfinished run in a folder has ended; None where it did not say."""
+    try:
+        failed = read_json(path, "summary.json").get("failed")
+    except RunFolderError:
+        return None
+    kinds = {"how": str, "epoch": int, "step": int, "reason": str}
+    whole = isinstance(failed, dict) and all(isinstance(failed.get(name), kind) for name, kind in kinds.items())
+    return cast(Failure, failed) if whole else None
 
 
 def read_rows(path: Path) -> list[EpochRow]:

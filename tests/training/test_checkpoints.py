@@ -57,7 +57,7 @@ def test_a_run_that_was_killed_before_any_renaming_ends_as_the_one_that_was_not(
 
     def kill_here(source, target):
         """What a kill at this moment leaves."""
-        if str(target).endswith(".pt") and (checkpoint_minutes is None or len(left) % 9 == 0):
+        if str(target).endswith(".pt") and (checkpoint_minutes is None or len(left) % 7 == 0):
             left.append(shutil.copytree(tmp_path / "run", tmp_path / f"killed{len(left)}"))
         else:
             left.append(None)

@@ -198,7 +198,7 @@ class RunFolder:
         writes: False for all processes of a run but one: they compute the same and write nothing.
         overwrite: whether a run that is already there is replaced; an unfinished one that was itself begun with
             ``overwrite`` goes on, since it is the one that replaced the other.
-        resume: whether a finished run is fine: there is nothing left to do.
+        resume: whether a finished run is fine: there is nothing left to do, or :meth:`reopen` makes more to do.
 
     Attributes:
         path: the folder.

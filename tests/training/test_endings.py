@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from bss.compare.runs import read_run
 from bss.training.checkpoint_file import read_checkpoint
 from bss.training.engine import fit
 from bss.training.epochs import ran_out_of_memory
@@ -24,7 +25,7 @@ from tests.training.test_checkpoints import assert_identical
 
 CPU = torch.device("cpu")
 SPL = replace(tiny.SPL, imbalance_every=0)
-EVERY_STEP = replace(SPL, checkpoint_minutes=0.0)
+EVERY_STEP = replace(SPL, epochs=2, checkpoint_minutes=0.0)
 
 
 def run(out, recipe=SPL, *, model=None, resume=False, **parts):
@@ -55,6 +56,20 @@ def failed_at(out, at, recipe=EVERY_STEP, *, act=None, error=NotFiniteError):
     return str(said.value)
 
 
+@pytest.fixture(scope="module")
+def not_finite(tmp_path_factory):
+    """A run that has failed in the fourth step of its second epoch, and was saved after every one."""
+    out = tmp_path_factory.mktemp("failed") / "run"
+    failed_at(out, 56 + 30)
+    return out
+
+
+@pytest.fixture
+def failed(not_finite, tmp_path):
+    """The same, to go on with."""
+    return shutil.copytree(not_finite, tmp_path / "failed")
+
+
 def config_of(out):
     return json.loads((out / "config.json").read_text())
 
@@ -73,6 +88,8 @@ def test_a_state_that_is_not_finite_is_never_saved_and_the_last_good_one_goes_on
         for value in read_checkpoint(out / name)["model"].values() if (out / name).exists() else ():
             assert value.isfinite().all(), name
     assert read_json(out, "summary.json")["failed"]["how"] == "not finite" and not (out / "done").exists()
+    with pytest.raises(RunFolderError, match=r"unfinished, 1 epoch so far; not finite after step \d of epoch 2"):
+        read_run(out)  # what a report says of it
     run(out, recipe)  # the samples are mended
     run(tmp_path / "whole", recipe)
     assert_identical(tmp_path / "whole", out)
@@ -113,9 +130,6 @@ def test_weights_and_buffers_that_are_not_finite_are_not_saved_either(tmp_path, 
 
 
 def test_an_optimiser_that_is_not_finite_is_not_saved(tmp_path):
-    class Overflowing(torch.utils.data.Dataset):
-        pass
-
     recipe = replace(EVERY_STEP, optimizer="adam", lr=1e-30)  # the square of the gradient overflows, the weights stay
     network = tiny.model()
     network.encoders["audio"][0].weight.register_hook(lambda gradient: gradient * 1e30)
@@ -161,24 +175,28 @@ def test_without_a_checkpoint_the_same_command_begins_anew(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"lr": 0.005}, {"precision": "bf16"}, {"batch_size": 4}, {"lr": 0.01, "batch_size": 12}]
+    "change", [{"lr": 0.005}, {"precision": "fp16"}, {"batch_size": 4}, {"lr": 0.01, "batch_size": 12}]
 )
-def test_after_a_failure_a_run_goes_on_with_another_rate_batch_size_or_precision(tmp_path, change, capsys):
-    failed_at(tmp_path, 56 + 30)
-    run(tmp_path, replace(EVERY_STEP, **change))
+def test_after_a_failure_a_run_goes_on_with_another_rate_batch_size_or_precision(failed, change, capsys):
+    run(failed, replace(EVERY_STEP, **change))
     assert "it has ended before (not finite) after step 4 of epoch 2; " in capsys.readouterr().out
-    config = config_of(tmp_path)
+    config = config_of(failed)
     (part,) = config["continued"]
     assert part["changed"] == {name: [getattr(EVERY_STEP, name), value] for name, value in change.items()}
     assert (part["finished_epochs"], part["step"], part["after"]["how"]) == (1, 3, "not finite")
     assert {name: config["recipe"][name] for name in change} == change
     assert {name: config["identity"][name] for name in change} == change
-    assert "failed" not in read_json(tmp_path, "summary.json")
+    assert "failed" not in read_json(failed, "summary.json")
 
 
-def test_another_batch_size_goes_on_where_the_samples_are_not_seen_yet(tmp_path):
+def test_a_precision_without_a_loss_scale_leaves_the_saved_one(tmp_path):
+    failed_at(tmp_path, 56 + 30, replace(EVERY_STEP, precision="fp16"))
+    run(tmp_path, replace(EVERY_STEP, precision="bf16"))
+    assert config_of(tmp_path)["recipe"]["precision"] == "bf16" and (tmp_path / "done").exists()
+
+
+def test_another_batch_size_goes_on_where_the_samples_are_not_seen_yet(failed):
     """Three batches of 8 are done: 24 samples. Batches of 9 go on at the 18th, and all of them are whole."""
-    failed_at(tmp_path, 56 + 30)
     seen = []
 
     class Recording(Spoiled):
@@ -186,22 +204,21 @@ def test_another_batch_size_goes_on_where_the_samples_are_not_seen_yet(tmp_path)
             seen.append(index)
             return self.dataset[index]
 
-    run(tmp_path, replace(EVERY_STEP, batch_size=9, epochs=2), train=Recording(0))
+    run(failed, replace(EVERY_STEP, batch_size=9, epochs=2), train=Recording(0))
     assert len(seen) == 54 - 18
-    row = tiny.rows(tmp_path)[1]
+    row = tiny.rows(failed)[1]
     assert (row["steps"], row["samples"]) == (3 + 4, 24 + 36)
 
 
-def test_a_batch_size_that_was_changed_is_stopped_and_goes_on_at_its_own_place(tmp_path):
-    failed_at(tmp_path / "one", 56 + 30)
-    shutil.copytree(tmp_path / "one", tmp_path / "two")
+def test_a_batch_size_that_was_changed_is_stopped_and_goes_on_at_its_own_place(failed, tmp_path):
+    two = shutil.copytree(failed, tmp_path / "two")
     smaller = replace(EVERY_STEP, batch_size=9)
-    run(tmp_path / "one", smaller)
+    run(failed, smaller)
     with pytest.raises(Interrupted):
-        run(tmp_path / "two", smaller, train=tiny.Signalling(tiny.splits().train, 15, signal.SIGTERM))
-    assert read_checkpoint(tmp_path / "two" / "last.pt")["repeated"] == 6
-    run(tmp_path / "two", smaller)
-    assert_identical(tmp_path / "one", tmp_path / "two")
+        run(two, smaller, train=tiny.Signalling(tiny.splits().train, 15, signal.SIGTERM))
+    assert read_checkpoint(two / "last.pt")["repeated"] == 6
+    run(two, smaller)
+    assert_identical(failed, two)
 
 
 def test_an_ordinary_stop_goes_on_with_the_same_numbers_alone(tmp_path):
@@ -223,10 +240,9 @@ def test_a_stop_before_the_next_checkpoint_leaves_the_failure_as_it_is(tmp_path)
     assert len(config_of(tmp_path)["continued"]) == 2
 
 
-def test_what_a_failure_does_not_allow_is_still_refused(tmp_path):
-    failed_at(tmp_path, 56 + 30)
+def test_what_a_failure_does_not_allow_is_still_refused(failed):
     with pytest.raises(RunFolderError, match=r"differs from this one \(momentum: 0\.9 there, 0\.8 here\)"):
-        run(tmp_path, replace(EVERY_STEP, lr=0.005, momentum=0.8))
+        run(failed, replace(EVERY_STEP, lr=0.005, momentum=0.8))
 
 
 def test_a_run_that_counts_updates_keeps_its_batch_size(tmp_path):

@@ -37,7 +37,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         stamp = _stamp_of(archive)
     with open(path, "rb+") as file:
         file.seek(-len(_NO_COMMENT), 2)
-        assert file.read() == _NO_COMMENT  # torch 2.14 writes no comment of its own
+        assert file.read() == _NO_COMMENT  # torch 2.11 writes no comment of its own
         file.seek(-len(_NO_COMMENT), 2)
         file.write(struct.pack("<H", len(stamp)) + stamp)
 

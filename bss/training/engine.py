@@ -23,6 +23,7 @@ from bss.samplers import OrderSampler
 from bss.training import tensorboard
 from bss.training.build import Plan, parts, plan
 from bss.training.checkpoint import (
+    MENDED,
     allowed_after,
     changes,
     check_entries,
@@ -129,7 +130,7 @@ def fit(
                 refuse_other_calibration(folder.path, saved, built)
                 refuse_fewer_epochs(folder.path, saved, built)
                 changed = changes(saved["recipe"], asdict(recipe))
-                if failure is not None:
+                if failure is not None and failure["how"] in MENDED:
                     say(failure_line(failure, changed))
                 part = {"changed": changed, "after": failure, "identity": identity, "hardware": _hardware(run)}
                 training.go_on(saved, part)

@@ -58,9 +58,11 @@ class Training:
         self.decisions = distributed.Decisions()
         self.saved_at = time.monotonic()
         self.saved: tuple[int, int] | None = None  # finished epochs and step of the newest checkpoint
+        self.failed_from: tuple[int, int] | None = None  # the checkpoint after which numbers overflowed before
         self.unsure: int | None = None  # an epoch, whose weights best.pt has, that may turn out not to be the best
-        # A mask may hold -inf from the start; weights must always be finite.
-        self.infinite = {name for name, buffer in parts.model.named_buffers() if _first_not_finite({name: buffer})}
+        # A mask may hold -inf from the start; what is trained must always be finite.
+        fixed = [*parts.model.named_buffers(), *(w for w in parts.model.named_parameters() if not w[1].requires_grad)]
+        self.infinite = {name for name, value in fixed if _first_not_finite({name: value})}
         self.began = self.train_began = time.perf_counter()  # the epoch under way, and its steps
 
     # ---- beginning, and going on -----------------------------------------------------------------------------------
@@ -90,6 +92,7 @@ class Training:
         self._check_best(saved)
         restore(saved, self.progress, self.parts, self.order_log)
         self.saved = saved["finished_epochs"], saved["step"]
+        self.failed_from = self.saved if part.get("after") and part["after"]["how"] == "not finite" else None
         _build_cache(self.parts.data, self.parts.loaders, self.interrupts)
         self.folder.note_continuation({name: saved[name] for name in ("finished_epochs", "step")}, **part)
         self._draw_curves(rows)
@@ -381,8 +384,9 @@ class Training:
             yield
         except NotFiniteError as error:
             self._note("not finite", error)
+            again = self.saved is not None and self.saved == self.failed_from
             ways = [f"--set lr={self.parts.lr / 10:g}", *self._precision("fp32")]
-            raise NotFiniteError(f"{error}\n{self._saved(ways)}") from error
+            raise NotFiniteError(f"{error}\n{self._saved(ways, again=again)}") from error
         except (Interrupted, KeyboardInterrupt) as error:
             self._note("stopped", error)
             raise
@@ -392,6 +396,7 @@ class Training:
             self._note("out of memory", error)
             totals = self.progress.totals
             where = f"after step {totals.steps if totals else 0} of epoch {self.progress.epoch + 1}"
+            where = "in the final test" if self.done else where
             ways = [*self._smaller_batch(), *self._precision("bf16")]
             raise MemoryRanOutError(
                 f"memory ran out {where} ({first_line(error, 150)})\n{self._saved(ways)}"
@@ -409,13 +414,18 @@ class Training:
         if how == "out of memory" or distributed.is_main():
             self.folder.note_failure(failure)
 
-    def _saved(self, ways: list[str]) -> str:
+    def _saved(self, ways: list[str], *, again: bool = False) -> str:
         """What there is to go on from, and with which flags."""
         flags = " or ".join(ways)
         if self.saved is None:
             return f"nothing is saved yet, so the same command begins anew: add {flags}"
         epochs, step = self.saved
         state = f"step {step} of epoch {epochs + 1}" if step else f"epoch {epochs}"
+        if again:  # finite, and beyond help: a step before numbers overflow they are huge
+            return (
+                f"it has failed for the second time from the state after {state}: begin anew, with "
+                f"--set overwrite=true and {flags}"
+            )
         return f"{self.folder.path} keeps the state after {state}, and the same command goes on from it: add {flags}"
 
     def _smaller_batch(self) -> list[str]:

@@ -449,6 +449,8 @@ class RunFolder:
             hardware: what this part runs on.
         """
         config = self._config()
+        if not isinstance(config.get("recipe"), dict) or not isinstance(config.get("continued", []), list):
+            raise RunFolderError(f"{self.path}: config.json has no recipe, or an odd continued: pass another --out")
         config["recipe"] |= {name: now for name, (_, now) in (changed or {}).items()}
         if identity is not None and "identity" in config:
             config["identity"] = dict(identity)

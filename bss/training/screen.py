@@ -64,9 +64,7 @@ def failure_line(failure: Failure, changed: Mapping[str, Sequence[Any]]) -> str:
     """How the part of the run before this one has ended, and what is another number now."""
     line = f"it has ended before ({failure['how']}) after step {failure['step']} of epoch {failure['epoch'] + 1}"
     listed = ", ".join(f"{name} {before} -> {now}" for name, (before, now) in changed.items())
-    if not listed and failure["how"] != "stopped":
-        listed = "nothing is changed, so it may end there again"
-    return f"{line}; {listed}" if listed else line
+    return f"{line}; {listed or 'nothing is changed, so it may end there again'}"
 
 
 def closing_lines(summary: Summary) -> str:

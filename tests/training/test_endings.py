@@ -195,6 +195,15 @@ def test_a_precision_without_a_loss_scale_leaves_the_saved_one(tmp_path):
     assert config_of(tmp_path)["recipe"]["precision"] == "bf16" and (tmp_path / "done").exists()
 
 
+def test_a_state_from_which_a_run_fails_again_is_not_advised_a_third_time(tmp_path):
+    """The state of the step before numbers overflow is finite, and no rate helps it."""
+    failed_at(tmp_path, 56 + 30, SPL)
+    said = failed_at(tmp_path, 30, replace(SPL, lr=0.005))
+    assert "failed for the second time from the state after epoch 1: begin anew, with --set overwrite=true" in said
+    run(tmp_path, replace(SPL, lr=0.0005, overwrite=True))
+    assert "continued" not in config_of(tmp_path) and (tmp_path / "done").exists()
+
+
 def test_another_batch_size_goes_on_where_the_samples_are_not_seen_yet(failed):
     """Three batches of 8 are done: 24 samples. Batches of 9 go on at the 18th, and all of them are whole."""
     seen = []

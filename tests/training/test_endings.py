@@ -88,7 +88,9 @@ def test_a_state_that_is_not_finite_is_never_saved_and_the_last_good_one_goes_on
         for value in read_checkpoint(out / name)["model"].values() if (out / name).exists() else ():
             assert value.isfinite().all(), name
     assert read_json(out, "summary.json")["failed"]["how"] == "not finite" and not (out / "done").exists()
-    with pytest.raises(RunFolderError, match=r"unfinished, 1 epoch so far; not finite after step \d of epoch 2"):
+    with pytest.raises(
+        RunFolderError, match=r"failed and unfinished, 1 epoch so far; not finite after step \d of epoch 2"
+    ):
         read_run(out)  # what a report says of it
     run(out, recipe)  # the samples are mended
     run(tmp_path / "whole", recipe)

@@ -1,9 +1,10 @@
 """Kill runs by a seed, let them go on, and compare how they end with the run that was never killed, bit for bit.
 
 ``python tests/kill.py --kills 50 --seed 0`` ends with ``50 of 50 identical``, or with exit status 1. ``--only 17``
-repeats kill 17 alone. A run of one process or of two, with or without loader processes, is killed, terminated, or interrupted
-twice, itself or with its group; or a loader process is killed, or the disk becomes full. Most runs are forked from a
-process that has imported everything; some are started as a user does, by ``python -m bss train`` and by torchrun.
+repeats kill 17 alone. A run of one process or of two, with or without loader processes, is killed, terminated, or
+interrupted twice, itself or with its group; or a loader process is killed, or the disk becomes full. Most runs are
+forked from a process that has imported everything; some are started as a user does, by ``python -m bss train`` and by
+torchrun.
 """
 
 import argparse

@@ -17,6 +17,7 @@ from bss.models.fusion import FUSIONS
 from bss.models.late_fusion import LateFusion
 from bss.models.weights import initialize
 from bss.recipes.audiovisual import AudioVisualRecipe
+from bss.tasks.parts import listed
 from bss.utils.seeding import seeded
 
 
@@ -29,6 +30,7 @@ def build_splits(
     val: Sequence[Clip] | None,
     test: Sequence[Clip],
     dropped: dict[str, list[str]],
+    group: str | None = None,
 ) -> Splits:
     """Make the parts of a run out of clips, with the recipe's views and cache."""
     sounds, frames = sound_kind(recipe.sample_rate, round(recipe.sample_rate * recipe.seconds)), frame_kind()
@@ -64,6 +66,8 @@ def build_splits(
         classes=classes,
         dropped=dropped,
         cache=cache,
+        group=group,
+        listed=listed(val=val, test=test),
     )
 
 

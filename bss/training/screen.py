@@ -1,12 +1,16 @@
 """What a run prints: its sizes and plan, a line for every epoch, and the test result."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from tqdm import tqdm
 
 from bss.data.splits import Splits
-from bss.scoring.metrics import Metrics
+from bss.scoring.metrics import Metrics, predicted_by
 from bss.training.build import Plan
-from bss.training.run_folder import EpochRow, Summary
+from bss.training.run_folder import EpochRow, Failure, Summary
 from bss.utils import distributed
+from bss.utils.choices import Prediction
 
 
 def say(text: str) -> None:
@@ -45,29 +49,38 @@ def plan_line(planned: Plan, batch_size: int, updates: int | None, tail: str) ->
     return f"{type(sampler).__name__}: {plan}; {steps} steps of {batch_size} in all{unless}"
 
 
-def _percentages(metrics: Metrics) -> str:
-    return "  ".join(f"{head} {100 * value:.1f}" for head, value in metrics["accuracy"].items())
+def _percentages(metrics: Metrics, prediction: Prediction) -> str:
+    """The accuracy of every head; what is no sum of all heads is not called ``all``, as it is in the files."""
+    accuracy = metrics["accuracy"]
+    names = {"all": "all" if prediction == "all" else f"prediction ({predicted_by(prediction, accuracy)})"}
+    return "  ".join(f"{names.get(head, head)} {100 * value:.1f}" for head, value in accuracy.items())
 
 
-def epoch_line(row: EpochRow, epochs: int, measured: Metrics, name: str) -> str:
+def epoch_line(row: EpochRow, epochs: int, measured: Metrics, name: str, prediction: Prediction) -> str:
     """What is printed after an epoch."""
     return (
         f"epoch {row['epoch'] + 1}/{epochs}  {row['samples']} samples  loss {row['train_loss']:.3f}  "
-        f"{name} accuracy %: {_percentages(measured)}  ({row['seconds']:.1f} s)"
+        f"{name} accuracy %: {_percentages(measured, prediction)}  ({row['seconds']:.1f} s)"
     )
 
 
-def closing_lines(summary: Summary) -> str:
+def failure_line(failure: Failure, changed: Mapping[str, Sequence[Any]]) -> str:
+    """How the part of the run before this one has ended, and what is another number now."""
+    line = f"it has ended before ({failure['how']}) after step {failure['step']} of epoch {failure['epoch'] + 1}"
+    listed = ", ".join(f"{name} {before} -> {now}" for name, (before, now) in changed.items())
+    return f"{line}; {listed or 'nothing is changed, so it may end there again'}"
+
+
+def closing_lines(summary: Summary, prediction: Prediction) -> str:
     """The test result of a run, by its summary."""
     lines = []
     if "oracle" in summary:
-        lines.append(
-            f"best on test (oracle), epoch {summary['oracle']['epoch'] + 1}: {_percentages(summary['oracle'])}"
-        )
+        oracle = _percentages(summary["oracle"], prediction)
+        lines.append(f"best on test (oracle), epoch {summary['oracle']['epoch'] + 1}: {oracle}")
     else:
         lines.append(
             f"test accuracy %, epoch {summary['chosen_epoch'] + 1} (chosen on validation): "
-            f"{_percentages(summary['test']['chosen'])}"
+            f"{_percentages(summary['test']['chosen'], prediction)}"
         )
-    lines.append(f"test accuracy %, last epoch: {_percentages(summary['test']['last'])}")
+    lines.append(f"test accuracy %, last epoch: {_percentages(summary['test']['last'], prediction)}")
     return "\n".join(lines)

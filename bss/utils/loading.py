@@ -8,7 +8,6 @@ from torch.utils.data import DataLoader
 from bss.utils.errors import LoadingError
 from bss.utils.processes import leave_to_the_parent, loading_problem
 
-
 T = TypeVar("T")
 
 

@@ -6,7 +6,13 @@ makes the page of runs that exist.
 
 import sys
 
-from bss.cli.commands import main
+
+def run() -> None:
+    """The command ``bss``, which is ``python -m bss``."""
+    from bss.cli.commands import main
+
+    sys.exit(main())
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

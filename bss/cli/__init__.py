@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import bss
 from bss.cli import endings
 from bss.cli.flags import Parser, count
 from bss.recipes.fields import explain
 from bss.recipes.recipe import Recipe
+from bss.utils.extras import need, refuse_other_distribution
 
 if TYPE_CHECKING:
     from bss.tasks import Task
@@ -47,6 +49,8 @@ def session(
     parser.add_argument("--official", action="store_true", help="the numbers and habits of the authors' released code")
     flags = parser.parse_args(argv)
     try:
+        refuse_other_distribution(Path(bss.__file__))
+        need("training", "train")
         from bss.cli import launch
 
         way = Path(script).stem.partition("-")[2] + "-official" * flags.official

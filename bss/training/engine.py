@@ -34,6 +34,7 @@ from bss.training.run_folder import RunFolder, Summary, list_hash, read_checkpoi
 from bss.training.screen import closing_lines, plan_line, say, sizes_line
 from bss.utils import distributed
 from bss.utils.errors import DataError, RunFolderError
+from bss.utils.extras import need
 from bss.utils.interrupts import Interrupts
 
 
@@ -74,6 +75,7 @@ def fit(
         TrainingError: the loss is not finite any more.
         Interrupted: SIGINT or SIGTERM came; the step was finished and everything is saved.
     """
+    need("training", "train")
     _check_size(data, recipe.batch_size)
     if recipe.tensorboard:
         tensorboard.check_installed()

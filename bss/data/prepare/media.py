@@ -22,7 +22,8 @@ from bss.data.transforms import audio as sound
 from bss.data.transforms.image import FRAME_SUFFIXES, MAX_PIXELS
 from bss.data.transforms.video import VIDEO_SUFFIXES, video_damage
 from bss.utils import filesystem
-from bss.utils.errors import BssError, DataError
+from bss.utils.errors import DataError
+from bss.utils.extras import need
 
 SUFFIXES = (*VIDEO_SUFFIXES, ".webm")
 """Suffixes of the videos that are looked for, compared in lower case."""
@@ -214,12 +215,11 @@ def load_av() -> Any:
     """Import PyAV.
 
     Raises:
-        BssError: it is not installed.
+        MissingExtraError: it is not installed.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise BssError(f"decoding videos needs PyAV: pip install av==18.1.0 ({error})") from error
+    need("decoding videos", "video")
+    import av
+
     return av
 
 

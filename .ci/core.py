@@ -1,5 +1,6 @@
 """Use an installed core as the README says, without the repository: python -I core.py README.md COMMAND."""
 
+import importlib
 import importlib.metadata
 import re
 import subprocess
@@ -12,8 +13,7 @@ installed = {distribution.metadata["Name"].lower() for distribution in importlib
 assert "bss-multimodal" in installed and not installed & {"torchvision", "scipy", "pandas", "transformers"}, installed
 
 began = time.perf_counter()
-import bss
-
+bss = importlib.import_module("bss")
 imported = time.perf_counter() - began
 assert Path(bss.__file__).is_relative_to(sys.prefix), bss.__file__
 assert importlib.metadata.version("bss-multimodal") == bss.__version__
@@ -26,11 +26,8 @@ print(f"README's loops ran in {time.perf_counter() - began:.1f} s; import bss to
 
 help_text = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
 assert "compare" in help_text and "doctor" in help_text
-for arguments in (
-    ["train", "cremad", "--arm", "spl", "--sample"],
-    ["compare", "ks", "--sample", "--out", "o"],
-    ["prepare", "-h"],
-):
-    said = subprocess.run([command, *arguments], capture_output=True, text=True)
+commands = ["train cremad --arm spl --sample", "compare ks --sample --out compared", "prepare --help"]
+for arguments in commands:
+    said = subprocess.run([command, *arguments.split()], capture_output=True, text=True)
     assert said.returncode == 2 and "bss-multimodal[train" in said.stderr and said.stderr.count("\n") == 1, said
-print(said.stderr, end="")
+    print(said.stderr, end="")

@@ -70,8 +70,9 @@ def splits(*, train=60, val=24, test=30, noise=0.0):
 
 
 def untimed(content):
-    """A row of metrics or a summary without its wall times, which no two runs share."""
-    return {name: value for name, value in content.items() if name not in ("seconds", "train_seconds")}
+    """A row of metrics or a summary without its wall times, which no two runs share, and what depends on them."""
+    times = {"seconds", "train_seconds"} | ({"files", "checksum"} if "files" in content else set())
+    return {name: value for name, value in content.items() if name not in times}
 
 
 def model(*, seed=0, norm=False, dropout=0.0):

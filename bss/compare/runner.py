@@ -30,7 +30,7 @@ from bss.training.build import method_of
 from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_data, with_newer_fields
 from bss.training.engine import fit
 from bss.training.run import Run
-from bss.training.run_folder import list_hash, read_identity, read_json
+from bss.training.run_folder import list_hash, read_identity, read_json, sealed
 from bss.utils.errors import BssError, RecipeError, RunFolderError, first_line
 from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import Interrupted, Interrupts
@@ -290,7 +290,7 @@ def train(comparison: Comparison, arm: Arm, seed: int, device: str) -> dict[str,
     folder.mkdir(parents=True, exist_ok=True)
     _check_unfinished(folder, mark)
     with whole_file(folder / ARM_FILE) as temporary:
-        temporary.write_text(json.dumps(mark, indent=2) + "\n")
+        temporary.write_text(json.dumps(sealed(mark), indent=2) + "\n")
     # Of two runs that begin at once, the one that wrote its mark last sees the other's.
     for other in comparison.arms:
         _check_start(comparison.folder(other, seed), mark)

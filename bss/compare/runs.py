@@ -8,7 +8,16 @@ from typing import Any, Literal, TypedDict, cast
 
 from bss.compare.arms import find
 from bss.recipes.recipe import FREE_FIELDS
-from bss.training.run_folder import EpochRow, Summary, list_hash, read_json, read_rows, read_scores
+from bss.training.run_folder import (
+    EpochRow,
+    Summary,
+    check_files,
+    count_lines,
+    list_hash,
+    read_json,
+    read_rows,
+    read_scores,
+)
 from bss.utils.errors import RecipeError, RunFolderError, shown
 
 ARM_FILE = "arm.json"
@@ -181,9 +190,10 @@ def read_run(path: Path) -> FinishedRun:
         RunFolderError: the run is unfinished or damaged; the message says what is wrong without naming the folder.
     """
     if not (path / "done").is_file():
-        epochs = _lines(path / "metrics.jsonl")
+        epochs = count_lines(path / "metrics.jsonl")
         raise RunFolderError(f"unfinished, {epochs} epoch{'s' * (epochs != 1)} so far")
     config, summary = (read_json(path, name) for name in ("config.json", "summary.json"))
+    check_files(path, summary)
     rows = read_rows(path)
     mark = read_json(path, ARM_FILE) if (path / ARM_FILE).is_file() else {}
     scores = read_scores(path)
@@ -203,10 +213,6 @@ def read_run(path: Path) -> FinishedRun:
 def _arm(mark: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """Name of an arm by ``arm.json`` or else ``config.json``; empty where neither tells."""
     return mark.get("arm") or config.get("arm") or ""
-
-
-def _lines(path: Path) -> int:
-    return len(path.read_text(errors="replace").splitlines()) if path.is_file() else 0
 
 
 def read_runs(paths: Iterable[Path]) -> tuple[list[FinishedRun], list[tuple[Path, str]]]:

@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 import torch
@@ -122,10 +122,33 @@ class Summary(TypedDict):
     train_seconds: float
 
 
-def checksum(row: Mapping[str, Any]) -> str:
-    """The first 16 digits of the SHA-256 of a row without its times: equal for equal epochs, wherever they ran."""
-    content = {name: value for name, value in row.items() if name not in (*TIMES, "checksum")}
+READ_BACK = ("config.json", "arm.json", "metrics.jsonl", "scores.npz")
+"""Files whose content a finished run's ``summary.json`` vouches for, see :func:`digests`."""
+
+
+def digest(content: Any) -> str:
+    """The first 16 digits of the SHA-256 of a JSON value, whatever its layout and the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _without(content: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name not in names}
+
+
+def checksum(row: Mapping[str, Any]) -> str:
+    """:func:`digest` of a row without its times: equal for equal epochs, wherever they ran."""
+    return digest(_without(row, *TIMES, "checksum"))
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    """:func:`digest` of everything in a file but the checksum itself."""
+    return digest(_without(content, "checksum"))
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object, and as its last field ``checksum`` the :func:`digest` of everything else in it."""
+    plain = json.loads(json.dumps(dict(content)))  # with the keys that a reader will find: JSON has texts alone
+    return {**_without(plain, "checksum"), "checksum": _seal(plain)}
 
 
 def _writes(method: Callable[..., None]) -> Callable[..., None]:
@@ -179,8 +202,7 @@ class RunFolder:
         self._lock: Lock | None = None
         self._open(overwrite)
         if self.finished and not resume:
-            metrics = self.path / "metrics.jsonl"
-            epochs = len(metrics.read_text().splitlines()) if metrics.exists() else 0
+            epochs = count_lines(self.path / "metrics.jsonl")
             self.close()
             raise RunFolderError(
                 f"{self.path} holds a finished run ({epochs} epoch{'s' * (epochs != 1)}): "
@@ -206,9 +228,9 @@ class RunFolder:
     def _overwritten(self) -> bool:
         """Whether the run here is unfinished and has replaced another one already."""
         try:
-            config = json.loads((self.path / "config.json").read_text())
+            config = read_json(self.path, "config.json")
             return bool(config["recipe"]["overwrite"]) and not (self.path / "done").exists()
-        except (OSError, ValueError, KeyError, TypeError):
+        except (RunFolderError, KeyError, TypeError):
             return False
 
     @_writes
@@ -224,12 +246,13 @@ class RunFolder:
             RunFolderError: it is damaged or missing.
         """
         try:
-            return json.loads((self.path / "summary.json").read_text())
-        except (OSError, ValueError) as error:
+            summary = read_json(self.path, "summary.json")
+        except RunFolderError as error:
             raise RunFolderError(
-                f"{self.path} is marked as done, but its summary.json is damaged or missing ({error}): pass another "
-                "--out, or --set overwrite=true"
+                f"{self.path} is marked as done, but {error}: pass another --out, or --set overwrite=true"
             ) from error
+        summary.pop("files", None)
+        return cast(Summary, summary)
 
     # ---- continuing an unfinished run ------------------------------------------------------------------------------
 
@@ -274,11 +297,11 @@ class RunFolder:
     @_writes
     def _rewind(self, rows: list[EpochRow], epochs: int, scored: int) -> None:
         metrics, raw = self.path / "metrics.jsonl", self.path / "scores.raw"
-        lines = metrics.read_text().splitlines()[:epochs] if metrics.exists() else []
+        lines = metrics.read_text(errors="replace").splitlines()[:epochs] if metrics.exists() else []
         try:
-            rows += [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise RunFolderError(f"{metrics} is damaged ({error}): pass another --out") from error
+            rows += _rows(lines)
+        except RunFolderError as error:
+            raise RunFolderError(f"{self.path}: {error}: pass another --out") from error
         size = _score_row(self._num_samples()).itemsize * scored if scored else 0
         if len(rows) < epochs or (size and (not raw.exists() or raw.stat().st_size < size)):
             raise RunFolderError(
@@ -293,12 +316,18 @@ class RunFolder:
     @_writes
     def note_continuation(self, where: dict[str, Any]) -> None:
         """Add to ``config.json`` that, from where, and by which command and versions the run is continued."""
-        config = json.loads((self.path / "config.json").read_text())
+        config = self._config()
         config.setdefault("continued", []).append({**where, **environment()})
         self._write_json("config.json", config)
 
     def _num_samples(self) -> int:
-        return json.loads((self.path / "config.json").read_text())["samples"]["train"]
+        return self._config()["samples"]["train"]
+
+    def _config(self) -> dict[str, Any]:
+        try:
+            return read_json(self.path, "config.json")
+        except RunFolderError as error:
+            raise RunFolderError(f"{self.path}: {error}: pass another --out") from error
 
     # ---- writing ---------------------------------------------------------------------------------------------------
 
@@ -359,7 +388,11 @@ class RunFolder:
     @_writes
     def finish(self, summary: Summary) -> None:
         """Save the summary, mark the run as finished, drop what only a continued run needs, and unlock the folder."""
-        self._write_json("summary.json", summary)
+        try:
+            files = digests(self.path)
+        except RunFolderError as error:
+            raise RunFolderError(f"{self.path}: {error}: something else has written to it") from error
+        self._write_json("summary.json", {**summary, "files": files})
         (self.path / "done").touch()
         for name in ("scores.raw", "previous.pt"):
             (self.path / name).unlink(missing_ok=True)
@@ -371,7 +404,7 @@ class RunFolder:
             self._lock.release()
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        replace_text(self.path / name, json.dumps(content, indent=2) + "\n")
+        replace_text(self.path / name, json.dumps(sealed(content), indent=2) + "\n")
 
     def _append(self, name: str, content: bytes) -> None:
         with open(self.path / name, "ab") as file:
@@ -420,30 +453,110 @@ def read_identity(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path, name: str) -> dict[str, Any]:
-    """A JSON object in a run folder.
+    """A JSON object in a run folder, without its ``checksum``, which must fit; older files have none.
 
     Raises:
-        RunFolderError: it is damaged or missing; the message does not name the folder.
+        RunFolderError: it is damaged, missing or was changed; the message does not name the folder.
     """
     try:
-        content = json.loads((path / name).read_text())
+        text = (path / name).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{name} is damaged or missing ({shown(str(error))})") from error
-    if not isinstance(content, dict):
-        raise RunFolderError(f"{name} is damaged: it holds a {type(content).__name__}")
-    return content
+    return _without(_object(text, name, _seal), "checksum")
 
 
 def read_rows(path: Path) -> list[EpochRow]:
-    """The rows of a run's ``metrics.jsonl``, epoch by epoch.
+    """The rows of a run's ``metrics.jsonl``, epoch by epoch, whose checksums must fit; those of format 1 have none.
 
     Raises:
-        RunFolderError: it is damaged or missing; the message does not name the folder.
+        RunFolderError: it is damaged, missing or was changed, or its epochs are not 0, 1, 2 and so on; the message
+            does not name the folder.
     """
     try:
-        return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"metrics.jsonl is damaged ({error})") from error
+        raise RunFolderError(f"metrics.jsonl is damaged or missing ({shown(str(error))})") from error
+    return _rows(lines)
+
+
+def _rows(lines: Sequence[str]) -> list[EpochRow]:
+    rows = []
+    for epoch, line in enumerate(lines):
+        where = f"metrics.jsonl, line {epoch + 1},"
+        row = _object(line, where, checksum)
+        if type(row.get("epoch")) is not int or row["epoch"] != epoch:
+            raise RunFolderError(
+                f"{where} is epoch {shown(row.get('epoch'))} where {epoch} is due: epochs are repeated, missing or out "
+                "of order"
+            )
+        rows.append(cast(EpochRow, row))
+    return rows
+
+
+def _object(text: str, where: str, checksum_of: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
+    """A JSON object whose ``checksum`` fits the rest of it, where it has one."""
+    try:
+        content = json.loads(text)
+        whole = not isinstance(content, dict) or content.get("checksum") in (None, checksum_of(content))
+    except (ValueError, RecursionError) as error:
+        raise RunFolderError(f"{where} is damaged ({shown(str(error))})") from error
+    if not isinstance(content, dict):
+        raise RunFolderError(f"{where} is damaged: it holds a {type(content).__name__}")
+    if not whole:
+        raise RunFolderError(f"{where} is damaged or was changed by hand: its content does not fit its checksum")
+    return content
+
+
+def count_lines(path: Path) -> int:
+    """How many lines a file has, damaged or not; 0 where there is none."""
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def digests(path: Path) -> dict[str, str]:
+    """What the files of a run say, as one number each: of JSON the content, of others the bytes.
+
+    ``summary.json`` keeps these as ``files``: it is written last, so that none of the others can be changed, or be
+    another run's, without being seen.
+
+    Returns:
+        Name -> the first 16 digits of a SHA-256, of those of :data:`READ_BACK` that are there.
+
+    Raises:
+        RunFolderError: one of them is damaged; the message does not name the folder.
+    """
+    found = {}
+    for name in READ_BACK:
+        if not (path / name).exists():
+            continue
+        if name.endswith(".json"):
+            found[name] = digest(read_json(path, name))
+        elif name.endswith(".jsonl"):
+            found[name] = digest(read_rows(path))
+        else:
+            try:
+                with open(path / name, "rb") as file:
+                    found[name] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+            except OSError as error:
+                raise RunFolderError(f"{name} is damaged or missing ({shown(str(error))})") from error
+    return found
+
+
+def check_files(path: Path, summary: Mapping[str, Any]) -> None:
+    """Refuse a folder whose files are not those that its ``summary.json`` was written for; older ones do not tell.
+
+    Raises:
+        RunFolderError: names the first; the message does not name the folder.
+    """
+    expected = summary.get("files")
+    if expected is None:
+        return
+    if not isinstance(expected, dict):
+        raise RunFolderError("summary.json is damaged: files is no table")
+    found = digests(path)
+    for name, value in expected.items():
+        if name in READ_BACK and found.get(name) != value:
+            what = "was changed after the run had ended, or is another run's" if name in found else "is missing"
+            raise RunFolderError(f"{name} {what}: it does not fit summary.json")
 
 
 def read_scores(path: Path) -> dict[str, Any]:

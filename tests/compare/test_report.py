@@ -258,10 +258,10 @@ def test_a_pipe_in_a_name_does_not_end_a_cell():
     ("damage", "reason"),
     [
         (lambda run: (run / "done").unlink(), "unfinished, 2 epochs so far"),
-        (lambda run: (run / "summary.json").write_text("{"), "summary.json is damaged or missing"),
+        (lambda run: (run / "summary.json").write_text("{"), "summary.json is damaged ('Expecting"),
         (lambda run: (run / "summary.json").write_text("{}"), "damaged, or not a run of this program"),
         (lambda run: (run / "scores.npz").write_bytes(b"PK"), "scores.npz is damaged or missing"),
-        (lambda run: (run / "metrics.jsonl").write_text("{"), "metrics.jsonl is damaged"),
+        (lambda run: (run / "metrics.jsonl").write_text("{"), "metrics.jsonl, line 1, is damaged ('Expecting"),
         (lambda run: (run / "metrics.jsonl").write_text(""), "damaged, or not a run of this program"),
         (lambda run: (run / "config.json").unlink(), "config.json is damaged or missing"),
     ],

@@ -24,7 +24,7 @@ from bss.compare.dry_run import Work, duration, timed, work_of
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
 from bss.methods import SampleValuation
 from bss.training.build import method_of
-from bss.training.run_folder import read_rows
+from bss.training.run_folder import read_rows, sealed
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError
 from tests import tiny
 from tests.compare import comparing
@@ -374,7 +374,7 @@ def test_an_unfinished_run_goes_on_only_with_the_weights_samples_and_code_that_i
     (folder / "done").unlink()
     began = json.loads((folder / "arm.json").read_text())
     for name, noun in (("initial_weights", "weights"), ("training_samples", "samples"), ("task_file", "code")):
-        (folder / "arm.json").write_text(json.dumps({**began, name: "others"}))
+        (folder / "arm.json").write_text(json.dumps(sealed({**began, name: "others"})))
         with pytest.raises(RunFolderError, match=f"uniform/seed0 holds an unfinished run that began with other {noun}"):
             train(comparison, uniform, 0, "cpu")
         assert json.loads((folder / "arm.json").read_text())[name] == "others"
@@ -399,7 +399,7 @@ def test_an_arm_that_starts_elsewhere_is_refused(comparison):
     uniform, cl = find(comparison.arms)
     train(comparison, uniform, 0, "cpu")
     mark = comparison.folder("uniform", 0) / "arm.json"
-    mark.write_text(json.dumps({**json.loads(mark.read_text()), "initial_weights": "others"}))
+    mark.write_text(json.dumps(sealed({**json.loads(mark.read_text()), "initial_weights": "others"})))
     outcome = attempt(comparison, cl, 0, "cpu")
     assert "the initial weights of cl and uniform differ with one seed" in outcome.failure
     assert "Does build_model draw its weights from the recipe's seed" in outcome.failure

@@ -28,6 +28,7 @@ from bss.training.engine import fit
 from bss.training.loaders import Loaders
 from bss.training.loops import Step, train_epoch
 from bss.training.run import Run
+from bss.training.run_folder import digests, sealed
 from bss.utils.errors import DataError, RunFolderError, TrainingError
 from tests import tiny
 
@@ -344,7 +345,9 @@ def test_a_run_folder_is_complete_and_documented(tmp_path):
     assert config["recipe"]["schedule"]["floor"] == 0.01
     assert config["sampler"] == "SelfPacedSampler"
     assert config["versions"]["torch"].startswith("2.")
-    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    files = digests(tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_text()) == sealed({**summary, "files": files})
+    assert set(files) == {"config.json", "metrics.jsonl", "scores.npz"}
     assert summary["updates"] == sum(row["steps"] for row in rows) == 21
     for name in ("seconds", "train_seconds"):
         assert summary[name] == pytest.approx(sum(row[name] for row in rows))

@@ -11,7 +11,16 @@ import pytest
 import torch
 
 from bss.scoring.table import ScoreTable
-from bss.training.run_folder import FILES, RunFolder, checksum, read_checkpoint
+from bss.training.run_folder import (
+    FILES,
+    RunFolder,
+    check_files,
+    checksum,
+    read_checkpoint,
+    read_json,
+    read_rows,
+    sealed,
+)
 from bss.utils.errors import RunFolderError
 
 NAMES = ["1001_DFA_ANG_XX", "two words", "c"]
@@ -264,7 +273,7 @@ def test_config_holds_command_commit_and_machine(tmp_path, monkeypatch):
 def test_finish_saves_the_summary_and_marks_the_run(tmp_path):
     folder = RunFolder(tmp_path)
     folder.finish({"chosen_epoch": 3})
-    assert json.loads((tmp_path / "summary.json").read_text()) == {"chosen_epoch": 3}
+    assert json.loads((tmp_path / "summary.json").read_text()) == sealed({"chosen_epoch": 3, "files": {}})
     assert (tmp_path / "done").exists()
 
 
@@ -482,6 +491,158 @@ def test_the_checksum_of_a_row_leaves_its_times_out_and_nothing_else():
     assert checksum({**row, "checksum": "0"}) == checksum(row) != checksum({**row, "train_loss": 0.25})
     # By another path: the SHA-256 of the fields that are left, in alphabetical order.
     assert checksum(row) == hashlib.sha256(b'{"epoch": 3, "train_loss": 0.5}').hexdigest()[:16]
+
+
+def test_the_checksum_of_a_file_is_of_everything_else_in_it_whatever_its_layout(tmp_path):
+    """Keys that are no texts become texts in JSON, and sort as texts."""
+    content = sealed({"seconds": 1.5, "by_epoch": {10: math.nan, 9: [(1, "\u00e9")]}, "checksum": "old"})
+    plain = '{"by_epoch": {"10": NaN, "9": [[1, "\\u00e9"]]}, "seconds": 1.5}'
+    assert content["checksum"] == hashlib.sha256(plain.encode()).hexdigest()[:16] and list(content)[-1] == "checksum"
+    (tmp_path / "a.json").write_text(json.dumps(dict(reversed(content.items()))))
+    assert repr(read_json(tmp_path, "a.json")) == repr(
+        {"by_epoch": {"10": math.nan, "9": [[1, "\u00e9"]]}, "seconds": 1.5}
+    )
+
+
+def changed(name, old, new):
+    """A change of a file by hand that leaves it readable."""
+
+    def change(path):
+        text = (path / name).read_text()
+        assert old in text
+        (path / name).write_text(text.replace(old, new, 1))
+
+    return change
+
+
+@pytest.mark.parametrize("name", ["config.json", "summary.json"])
+def test_a_file_that_was_changed_by_hand_is_refused(tmp_path, name):
+    finished_run(tmp_path)
+    with pytest.raises(RunFolderError, match=f"^{name} is damaged or was changed by hand: its content does not fit"):
+        changed(name, "{", '{"more": 1,')(tmp_path)
+        read_json(tmp_path, name)
+
+
+def test_a_file_of_an_older_version_has_no_checksum_and_is_read(tmp_path):
+    for text in ('{"a": 1}', '{"a": 1, "checksum": null}'):
+        (tmp_path / "config.json").write_text(text)
+        assert read_json(tmp_path, "config.json") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 100_000, "is damaged"),
+        ("9" * 5000, "is damaged"),
+        ("[1]", "is damaged: it holds a list"),
+        ("\u00e9", "is damaged"),
+    ],
+    ids=["deep", "long number", "list", "not ascii"],
+)
+def test_a_file_that_is_no_json_object_is_refused(tmp_path, text, said):
+    (tmp_path / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(RunFolderError, match=f"^config.json {said}"):
+        read_json(tmp_path, "config.json")
+
+
+def write_rows(path, *rows):
+    path.write_text("".join(json.dumps({**row, "checksum": checksum(row)}) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "said"),
+    [
+        ([0, 1, 1], "line 3, is epoch 1 where 2 is due"),
+        ([0, 2], "line 2, is epoch 2 where 1 is due"),
+        ([1], "line 1, is epoch 1 where 0 is due"),
+        ([1, 0], "line 1, is epoch 1 where 0 is due"),
+        ([0, True], "line 2, is epoch True where 1 is due"),
+        ([0, 1.0], "line 2, is epoch 1.0 where 1 is due"),
+        ([0, None], "line 2, is epoch None where 1 is due"),
+    ],
+    ids=str,
+)
+def test_epochs_that_are_not_each_there_once_and_in_order_are_refused(tmp_path, epochs, said):
+    write_rows(tmp_path / "metrics.jsonl", *({"epoch": epoch} for epoch in epochs))
+    with pytest.raises(RunFolderError, match=f"^metrics.jsonl, {said}: epochs are repeated, missing or out of order"):
+        read_rows(tmp_path)
+
+
+def test_a_row_that_was_changed_by_hand_is_refused_with_its_line_also_when_the_run_goes_on(tmp_path):
+    folder = unfinished_run(tmp_path)
+    folder.write_config({"samples": {"train": 3}})
+    changed("metrics.jsonl", '{"epoch": 1', '{"val": 1.0, "epoch": 1')(tmp_path)
+    said = "metrics.jsonl, line 2, is damaged or was changed by hand: its content does not fit its checksum"
+    with pytest.raises(RunFolderError, match=f"^{said}"):
+        read_rows(tmp_path)
+    with pytest.raises(RunFolderError, match=f"^{tmp_path}: {said}: pass another --out"):
+        folder.rewind(epochs=2, scored=1)
+    assert len(folder.rewind(epochs=1, scored=1)) == 1  # what comes after the checkpoint is written again
+
+
+def test_a_config_that_was_changed_by_hand_ends_the_run_before_it_goes_on(tmp_path):
+    folder = unfinished_run(tmp_path)
+    changed("config.json", "0.1", "0.2")(tmp_path)
+    for go_on in (lambda: folder.note_continuation({}), lambda: folder.rewind(epochs=2, scored=1)):
+        with pytest.raises(RunFolderError, match=f"^{tmp_path}: config.json .*checksum: pass another --out"):
+            go_on()
+
+
+def test_rows_of_format_1_have_no_checksum_and_are_read(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 0}\n{"epoch": 1}\n')
+    assert read_rows(tmp_path) == [{"epoch": 0}, {"epoch": 1}]
+
+
+def files_of(path):
+    return json.loads((path / "summary.json").read_text())
+
+
+def spoiled_scores(path):
+    """Other scores, in a file that is whole."""
+    with np.load(path / "scores.npz") as arrays:
+        np.savez(path / "scores.npz", **{**arrays, "loss": arrays["loss"] + 1})
+
+
+def times_changed(path):
+    """A row's checksum leaves its times out, so that equal epochs have equal ones."""
+    rows = [{**json.loads(line), "seconds": 9.0} for line in (path / "metrics.jsonl").read_text().splitlines()]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def resealed(path):
+    (path / "config.json").write_text(json.dumps(sealed({**read_json(path, "config.json"), "seed": 7})))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (spoiled_scores, "scores.npz was changed after the run had ended, or is another run's"),
+        (times_changed, "metrics.jsonl was changed after"),
+        (resealed, "config.json was changed after"),
+        (lambda path: (path / "scores.npz").unlink(), "scores.npz is missing"),
+        (lambda path: (path / "metrics.jsonl").unlink(), "metrics.jsonl is missing"),
+    ],
+    ids=["scores", "times", "sealed anew", "no scores", "no rows"],
+)
+def test_the_summary_vouches_for_the_other_files(tmp_path, change, said):
+    finished_run(tmp_path)
+    check_files(tmp_path, files_of(tmp_path))
+    change(tmp_path)
+    with pytest.raises(RunFolderError, match=f"^{said}"):
+        check_files(tmp_path, files_of(tmp_path))
+
+
+def test_line_ends_and_layout_are_no_change(tmp_path):
+    finished_run(tmp_path)
+    for name in ("config.json", "metrics.jsonl", "summary.json"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes().replace(b"\n", b"\r\n"))
+    check_files(tmp_path, files_of(tmp_path))
+
+
+def test_an_older_summary_does_not_vouch(tmp_path):
+    finished_run(tmp_path)
+    resealed(tmp_path)
+    check_files(tmp_path, {"test": {}})
 
 
 def test_a_folder_that_does_not_write_stays_as_it_is(tmp_path):

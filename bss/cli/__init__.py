@@ -89,7 +89,12 @@ def add_run_flags(parser: argparse.ArgumentParser, root: str, out: str, defaults
     add("--sample", action="store_true", help="train now on a small generated data set, in sample-data beside OUT")
     for name in ("seed", "epochs", "batch_size"):
         add(f"--{name.replace('_', '-')}", type=int, metavar="N", help=defaults[name])
-    add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, ...")
+    add(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="auto (default), cpu, cuda, cuda:1, mps, ...",
+    )
     add("--workers", type=count, metavar="N", help="processes that load data (default: one per core, at most 8)")
     add(
         "--set",

@@ -33,6 +33,7 @@ from bss.training.run import Run
 from bss.training.run_folder import RunFolder, Summary, list_hash, read_checkpoint
 from bss.training.screen import closing_lines, plan_line, say, sizes_line
 from bss.utils import distributed
+from bss.utils.devices import device_name
 from bss.utils.errors import DataError, RunFolderError
 from bss.utils.extras import need
 from bss.utils.interrupts import Interrupts
@@ -186,7 +187,7 @@ def _config(data: Splits, planned: Plan, run: Run) -> dict[str, Any]:
         "method_settings": method.settings(),
         "classes": list(data.classes),
         "modalities": _modalities(data),
-        "device": str(run.device) if run.device.type == "cpu" else torch.cuda.get_device_name(run.device),
+        "device": device_name(run.device),
         "workers": run.workers,
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),

@@ -24,6 +24,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "soundfile": "soundfile",
         "soxr": "soxr",
         "PIL": "pillow",
+        "simplejpeg": "simplejpeg",
         "typing_extensions": "typing-extensions",
     },
     "text": {"transformers": "transformers"},

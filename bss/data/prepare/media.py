@@ -260,16 +260,13 @@ def write_pictures(job: FrameJob) -> bool:
         DataError: the video cannot be used, see :func:`read_pictures`.
         OSError: the folder cannot be written.
     """
-    import torch
-    from torchvision.io import encode_jpeg
+    from PIL import Image
 
     if _holds_pictures(job.target):
         return False
     with filesystem.whole_folder(job.target) as folder:
         for number, picture_HWC in enumerate(read_pictures(job.source, longest=job.longest), start=1):
-            picture = torch.from_numpy(np.ascontiguousarray(picture_HWC.transpose(2, 0, 1)))
-            jpeg = encode_jpeg(picture, quality=_JPEG_QUALITY)
-            (folder / f"{number:05d}.jpg").write_bytes(jpeg.numpy().tobytes())
+            Image.fromarray(picture_HWC).save(folder / f"{number:05d}.jpg", quality=_JPEG_QUALITY)
     return True
 
 

@@ -139,15 +139,18 @@ def _opened(data: bytes, path: str | os.PathLike) -> Iterator["Image"]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of size, which is looked at here, and of damaged EXIF tags
+            if data.startswith(_MAGIC[1]):
+                with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+                    image.verify()  # the checksums of all chunks, which decoding looks at in part
             with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
                 if (pixels := image.width * image.height) > MAX_PIXELS:
                     raise DataError(f"{path}: an image of {pixels} pixels; at most {MAX_PIXELS} are decoded")
                 yield image
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: an image of more than {MAX_PIXELS} pixels: {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except Exception as error:  # Pillow raises what it likes: IndexError for a PNG without data (13.0)
         raise DataError(f"{path}: a truncated or damaged image: {first_line(error).partition(' <')[0]}") from error
 
 

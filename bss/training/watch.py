@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from bss.models.late_fusion import TwoStageNetwork
+from bss.models.late_fusion import has_two_stages
 from bss.scoring.imbalance import Features, mean_of, sum_and_count
 from bss.utils import distributed
 from bss.utils.devices import widened
@@ -43,7 +43,7 @@ class TrainingWatch:
 
     def __init__(self, model: nn.Module):
         self.model = model
-        self._encoders = model.encoders if isinstance(model, TwoStageNetwork) else {}
+        self._encoders = model.encoders if has_two_stages(model) else {}
         self._sums: dict[str, Tensor] = {}  # of this process; the last entry of each counts samples or steps
 
     def due(self, step: int) -> bool:

@@ -63,7 +63,7 @@ def compare(flags: argparse.Namespace) -> int:
         *read_runs(folders), flags.out, controls, flags.metric, source, order=comparison.arms, notes=notes
     )
     planned = {comparison.folder(*each).resolve() for each in plan}
-    others = [path for path in find_folders([flags.out]) if path not in planned and (path / "done").exists()]
+    others = [path for path in find_folders([flags.out]) if path.resolve() not in planned and (path / "done").exists()]
     if others:
         print(
             f"the report is of the runs of this command; {flags.out} holds {len(others)} more, and\n"

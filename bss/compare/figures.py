@@ -44,6 +44,7 @@ def _figure(height: float) -> Iterator["Figure"]:
     from matplotlib.figure import Figure
 
     look = {
+        "text.parse_math": False,  # the name of an arm may have a dollar in it
         "svg.fonttype": "path",  # letters are shapes: every browser shows them as wide as they were laid out for
         "font.size": 9,
         "axes.spines.top": False,

@@ -77,7 +77,8 @@ def load(folder: str | Path) -> "pd.DataFrame":
           learning curve. ``"chosen"`` and ``"last"``: the test results of a run, with the weights of the epoch that
           validation chose and of the last epoch. Without a validation split the last epoch is the chosen one, and the
           learning curve is on ``"test"``.
-        - ``head``: ``"all"`` heads together, the ``"fused"`` head, or a modality's own head.
+        - ``head``: ``"all"`` is the prediction, which sums the heads that the recipe's ``prediction`` names (of CREMA-D
+          the modalities' own, without the fused one); ``"fused"``, or a modality, is that head alone.
         - ``metric``: ``"accuracy"``, ``"macro_f1"`` and ``"map"`` (mean average precision) of every head, ``"loss"`` in
           training, and where they were measured: ``"imbalance_index"``, ``"gradient_ratio"``, and by modality
           ``"true_class_probability"``, ``"gradient_norm"``, ``"shapley_accuracy"``, ``"shapley_probability"`` and
@@ -97,7 +98,10 @@ def load(folder: str | Path) -> "pd.DataFrame":
     if left_out:
         path, reason = left_out[0]
         count = len(runs) + len(left_out)
-        warn(f"{len(left_out)} of {count} run folders were left out; the first is {path}: {reason}", stacklevel=2)
+        others = f"; then {', '.join(str(other) for other, _ in left_out[1:])}" if len(left_out) > 1 else ""
+        warn(
+            f"{len(left_out)} of {count} run folders were left out; the first is {path}: {reason}{others}", stacklevel=2
+        )
     return long_form(runs, root)
 
 
@@ -119,7 +123,7 @@ def long_form(runs: Iterable[FinishedRun], root: Path | None = None) -> "pd.Data
 
 def _rows(run: FinishedRun, root: Path | None) -> Iterator[tuple[object, ...]]:
     """The rows of one run, with what is the same for all of an epoch."""
-    path = run.path if root is None else run.path.relative_to(root.resolve())
+    path = run.path if root is None else run.path.relative_to(root.absolute())
     name = path.as_posix() if path.parts else run.path.name
     updates, seconds = 0, 0.0
     reached: dict[int, tuple[int, float]] = {}

@@ -1,8 +1,6 @@
 """The report as one HTML file that needs no network: tables, figures and samples, for a screen, a phone and paper."""
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from html import escape
 from pathlib import Path
@@ -22,6 +20,9 @@ from bss.compare.tables import (
     finding,
     generated_data,
     head_table,
+    made_by,
+    seeds_text,
+    sizes,
 )
 from bss.data.batches import preview_of
 from bss.data.splits import Splits
@@ -117,11 +118,12 @@ def page(results: Results, source: Source | None = None) -> str:
     """
     first = results.runs[0]
     title = first.task_title or "Runs"
-    primary = f"Primary: test {results.noun} of all heads, {EPOCHS[results.primary]}; control: {results.controls[0]}."
+    primary = f"test {results.noun} of {results.prediction}, {EPOCHS[results.primary]}"
     parts = [
         *_generated(results),
         f"<h1>{escape(title)}: {len(results.arms)} ways to train, compared</h1>",
-        f"<p>{len(results.runs)} runs: {_counts(results)}. {escape(primary)}</p>",
+        f"<p>{len(results.runs)} runs: {_counts(results)}. Primary: {escape(primary)}; control: "
+        f"{escape(results.controls[0])}. {sizes(results)}</p>",
         f'<p class="finding">{escape(finding(results))}</p>',
         *_notes(results),
         _table(arm_table(results), prose=True),
@@ -147,12 +149,10 @@ def _generated(results: Results) -> Iterator[str]:
 
 
 def _counts(results: Results) -> str:
-    seeds = sorted({run.seed for run in results.runs})
-    whole = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
-    listed = f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
     updates = sorted({run.updates for run in results.runs})
     cost = f"{updates[0]:,} updates each" if len(updates) == 1 else f"{updates[0]:,} to {updates[-1]:,} updates"
-    return f"{len(results.arms)} arm{'s' * (len(results.arms) > 1)}, seeds {listed}, {cost}"
+    seeds = seeds_text({run.seed for run in results.runs})
+    return f"{len(results.arms)} arm{'s' * (len(results.arms) > 1)}, seeds {seeds}, {cost}"
 
 
 def _notes(results: Results) -> Iterator[str]:
@@ -177,9 +177,14 @@ def _comparisons(results: Results) -> Iterator[str]:
                 yield _panels([_panel(figures.forest(differences, "percentage points"), caption)])
 
 
-def _span(numbers: Iterator[int]) -> str:
+def _span(numbers: Iterable[int]) -> str:
     found = sorted(set(numbers))
     return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def _seeds(numbers: Iterable[int]) -> str:
+    text = _span(numbers)
+    return f"{text} seed{'s' * (text != '1')}"
 
 
 def _curves(results: Results) -> Iterator[str]:
@@ -187,7 +192,7 @@ def _curves(results: Results) -> Iterator[str]:
     part = "validation" if watched == "val" else "test"
     modalities = [head for head in results.heads if head not in ("all", "fused")]
     wanted = [
-        (("all heads", (watched, results.metric, "all")), f"{part} {results.noun}, %", 100.0),
+        ((results.prediction, (watched, results.metric, "all")), f"{part} {results.noun}, %", 100.0),
         *(((f"head of {m}", (watched, results.metric, m)), f"{m}: {results.noun}, %", 100.0) for m in modalities),
         (("imbalance index", ("imbalance", "index")), "imbalance index", 1.0),
         (("gradient norms, largest / smallest encoder", ("imbalance", "gradient_ratio")), "gradient ratio", 1.0),
@@ -203,8 +208,8 @@ def _curves(results: Results) -> Iterator[str]:
             svg = figures.curves(arms, results.controls[0], path, label, scale=scale)
             if svg is not None:
                 place = "in training" if path[-1] == "gradient_ratio" else f"on the {part} samples"
-                seeds = _span(len(runs) for runs in arms.values())
-                drawn.append(_panel(svg, f"{name[0].upper()}{name[1:]}, {place}. n = {seeds} seeds."))
+                seeds = _seeds(len(runs) for runs in arms.values())
+                drawn.append(_panel(svg, f"{name[0].upper()}{name[1:]}, {place}. n = {seeds}."))
     if drawn:
         yield "<h2>While they train</h2>"
         yield (
@@ -223,7 +228,9 @@ def _histograms(results: Results) -> Iterator[str]:
             continue
         svg, count, epochs = found
         before = ", ".join(str(epoch + 1) for epoch in epochs)
-        caption = f"{arm}: before epoch{'s' * (len(epochs) > 1)} {before}. n = {count:,} scores of {len(runs)} seeds."
+        caption = (
+            f"{arm}: before epoch{'s' * (len(epochs) > 1)} {before}. n = {count:,} scores of {_seeds([len(runs)])}."
+        )
         drawn.append(_panel(svg, caption))
     if drawn:
         yield "<h2>Difficulty of the training samples</h2>"
@@ -345,24 +352,19 @@ def _contents(sample: samples.ScoredSample, data: Splits, hidden: dict[str, str]
 def _provenance(results: Results) -> Iterator[str]:
     yield "<h2>How this was made</h2>"
     for name in ("command", "commit", "device", "machine", "versions"):
-        kinds = Counter(json.dumps(run.config.get(name)) for run in results.runs)
-        for kind, count in kinds.items():
-            which = "" if len(kinds) == 1 else f" ({count} runs)"
-            content = json.loads(kind)
-            text = " ".join(content) if isinstance(content, list) else _flat(content)
+        kinds = made_by(results.runs, name)
+        for text, who in kinds.items():
+            which = f" ({escape(who)})" if len(kinds) > 1 else ""
             yield f"<p><strong>{name}</strong>{which}</p><pre>{escape(text)}</pre>"
+    stopped = [f"{run.arm} seed {run.seed}: {part.where}" for run in results.runs for part in run.parts[1:]]
+    if stopped:
+        yield f"<p><strong>stopped, and went on</strong></p><pre>{escape(chr(10).join(stopped))}</pre>"
     recipe = results.arms[results.controls[0]][0].recipe
     text = "\n".join(f"{name} = {value}" for name, value in recipe.items())
     yield (
         f"<details><summary>The whole recipe of {escape(results.controls[0])}, seed {recipe['seed']}</summary>"
         f"<pre>{escape(text)}</pre></details>"
     )
-
-
-def _flat(content: Any) -> str:
-    if isinstance(content, Mapping):
-        return ", ".join(f"{name} {value}" for name, value in content.items())
-    return "unknown" if content is None else str(content)
 
 
 def _table(table: Table, *, prose: bool = False) -> str:

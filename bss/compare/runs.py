@@ -1,13 +1,17 @@
 """Run folders as the report reads them, and whether they may stand in one table."""
 
+import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
+from bss.compare import shapes
 from bss.compare.arms import find
 from bss.recipes.recipe import FREE_FIELDS
+from bss.scoring.metrics import predicted_by
 from bss.training.run_folder import (
     EpochRow,
     Summary,
@@ -47,6 +51,21 @@ class Mark(TypedDict, total=False):
     training_samples: str
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a run, in which it ran without a stop.
+
+    Attributes:
+        where: where it began, in words; empty for the first.
+        made_by: what made it: the fields of ``config.json``, such as command, commit, versions and device.
+        changed: recipe fields that are others than before.
+    """
+
+    where: str
+    made_by: Mapping[str, object]
+    changed: tuple[str, ...] = ()
+
+
 # ---- a run ---------------------------------------------------------------------------------------------------------
 
 
@@ -83,9 +102,41 @@ class FinishedRun:
         return self.recipe["seed"]
 
     @property
+    def parts(self) -> list["Part"]:
+        """Its parts, in each of which it ran without a stop; a run that was never stopped is one."""
+        parts = [Part("", self.config)]
+        for part in self.config.get("continued") or ():
+            changed = part.get("changed") or {}
+            numbers = ", ".join(f"{name} {before} -> {now}" for name, (before, now) in changed.items())
+            after = f", after step {part['step']}" if part.get("step") else ""
+            ended = f", where it had ended: {part['after'].get('how')}" if part.get("after") else ""
+            words = f"from epoch {part.get('finished_epochs', 0) + 1} on{after}{ended}"
+            parts.append(
+                Part(words + (f", with {numbers}" if numbers else ""), {**self.config, **part}, tuple(changed))
+            )
+        return parts
+
+    @property
+    def length(self) -> str:
+        """How long it trained, in words: updates where its recipe sets them, and else epochs."""
+        if (updates := self.recipe.get("updates")) is not None:
+            return f"{updates} updates"
+        return f"{len(self.rows)} epoch{'s' * (len(self.rows) != 1)}"
+
+    @property
+    def prediction(self) -> str:
+        """The heads whose logits its prediction sums, in words."""
+        return predicted_by(self.recipe.get("prediction", "all"), self.summary["test"]["last"]["accuracy"])
+
+    @property
     def says_arm(self) -> bool:
         """Whether its files name its arm: ``compare`` and ``train`` make such runs, and scripts do not."""
-        return bool(_arm(self.mark, self.config))
+        return bool(self.own_arm)
+
+    @property
+    def own_arm(self) -> str:
+        """Name of its arm by its files; empty where they tell none."""
+        return _arm(self.mark, self.config)
 
     @property
     def task(self) -> str | None:
@@ -108,7 +159,7 @@ class FinishedRun:
         if self.mark or not self.says_arm:
             return self.mark.get("title", "")
         try:
-            return find([self.arm])[0].title
+            return find([self.own_arm])[0].title
         except RecipeError:
             return ""
 
@@ -133,7 +184,7 @@ class FinishedRun:
         return sum(row["seconds"] for row in self.rows)
 
     def curve(self, *path: str) -> tuple[list[int], list[float]]:
-        """A learning curve: updates so far, and a number of the rows. Epochs without that number are left out.
+        """A learning curve: updates so far, and a number of the rows. Epochs in which it has none are left out.
 
         Args:
             *path: keys into a row, such as ``("val", "accuracy", "all")``.
@@ -146,7 +197,7 @@ class FinishedRun:
             value: Any = row
             for key in path:
                 value = value.get(key) if isinstance(value, Mapping) else None
-            if value is not None:
+            if value is not None and math.isfinite(value):
                 steps.append(done)
                 values.append(float(value))
         return steps, values
@@ -161,22 +212,52 @@ def opened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def find_folders(paths: Iterable[Path]) -> list[Path]:
-    """Find the run folders among and below these folders, in a fixed order.
+    """Find the run folders among and below these folders, in a fixed order, each once, however many paths lead to it.
+
+    Links to folders are followed, but for those inside a run folder. What cannot be looked into, and a link to nothing,
+    stand in the list as well: :func:`read_runs` says what is wrong with them.
 
     Raises:
         RunFolderError: a path is no folder, or there is no run in or below it.
     """
-    found: list[Path] = []
+    found: dict[str, Path] = {}
     for path in paths:
         if not path.is_dir():
             raise RunFolderError(f"{path} is not a folder")
-        inside = (
-            [path] if _is_run(path) else sorted(each for each in path.rglob("*") if each.is_dir() and _is_run(each))
-        )
+        try:
+            inside = [path] if _is_run(path) else list(_below(path))
+        except OSError as error:
+            raise RunFolderError(f"{path} cannot be read: {error.strerror}") from error
         if not inside:
             raise RunFolderError(f"{path} holds no run: a run folder has config.json and metrics.jsonl in it")
-        found += inside
-    return list(dict.fromkeys(path.resolve() for path in found))
+        for each in inside:
+            found.setdefault(os.path.realpath(each), each.absolute())
+    return list(found.values())
+
+
+def _below(top: Path) -> Iterator[Path]:
+    """The run folders below a folder that is none, each by the first path that leads to it, and what cannot be read."""
+    seen: set[str] = set()  # a link may lead back
+    waiting = [(each, False) for each in sorted(top.iterdir(), reverse=True)]
+    while waiting:
+        path, in_a_run = waiting.pop()
+        try:
+            if in_a_run and path.is_symlink():
+                continue
+            if path.is_symlink() and not path.exists():
+                yield path
+            real = os.path.realpath(path)  # Path.resolve raises RuntimeError for a link to itself, until Python 3.13
+            if not path.is_dir() or real in seen:
+                continue
+            seen.add(real)
+            is_run = _is_run(path)
+            inside = sorted(path.iterdir(), reverse=True)
+        except OSError:
+            yield path
+            continue
+        if is_run:
+            yield path
+        waiting += [(each, in_a_run or is_run) for each in inside]
 
 
 def _is_run(path: Path) -> bool:
@@ -184,30 +265,77 @@ def _is_run(path: Path) -> bool:
 
 
 def read_run(path: Path) -> FinishedRun:
-    """Read the folder of a finished run.
+    """Read the folder of a finished run, and look at everything that a report or a table takes from it.
 
     Raises:
         RunFolderError: the run is unfinished or damaged; the message says what is wrong without naming the folder.
     """
+    if not path.is_dir():
+        raise RunFolderError(f"a link to nothing ({os.readlink(path)})" if path.is_symlink() else "not a folder")
+    if not _is_run(path):
+        raise RunFolderError("a folder that cannot be looked into")
+    if failure := _failure(path):
+        raise RunFolderError(failure)
     if not (path / "done").is_file():
         epochs = count_lines(path / "metrics.jsonl")
         raise RunFolderError(f"unfinished, {epochs} epoch{'s' * (epochs != 1)} so far")
     config, summary = (read_json(path, name) for name in ("config.json", "summary.json"))
     check_files(path, summary)
     rows = read_rows(path)
-    mark = read_json(path, ARM_FILE) if (path / ARM_FILE).is_file() else {}
+    mark = read_json(path, ARM_FILE) if (path / ARM_FILE).exists() else {}
+    shapes.CONFIG(config, "config.json:")
+    shapes.setting(config["recipe"], "config.json: recipe")
+    shapes.MARK(mark, f"{ARM_FILE}:")
+    for number, row in enumerate(rows):
+        shapes.ROW(row, f"metrics.jsonl, line {number + 1}:")
+    shapes.SUMMARY(summary, "summary.json:")
     scores = read_scores(path)
     samples = list_hash(scores["name"].tolist(), scores["label"])
-    try:
-        run = FinishedRun(path, config, rows, cast(Summary, summary), samples, cast(Mark, mark), _arm(mark, config))
-        # Whatever is read later on is looked at now: a folder that lacks it is left out as a whole.
-        (run.seed, run.watched, run.updates, run.seconds, config["sampler"], config["samples"]["test"])
-        (config["versions"], config["device"], config["machine"], rows[summary["chosen_epoch"]]["epoch"])
-        [summary["test"][epoch]["accuracy"]["all"] for epoch in ("chosen", "last")]
-        [row[run.watched]["accuracy"]["all"] for row in rows]
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise RunFolderError(f"damaged, or not a run of this program ({type(error).__name__}: {error})") from error
+    run = FinishedRun(path, config, rows, cast(Summary, summary), samples, cast(Mark, mark), _arm(mark, config))
+    _check_whole(run)
     return run
+
+
+def _failure(path: Path) -> str:
+    """How a run failed, and how far it came; empty where its summary does not say so, or that it was only stopped."""
+    try:
+        failed: dict[str, Any] = read_json(path, "summary.json").get("failed") or {}
+        shapes.FAILED(failed, "summary.json: failed")
+    except RunFolderError:
+        return ""
+    if failed["how"] == "stopped":
+        return ""
+    epochs = count_lines(path / "metrics.jsonl")
+    where = f"after step {failed['step']} of epoch {failed['epoch'] + 1}"
+    so_far = f"{epochs} epoch{'s' * (epochs != 1)} so far"
+    return f"failed and unfinished, {so_far}; {failed['how']} {where} ({failed['reason']})"
+
+
+def _check_whole(run: FinishedRun) -> None:
+    """Refuse a run whose files contradict one another."""
+    config, mark, summary, rows = run.config, run.mark, run.summary, run.rows
+    if not rows:
+        raise RunFolderError("metrics.jsonl has no epoch")
+    if summary["chosen_epoch"] >= len(rows):
+        raise RunFolderError(f"summary.json: chosen_epoch is {summary['chosen_epoch']}, and there are {len(rows)} rows")
+    measured = {f"metrics.jsonl, line {row['epoch'] + 1}: {run.watched}": row.get(run.watched) for row in rows}
+    measured |= {f"summary.json: test.{name}": summary["test"][name] for name in ("chosen", "last")}
+    heads = {name: set(kinds) for name, kinds in summary["test"]["last"].items()}
+    for place, metrics in measured.items():
+        if metrics is None:
+            raise RunFolderError(f"{place} is missing")
+        if {name: set(kinds) for name, kinds in metrics.items()} != heads:
+            raise RunFolderError(f"{place} has other metrics or heads than summary.json: test.last")
+    listed = (config.get("lists") or {}).get("train", {}).get("hash")
+    for place, known, found in (
+        ("summary.json: updates", summary.get("updates"), run.updates),
+        ("config.json: seed", config.get("seed"), run.seed),
+        (f"{ARM_FILE}: arm", mark.get("arm") and config.get("arm"), mark.get("arm")),
+        ("config.json: lists.train.hash", listed, run.training_list),
+        (f"{ARM_FILE}: training_samples", mark.get("training_samples"), run.training_list),
+    ):
+        if known is not None and known != found:
+            raise RunFolderError(f"its files contradict one another: {place} is {shown(known)}, and by others {found}")
 
 
 def _arm(mark: Mapping[str, Any], config: Mapping[str, Any]) -> str:
@@ -234,6 +362,8 @@ def read_runs(paths: Iterable[Path]) -> tuple[list[FinishedRun], list[tuple[Path
             runs.append(read_run(path))
         except RunFolderError as error:
             left_out.append((path, str(error)))
+        except OSError as error:  # a folder that one may not look into
+            left_out.append((path, f"cannot be read ({error.strerror})"))
     if not runs:
         path, reason = left_out[0]
         more = f"; and {len(left_out) - 1} more like it" if len(left_out) > 1 else ""
@@ -244,7 +374,8 @@ def read_runs(paths: Iterable[Path]) -> tuple[list[FinishedRun], list[tuple[Path
 def named(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     """Give arms to runs whose files name none: those that differ in nothing but the seed are one arm.
 
-    It is named by sampler and method, and where this is not enough by the recipe fields that differ.
+    It is named by sampler and method, and where this is not enough by the recipe fields that differ. Of whatever arm,
+    runs that trained for different lengths are no repetitions of one another: each length is an arm of its own.
     """
     kinds: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
@@ -256,7 +387,11 @@ def named(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
         differing = [field for field in own if any(other.get(field) != own[field] for other in alike)]
         return " ".join([_kind(run), *(f"{field.rpartition('.')[2]}={own[field]}" for field in differing)])
 
-    return [run if run.says_arm else replace(run, arm=name(run)) for run in runs]
+    runs = [run if run.says_arm else replace(run, arm=name(run)) for run in runs]
+    lengths: dict[str, set[str]] = {}
+    for run in runs:
+        lengths.setdefault(run.arm, set()).add(run.length)
+    return [replace(run, arm=f"{run.arm} ({run.length})") if len(lengths[run.arm]) > 1 else run for run in runs]
 
 
 def _kind(run: FinishedRun) -> str:
@@ -319,6 +454,8 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
         if not _of_schedule(name):
             yield _Rule("tasks", f"the recipe field {name}", _has(name), "all")
     yield _Rule("splits", "the number of test samples", lambda run: run.config["samples"]["test"], "all")
+    yield _Rule("splits", "the test list (hash)", _hash_of_list("test"), "all", told=_begins)
+    yield _Rule("metrics or heads", "what was measured", _measured, "all")
     for name in shared:
         yield _Rule("recipes", name, _field(name), "unmarked" if name in STEP_FIELDS else "all")
     # With one sampler a schedule has the same fields, but for those that came into the library between two runs.
@@ -328,6 +465,7 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
     yield _Rule("methods", "method_settings", _method_settings, "arm")
     yield _Rule("splits", "the training list (hash)", lambda run: run.training_list, "seed", told=_begins)
     yield _Rule("splits", "the number of validation samples", lambda run: run.config["samples"].get("val"), "seed")
+    yield _Rule("splits", "the validation list (hash)", _hash_of_list("val"), "seed", told=_begins)
     yield _Rule(
         "initial weights", "their hash", lambda run: run.mark.get("initial_weights") or UNKNOWN, "seed", told=_begins
     )
@@ -343,6 +481,16 @@ def _has(name: str) -> Callable[[FinishedRun], str]:
 
 def _field(name: str) -> Callable[[FinishedRun], Any]:
     return lambda run: run.recipe.get(name, UNKNOWN)
+
+
+def _hash_of_list(split: str) -> Callable[[FinishedRun], Any]:
+    """The hash of the samples in a split; older versions noted that of the training list alone."""
+    return lambda run: (run.config.get("lists") or {}).get(split, {}).get("hash", UNKNOWN)
+
+
+def _measured(run: FinishedRun) -> str:
+    metrics = run.summary["test"]["last"]
+    return f"{', '.join(metrics)} of {', '.join(metrics['accuracy'])}"
 
 
 def _method_settings(run: FinishedRun) -> dict[str, Any]:

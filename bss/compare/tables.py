@@ -6,7 +6,7 @@ numbers; ``to_html`` has no scopes for screen readers. Ours are four lines each.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from bss.compare.frame import long_form
 from bss.compare.runs import FinishedRun, by_arm, check_comparable
 from bss.compare.statistics import LEAST_RESAMPLED, Difference, differences, mean_and_std
 from bss.recipes.recipe import FREE_FIELDS
+from bss.training.checkpoint import MAY_CHANGE
 from bss.utils.errors import RecipeError, RunFolderError, shown
 
 if TYPE_CHECKING:
@@ -106,6 +107,16 @@ class Results:
     def noun(self) -> str:
         """The metric in words."""
         return METRICS.get(self.metric, self.metric)
+
+    @property
+    def prediction(self) -> str:
+        """What the metric is of, in words: the prediction, and the heads whose logits it sums."""
+        heads: dict[str, list[str]] = {}
+        for arm, members in self.arms.items():
+            heads.setdefault(members[0].prediction, []).append(arm)
+        usual, *others = heads
+        apart = "".join(f"; of {', '.join(heads[other])}: {other}" for other in others)
+        return f"the prediction ({usual}{apart})"
 
     @property
     def heads(self) -> list[str]:
@@ -260,13 +271,99 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
             f"The runs differ in their optimiser steps (with seed {seed} {least} to {most}): an arm "
             "may be better or worse because it trained for longer or shorter."
         )
+    yield from _lengths(results)
     for name in ("commit", "device", "versions"):
-        kinds = {str(run.config.get(name)) for run in results.runs}
+        kinds = made_by(results.runs, name, whole=False)
         if len(kinds) > 1:
-            yield f"The runs differ in {name} ({len(kinds)} kinds, see the end of the page)."
+            listed = "; ".join(f"{said} ({who})" for said, who in kinds.items())
+            yield f"The runs differ in {name}: {listed}."
+    for run in results.runs:
+        for part in run.parts[1:]:
+            if set(part.changed) - MAY_CHANGE:
+                yield f"{run.arm} seed {run.seed} trained {part.where}: it is no repetition of the others of its arm."
     texts = {run.task_file for run in results.runs} - {None}
     if len(texts) > 1:
         yield f"The task's file was changed between the runs ({len(texts)} versions): they may not be comparable."
+
+
+def _lengths(results: Results) -> Iterator[str]:
+    """Arms whose runs trained for different lengths, see :func:`bss.compare.runs.named`."""
+    split: dict[str, dict[str, list[int]]] = {}
+    for arm, members in results.arms.items():
+        name = arm.removesuffix(f" ({members[0].length})")
+        split.setdefault(name, {})[members[0].length] = [run.seed for run in members]
+    for name, lengths in split.items():
+        if len(lengths) > 1:
+            listed = "; ".join(
+                f"{length}: seed{'s' * (len(seeds) > 1)} {seeds_text(seeds)}" for length, seeds in lengths.items()
+            )
+            yield f"The runs of {name} differ in how long they trained ({listed}): each length is an arm of its own."
+
+
+def made_by(runs: Sequence[FinishedRun], name: str, *, whole: bool = True) -> dict[str, str]:
+    """What a field of ``config.json`` says of the runs, and of parts of runs that were stopped and went on, as text.
+
+    Args:
+        runs: arm by arm.
+        name: of the field.
+        whole: also tell those entries of a table that are the same everywhere.
+
+    Returns:
+        What it says -> of which runs.
+    """
+    values = [part.made_by.get(name) for run in runs for part in run.parts]
+    tables = [value for value in values if isinstance(value, Mapping)]
+    common: set[str] = set()
+    if not whole and len(tables) == len(values):
+        common = {key for key in tables[0] if all(table.get(key) == tables[0][key] for table in tables)}
+    kinds: dict[str, list[tuple[FinishedRun, str]]] = {}
+    for run in runs:
+        parts = [(_told(part.made_by.get(name), common), part.where) for part in run.parts]
+        alike = len({said for said, _ in parts}) == 1
+        for said, where in parts[:1] if alike else parts:
+            kinds.setdefault(said, []).append((run, "" if alike else where or "at first"))
+    return {said: _who(who) for said, who in kinds.items()}
+
+
+def seeds_text(seeds: Collection[int]) -> str:
+    """Seeds in words: ``3 to 7``, or one by one where some between are not there."""
+    ordered = sorted(seeds)
+    whole = len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1))
+    return f"{ordered[0]} to {ordered[-1]}" if whole else ", ".join(map(str, ordered))
+
+
+def _told(value: Any, without: Collection[str]) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {entry}" for key, entry in value.items() if key not in without)
+    return " ".join(value) if isinstance(value, list) else "unknown" if value is None else str(value)
+
+
+def _who(found: Sequence[tuple[FinishedRun, str]]) -> str:
+    """Runs in words: ``cl seeds 0, 1; spl seed 0 from epoch 3 on``."""
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for run, where in found:
+        seeds.setdefault((run.arm, where), []).append(run.seed)
+    return "; ".join(
+        f"{arm} seed{'s' * (len(numbers) > 1)} {seeds_text(numbers)}{f' {where}' if where else ''}"
+        for (arm, where), numbers in seeds.items()
+    )
+
+
+def sizes(results: Results) -> str:
+    """How many samples the runs were trained, chosen and tested on, and what one of them is worth."""
+    parts = []
+    for split, word in (("train", "training"), ("val", "validation"), ("test", "test")):
+        counts = {run.config["samples"].get(split) for run in results.runs} - {None, 0}
+        if counts:
+            ends = sorted({min(counts), max(counts)})  # seeds may have other speakers in their validation split
+            worth = "" if split == "train" else f", one is worth {' to '.join(map(_worth, reversed(ends)))} points"
+            parts.append(f"{word}: {' to '.join(f'{count:,}' for count in ends)} sample{'s' * (ends != [1])}{worth}")
+    return f"{'; '.join(parts)}.".capitalize()
+
+
+def _worth(count: int) -> str:
+    """Percentage points of accuracy of one sample among so many, with two digits."""
+    return f"{float(f'{100 / count:.2g}'):g}"
 
 
 # ---- the tables ----------------------------------------------------------------------------------------------------
@@ -296,7 +393,7 @@ def difference_table(results: Results, control: str, epoch: str) -> Table:
     which = "" if control == results.controls[0] else " (arms whose epochs have its sizes)"
     return Table(
         f"{results.noun[0].upper()}{results.noun[1:]} against {control}, {EPOCHS[epoch]} ({kind})",
-        f"Test {results.noun} of all heads together in %, {EPOCHS[epoch]}: mean "
+        f"Test {results.noun} of {results.prediction} in %, {EPOCHS[epoch]}: mean "
         f"{PLUS_MINUS} standard deviation over n seeds. Then the paired difference to {control}{which} in percentage "
         f"points, seed by seed: mean, 95 % interval by Student's t and (from {LEAST_RESAMPLED} seeds on) by bootstrap, "
         "p of the paired t test with the number of pairs, and p by Holm for "
@@ -328,9 +425,9 @@ def head_table(results: Results) -> Table:
     cells.loc[fused_alone, noise] = DASH
     return Table(
         f"{results.noun[0].upper()}{results.noun[1:]} of every head",
-        f"Test {results.noun} in %, {EPOCHS[results.primary]}: of all heads together, of the fused head and of each "
-        f"modality's own head; mean {PLUS_MINUS} standard deviation over the seeds. Imbalance index on the test set: "
-        "1 - weakest / strongest modality's mean probability of the true class; 0 = equal. An arm that "
+        f"Test {results.noun} in %, {EPOCHS[results.primary]}: all is {results.prediction}, and then come the fused "
+        f"head and each modality's own head; mean {PLUS_MINUS} standard deviation over the seeds. Imbalance index on "
+        "the test set: 1 - weakest / strongest modality's mean probability of the true class; 0 = equal. An arm that "
         "trains the fused head alone has dashes.",
         cells.reset_index(names="arm"),
     )
@@ -384,11 +481,12 @@ def _setting(value: Any) -> str:
 
 
 def as_markdown(results: Results) -> str:
-    """Write ``table.md``: the finding, what a reader must know, and all tables."""
+    """Write ``table.md``: the finding, the sizes, what a reader must know, and all tables."""
     notes = [*results.notes, *(f"Left out: {path}: {reason}" for path, reason in results.left_out)]
     listed = "\n".join(f"- {note}" for note in notes)
     tables = "\n".join(table.markdown() for table in all_tables(results))
-    return "\n\n".join(part for part in (generated_data(results), finding(results), listed, tables) if part)
+    parts = (generated_data(results), finding(results), sizes(results), listed, tables)
+    return "\n\n".join(part for part in parts if part)
 
 
 def as_csv(results: Results) -> str:

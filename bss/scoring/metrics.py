@@ -1,6 +1,6 @@
 """Metrics of every head, by scikit-learn's definitions, and the rank correlation of two scores."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from torch import Tensor
@@ -25,6 +25,17 @@ def head_logits(logits: Logits, prediction: Prediction) -> dict[str, Tensor]:
     heads = [] if prediction == "fused" else tensors_of(logits.unimodal)
     first, *others = heads if prediction == "unimodal" else [*heads, logits.fused]
     return {"all": sum(others, start=first), "fused": logits.fused, **logits.unimodal}
+
+
+def predicted_by(prediction: Prediction, heads: Iterable[str]) -> str:
+    """Which heads' logits the ``"all"`` of :func:`head_logits` sums, in words: ``"audio + visual + fused"``.
+
+    Args:
+        prediction: the recipe's choice.
+        heads: the names that :func:`head_logits` gives.
+    """
+    modalities = [name for name in heads if name not in ("all", "fused")]
+    return " + ".join({"all": [*modalities, "fused"], "unimodal": modalities, "fused": ["fused"]}[prediction])
 
 
 def unimodal_heads(heads: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -115,7 +115,7 @@ def fit(
                 training.keep_online_scores()
             summary = training.final_test()
             folder.finish(summary)
-    say(closing_lines(summary))
+    say(closing_lines(summary, recipe.prediction))
     return summary
 
 

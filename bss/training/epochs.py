@@ -132,7 +132,7 @@ class Training:
             "imbalance": parts.measuring.after_epoch(epoch, predicted, parts.watch),
         }
         self._finish_epoch(row)
-        say(epoch_line(row, parts.plan.epochs, metrics, parts.watched))
+        say(epoch_line(row, parts.plan.epochs, metrics, parts.watched, parts.measuring.prediction))
 
     def _train(self) -> Trained:
         """The order and the steps of the epoch under way."""

@@ -10,7 +10,6 @@ import json
 import os
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
@@ -559,17 +558,37 @@ def check_files(path: Path, summary: Mapping[str, Any]) -> None:
             raise RunFolderError(f"{name} {what}: it does not fit summary.json")
 
 
+_SCORES = {"epoch": "iu", "similarity": "f", "loss": "f", "difficulty": "f", "name": "U", "label": "iu"}
+"""Arrays of ``scores.npz``, and the kinds of number or text that each may be of."""
+
+
 def read_scores(path: Path) -> dict[str, Any]:
     """The arrays of a run's ``scores.npz``: see :meth:`bss.training.run_folder.RunFolder.pack_scores`.
 
     Raises:
-        RunFolderError: it is damaged or missing.
+        RunFolderError: it is damaged or missing, or they do not fit together; the message does not name the folder.
     """
     try:
+        with zipfile.ZipFile(path / "scores.npz") as archive:
+            if sum(member.file_size for member in archive.infolist()) > os.path.getsize(path / "scores.npz"):
+                raise zipfile.BadZipFile("it unpacks to more than it is: np.savez writes no such file")
+            # np.load reads as much as an array's head says, which may be less than the checksum is of.
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"in {damaged}")
         with np.load(path / "scores.npz") as arrays:
-            return {name: arrays[name] for name in ("epoch", "similarity", "loss", "difficulty", "name", "label")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            found = {name: arrays[name] for name in _SCORES}
+    except Exception as error:
+        # Nothing but the file went in; zipfile and numpy name a dozen exception types for damaged ones.
         raise RunFolderError(f"scores.npz is damaged or missing ({shown(str(error))})") from error
+    epochs, samples = found["epoch"].shape, found["name"].shape
+    shapes = {"epoch": epochs, "name": samples, "label": samples}
+    for name, kinds in _SCORES.items():
+        array, shape = found[name], shapes.get(name, (*epochs, *samples))
+        if array.dtype.kind not in kinds or array.ndim != (1 if name in shapes else 2) or array.shape != shape:
+            raise RunFolderError(f"scores.npz is damaged: {name} is {array.dtype} of shape {array.shape}")
+    if (found["epoch"] < 0).any() or (np.diff(found["epoch"]) <= 0).any():
+        raise RunFolderError("scores.npz is damaged: its epochs are not in order")
+    return found
 
 
 def list_hash(names: Sequence[str], labels_N: np.ndarray) -> str:

@@ -3,10 +3,11 @@
 from tqdm import tqdm
 
 from bss.data.splits import Splits
-from bss.scoring.metrics import Metrics
+from bss.scoring.metrics import Metrics, predicted_by
 from bss.training.build import Plan
 from bss.training.run_folder import EpochRow, Summary
 from bss.utils import distributed
+from bss.utils.choices import Prediction
 
 
 def say(text: str) -> None:
@@ -45,29 +46,31 @@ def plan_line(planned: Plan, batch_size: int, updates: int | None, tail: str) ->
     return f"{type(sampler).__name__}: {plan}; {steps} steps of {batch_size} in all{unless}"
 
 
-def _percentages(metrics: Metrics) -> str:
-    return "  ".join(f"{head} {100 * value:.1f}" for head, value in metrics["accuracy"].items())
+def _percentages(metrics: Metrics, prediction: Prediction) -> str:
+    """The accuracy of every head; what is no sum of all heads is not called ``all``, as it is in the files."""
+    accuracy = metrics["accuracy"]
+    names = {"all": "all" if prediction == "all" else f"prediction ({predicted_by(prediction, accuracy)})"}
+    return "  ".join(f"{names.get(head, head)} {100 * value:.1f}" for head, value in accuracy.items())
 
 
-def epoch_line(row: EpochRow, epochs: int, measured: Metrics, name: str) -> str:
+def epoch_line(row: EpochRow, epochs: int, measured: Metrics, name: str, prediction: Prediction) -> str:
     """What is printed after an epoch."""
     return (
         f"epoch {row['epoch'] + 1}/{epochs}  {row['samples']} samples  loss {row['train_loss']:.3f}  "
-        f"{name} accuracy %: {_percentages(measured)}  ({row['seconds']:.1f} s)"
+        f"{name} accuracy %: {_percentages(measured, prediction)}  ({row['seconds']:.1f} s)"
     )
 
 
-def closing_lines(summary: Summary) -> str:
+def closing_lines(summary: Summary, prediction: Prediction) -> str:
     """The test result of a run, by its summary."""
     lines = []
     if "oracle" in summary:
-        lines.append(
-            f"best on test (oracle), epoch {summary['oracle']['epoch'] + 1}: {_percentages(summary['oracle'])}"
-        )
+        oracle = _percentages(summary["oracle"], prediction)
+        lines.append(f"best on test (oracle), epoch {summary['oracle']['epoch'] + 1}: {oracle}")
     else:
         lines.append(
             f"test accuracy %, epoch {summary['chosen_epoch'] + 1} (chosen on validation): "
-            f"{_percentages(summary['test']['chosen'])}"
+            f"{_percentages(summary['test']['chosen'], prediction)}"
         )
-    lines.append(f"test accuracy %, last epoch: {_percentages(summary['test']['last'])}")
+    lines.append(f"test accuracy %, last epoch: {_percentages(summary['test']['last'], prediction)}")
     return "\n".join(lines)

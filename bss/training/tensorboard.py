@@ -41,6 +41,9 @@ def scalars(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, flo
 class Curves:
     """Writes ``<run folder>/tensorboard``, anew from the rows that there are: a continued run has no double points.
 
+    The axis is optimiser steps so far, as in the report: an epoch of a curriculum has fewer of them than one of uniform
+    order, so that equal epochs are no equal training. The epoch, from 0, is a curve of its own.
+
     Args:
         folder: the run folder.
         rows: the rows of the epochs that are finished.
@@ -52,13 +55,15 @@ class Curves:
         for path in folder.glob(EVENTS):
             path.unlink()
         self._writer = SummaryWriter(str((folder / EVENTS).parent))
+        self._updates = 0
         for row in rows:
             self.add(row)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """One epoch, on the disk when this returns."""
-        for tag, value in scalars({name: value for name, value in row.items() if name != "epoch"}):
-            self._writer.add_scalar(tag, value, row["epoch"])
+        self._updates += row["steps"]
+        for tag, value in scalars(row):
+            self._writer.add_scalar(tag, value, self._updates)
         self._writer.flush()
 
     def close(self) -> None:

@@ -161,6 +161,9 @@ def test_what_is_left_out_is_a_warning_and_nothing_at_all_an_error(tmp_path):
     (tmp_path / "runs" / "cl" / "seed1" / "done").unlink()
     with pytest.warns(UserWarning, match=r"1 of 4 run folders were left out; the first is .*seed1: unfinished, 2 epo"):
         assert set(bss.compare.load(tmp_path / "runs")["run"]) == {"cl/seed0", "uniform/seed0", "uniform/seed1"}
+    (tmp_path / "runs" / "uniform" / "seed1" / "summary.json").write_text("{}")
+    with pytest.warns(UserWarning, match=r"2 of 4 .* the first is .*cl.seed1: unfinished, .*; then .*uniform.seed1$"):
+        assert set(bss.compare.load(tmp_path / "runs")["run"]) == {"cl/seed0", "uniform/seed0"}
     with pytest.raises(RunFolderError, match="is not a folder"):
         bss.compare.load(tmp_path / "nothing")
 

@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
+import bss.compare
 from bss.cli import compare as command
 from bss.cli.commands import main
 from bss.compare import figures, samples
@@ -29,6 +30,7 @@ from bss.compare.tables import (
     Table,
     arm_table,
     as_csv,
+    as_markdown,
     cost_table,
     difference_table,
     finding,
@@ -42,6 +44,7 @@ from bss.data.batches import Content, Preview, preview_of
 from bss.data.transforms.text import Tokens
 from bss.data.transforms.views import Picture, Pictures, Sound
 from bss.tasks import sarcasm
+from bss.training.run_folder import sealed
 from bss.utils.errors import RecipeError, RunFolderError
 from tests.compare.comparing import write_run
 
@@ -51,6 +54,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def results(tmp_path, **options):
     runs, left_out = read_runs(find_folders([tmp_path]))
     return results_of(runs, left_out=left_out, **options)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """For tests of what a page says: its figures, which take most of the time, are made and not drawn."""
+    monkeypatch.setattr(figures, "_svg", lambda figure, name: "<svg></svg>")
 
 
 def comparison(tmp_path, accuracies):
@@ -75,6 +84,7 @@ def test_the_table_has_mean_difference_and_interval_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("seeds", "text"), [((0, 1), "seeds 0, 1,"), ((3, 4, 5), "seeds 3 to 5,"), ((0, 1, 3), "seeds 0, 1, 3,")]
 )
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_says_which_seeds(tmp_path, seeds, text):
     for seed in seeds:
         write_run(tmp_path / f"seed{seed}", seed=seed)
@@ -138,6 +148,7 @@ def test_without_uniform_order_cl_over_the_whole_set_is_not_said_to_be_it(tmp_pa
     assert notes[0] == "There is no arm of uniform order: the first arm, CurriculumSampler, is the control."
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_arm_that_train_made_has_its_name_its_title_and_its_task(tmp_path):
     write_single(tmp_path / "one", arm="uniform", sampler_of="uniform", title="Tiny <task>")
     write_single(tmp_path / "two", arm="spl+ogm-ge", title="Tiny <task>")
@@ -173,15 +184,178 @@ def test_runs_of_different_lengths_are_a_note(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("commit", "def"), ("commit", None), ("device", "cuda"), ("versions", {"torch": "3"})]
+    ("name", "value", "said"),
+    [
+        ("commit", "def", "commit: abc (uniform seeds 0, 2); def (uniform seed 1)."),
+        ("commit", None, "commit: abc (uniform seeds 0, 2); unknown (uniform seed 1)."),
+        ("device", "cuda", "device: cpu (uniform seeds 0, 2); cuda (uniform seed 1)."),
+        ("versions", {"torch": "3"}, "versions: torch 2 (uniform seeds 0, 2); torch 3 (uniform seed 1)."),
+    ],
 )
-def test_runs_of_another_commit_device_or_version_are_a_note(tmp_path, name, value):
+def test_runs_of_another_commit_device_or_version_are_named_in_a_note(tmp_path, name, value, said):
     comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7]})
     rewrite(tmp_path / "uniform" / "seed1" / "config.json", machine={"cores": 9})  # every run may have its own
     assert "The runs differ" not in " ".join(results(tmp_path).notes)
     rewrite(tmp_path / "uniform" / "seed1" / "config.json", **{name: value})
     notes = [note for note in results(tmp_path).notes if note.startswith("The runs differ")]
-    assert notes == [f"The runs differ in {name} (2 kinds, see the end of the page)."]
+    assert notes == [f"The runs differ in {said}"]
+
+
+def test_of_versions_those_are_told_that_differ(tmp_path):
+    comparison(tmp_path, {"uniform": [0.5, 0.6]})
+    for seed, torch_version in enumerate(("2.11", "2.12")):
+        versions = {"python": "3.11", "torch": torch_version, "torchaudio": None}
+        rewrite(tmp_path / "uniform" / f"seed{seed}" / "config.json", versions=versions)
+    (note,) = [note for note in results(tmp_path).notes if note.startswith("The runs differ")]
+    assert note == "The runs differ in versions: torch 2.11 (uniform seed 0); torch 2.12 (uniform seed 1)."
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_part_that_another_program_trained_is_named(tmp_path):
+    """A run may begin with one commit and end with another: ``config.json`` itself is of the first part."""
+    comparison(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
+    config = json.loads((tmp_path / "cl" / "seed1" / "config.json").read_text())
+    later = {
+        "finished_epochs": 1,
+        "step": 3,
+        "commit": "def",
+        "versions": {"torch": "2"},
+        "command": ["<y>", "--resume"],
+    }
+    rewrite(
+        tmp_path / "cl" / "seed1" / "config.json", continued=[{**later, "commit": config["commit"], "step": 0}, later]
+    )
+    rewrite(tmp_path / "uniform" / "seed0" / "config.json", continued=[{"finished_epochs": 1, "commit": "abc"}])
+    made = results(tmp_path)
+    parts = "cl seed 0; cl seed 1 at first; cl seed 1 from epoch 2 on"
+    assert [note for note in made.notes if note.startswith("The runs differ")] == [
+        f"The runs differ in commit: abc (uniform seeds 0, 1; {parts}); def (cl seed 1 from epoch 2 on, after step 3)."
+    ]
+    text = page(made)
+    assert "<strong>commit</strong> (cl seed 1 from epoch 2 on, after step 3)</p><pre>def</pre>" in text
+    listed = [
+        "uniform seed 0: from epoch 2 on",
+        "cl seed 1: from epoch 2 on",
+        "cl seed 1: from epoch 2 on, after step 3",
+    ]
+    assert "<strong>stopped, and went on</strong></p><pre>" + "\n".join(listed) + "</pre>" in text
+    assert "<pre>&lt;y&gt; --resume</pre>" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_went_on_with_other_numbers_is_named(tmp_path):
+    comparison(tmp_path, {"uniform": [0.5, 0.6]})
+    part = {"finished_epochs": 1, "step": 2, "after": {"how": "not finite"}, "device": "cuda"}
+    config = tmp_path / "uniform" / "seed1" / "config.json"
+    rewrite(config, continued=[{**part, "changed": {"lr": [0.5, 0.1], "precision": ["fp16", "fp32"]}}])
+    made = results(tmp_path)
+    where = "from epoch 2 on, after step 2, where it had ended: not finite, with lr 0.5 -> 0.1, precision fp16 -> fp32"
+    assert f"uniform seed 1 trained {where}: it is no repetition of the others of its arm." in made.notes
+    assert (
+        f"The runs differ in device: cpu (uniform seed 0; uniform seed 1 at first); cuda (uniform seed 1 {where})."
+        in (made.notes)
+    )
+    assert html.escape(f"uniform seed 1: {where}") in page(made)
+    rewrite(config, continued=[{"finished_epochs": 1, "changed": {"epochs": [1, 2], "compile": [False, True]}}])
+    assert "no repetition" not in " ".join(results(tmp_path).notes)  # it ends as one that had them from the start
+
+
+def test_runs_of_one_arm_that_trained_for_different_lengths_are_arms_of_their_own(tmp_path):
+    """A run that was extended from 4 epochs to 6 said 4 in ``config.json``: its rows count."""
+    for seed, epochs in enumerate((4, 4, 6)):
+        write_run(tmp_path / f"cl{seed}", arm="cl", seed=seed, sizes=(40,) * epochs, accuracy=0.5 + seed / 10)
+        write_run(tmp_path / f"uniform{seed}", seed=seed, sizes=(40,) * 4)
+    made = results(tmp_path)
+    assert {arm: [run.seed for run in runs] for arm, runs in made.arms.items()} == {
+        "uniform": [0, 1, 2],
+        "cl (4 epochs)": [0, 1],
+        "cl (6 epochs)": [2],
+    }
+    assert (
+        "The runs of cl differ in how long they trained (4 epochs: seeds 0, 1; 6 epochs: seed 2): each length is an "
+        "arm of its own."
+    ) in made.notes
+    assert [row[0] for row in arm_table(made).rows] == list(made.arms)
+    with pytest.raises(
+        RecipeError, match=r"none of the arms with a finished run: cl \(4 epochs\), cl \(6 epochs\), uniform"
+    ):
+        results(tmp_path, controls=["cl"])
+
+
+def test_runs_of_one_arm_with_other_updates_are_arms_of_their_own(tmp_path):
+    """With equal updates seeds may have other numbers of epochs: the budget counts."""
+    for seed, (sizes, updates) in enumerate((((40, 40), 10), ((40, 32, 8), 10), ((40, 40, 40), 15))):
+        write_run(tmp_path / f"cl{seed}", arm="cl", seed=seed, sizes=sizes, recipe={"updates": updates})
+    assert list(results(tmp_path).arms) == ["cl (10 updates)", "cl (15 updates)"]
+    write_run(tmp_path / "cl2", arm="cl", seed=2, sizes=(80,), recipe={"updates": 10})
+    assert list(results(tmp_path).arms) == ["cl"]
+
+
+@pytest.mark.parametrize(("split", "seed"), [("test", 1), ("val", 0)])
+def test_runs_with_other_samples_in_a_list_are_refused(tmp_path, split, seed):
+    lists = {"test": {"hash": "a" * 16, "count": 30}, "val": {"hash": "b" * 16, "count": 10}}
+    for folder, arm, other in (("one", "uniform", 0), ("two", "cl", seed)):
+        write_run(tmp_path / folder, arm=arm, seed=other)
+        rewrite(tmp_path / folder / "config.json", lists=lists)
+    results(tmp_path)
+    changed = {**lists, split: {"hash": "c" * 16, "count": 30}}
+    rewrite(tmp_path / "two" / "config.json", lists=changed)
+    before = {"test": "a", "val": "b"}[split] * 12
+    with pytest.raises(RunFolderError, match=rf"list \(hash\) is '{before}' in .*one\nand 'cccccccccccc' in .*two"):
+        results(tmp_path)
+    rewrite(tmp_path / "two" / "config.json", lists={})  # as older versions noted them
+    assert len(results(tmp_path).runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (
+            [{"train": 2200, "val": 0, "test": 482}] * 2,
+            "Training: 2,200 samples; test: 482 samples, one is worth 0.21 points.",
+        ),
+        ([{"test": 50_000}] * 2, "Test: 50,000 samples, one is worth 0.002 points."),
+        (
+            [{"train": 38, "val": 10, "test": 1}, {"train": 40, "val": 8, "test": 1}],
+            "Training: 38 to 40 samples; validation: 8 to 10 samples, one is worth 10 to 12 points; test: 1 sample, "
+            "one is worth 100 points.",
+        ),
+    ],
+    ids=["no validation", "test alone", "by seed"],
+)
+@pytest.mark.usefixtures("undrawn")
+def test_tables_and_page_say_how_many_samples_there_are_and_what_one_is_worth(tmp_path, samples, said):
+    for seed, counts in enumerate(samples):
+        write_run(tmp_path / f"seed{seed}", seed=seed)
+        rewrite(tmp_path / f"seed{seed}" / "config.json", samples=counts)
+    made = results(tmp_path)
+    assert f"\n\n{said}\n\n" in as_markdown(made) and said in page(made)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "said"),
+    [
+        ({}, "the prediction (audio + visual + fused)"),
+        ({"uniform": "unimodal", "cl": "unimodal"}, "the prediction (audio + visual)"),
+        ({"joint": "fused"}, "the prediction (audio + visual + fused; of joint: fused)"),
+    ],
+    ids=["all", "CREMA-D", "joint"],
+)
+@pytest.mark.usefixtures("undrawn")
+def test_every_place_that_names_the_prediction_says_which_heads_are_in_it(tmp_path, predictions, said):
+    for arm in ("uniform", "cl", *predictions):
+        recipe = {"prediction": predictions.get(arm, "all")} if predictions else {}
+        for seed in (0, 1):
+            write_run(
+                tmp_path / arm / f"{seed}", arm=arm, seed=seed, recipe=recipe, accuracy=0.5 + seed * len(arm) / 20
+            )
+    made = results(tmp_path)
+    text, markdown = page(made), as_markdown(made)
+    assert f"Primary: test accuracy of {said}, epoch chosen on validation; control: uniform." in text
+    assert f"<figcaption>{said[0].upper()}{said[1:]}, on the validation samples." in text
+    for whole in (text, markdown):
+        assert f"Test accuracy of {said} in %, last epoch" in whole and f"all is {said}, and then" in whole
+        assert "all heads" not in whole and "heads together" not in whole
 
 
 def test_the_cost_table_counts_epochs_from_one(tmp_path):
@@ -259,10 +433,10 @@ def test_a_pipe_in_a_name_does_not_end_a_cell():
     [
         (lambda run: (run / "done").unlink(), "unfinished, 2 epochs so far"),
         (lambda run: (run / "summary.json").write_text("{"), "summary.json is damaged ('Expecting"),
-        (lambda run: (run / "summary.json").write_text("{}"), "damaged, or not a run of this program"),
+        (lambda run: (run / "summary.json").write_text("{}"), "summary.json: test is missing"),
         (lambda run: (run / "scores.npz").write_bytes(b"PK"), "scores.npz is damaged or missing"),
         (lambda run: (run / "metrics.jsonl").write_text("{"), "metrics.jsonl, line 1, is damaged ('Expecting"),
-        (lambda run: (run / "metrics.jsonl").write_text(""), "damaged, or not a run of this program"),
+        (lambda run: (run / "metrics.jsonl").write_text(""), "metrics.jsonl has no epoch"),
         (lambda run: (run / "config.json").unlink(), "config.json is damaged or missing"),
     ],
     ids=["unfinished", "torn summary", "empty summary", "torn scores", "torn metrics", "no metrics", "no config"],
@@ -274,7 +448,8 @@ def test_a_damaged_folder_is_told_from_a_whole_one(tmp_path, damage, reason):
     assert [run.seed for run in runs] == [0] and bad == tmp_path / "cl" / "seed1" and said.startswith(reason)
 
 
-@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (-math.inf, "-inf"), (None, "None"), ("1", "'1'")])
+@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (-math.inf, "-inf"), (None, "None")])
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_with_a_result_that_is_no_number_is_left_out(tmp_path, capsys, value, text):
     comparison(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
     bad = tmp_path / "runs" / "cl" / "seed1"
@@ -290,6 +465,38 @@ def test_a_run_with_a_result_that_is_no_number_is_left_out(tmp_path, capsys, val
     assert f"error: there is no run to report: {reason}" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("done", [False, True], ids=["unfinished", "marked as done"])
+@pytest.mark.parametrize("how", ["not finite", "out of memory"])
+def test_a_run_that_failed_is_left_out_with_how_it_failed(tmp_path, capsys, how, done):
+    comparison(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
+    bad = tmp_path / "runs" / "cl" / "seed1"
+    failed = {"how": how, "epoch": 1, "step": 3, "reason": "the <loss> is nan"}
+    content = {"failed": failed, **(json.loads((bad / "summary.json").read_text()) if done else {})}
+    (bad / "summary.json").write_text(json.dumps(sealed(content)))
+    if not done:
+        (bad / "done").unlink()
+    reason = f"failed and unfinished, 2 epochs so far; {how} after step 3 of epoch 2 (the <loss> is nan)"
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 1
+    assert f"left out: {bad}: {reason}" in capsys.readouterr().err
+    assert f"Left out: {bad}: {reason}" in html.unescape((tmp_path / "page" / "report.html").read_text())
+    assert "| cl | 1 | 60.0 |" in (tmp_path / "page" / "table.md").read_text()
+    with pytest.warns(UserWarning, match=f"the first is {bad}: failed and unfinished"):
+        assert set(bss.compare.load(tmp_path / "runs")["run"]) == {"cl/seed0", "uniform/seed0", "uniform/seed1"}
+
+
+@pytest.mark.parametrize(
+    "failed", [{"how": "stopped", "epoch": 1, "step": 3, "reason": "x"}, ["odd"], {"how": 3}], ids=str
+)
+def test_a_run_that_was_stopped_is_unfinished_and_not_failed(tmp_path, failed):
+    comparison(tmp_path, {"cl": [0.6, 0.8]})
+    (tmp_path / "cl" / "seed1" / "done").unlink()
+    (tmp_path / "cl" / "seed1" / "summary.json").write_text(json.dumps({"failed": failed}))
+    _, ((_, reason),) = read_runs(find_folders([tmp_path]))
+    assert reason.startswith("unfinished, 2 epochs so far")
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_that_is_left_out_is_named_on_the_screen_and_in_the_page(tmp_path, capsys):
     comparison(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
     bad = tmp_path / "runs" / "cl" / "seed1"
@@ -445,6 +652,76 @@ def test_nothing_to_report_says_what_was_found(tmp_path, capsys):
     assert "no finished run to report" in capsys.readouterr().err
 
 
+# ---- paths that lead to runs ----
+
+
+def linked(tmp_path):
+    """A comparison of which uniform is here, and links lead to the others: to cl as a whole, to spl seed by seed."""
+    for seed in (0, 1):
+        write_run(tmp_path / "out" / "uniform" / f"seed{seed}", seed=seed)
+        for arm in ("cl", "spl"):
+            write_run(tmp_path / "elsewhere" / arm / f"seed{seed}", arm=arm, seed=seed)
+        (tmp_path / "out" / "spl").mkdir(exist_ok=True)
+        (tmp_path / "out" / "spl" / f"seed{seed}").symlink_to(tmp_path / "elsewhere" / "spl" / f"seed{seed}")
+    (tmp_path / "out" / "cl").symlink_to(tmp_path / "elsewhere" / "cl")
+    return tmp_path / "out"
+
+
+def test_links_to_arms_and_to_runs_are_followed(tmp_path):
+    made = results(linked(tmp_path))
+    assert {arm: len(runs) for arm, runs in made.arms.items()} == {"uniform": 2, "cl": 2, "spl": 2}
+    table = bss.compare.load(tmp_path / "out")
+    assert list(table["run"].cat.categories) == [
+        f"{arm}/seed{seed}" for arm in ("cl", "spl", "uniform") for seed in (0, 1)
+    ]
+
+
+def test_a_folder_to_which_several_paths_lead_counts_once(tmp_path, monkeypatch):
+    out = linked(tmp_path)
+    (out / "back").symlink_to(out)
+    (out / "again").symlink_to(out / "uniform")
+    monkeypatch.chdir(out)
+    given = [Path(), out, out / "cl", tmp_path / "elsewhere", Path("uniform/seed0"), Path("uniform/../uniform/seed0")]
+    assert len(find_folders(given)) == 6 and len(find_folders(reversed(given))) == 6
+
+
+@pytest.mark.parametrize("target", ["gone", "loop"])
+@pytest.mark.usefixtures("undrawn")
+def test_a_link_to_nothing_is_left_out_by_name(tmp_path, capsys, target):
+    out = linked(tmp_path)
+    (out / "loop").symlink_to(target)
+    assert main(["report", str(out), "--out", str(tmp_path / "page")]) == 1
+    assert f"left out: {out / 'loop'}: a link to nothing ({target})\n" in capsys.readouterr().err
+    assert main(["report", str(out / "loop"), "--out", str(tmp_path / "page")]) == 2
+
+
+def test_links_inside_a_run_folder_lead_nowhere(tmp_path):
+    write_run(tmp_path / "runs" / "one")
+    (tmp_path / "runs" / "one" / "more").symlink_to(write_run(tmp_path / "secret"))
+    assert find_folders([tmp_path / "runs"]) == [tmp_path / "runs" / "one"]
+
+
+def test_a_comparison_inside_another_is_refused_by_the_runs_that_are_there_twice(tmp_path):
+    for folder in ("out/uniform/seed0", "out/again/uniform/seed0"):
+        write_run(tmp_path / folder)
+    with pytest.raises(RunFolderError, match=r"again/uniform/seed0 and .*uniform/seed0 are both seed 0 of uniform"):
+        results(tmp_path / "out")
+
+
+def test_a_folder_that_one_may_not_look_into_is_left_out_by_name(tmp_path, monkeypatch):
+    comparison(tmp_path, {"uniform": [0.5], "cl": [0.6]})
+    iterdir = Path.iterdir
+
+    def refuse(path):
+        if path.name == "cl":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)  # a test may run as root, who may look into everything
+    runs, left_out = read_runs(find_folders([tmp_path]))
+    assert len(runs) == 1 and left_out == [(tmp_path / "cl", "a folder that cannot be looked into")]
+
+
 def test_one_seed_has_no_interval_and_the_page_says_why(tmp_path):
     made = results(comparison(tmp_path, {"uniform": [0.5], "cl": [0.6]}))
     row = difference_table(made, "uniform", "chosen").rows[1]
@@ -545,6 +822,7 @@ def test_the_histogram_is_in_percent_of_the_samples(tmp_path, monkeypatch):
     ],
     ids=["all", "some", "none"],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_generated_data_are_said_before_anything_else(tmp_path, generated, beginning):
     comparison(tmp_path / "runs", {"uniform": [0.5, 0.6]})
     for seed, value in enumerate(generated):
@@ -622,6 +900,7 @@ build_model = tiny.model
 """
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_writes_the_texts_of_samples_as_text(tmp_path):
     task_of(tmp_path, TASK_WITH_TEXTS)
     text = page_of(tmp_path)
@@ -654,6 +933,7 @@ def page_of(tmp_path):
     ],
     ids=["import", "data", "no splits", "no task"],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_a_task_that_breaks_is_a_reason_on_the_page(tmp_path, text, reason):
     task_of(tmp_path, text)
     flags = ["--data-root", str(tmp_path), "--task", str(tmp_path / "task.py")]
@@ -684,6 +964,7 @@ def test_a_report_runs_no_code_that_a_run_folder_names_and_reads_nothing_outside
     assert said in (tmp_path / "page" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_task_file_with_other_code_than_the_runs_were_trained_with_is_refused_and_not_run(tmp_path, capsys):
     task_of(tmp_path, TASK_WITH_TEXTS)
     (tmp_path / "other.py").write_text(TASK_WITH_TEXTS + TELLTALE)
@@ -699,6 +980,7 @@ def test_a_task_file_with_other_code_than_the_runs_were_trained_with_is_refused_
     assert "<q>" in (tmp_path / "page" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_stem_in_a_run_folder_is_a_task_of_the_library_or_nothing(tmp_path):
     """``os.path`` is importable under ``bss.tasks`` no more than ``../evil`` is a file to run."""
     write_run(tmp_path / "runs" / "one", mark={"task": "../evil"})
@@ -714,6 +996,7 @@ def test_texts_of_a_recipe_in_a_run_folder_are_not_taken_for_files(tmp_path):
     assert (made.image_size, made.max_tokens) == (96, 9)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_class_names_come_from_the_run_folder_where_it_has_them(tmp_path):
     folder = task_of(tmp_path, TASK_WITH_TEXTS)
     config = json.loads((folder / "config.json").read_text())
@@ -722,12 +1005,14 @@ def test_class_names_come_from_the_run_folder_where_it_has_them(tmp_path):
     assert text.count("<strong>&lt;/script&gt;&lt;b&gt;</strong>") == 4 and "No pictures: a report reads" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_mark_that_names_no_task_is_a_reason_on_the_page(tmp_path):
     (task_of(tmp_path, "") / "arm.json").write_text('{"arm": "uniform"}')
     reason = "the task of these runs is not known, they were not made by compare"
     assert f"No pictures and no class names: {reason}." in page(results(tmp_path / "runs"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_sample_that_cannot_be_read_is_a_reason_in_its_place(tmp_path):
     broken = "\nclass Broken(list):\n def __getitem__(self, index):\n  raise ZeroDivisionError(f'<b>{index}')\n"
     task_of(tmp_path, TASK_WITH_TEXTS.replace("Splits(texts, texts,", "Splits(texts, Broken(texts),") + broken)
@@ -747,6 +1032,7 @@ def test_a_page_that_cannot_be_made_leaves_the_tables(tmp_path, monkeypatch):
     assert sorted(path.name for path in (tmp_path / "page").iterdir()) == ["table.csv", "table.md"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_names_of_classes_samples_and_modalities_are_escaped(tmp_path):
     text = TASK_WITH_TEXTS.replace('("none",)', '("<i>none",)').replace('f"clip{i}"', "f'\"><b>{i}'")
     modality = text[text.index('"text":') : text.index(', "label"')]
@@ -759,6 +1045,7 @@ def test_names_of_classes_samples_and_modalities_are_escaped(tmp_path):
     assert not re.search("<[ibus]>", text)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_data_that_were_changed_since_are_not_shown(tmp_path):
     task_of(tmp_path, TASK_WITH_TEXTS, names=["clip0", "clip1", "clip3", "clip2"])
     text = page_of(tmp_path)
@@ -766,6 +1053,7 @@ def test_data_that_were_changed_since_are_not_shown(tmp_path):
     assert text.count("<strong>class 0</strong>") == 4 and "<q>" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_of_a_task_file_that_lies_elsewhere_by_now_stand_together(tmp_path):
     write_run(tmp_path / "runs" / "one", mark={"task": "/old/place/digits.py"})
     write_run(tmp_path / "runs" / "other", arm="cl", mark={"task": "/new/place/digits.py"})
@@ -842,6 +1130,7 @@ build_model = tiny.model
 
 
 @pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.usefixtures("undrawn")
 def test_without_librosa_a_page_says_in_one_line_how_to_get_the_spectrograms(tmp_path, monkeypatch, installed):
     task_of(tmp_path, TASK_WITH_SOUNDS)
     if not installed:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bss.models.late_fusion import Logits
-from bss.scoring.metrics import classification_metrics, head_logits, rank_correlation
+from bss.scoring.metrics import classification_metrics, head_logits, predicted_by, rank_correlation
 
 # Six samples of three classes; the logits are log probabilities, so their softmax is this table. Comments: prediction.
 PROBABILITY = np.array(
@@ -201,3 +201,12 @@ def test_rank_correlation_of_a_permutation_follows_the_textbook_formula(order):
     squares = sum((i - j) ** 2 for i, j in enumerate(order))
     expected = 1 - 6 * squares / (n * (n**2 - 1))
     assert rank_correlation(torch.arange(n), torch.tensor(order)) == pytest.approx(expected)
+
+
+def test_the_heads_of_a_prediction_are_those_whose_logits_it_sums():
+    heads = {name: torch.randn(3, 4) for name in ("audio", "visual", "fused")}
+    logits = Logits(heads["fused"], {name: heads[name] for name in ("audio", "visual")})
+    for prediction in ("all", "unimodal", "fused"):
+        summed = head_logits(logits, prediction)
+        words = predicted_by(prediction, summed).split(" + ")
+        assert torch.allclose(summed["all"], sum(heads[word] for word in words))

@@ -14,11 +14,11 @@ from bss.training.tensorboard import EVENTS, Curves, scalars
 from bss.utils.errors import RecipeError
 from tests import tiny
 
-ROW = {"epoch": 3, "lr": 0.5, "val": {"accuracy": {"all": 0.25}}, "order": {"age": None}, "note": "text"}
+ROW = {"epoch": 3, "steps": 7, "lr": 0.5, "val": {"accuracy": {"all": 0.25}}, "order": {"age": None}, "note": "text"}
 
 
 def test_the_finite_numbers_of_a_row_get_their_paths_as_names():
-    assert list(scalars(ROW)) == [("epoch", 3.0), ("lr", 0.5), ("val/accuracy/all", 0.25)]
+    assert list(scalars(ROW)) == [("epoch", 3.0), ("steps", 7.0), ("lr", 0.5), ("val/accuracy/all", 0.25)]
     assert list(scalars({"loss": float("nan"), "ratio": float("inf")})) == []
 
 
@@ -34,8 +34,12 @@ def train(folder, **changes):
     return fit(tiny.model(), tiny.splits(), replace(tiny.SPL, **changes), run)
 
 
+FEWER = {"schedule": replace(tiny.CL.schedule, start=0.2, grow_epochs=4)}
+"""A curriculum whose epochs grow, so that epochs and updates are no multiples of one another."""
+
+
 def curve(folder, name):
-    """(epoch, value) of each point."""
+    """(place on the axis, value) of each point."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     events = accumulator.EventAccumulator(str((folder / EVENTS).parent))
     events.Reload()
@@ -49,12 +53,16 @@ def installed():
 
 @pytest.mark.usefixtures("installed")
 def test_a_run_draws_what_its_metrics_hold(tmp_path):
-    train(tmp_path, tensorboard=True)
+    summary = train(tmp_path, tensorboard=True, **FEWER)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     shapley = [row["imbalance"]["shapley"]["accuracy"]["audio"] for row in rows]
     points = curve(tmp_path, "imbalance/shapley/accuracy/audio")
-    assert [epoch for epoch, _ in points] == [0, 1, 2]
     assert [value for _, value in points] == pytest.approx(shapley)
+    steps = [row["steps"] for row in rows]
+    assert steps[0] < steps[1] < steps[2] and sum(steps) == summary["updates"]
+    updates = [steps[0], steps[0] + steps[1], sum(steps)]  # where the report's curves have the points as well
+    assert [place for place, _ in points] == updates
+    assert curve(tmp_path, "epoch") == list(zip(updates, [0, 1, 2], strict=True))
 
 
 @pytest.mark.usefixtures("installed")
@@ -62,7 +70,7 @@ def test_a_continued_run_has_every_point_once(tmp_path):
     for rows in ([ROW], [ROW, {**ROW, "epoch": 4}]):
         curves = Curves(tmp_path, rows)
         curves.close()
-    assert curve(tmp_path, "lr") == [(3, 0.5), (4, 0.5)]
+    assert curve(tmp_path, "lr") == [(7, 0.5), (14, 0.5)]
 
 
 @pytest.mark.usefixtures("installed")

@@ -105,7 +105,9 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "path", "value", "said"), ODD, ids=lambda value: "missing" if value is MISSING else str(value)[:30])
+@pytest.mark.parametrize(
+    ("name", "path", "value", "said"), ODD, ids=lambda value: "missing" if value is MISSING else str(value)[:30]
+)
 def test_an_odd_value_is_a_reason_with_its_place(tmp_path, name, path, value, said):
     folder = write_run(tmp_path / "run", arm="cl")
     read_run(folder)

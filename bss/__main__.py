@@ -6,13 +6,7 @@ makes the page of runs that exist.
 
 import sys
 
-
-def run() -> None:
-    """The command ``bss``, which is ``python -m bss``."""
-    from bss.cli.commands import main
-
-    sys.exit(main())
-
+from bss.cli.commands import main
 
 if __name__ == "__main__":
-    run()
+    sys.exit(main())

@@ -126,7 +126,7 @@ def _device(name: str) -> torch.device:
         raise RecipeError(f"--device {name!r} is not a device: {', '.join(known)}")
     if name not in ("cpu", kind, *gpus, "mps:0" if kind == "mps" else kind):
         listed = f" ({', '.join(gpus)})" if gpus else ""
-        raise RecipeError(f"--device {name}: PyTorch sees {len(gpus)} GPUs here{listed}; pass --device auto or cpu")
+        raise RecipeError(f"--device {name}: PyTorch sees {len(gpus)} GPUs here{listed}; pass --device cpu or auto")
     return distributed.local_device(name)
 
 

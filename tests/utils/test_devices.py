@@ -6,8 +6,14 @@ Each test is a process of its own, since Python can register one made-up device 
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+
+from bss.cli import launch
+from bss.utils import devices
+from bss.utils.errors import RecipeError
 
 ROOT = Path(__file__).parents[2]
 HEAD = """
@@ -104,3 +110,31 @@ def test_every_arm_trains_on_a_device_without_float64():
     from bss.compare.arms import ARMS
 
     run(FIT, ",".join(arm.name for arm in ARMS))
+
+
+@pytest.mark.parametrize(("kind", "count", "names"), [("cuda", 2, ["cuda:0", "cuda:1"]), ("mps", 1, ["mps"])])
+def test_gpus_are_asked_of_pytorch(monkeypatch, kind, count, names):
+    pretended = SimpleNamespace(
+        is_available=lambda: True, current_accelerator=lambda: torch.device(kind), device_count=lambda: count
+    )
+    monkeypatch.setattr(torch, "accelerator", pretended)
+    assert devices.accelerators() == names
+    assert launch._device("auto").type == kind and launch._device(names[-1]) == torch.device(names[-1])
+    with pytest.raises(RecipeError, match=rf"PyTorch sees {count} GPUs here \(.*\); pass --device cpu or auto"):
+        launch._device("cuda:9")
+
+
+def test_without_a_gpu_auto_is_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch, "accelerator", SimpleNamespace(is_available=lambda: False))
+    assert devices.accelerators() == [] and launch._device("auto") == torch.device("cpu")
+    with pytest.raises(RecipeError, match="PyTorch sees 0 GPUs here; pass --device cpu"):
+        launch._device("mps")
+
+
+def test_only_copies_to_cuda_do_not_wait(monkeypatch):
+    """On mps the memory may be read after it was given back (pytorch#189690)."""
+    asked = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, **options: asked.append((device.type, options)))
+    for kind in ("cuda", "mps", "cpu"):
+        devices.copied(torch.ones(1), torch.device(kind))
+    assert asked == [(kind, {"non_blocking": kind == "cuda"}) for kind in ("cuda", "mps", "cpu")]

@@ -18,9 +18,12 @@ if __name__ == "__main__":
     parser.add_argument("--data-root", type=Path, default=Path(__file__).parent, help="default: this folder")
     parser.add_argument("--workers", type=count, default=default_workers(), help="processes; 0: only this one")
     parser.add_argument("--sample-rate", type=int, default=22050, help="Hz, as in the released code")
+    parser.add_argument("--force", action="store_true", help="replace pickles that hold something else")
     args = parser.parse_args()
     try:
-        failures = cremad.write_wav_pkl(args.data_root, sample_rate=args.sample_rate, workers=args.workers)
+        failures = cremad.write_wav_pkl(
+            args.data_root, sample_rate=args.sample_rate, workers=args.workers, force=args.force
+        )
     except BssError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -85,7 +85,7 @@ def _prepare(flags: argparse.Namespace) -> int:
     from bss.utils.processes import default_workers
 
     workers = default_workers() if flags.workers is None else flags.workers
-    failures = _module(flags.stem).prepare(flags.source, flags.out, workers=workers)
+    failures = _module(flags.stem).prepare(flags.source, flags.out, workers=workers, force=flags.force)
     if failures:
         print(f"{len(failures)} failures, listed above; what is whole stays, so mend them and run it again")
     return 1 if failures else 0
@@ -150,8 +150,8 @@ def _parser() -> argparse.ArgumentParser:
         "prepare",
         help="make a data root out of what was published",
         description="Make a data root out of what was published. Whole files are kept, so run it again after an\n"
-        "interruption; delete one to have it made anew. Exit status: 0, 1 if some files failed, 2 if\n"
-        "the source cannot be worked with at all.",
+        "interruption; delete one to have it made anew. What somebody else made is kept too, and named. Exit\n"
+        "status: 0, 1 if some files failed, 2 if the source cannot be worked with at all.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -160,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("stem", choices=STEMS, help="the data set")
     prepare.add_argument("--source", type=Path, required=True, metavar="RAW", help="what was published; see below")
     prepare.add_argument("--out", type=Path, required=True, metavar="ROOT", help="the data root; made when missing")
+    prepare.add_argument("--force", action="store_true", help="replace files that are there and were not made by this")
 
     doctor = commands.add_parser(
         "doctor",

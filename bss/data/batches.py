@@ -53,11 +53,17 @@ def collate(samples: Sequence[Any]) -> Any:
 
     Returns:
         For dict samples a dict: of each modality the tensors of :meth:`Content.batch`, anything else stacked as torch
-        does. For other samples what torch does.
+        does, floats in torch's default type (:func:`as_input`). For other samples what torch does.
 
     Raises:
-        DataError: dict samples that do not all have the same keys (named).
+        DataError: samples, or modalities of dict samples, that are None; dict samples that do not all have the same
+            keys (named).
     """
+    if any(sample is None for sample in samples):
+        raise DataError(
+            "a sample is None: leave such samples out in a collate_fn of your own, collate([s for s in samples if s is "
+            "not None])"
+        )
     if not isinstance(samples[0], Mapping):
         return default_collate(samples)
     for sample in samples:
@@ -70,8 +76,26 @@ def collate(samples: Sequence[Any]) -> Any:
     batch = {}
     for name, first in samples[0].items():
         values = [sample[name] for sample in samples]
-        batch[name] = type(first).batch(values) if isinstance(first, Content) else default_collate(values)
+        if any(value is None for value in values):
+            raise DataError(
+                f"the {name} of a sample is None: a sample that lacks a modality gives something in its place, such as "
+                "zeros of the same shape"
+            )
+        batch[name] = type(first).batch(values) if isinstance(first, Content) else _stacked(values)
     return batch
+
+
+def _stacked(values: Sequence[Any]) -> Any:
+    stacked = default_collate(values)
+    return as_input(stacked) if isinstance(stacked, Tensor) else stacked
+
+
+def as_input(values: Tensor) -> Tensor:
+    """Floats in torch's default type, in which networks are made; numbers of other kinds as they are.
+
+    NumPy's floats, and Python's, become float64 tensors, which no layer of a float32 network takes.
+    """
+    return values.to(torch.get_default_dtype()) if values.is_floating_point() else values
 
 
 def preview_of(value: Any) -> Preview | None:

@@ -28,6 +28,7 @@ class Splits:
         classes: class names; a label is a position in this tuple.
         dropped: names left out because ``missing="drop"`` was asked for, by split.
         cache: of the parts' decoded files, built before the training; None = there is none.
+        group: what a sound split keeps apart (``"actor"``), for what is said of the parts; None = nothing is known.
     """
 
     train: MapDataset
@@ -39,6 +40,7 @@ class Splits:
     classes: tuple[str, ...]
     dropped: dict[str, list[str]] = field(default_factory=dict)
     cache: Cache | None = None
+    group: str | None = None
 
 
 def stratified_split(

@@ -1,7 +1,8 @@
 """Samples whose modalities are tensors in memory: extracted features, spectrograms computed once, word ids."""
 
+import contextlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bss.data.batches import as_input
+from bss.data.rows import Row
 from bss.data.splits import Splits
 from bss.utils.errors import DataError, DataNotFoundError, shown
 
@@ -42,6 +45,14 @@ class TensorSamples(Dataset):
     def __len__(self) -> int:
         return len(self.labels_N)
 
+    def listed_rows(self) -> list[Row]:
+        """What is known of the samples; those with the same numbers are equal. About a second a gigabyte."""
+        # As bytes: NumPy has no bfloat16.
+        flat = (values.detach().cpu().reshape(len(self), -1).contiguous() for values in self.modalities.values())
+        columns = [values.view(torch.uint8).numpy() for values in flat]
+        contents = (tuple(hash(row.tobytes()) for row in rows) for rows in zip(*columns, strict=True))
+        return [Row("", label, content) for label, content in zip(self.labels_N.tolist(), contents, strict=True)]
+
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         sample = {name: values[index] for name, values in self.modalities.items()}
         return {**sample, "label": int(self.labels_N[index])}
@@ -67,7 +78,9 @@ def tensor_splits(
     """The parts of one data set in memory.
 
     Args:
-        modalities: modality name -> (N, ...), of all parts together.
+        modalities: modality name -> (N, ...), of all parts together. Floats of every precision become torch's default
+            type (float32), as do bool and integers of less than 32 bits, such as pixels. Longer integers stay what they
+            are, ids for an embedding.
         labels_N: class ids, integers in 0..C-1.
         train: rows of the training part, in 0..N-1; the scoring passes look at the same.
         val: rows of the validation part, or None.
@@ -76,14 +89,12 @@ def tensor_splits(
         classes: the C class names.
 
     Raises:
-        DataError: numbers of rows, labels and names that differ; a part that is empty or not made of row numbers; a row
-            that is in two parts; a sample of a part with a label that is no class id, or a value that is not finite.
+        DataError: numbers of rows, labels and names that differ; a modality of complex numbers; a part that is empty or
+            not made of row numbers; a row that is in two parts; a sample of a part with a label that is no class id, or
+            a value that is not finite.
     """
     labels_N = _class_ids(labels_N, classes)
-    for name, values in modalities.items():
-        if not isinstance(values, Tensor):
-            kind = type(values).__name__
-            raise DataError(f"modality {name} must be a tensor (N, ...), got {kind}: pass torch.as_tensor(...)")
+    modalities = {name: _as_modality(name, values) for name, values in modalities.items()}
     counts = {name: len(values) for name, values in modalities.items()} | {"names": len(names)}
     if set(counts.values()) != {len(labels_N)}:
         raise DataError(f"every modality and the names need a row for each of the {len(labels_N)} labels, got {counts}")
@@ -102,7 +113,10 @@ def tensor_splits(
     for name, values in modalities.items():
         finite_N = values.isfinite().reshape(len(values), values[0].numel()).all(dim=1)
         for row in _rows_where(~finite_N, owner):
-            raise DataError(f"sample {names[row]} (row {row}) has a non-finite {name}: mend it or leave the sample out")
+            kind = str(values.dtype).removeprefix("torch.")
+            raise DataError(
+                f"sample {names[row]} (row {row}) has a non-finite {name} (as {kind}): mend it or leave the sample out"
+            )
 
     def samples(part: str) -> TensorSamples:
         index = parts[part]
@@ -119,6 +133,51 @@ def tensor_splits(
         names=[names[row] for row in parts["train"].tolist()],
         classes=classes,
     )
+
+
+_SHORT = (torch.bool, torch.uint8, torch.int8, torch.uint16, torch.int16)  # what no embedding takes for ids
+
+
+def _as_modality(name: str, values: Tensor) -> Tensor:
+    """A modality in a type that a network takes."""
+    if not isinstance(values, Tensor):
+        way = "torch.as_tensor(...)"
+        if isinstance(values, np.ndarray):  # in any byte order, and rows in a list of objects
+            values_of = f"np.stack(list({name}))" if values.dtype.hasobject else name
+            way = f'torch.as_tensor({values_of}.astype("float32"))'
+        raise DataError(f"modality {name} must be a tensor (N, ...), got {type(values).__name__}: pass {way}")
+    if values.is_complex():
+        raise DataError(
+            f"modality {name} is {values.dtype}, and networks take real numbers: pass {name}.abs(), or "
+            f"torch.view_as_real({name}) for real and imaginary parts"
+        )
+    if values.layout != torch.strided:
+        raise DataError(f"modality {name} is a sparse tensor ({values.layout}): pass {name}.to_dense()")
+    values = values.detach()
+    return as_input(values.float() if values.dtype in _SHORT else values)
+
+
+@contextlib.contextmanager
+def whole_numbers_named(part: object) -> Iterator[None]:
+    """Turn torch's error about types into one that names the modalities of integers, which are ids by this module.
+
+    Args:
+        part: the training part; other data sets than :class:`TensorSamples` have errors of their own.
+
+    Raises:
+        DataError: a layer got integers where it wants floats.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        whole = {name: v.dtype for name, v in getattr(part, "modalities", {}).items() if not v.is_floating_point()}
+        if not whole or not any(words in str(error) for words in ("type", "not implemented for")):
+            raise
+        names = ", ".join(f"{name} ({dtype})" for name, dtype in whole.items())
+        raise DataError(
+            f"the network does not take whole numbers, and these are no floats: {names}. They are handed on as ids for "
+            "an embedding; of features pass values.float()"
+        ) from error
 
 
 def _class_ids(labels_N: Tensor, classes: Sequence[str]) -> Tensor:
@@ -172,7 +231,12 @@ def standardized(values: Tensor, train: Sequence[int], *, by_column: bool) -> Te
         values: (N, ...) of any type.
         train: the rows that mean and deviation are taken from.
         by_column: one mean and deviation for each position after the first axis, or one for all of them.
+
+    Raises:
+        DataError: complex numbers.
     """
+    if values.is_complex():
+        raise DataError("complex numbers are not standardized: pass values.abs(), or torch.view_as_real(values)")
     values = values.float()
     over = (0,) if by_column else tuple(range(values.ndim))
     deviation, mean = torch.std_mean(values[torch.as_tensor(train)], dim=over, correction=0)
@@ -180,7 +244,7 @@ def standardized(values: Tensor, train: Sequence[int], *, by_column: bool) -> Te
 
 
 def read_arrays(path: Path, names: Sequence[str], *, title: str, advice: str) -> dict[str, np.ndarray]:
-    """Arrays of a ``.npz`` file.
+    """Arrays of a ``.npz`` file, in this machine's byte order, which torch wants.
 
     Args:
         path: the file; nothing in it is run.
@@ -199,7 +263,8 @@ def read_arrays(path: Path, names: Sequence[str], *, title: str, advice: str) ->
             missing = [name for name in names if name not in file.files]
             if missing:
                 raise DataError(f"{path}: no array {', '.join(missing)}; it has {', '.join(file.files)}.\n{advice}")
-            return {name: file[name] for name in names}
+            arrays = {name: file[name] for name in names}
+        return {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, DataError):
             raise

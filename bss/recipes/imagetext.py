@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bss.recipes.recipe import Recipe
-from bss.utils.choices import Cleaning, FusionName, Interpolation, Normalization
+from bss.utils.choices import Cleaning, FusionName, Interpolation, Normalization, TextPooling
 from bss.utils.errors import RecipeError
 
 AS_RELEASED: dict[str, Any] = {"published_val": False, "max_tokens": None}
@@ -20,6 +20,9 @@ class ImageTextRecipe(Recipe):
             takes ``val_fraction`` of the training list instead; no picture is in both parts.
         text_model: a folder under the data root or the working directory, or a name on the Hugging Face hub.
         text_pretrained: load the text model's weights; false takes its shape and vocabulary only.
+        text_pooling: what stands for a text: the state of its first token (``"cls"``), BERT's ``"pooler"`` on that, the
+            state of the ``"last"`` token (for models that look backwards only, such as OPT, LLaMA and CLIP's), or the
+            ``"mean"`` of all.
         max_tokens: texts are cut to so many tokens, [CLS] and [SEP] included; none cuts nothing (as released). Of the
             texts of Sarcasm 0.4 % are longer than 64 and 15 % longer than 30; of Twitter15 none and 15 %.
         cleaning: ``"none"``; ``"caption"``: small letters, less punctuation; ``"letters"``: only words of A to Z.
@@ -36,6 +39,7 @@ class ImageTextRecipe(Recipe):
     published_val: bool = True
     text_model: str = "bert-base-uncased"
     text_pretrained: bool = True
+    text_pooling: TextPooling = "cls"
     max_tokens: int | None = 64
     cleaning: Cleaning = "none"
     max_words: int | None = None

@@ -1,6 +1,7 @@
 """NVGesture's numbers."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
@@ -13,6 +14,9 @@ class NVGestureRecipe(Recipe):
     """A recipe with the numbers of NVGesture's data and encoders.
 
     Attributes:
+        split: the validation part, which chooses the epoch, has ``val_fraction`` of the clips of every class
+            (``"published"``: the lists as they are, and all 12 training subjects are in both parts), or all clips of
+            that share of the subjects (``"subject"``): as in the test list, nobody in it is trained on.
         frames_train: length of the random window in training.
         frames_test: frames in tests and scoring passes; a clip has 80.
         resize: pixels that frames are squeezed to, height and width, before the crop.
@@ -34,6 +38,7 @@ class NVGestureRecipe(Recipe):
         fusion: the fused head.
     """
 
+    split: Literal["published", "subject"] = "published"
     frames_train: int = 64
     frames_test: int = 80
     resize: int = 256

@@ -29,6 +29,7 @@ def build_splits(
     val: Sequence[Clip] | None,
     test: Sequence[Clip],
     dropped: dict[str, list[str]],
+    group: str | None = None,
 ) -> Splits:
     """Make the parts of a run out of clips, with the recipe's views and cache."""
     sounds, frames = sound_kind(recipe.sample_rate, round(recipe.sample_rate * recipe.seconds)), frame_kind()
@@ -64,6 +65,7 @@ def build_splits(
         classes=classes,
         dropped=dropped,
         cache=cache,
+        group=group,
     )
 
 

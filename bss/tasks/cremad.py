@@ -33,7 +33,9 @@ def build_data(recipe: CremadRecipe, root: Path) -> Splits:
             train, val = parts.carved_by_group(train, recipe.val_fraction, seed=recipe.seed, noun="actor")
     else:
         train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=DATA_SET.classes)
-    return audiovisual.build_splits(recipe, root, DATA_SET.classes, train=train, val=val, test=test, dropped=dropped)
+    return audiovisual.build_splits(
+        recipe, root, DATA_SET.classes, train=train, val=val, test=test, dropped=dropped, group=DATA_SET.group
+    )
 
 
 def build_model(recipe: CremadRecipe, root: Path) -> LateFusion:

@@ -36,6 +36,7 @@ def build_splits(
     classes: tuple[str, ...],
     find: Find[Post],
     *,
+    group: str | None = None,
     text_of: Callable[[Post], str] = lambda post: post.text,
     pairs: bool = False,
 ) -> Splits:
@@ -46,6 +47,7 @@ def build_splits(
         root: the data root.
         classes: class names.
         find: maps ``"train"``, ``"val"`` or ``"test"`` to the posts of that list and the names left out.
+        group: what a sound split keeps apart, see :class:`bss.data.splits.Splits`.
         text_of: the text of a post, before ``cleaning``.
         pairs: the aspect term is the second text of a pair.
 
@@ -93,6 +95,7 @@ def build_splits(
         names=[post.name for post in parts["train"]],
         classes=classes,
         dropped=dropped,
+        group=group,
     )
 
 

@@ -32,7 +32,9 @@ def build_data(recipe: KineticsSoundsRecipe, root: Path) -> Splits:
     if recipe.class_ids == "first_seen":
         classes, train, test = _numbered_as_seen(train, test)
     train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=classes)
-    return audiovisual.build_splits(recipe, root, classes, train=train, val=val, test=test, dropped=dropped)
+    return audiovisual.build_splits(
+        recipe, root, classes, train=train, val=val, test=test, dropped=dropped, group=DATA_SET.group
+    )
 
 
 def _numbered_as_seen(train: list[Clip], test: list[Clip]) -> tuple[tuple[str, ...], list[Clip], list[Clip]]:

@@ -30,7 +30,11 @@ def build_data(recipe: NVGestureRecipe, root: Path) -> Splits:
             :func:`bss.tasks.parts.train_and_test`; also for a clip of too few frames.
     """
     train, test, dropped = parts.train_and_test(partial(find, DATA_SET, root, missing=recipe.missing))
-    train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=DATA_SET.classes)
+    val: list[GestureClip] | None
+    if recipe.split == "subject" and recipe.val_fraction:
+        train, val = parts.carved_by_group(train, recipe.val_fraction, seed=recipe.seed, noun="subject")
+    else:
+        train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=DATA_SET.classes)
 
     def dataset(clips: list[GestureClip], *, random: bool = False) -> NVGesture:
         return NVGesture(
@@ -53,6 +57,7 @@ def build_data(recipe: NVGestureRecipe, root: Path) -> Splits:
         names=[clip.name for clip in train],
         classes=DATA_SET.classes,
         dropped=dropped,
+        group=DATA_SET.group,
     )
 
 

@@ -43,7 +43,7 @@ def build_model(recipe: SarcasmRecipe, root: Path) -> LateFusion:
             :func:`bss.models.encoders.text.text_encoder` and :func:`bss.models.encoders.load_resnet50`.
     """
     with seeded("build", recipe.seed):  # layers draw weights as soon as they are made
-        text = text_encoder(recipe.text_model, root, pool="cls", pretrained=recipe.text_pretrained)
+        text = text_encoder(recipe.text_model, root, pool=recipe.text_pooling, pretrained=recipe.text_pretrained)
         fc = nn.Linear(32 * recipe.width, IMAGENET_CLASSES)
         resnet = imagetext.image_encoder(recipe.width, recipe.image_weights, root, classifier=fc)
         projection = nn.Linear(IMAGENET_CLASSES, text.feature_dim)

@@ -37,21 +37,29 @@ def build_data(recipe: Twitter15Recipe, root: Path) -> Splits:
     def text_of(post: Post) -> str:
         return post.filled() if recipe.fill_target else post.text
 
-    return imagetext.build_splits(recipe, root, DATA_SET.classes, find_split, text_of=text_of, pairs=recipe.use_target)
+    return imagetext.build_splits(
+        recipe,
+        root,
+        DATA_SET.classes,
+        find_split,
+        group=DATA_SET.group,
+        text_of=text_of,
+        pairs=recipe.use_target,
+    )
 
 
 def build_model(recipe: Twitter15Recipe, root: Path) -> LateFusion:
-    """Build a ResNet-50, and a BERT whose pooler output is projected to the same length.
+    """Build a ResNet-50, and a BERT whose feature is projected to the same length.
 
     134,589,769 parameters with BERT-base, ``fusion="concat"`` and width 64.
 
     Raises:
         DataError, DataNotFoundError: pretrained weights that are not there, see
             :func:`bss.models.encoders.text.text_encoder` and :func:`bss.models.encoders.load_resnet50`.
-        RecipeError: a text model without a pooler.
+        RecipeError: a text model without a pooler, with ``text_pooling="pooler"``.
     """
     with seeded("build", recipe.seed):  # layers draw weights as soon as they are made
-        bert = text_encoder(recipe.text_model, root, pool="pooler", pretrained=recipe.text_pretrained)
+        bert = text_encoder(recipe.text_model, root, pool=recipe.text_pooling, pretrained=recipe.text_pretrained)
         image = imagetext.image_encoder(recipe.width, recipe.image_weights, root)
         projection = nn.Linear(bert.feature_dim, image.feature_dim)
         feature_dims = {"image": image.feature_dim, "text": image.feature_dim}

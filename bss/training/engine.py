@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from bss.data import rows
 from bss.data.splits import Splits
 from bss.data.synthetic.signals import MARKER
+from bss.data.tensors import whole_numbers_named
 from bss.methods import Method
 from bss.recipes.fields import defaults, describe, flatten
 from bss.recipes.recipe import Recipe
@@ -32,6 +34,7 @@ from bss.training.epochs import Training
 from bss.training.run import Run
 from bss.training.run_folder import RunFolder, Summary, list_hash, read_checkpoint
 from bss.training.screen import closing_lines, plan_line, say, sizes_line
+from bss.training.trial import check_texts
 from bss.utils import distributed
 from bss.utils.devices import device_name
 from bss.utils.errors import DataError, RunFolderError
@@ -78,6 +81,7 @@ def fit(
     """
     need("training", "train")
     _check_size(data, recipe.batch_size)
+    rows.check_classes(data)
     if recipe.tensorboard:
         tensorboard.check_installed()
     planned = plan(data, recipe, sampler=sampler, method=method)
@@ -93,12 +97,13 @@ def fit(
         say(f"{folder.path} holds this run, finished: nothing to do")
         return there
 
+    check_texts(model, data)
     # From here on a signal is a request: whatever is under way is finished, saved, and ends with a status of its own.
-    with Interrupts() as interrupts, _peers_may_have_ended(interrupts):
+    with Interrupts() as interrupts, _peers_may_have_ended(interrupts), whole_numbers_named(data.train):
         built = parts(planned, model, data, recipe, run)
         training = Training(built, folder, identity, asdict(recipe), interrupts)
         with contextlib.closing(training):
-            say(f"{describe(recipe)}\n{sizes_line(data)}")
+            say("\n".join((describe(recipe), sizes_line(data), *rows.notes(data))))
             say(f"{plan_line(planned, recipe.batch_size, recipe.updates, recipe.tail)}\nrun folder: {folder.path}")
             saved = distributed.from_main(newest(folder, identity, overwrite=recipe.overwrite))
             if saved is None:

@@ -60,3 +60,6 @@ FlowWindow = Literal["shared", "whole"]
 
 
 Pooling = Literal["clip", "first"]
+
+
+TextPooling = Literal["cls", "pooler", "last", "mean"]

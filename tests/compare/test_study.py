@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 import bss
 from bss import tasks
 from bss.data.indexed import INDEX_KEY, IndexedDataset, SeededViews
-from bss.data.tensors import TensorSamples, read_arrays, standardized, tensor_splits
+from bss.data.tensors import TensorSamples, read_arrays, standardized, tensor_splits, whole_numbers_named
 from bss.models.encoders.norms import normalization
 from bss.recipes.fields import explain, override
 from bss.training.run import Run
@@ -125,12 +125,58 @@ def parts_of(values=VALUES, labels=(0, 1, 0, 1), **changed):
     return tensor_splits(values, labels, **PARTS | changed)
 
 
+@pytest.mark.parametrize("given", ["float64", "float16", "bfloat16", "bool", "uint8", "int16"])
+def test_numbers_of_a_network_become_float32_whatever_they_were(given):
+    values = torch.arange(8).reshape(4, 2).to(getattr(torch, given))
+    data = parts_of({"a": values, "b": torch.zeros(4, 1, requires_grad=True)})
+    assert data.train.modalities["a"].dtype == data.train.modalities["b"].dtype == torch.float32
+    assert torch.equal(data.train.modalities["a"], values[:2].float()) and not data.train.modalities["b"].requires_grad
+
+
+@pytest.mark.parametrize("given", [torch.int64, torch.int32])
+def test_long_integers_stay_ids(given):
+    assert parts_of({"a": torch.zeros(4, 2, dtype=given), "b": torch.zeros(4)}).test.modalities["a"].dtype == given
+
+
+def test_what_becomes_infinite_in_float32_is_refused_as_such():
+    values = torch.full((4, 2), 1e300, dtype=torch.float64)
+    with pytest.raises(DataError, match=r"sample v \(row 0\) has a non-finite a \(as float32\)"):
+        parts_of({"a": values, "b": torch.zeros(4)})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("mat1 and mat2 must have the same dtype"), NotImplementedError("\"x\" not implemented for 'Long'")],
+)
+def test_an_error_of_torch_about_types_names_the_modalities_of_whole_numbers(error):
+    ids = TensorSamples({"words": torch.zeros(4, 2).long(), "sound": torch.zeros(4)}, torch.zeros(4))
+    with pytest.raises(DataError, match=r"floats: words \(torch.int64\)\. .* of features pass values.float\(\)$"):
+        with whole_numbers_named(ids):
+            raise error
+    for part, other in ((ids, RuntimeError("shapes cannot be multiplied")), (object(), error)):
+        with pytest.raises(type(other)) as caught, whole_numbers_named(part):
+            raise other
+        assert caught.value is other
+
+
+def test_arrays_of_another_machines_byte_order_are_read_in_this_ones(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.arange(4, dtype=">f8"), b=np.array(["x"], dtype=">U1"))
+    arrays = read_arrays(tmp_path / "x.npz", ("a", "b"), title="X", advice="")
+    assert torch.as_tensor(arrays["a"]).tolist() == [0, 1, 2, 3] and arrays["b"].tolist() == ["x"]
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"names": "vwx"}, r"for each of the 4 labels, got {'a': 4, 'b': 4, 'names': 3}"),
         ({"values": VALUES | {"a": torch.zeros(5, 2)}}, r"for each of the 4 labels, got {'a': 5, 'b': 4, 'names': 4}"),
-        ({"values": {"a": np.zeros((4, 2))}}, r"modality a must be a tensor .* got ndarray: pass torch.as_tensor"),
+        ({"values": {"a": np.zeros((4, 2))}}, r"a must be a tensor .* got ndarray: pass torch.as_tensor\(a.astype\("),
+        ({"values": {"a": np.array([{}] * 4)}}, r"pass torch.as_tensor\(np.stack\(list\(a\)\).astype\("),
+        (
+            {"values": VALUES | {"a": torch.zeros(4, 2) * 1j}},
+            r"a is torch.complex64, .* pass a.abs\(\), or",
+        ),
+        ({"values": VALUES | {"a": torch.eye(4).to_sparse()}}, r"a is a sparse tensor .*: pass a.to_dense\(\)"),
         ({"labels": (0.0, 1.0, 0.0, 1.0)}, r"integers in 0\.\.1, got \(4,\) torch.float32: pass labels.long\(\)"),
         ({"labels": ((0, 1),) * 4}, r"got \(4, 2\) torch.int64: .*labels.argmax\(dim=1\) of one-hot rows"),
         ({"labels": (True, False, True, True)}, r"got \(4,\) torch.bool: pass labels.long\(\)"),
@@ -146,7 +192,10 @@ def parts_of(values=VALUES, labels=(0, 1, 0, 1), **changed):
         ({"train": []}, "the train part has no samples$"),
         ({"val": []}, "the validation part has no samples: pass val=None for no validation$"),
         ({"test": torch.tensor([])}, "the test part has no samples$"),
-        ({"values": {"a": NAN}}, r"sample x \(row 2\) has a non-finite a: mend it or leave the sample out"),
+        (
+            {"values": {"a": NAN}},
+            r"sample x \(row 2\) has a non-finite a \(as float32\): mend it or leave",
+        ),
         ({"values": {"b": VALUES["b"], "a": INF}}, r"sample x \(row 2\) has a non-finite a"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -211,6 +211,83 @@ def test_a_damaged_cache_is_built_anew(root, damage, monkeypatch):
     assert contents(cache) == EXPECTED and len(names(root)) == 2
 
 
+def data_file(root):
+    return next((root / ".bss-cache").glob("*.data"))
+
+
+@pytest.mark.parametrize("at", [0, 64, 256], ids=["first entry", "second entry", "last entry"])
+def test_an_entry_with_changed_bytes_is_decoded_from_its_file_with_a_warning_and_built_anew(root, at):
+    cache_of(root).build()
+    content = bytearray(data_file(root).read_bytes())
+    content[at] ^= 1
+    data_file(root).write_bytes(content)
+    DECODED.clear()
+    cache = cache_of(root)
+    cache.build()
+    with pytest.warns(UserWarning, match=r"\.data is damaged: entries differ from their checksums.*next start") as seen:
+        assert contents(cache) == EXPECTED == contents(cache)
+    assert len(seen) == 1 and sum(DECODED.values()) == 2  # the one file, at each look
+    cache_of(root).build()
+    DECODED.clear()
+    assert contents(opened := cache_of(root)) == EXPECTED and opened.open() and contents(opened) == EXPECTED
+    assert sum(DECODED.values()) == len(EXPECTED)  # what was read before it was opened
+
+
+def test_bytes_between_the_entries_and_a_second_look_cost_no_alarm(root, recwarn):
+    cache_of(root).build()
+    content = bytearray(data_file(root).read_bytes())
+    content[60] ^= 1  # padding
+    data_file(root).write_bytes(content)
+    cache = cache_of(root)
+    assert cache.open() and contents(cache) == EXPECTED == contents(cache) and not recwarn
+
+
+@pytest.mark.parametrize("name", ["names", "states", "offsets", "checksums"])
+def test_an_index_that_says_something_else_than_when_it_was_written_is_not_believed(root, name):
+    cache_of(root).build()
+    path = data_file(root).with_suffix(".index")
+    with np.load(path) as archive:
+        index = dict(archive)
+    with open(path, "wb") as file:
+        np.savez(file, **{**index, name: index[name][::-1]})
+    line = (cache := cache_of(root)).build()
+    assert "numbers built anew: the cache there was damaged" in line and "\n" not in line
+    assert contents(cache) == EXPECTED
+
+
+@pytest.mark.parametrize("at", [0, 60_000, 119_999], ids=["head", "middle", "tail"])
+def test_a_file_with_other_content_of_the_same_size_and_time_is_decoded_anew(root, at):
+    path = root / "files" / "5.txt"
+    path.write_text("1 " * 60_000)
+    cache_of(root).build()
+    before = path.stat()
+    text = bytearray(path.read_bytes())
+    text[at - at % 2] = ord("2")
+    path.write_bytes(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    cache = cache_of(root)
+    assert "the cache there lacked 1 of 5 files as they are now" in cache.build()
+    assert contents(cache)[4].count(2.0) == 1
+
+
+def test_a_cache_of_another_format_is_replaced_and_the_line_says_so(root, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "FORMAT", 2)
+        assert "built anew" not in cache_of(root).build()
+    assert "numbers built anew: the cache there was made by another version" in cache_of(root).build()
+    assert len(names(root)) == 2
+
+
+def test_folders_in_place_of_cache_files_leave_the_run_without_a_cache_in_a_line(root):
+    cache_of(root).build()
+    data = data_file(root)
+    data.unlink()
+    data.mkdir()
+    cache = cache_of(root)
+    line = cache.build()
+    assert line.startswith("warning: no cache of decoded files") and "\n" not in line and contents(cache) == EXPECTED
+
+
 def test_what_killed_runs_left_and_what_was_not_used_for_long_is_deleted_by_a_build(root):
     folder = root / ".bss-cache"
     folder.mkdir()

@@ -1,4 +1,5 @@
 import collections
+import itertools
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from bss.data import rows
 from bss.data.datasets import nvgesture
 from bss.data.datasets.data_set import find, read
 from bss.data.datasets.nvgesture import CLASSES, DATA_SET, NVGesture, read_list
@@ -20,6 +22,7 @@ from bss.data.synthetic.nvgesture import SIZES, NVGestureSizes, write_sample
 from bss.data.transforms import video
 from bss.models.encoders import I3DEncoder
 from bss.tasks import nvgesture as task
+from bss.tasks import parts
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.seeding import seeded
 from tests.released import KEYS, renamed
@@ -112,6 +115,7 @@ def test_a_line_is_read_and_labels_count_from_zero_then(tmp_path):
         (LINE.replace("color:sk_color:2:6 ", ""), "has no color"),
         (LINE.replace("depth:sk_depth:1:5 ", ""), "has no depth"),
         (LINE.replace("path:./Video_data/class_01/subject3_r0 ", ""), "has no path"),
+        (f"{LINE}label:2 ", "has 'label' twice"),
         (LINE.replace("./Video_data/class_01", "../../etc"), "the path .* leaves the data root"),
         (LINE.replace("./Video_data", "/etc"), "the path .* leaves the data root"),
         (LINE.replace("./Video_data/class_01/", ".\\"), "the path .* leaves the data root"),
@@ -420,6 +424,34 @@ def test_a_second_run_makes_what_is_missing_half_written_of_another_size_or_olde
     assert "1 written, 2 kept" in again()
 
 
+def test_flow_of_others_stays_and_is_named_until_it_is_forced(raw, capsys):
+    flow = raw / "Video_data" / "flow_data"
+    theirs = {
+        NAMES[0]: np.ones((24, 24, 2, FRAMES), np.float32),  # as the released code reads it
+        NAMES[1]: np.ones((24, 24, 2, FRAMES), np.float64),
+        NAMES[2]: np.ones((24, 24, 2, FRAMES + 1), np.float32),
+    }
+    files = [flow / f"{name}.npy" for name in theirs]
+    for path, array in zip(files, theirs.values(), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, array)
+        os.utime(path, (1, 1))  # long before the video
+    before = [path.read_bytes() for path in files]
+    (failure,) = preparation.prepare(raw, raw, workers=0)
+    assert [path.read_bytes() for path in files] == before
+    printed = capsys.readouterr().out
+    assert "0 written, 2 kept, 1 failed" in printed and "2 of those kept were not made here (--force" in printed
+    assert f"{files[0]}: float32 (24, 24, 2, {FRAMES})" in printed
+    assert f"{files[2]} is there already and cannot be used (holds the flow of {FRAMES + 1} frames" in failure
+    files[2].write_bytes(b"notes")
+    assert "cannot be used (not a readable npy file" in preparation.prepare(raw, raw, workers=0)[0]
+    assert files[2].read_bytes() == b"notes"
+    capsys.readouterr()
+    assert preparation.prepare(raw, raw, workers=0, force=True) == []
+    assert "3 written, 0 kept" in capsys.readouterr().out
+    assert all(np.load(path).dtype == np.int8 for path in files)
+
+
 def test_what_cannot_be_decoded_fails_by_name_and_row_and_the_others_are_made(raw, capsys):
     tail(raw, NAMES[0], "rgb").write_bytes(b"this is a text")
     tail(raw, NAMES[1], "depth").unlink()
@@ -614,6 +646,18 @@ def test_the_splits_are_stratified_and_only_training_is_random(sample):
     assert not any(part.random for part in (data.score, data.val, data.test)) and data.test.frames == 6
 
 
+def test_validation_clips_are_of_known_subjects_unless_split_by_subject_and_a_run_says_which(sample):
+    by_class = task.build_data(small(task.CL, val_fraction=0.5), sample)
+    by_subject = task.build_data(small(task.CL, val_fraction=0.5, split="subject"), sample)
+    subjects = [{clip.group for clip in part.clips} for part in (by_subject.train, by_subject.val, by_subject.test)]
+    assert len(by_subject.val) == 25 and not any(one & other for one, other in itertools.combinations(subjects, 2))
+    known, unknown = ("\n".join(rows.notes(data)) for data in (by_class, by_subject))
+    assert "subject is trained on: 25 of 25 validation, 0 of 25 test; the validation" in known
+    assert "subject is trained on: 0 of 25 validation, 0 of 25 test" in unknown
+    assert "do not resemble" in known and "do not resemble" not in unknown
+    assert task.build_data(small(task.CL, split="subject"), sample).val is None
+
+
 def test_a_clip_in_both_lists_is_refused(root):
     with pytest.raises(DataError, match=f"3 samples are in the training and in the test list, the first is {NAMES[0]}"):
         task.build_data(small(task.CL), root)
@@ -634,6 +678,18 @@ def test_the_published_lists_have_the_published_counts_and_differ_in_15_labels()
     assert {clip.frames for clip in train_v2 + test} == {80}
     assert sum(clip.color != replace(clip.depth, name="sk_color") for clip in train_v2 + test) == 4
     assert not {clip.group for clip in train_v2} & {clip.group for clip in test}
+
+
+@real_clips
+def test_a_tenth_of_the_published_subjects_is_two_of_twelve():
+    clips = read_list(SHARED / "full_train_correct_cvpr2016_v2.lst")
+    (rest, by_class), (other, by_subject) = (
+        parts.carved(clips, 0.1, seed=42, classes=CLASSES),
+        parts.carved_by_group(clips, 0.1, seed=42, noun="subject"),
+    )
+    groups = [{clip.group for clip in part} for part in (rest, by_class, other, by_subject)]
+    assert list(map(len, groups)) == [12, 12, 10, 2] and len(by_class) == 105 and not groups[2] & groups[3]
+    assert {clip.label for clip in by_subject} == {clip.label for clip in other} == set(range(25))
 
 
 @real_clips

@@ -223,7 +223,7 @@ def test_ks_names_files_that_are_ambiguous_of_another_second_uncut_or_damaged(cr
     printed = capsys.readouterr().out
     assert "0d6mInnyN_0_3: no video of it: b/0d6mInnyN_0_000004_000014.avi begins at another second" in printed
     assert "-3Mwkq-7TV4_2: 2 videos can be it, b/-3Mwkq-7TV4.mp4 and b/-3Mwkq-7TV4_000002_000012.mkv" in printed
-    assert "--6q_33gNew.mp4: lasts 25.1 s, but a clip of this data set lasts 20 s at most" in printed
+    assert "--6q_33gNew.mp4: lasts 25.0 s, but a clip of this data set lasts 20 s at most" in printed
     assert "bbbbbbbbbbb.mp4: cannot be decoded" in printed
 
 
@@ -452,7 +452,7 @@ def doubtful(job):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_jobs_are_counted_and_their_failures_sorted(workers):
     summary = jobs.run(doubtful, [1, "b", 2, 3, "a"], workers=workers, label="test")
-    assert summary == (2, 1, ["a", "b"])
+    assert summary == (2, 1, ["a", "b"], [])
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -516,6 +516,37 @@ def test_files_are_linked_once_and_copied_where_that_is_impossible(tmp_path, mon
         jobs.take_over(job)
 
 
+def test_another_file_of_the_name_stays_unless_it_holds_nothing_or_is_forced(tmp_path):
+    source, target = tmp_path / "a.wav", tmp_path / "out" / "a.wav"
+    soundfile.write(source, np.zeros(100), 8000)
+    target.parent.mkdir()
+    for nothing in (b"", LFS):
+        target.write_bytes(nothing)
+        assert jobs.take_over(jobs.LinkJob(source, target)) is True
+        target.unlink()
+    target.write_bytes(b"mine")
+    summary = jobs.run(jobs.take_over, [jobs.LinkJob(source, target)], workers=0, label="test")
+    (failure,) = summary.failures
+    assert "has another size than" in failure and failure.endswith("it stays as it is, and --force replaces it")
+    assert target.read_bytes() == b"mine"
+    assert jobs.take_over(jobs.LinkJob(source, target, force=True)) is True and target.samefile(source)
+
+
+def named(job):
+    return f"{job}.npy: float32"
+
+
+def test_what_others_made_counts_as_kept_and_is_named():
+    summary = jobs.run(named, ["b", "a"], workers=0, label="test")
+    assert summary == (0, 2, [], ["a.npy: float32", "b.npy: float32"])
+    assert summary.report("flow").splitlines() == [
+        "flow: 0 written, 2 kept, 0 failed",
+        "2 of those kept were not made here (--force replaces them):",
+        "  a.npy: float32",
+        "  b.npy: float32",
+    ]
+
+
 # ---- command line --------------------------------------------------------------------------------------------------
 
 
@@ -573,7 +604,7 @@ def test_folders_and_numbers_that_cannot_be_are_refused(tmp_path, capsys):
 
 
 def test_ctrl_c_is_one_line_and_130(tmp_path, capsys, monkeypatch):
-    def interrupted(source, out, *, workers):
+    def interrupted(source, out, *, workers, force):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(commands, "_module", lambda stem: SimpleNamespace(prepare=interrupted))

@@ -1,4 +1,5 @@
 import os
+import shutil
 import struct
 import sys
 from fractions import Fraction
@@ -139,8 +140,19 @@ def test_pictures_are_written_as_jpegs_counted_from_1_and_kept(videos, tmp_path)
     assert media.write_pictures(job) is False
     for damage in (lambda path: path.write_bytes(path.read_bytes()[:-20]), lambda path: path.write_bytes(b"")):
         damage(job.target / "00002.jpg")
-        assert media.write_pictures(job) is True
+        damaged = (job.target / "00002.jpg").read_bytes()
+        with pytest.raises(DataError, match=r"clip is there already and holds something else than whole pictures"):
+            media.write_pictures(job)
+        assert (job.target / "00002.jpg").read_bytes() == damaged
+        assert media.write_pictures(job._replace(force=True)) is True
         assert read_frame(job.target / "00002.jpg").float().mean() == pytest.approx(50, abs=3)
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    assert media.write_pictures(job._replace(target=notes)) is True  # it was empty
+    shutil.rmtree(notes)
+    notes.write_text("mine")
+    with pytest.raises(DataError, match="--force replaces it"):
+        media.write_pictures(job._replace(target=notes))
 
 
 def test_a_video_that_fails_in_the_middle_leaves_no_pictures(videos, tmp_path, monkeypatch):
@@ -192,23 +204,42 @@ def test_channels_are_averaged_whatever_the_sample_format(tmp_path, codec):
     assert waveform == pytest.approx(np.full(4000, 0.125), abs=0.01)
 
 
-def test_sound_is_resampled_where_a_rate_is_given_and_a_wav_of_another_rate_written_anew(videos, tmp_path):
+@pytest.mark.parametrize("suffix, codec", [(".mkv", "pcm_s16le"), (".mp4", "aac")])
+def test_a_right_channel_that_is_minus_the_left_does_not_become_silence(tmp_path, suffix, codec):
+    left = tone(1, 16000)
+    codecs = ("mjpeg", "yuvj444p", codec)
+    stereo = np.concatenate([left, -left])
+    path = write_video(tmp_path / f"v{suffix}", grey([0]), sound=stereo, rate=16000, codecs=codecs)
+    waveform, _ = media.read_sound(path, longest=20)
+    assert np.sqrt(np.mean(waveform**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
+
+
+def test_sound_is_resampled_where_a_rate_is_given_and_a_wav_of_another_rate_kept_and_named(videos, tmp_path):
     target = tmp_path / "out.wav"
     assert media.write_sound(media.SoundJob(videos[".mkv"], target, 20.0)) is True
     assert soundfile.info(target).samplerate == 16000
     job = media.SoundJob(videos[".mkv"], target, 20.0, 12000)
+    before = target.read_bytes()
+    assert media.write_sound(job) == f"{target}: a wav of 16000 Hz" and target.read_bytes() == before
+    job = job._replace(force=True)
     assert [media.write_sound(job), media.write_sound(job)] == [True, False]
     samples, rate = soundfile.read(target)
     assert rate == 12000 and len(samples) == SECONDS * 12000
     assert np.abs(np.fft.rfft(samples)).argmax() / SECONDS == pytest.approx(440, abs=0.5)
 
 
-def test_a_damaged_wav_is_written_anew(videos, tmp_path):
+def test_a_wav_that_holds_nothing_is_written_anew_and_a_damaged_one_where_it_is_forced(videos, tmp_path):
     job = media.SoundJob(videos[".mkv"], tmp_path / "out.wav", 20.0)
     media.write_sound(job)
     whole = job.target.read_bytes()
-    for damaged in (whole[:1000], b"", LFS, whole[:44]):
+    for damaged in (whole[:1000], whole[:44], b"a text"):
         job.target.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"out.wav is there already and is damaged; it stays"):
+            media.write_sound(job)
+        assert job.target.read_bytes() == damaged
+        assert media.write_sound(job._replace(force=True)) is True and job.target.read_bytes() == whole
+    for nothing in (b"", LFS):
+        job.target.write_bytes(nothing)
         assert media.write_sound(job) is True and job.target.read_bytes() == whole
 
 
@@ -353,3 +384,23 @@ def test_real_clips_give_the_pictures_and_sound_that_they_have(tmp_path, name, p
     assert (own.frames, own.samplerate, own.channels) == (samples, rate, 1)
     assert (resampled.frames, resampled.samplerate) == (-(-samples * 35400 // rate), 35400)
     assert 0.01 < np.abs(soundfile.read(tmp_path / "own.wav")[0]).max() <= 1
+
+
+CASES = SAMPLES.parents[2] / "cases" / "media"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the odd videos are not here")
+@pytest.mark.parametrize(
+    "name, pictures", [("seg_1.mkv", 10), ("late.mkv", 2), ("cut_long14.mp4", 10), ("subs.mp4", 2)]
+)
+def test_a_whole_video_passes_however_it_was_cut(name, pictures):
+    assert len(list(media.read_pictures(CASES / name, longest=20))) == pictures
+    waveform, rate = media.read_sound(CASES / name, longest=20)
+    assert len(waveform) / rate == pytest.approx(pictures, abs=0.1)
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the odd videos are not here")
+def test_packets_that_are_not_shown_do_not_hide_a_missing_end():
+    for read in both(CASES / "fs8_t85.mp4"):
+        with pytest.raises(DataError, match=r"truncated: its header promises 10\.0 s, but it ends after 7\.2 s"):
+            read()

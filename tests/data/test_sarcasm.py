@@ -82,6 +82,12 @@ def test_rows_are_counted_by_line_or_item(tmp_path):
     assert read_list(put(tmp_path / "a.json", json.dumps(RELEASED)))[1].listed == f"{tmp_path}/a.json item 2"
 
 
+def test_a_key_that_is_twice_in_an_item_is_refused_where_json_would_take_the_last(tmp_path):
+    path = put(tmp_path / "a.json", '[{"image": "1.jpg", "text": "a", "label": 0, "label": 1}]')
+    with pytest.raises(DataError, match=r"a\.json: an item has 'label' twice"):
+        read_list(path)
+
+
 ITEM = {"image": "1.jpg", "text": "a", "label": 0}
 
 

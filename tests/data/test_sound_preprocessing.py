@@ -82,7 +82,7 @@ def test_ctrl_c_ends_it_with_one_line_and_130_and_leaves_whole_files_only(tmp_pa
     assert all(safe_pickle.load(path)["sample_rate"] == RATE for path in written)
 
 
-def test_whole_files_are_kept_and_damaged_ones_and_other_rates_written_anew(tmp_path, capsys):
+def test_other_rates_are_written_anew_and_what_is_damaged_or_holds_something_else_where_it_is_forced(tmp_path, capsys):
     root = tree(tmp_path, clips=4)
     assert cremad.write_wav_pkl(root, sample_rate=RATE) == []
     assert "4 written, 0 kept, 0 failed" in capsys.readouterr().out
@@ -92,8 +92,13 @@ def test_whole_files_are_kept_and_damaged_ones_and_other_rates_written_anew(tmp_
     files[1].write_bytes(pickle.dumps({"waveform": np.zeros(3), "sample_rate": 999}))
     files[2].write_bytes(pickle.dumps([1, 2]))
     before = files[3].stat().st_mtime_ns
-    assert cremad.write_wav_pkl(root, sample_rate=RATE) == []
-    assert "3 written, 1 kept, 0 failed" in capsys.readouterr().out
+    damaged, foreign = cremad.write_wav_pkl(root, sample_rate=RATE)
+    assert "1 written, 1 kept, 2 failed" in capsys.readouterr().out
+    assert "0.pkl is there already and cannot be read (" in damaged and damaged.endswith("--force replaces it")
+    assert "2.pkl is there already and holds a list of something else; it stays as it is" in foreign
+    assert pickle.loads(files[2].read_bytes()) == [1, 2] and files[0].read_bytes() == whole[:-50]
+    assert cremad.write_wav_pkl(root, sample_rate=RATE, force=True) == []
+    assert "2 written, 2 kept, 0 failed" in capsys.readouterr().out
     assert files[0].read_bytes() == whole and files[3].stat().st_mtime_ns == before
 
 
@@ -205,3 +210,9 @@ def test_other_files_that_cannot_be_used_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(cremad, "LONGEST", 0.5)
     with pytest.raises(DataError, match="lasts longer than 0\\.5 s"):
         write_waveform_pickle(encode(tmp_path / "long.mp3", "libmp3lame"), tmp_path / "a.pkl", RATE)
+
+
+def test_other_formats_are_mixed_as_wavs_are(tmp_path):
+    left = 0.5 * np.sin(np.arange(8000) / 5)
+    soundfile.write(tmp_path / "clip.aiff", np.stack([left, -left], axis=1), 8000)
+    assert np.abs(cremad.read_other(tmp_path / "clip.aiff", 8000)).max() == pytest.approx(0.5, abs=1e-3)

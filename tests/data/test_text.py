@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,37 @@ def test_an_empty_text_and_one_of_symbols_have_token_ids(tokenizer):
     assert tokens_of(tokenizer, ["", "!!! \u2764"])[:, 1].sum(dim=1).tolist() == [2, 6]
 
 
+CONTROL = "[PAD] [UNK] [CLS] [SEP] [MASK]".split()
+
+
+@pytest.mark.parametrize("kind", ["fast", "python"])
+def test_control_tokens_in_a_text_are_text(root, kind):
+    from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
+
+    fast = load_tokenizer("tiny", root)
+    vocabulary, inputs = str(root / "tiny" / "vocab.txt"), fast.model_input_names
+    legacy = BertTokenizerLegacy(vocabulary, model_max_length=64, model_input_names=inputs)
+    tokenizer = fast if kind == "fast" else legacy
+    texts = ["oh [SEP] great", " ".join(CONTROL), "oh great"]
+    ids = encode(tokenizer, texts, listed=texts, targets=["[CLS]", "oh", "[SEP] oh"])
+    special = {token: fast.convert_tokens_to_ids(token) for token in CONTROL}
+    for ids_L, mask_L, types_L in ids:
+        inside = ids_L[mask_L.bool()].tolist()
+        assert [inside.count(special[token]) for token in ("[CLS]", "[SEP]", "[MASK]", "[PAD]")] == [1, 2, 0, 0]
+        assert inside[0] == special["[CLS]"] and inside[-1] == special["[SEP]"]
+        assert types_L[mask_L.bool()].tolist().index(1) == inside.index(special["[SEP]"]) + 1
+    assert fast.decode(ids[0][0][:6]).startswith("[CLS] oh [UNK] s")  # spelled: [, sep, ]
+    assert torch.equal(ids, encode(fast, texts, listed=texts, targets=["[CLS]", "oh", "[SEP] oh"]))
+
+
+def test_a_tokenizer_without_a_padding_token_gets_one_which_the_mask_leaves_out(root, tmp_path):
+    shutil.copytree(root / "tiny", tmp_path / "tiny")
+    config = json.loads((tmp_path / "tiny" / "tokenizer_config.json").read_text())
+    (tmp_path / "tiny" / "tokenizer_config.json").write_text(json.dumps({**config, "pad_token": None}))
+    tokenizer = load_tokenizer("tiny", tmp_path)
+    assert tokens_of(tokenizer, ["oh", "oh great oh"])[:, 1].sum(dim=1).tolist() == [3, 5]
+
+
 def test_a_random_state_is_left_alone(root):
     before = random_states()
     tokens_of(load_tokenizer("tiny", root), ["oh great"], max_tokens=10)
@@ -187,14 +219,18 @@ def tiny(root, pool="cls", seed=0):
         return text_encoder("tiny", root, pool=pool, pretrained=False)
 
 
-@pytest.mark.parametrize("pool", ["cls", "pooler"])
+@pytest.mark.parametrize("pool", ["cls", "pooler", "last", "mean"])
 @torch.no_grad()
-def test_the_feature_is_that_of_the_first_token(root, tokenizer, pool):
+def test_the_feature_is_that_of_the_first_token_the_last_or_the_mean(root, tokenizer, pool):
     encoder = tiny(root, pool).eval()
     tokens = tokens_of(tokenizer, ["oh great", "the coffee is great"])
-    output = encoder.bert(input_ids=tokens[:, 0], attention_mask=tokens[:, 1])
-    expected = output.last_hidden_state[:, 0]
-    if pool == "pooler":
+    states = encoder.bert(input_ids=tokens[:, 0], attention_mask=tokens[:, 1]).last_hidden_state
+    expected = states[:, 0]
+    if pool == "last":
+        expected = torch.stack([states[0, 3], states[1, 5]])  # [CLS] oh great [SEP]; the other has no padding
+    elif pool == "mean":
+        expected = torch.stack([states[0, :4].mean(dim=0), states[1].mean(dim=0)])
+    elif pool == "pooler":
         expected = torch.tanh(expected @ encoder.bert.pooler.dense.weight.T + encoder.bert.pooler.dense.bias)
     feature = encoder(tokens)
     assert feature.shape == (2, encoder.feature_dim) == (2, 64)

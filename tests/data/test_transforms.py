@@ -73,6 +73,35 @@ def test_channels_are_averaged(tmp_path):
     assert read_waveform(path, RATE).tolist() == [0.375, 0.0]
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.01], ids=["exactly", "after a codec"])
+@pytest.mark.parametrize("suffix", [".wav", ".npy"])
+def test_of_channels_that_cancel_one_another_the_loudest_is_taken(tmp_path, suffix, noise):
+    residue = noise * np.random.default_rng(0).standard_normal(4000)
+    rows = np.stack([0.5 * sine(4000), residue - 0.6 * sine(4000)]).astype(np.float32)
+    path = tmp_path / f"clip{suffix}"
+    np.save(path, rows) if suffix == ".npy" else soundfile.write(path, rows.T, RATE, subtype="FLOAT")
+    assert np.array_equal(read_audio(path, RATE), rows[1])
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [
+        lambda a, b: [a],
+        lambda a, b: [a, 0 * a],
+        lambda a, b: [a, b],
+        lambda a, b: [0 * a, 0 * a, a, 0 * a, 0 * a, 0 * a],  # 5.1 with speech in the centre
+        lambda a, b: [a, -0.5 * a],
+        lambda a, b: [0 * a, 0 * a],
+        lambda a, b: [a[:0], b[:0]],
+    ],
+    ids=["mono", "one silent", "independent", "surround", "half cancelled", "silence", "nothing"],
+)
+def test_of_all_other_channels_the_mean_is_taken(channels):
+    noise = np.random.default_rng(0).standard_normal((2, 2000)).astype(np.float32)
+    stacked = np.stack(channels(*noise))
+    assert np.array_equal(audio.mono(stacked), stacked.mean(axis=0))
+
+
 def test_samples_beyond_one_are_clipped(tmp_path):
     path = tmp_path / "clip.wav"
     soundfile.write(path, np.array([1.5, -1.5, 0.5]), RATE, subtype="FLOAT")

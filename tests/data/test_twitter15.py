@@ -11,6 +11,7 @@ import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bss.data import rows
 from bss.data.batches import collate
 from bss.data.datasets import twitter15
 from bss.data.datasets.data_set import find, read
@@ -109,6 +110,7 @@ def test_the_term_takes_the_place_of_its_mark():
         (f"{HEADER}\n".encode(), ": the list has no rows"),
         (ROWS, " line 1: the header is '1', .*it needs Label, ImageID and String"),
         ("Label\tImageID\n1\t7.jpg\n", " line 1: the header is 'Label', 'ImageID'; it needs"),
+        ("Label\tImageID\tString\tlabel\n1\t7.jpg\ta\t2\n", " line 1: the header has 'Label' twice"),
         (f"{HEADER}\n1\t2\t77.jpg\ta\n", r" line 2: 4 columns, expected 5 \(index, label.*only in the train\.txt"),
         (f"{HEADER}\n{ROWS}4\t1\t7.jpg\ta\tb\tc\n", " line 5: 6 columns, expected 5"),
         (f"{HEADER}\n1\t3\t7.jpg\ta\tb\n", r" line 2: the label is '3', allowed are 0 \(negative\), 1 \(neutral\), 2"),
@@ -229,21 +231,35 @@ def texts(part, root):
 def test_the_term_is_in_the_text_by_default_and_a_mark_in_the_released_way(root):
     recipe = task.sample_recipe(task.CL)
     default = texts(task.build_data(recipe, root).train, root)
-    assert default[1] == "[CLS] rt0 [UNK] chuck bass is everything [UNK] mcm [SEP]"
+    assert default[1] == "[CLS] rt0 [UNK] chuck bass is everything [UNK] mcm [SEP] [UNK] mcm [SEP]"
     shown = task.build_data(recipe, root).train[1]["text"].text
     assert "chuck bass is everything" in shown.lower() and "$T$" not in shown
-    pairs = texts(task.build_data(replace(recipe, use_target=True), root).train, root)
-    assert pairs[0] == "[CLS] rt0 [UNK] chuck bass is everything [UNK] mcm [SEP] chuck bass [SEP]"
+    alone = texts(task.build_data(replace(recipe, use_target=False), root).train, root)
+    # Two terms of one tweet, with two labels: without the terms beside it nothing tells them apart.
+    assert alone[0] == alone[1] == "[CLS] rt0 [UNK] chuck bass is everything [UNK] mcm [SEP]"
     official = texts(task.build_data(task.sample_recipe(task.CL_OFFICIAL), root).train, root)
     assert official[1] == "[CLS] chuck bass is everything t [SEP]"  # "RT0" has a digit
+
+
+def test_a_run_counts_the_rows_that_the_network_cannot_tell_apart(root):
+    recipe = task.sample_recipe(task.CL)
+    assert not any("equal for the network" in line for line in rows.notes(task.build_data(recipe, root)))
+    (line,) = (
+        line
+        for line in rows.notes(task.build_data(replace(recipe, use_target=False), root))
+        if "equal for the network" in line
+    )
+    parts = ("training", "validation", "test")
+    counts = [f"2 of 3 {part} samples (2 with different labels: 66.6 % right at best)" for part in parts]
+    assert line == f"equal for the network: {'; '.join(counts)}"
 
 
 def test_pairs_need_terms(root):
     for split in ("train", "test", "dev"):
         put(root / "annotations" / f"{split}.tsv", f"Label\tImageID\tString\n1\t77.jpg\tfine {split}\n")
     with pytest.raises(DataError, match=r"train\.tsv line 2: the list has no Target column: --set use_target=false"):
-        task.build_data(replace(task.sample_recipe(task.CL), use_target=True), root)
-    assert len(task.build_data(task.sample_recipe(task.CL), root).train) == 1
+        task.build_data(task.sample_recipe(task.CL), root)
+    assert len(task.build_data(replace(task.sample_recipe(task.CL), use_target=False), root).train) == 1
 
 
 def test_a_validation_share_keeps_pictures_apart(generated):
@@ -279,7 +295,8 @@ def test_the_recipes_have_the_released_numbers():
     assert task.SPL.schedule.order == "balanced_first" and task.SPL.normalization == "imagenet"
     for recipe in (task.CL_OFFICIAL, task.SPL_OFFICIAL):
         assert (recipe.cleaning, recipe.max_words, recipe.max_tokens) == ("letters", 20, None)
-        assert (recipe.normalization, recipe.fill_target, recipe.tail) == ("none", False, "last")
+        assert (recipe.normalization, recipe.tail) == ("none", "last")
+        assert not recipe.fill_target and not recipe.use_target
         assert (recipe.published_val, recipe.val_fraction) == (False, 0)
 
 
@@ -318,6 +335,20 @@ def test_the_network_gives_logits_of_every_head(generated, untouched_rngs):
 # ----------------------------------------------------------------------------------------------------- real data
 
 real = pytest.mark.skipif(not SHARED.is_dir(), reason="the published lists are not here")
+
+
+@real
+@pytest.mark.parametrize(
+    "filled, paired, torn, best",
+    [(True, True, (17, 2), 0.999), (True, False, (693, 253), 0.896), (False, True, (0, 0), 1)],
+)
+def test_the_rows_of_the_published_lists_that_differ_in_the_label_alone(filled, paired, torn, best):
+    found = []
+    for name in ("train", "test"):
+        posts = read_list(SHARED / f"{name}.raw.tsv")
+        inputs = [(post.image, post.filled() if filled else post.text, post.target if paired else "") for post in posts]
+        found.append(rows.alike(inputs, [post.label for post in posts]))
+    assert tuple(part.torn for part in found) == torn and found[1].best == pytest.approx(best, abs=5e-4)
 
 
 @real

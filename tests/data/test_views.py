@@ -65,6 +65,31 @@ def test_a_loader_pads_what_is_ragged_and_stacks_the_rest_also_in_a_worker(worke
     assert second["audio"]["waveform"].is_shared() == (workers == 1)
 
 
+@pytest.mark.parametrize(
+    "samples, words",
+    [
+        ([{"audio": torch.ones(2)}, {"audio": None}], "the audio of a sample is None: .* zeros of the same shape"),
+        ([{"audio": torch.ones(2)}, None], "a sample is None: leave such samples out in a collate_fn"),
+        ([None, (1, 2)], "a sample is None"),
+    ],
+)
+def test_what_is_none_is_named_with_the_way_out(samples, words):
+    with pytest.raises(DataError, match=words):
+        collate(samples)
+
+
+def test_floats_of_numpy_and_of_python_become_what_networks_are_made_of():
+    samples = [{"audio": np.ones(2), "gain": 0.5, "half": torch.ones(2).half(), "label": 1, "keep": True}] * 2
+    batch = collate(samples)
+    assert {batch[name].dtype for name in ("audio", "gain", "half")} == {torch.float32}
+    assert (batch["label"].dtype, batch["keep"].dtype) == (torch.int64, torch.bool)
+    torch.set_default_dtype(torch.float64)  # whoever trains in float64 gets it
+    try:
+        assert collate(samples)["half"].dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_samples_that_are_no_dicts_are_stacked_as_torch_does():
     assert [part.tolist() for part in collate([(0, 1.0), (1, 2.0)])] == [[0, 1], [1.0, 2.0]]
     assert batch_zeros((2, 3), torch.uint8).tolist() == [[0, 0, 0], [0, 0, 0]]

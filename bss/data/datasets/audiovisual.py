@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from bss.data.cache import Kind
 from bss.data.datasets.listing import natural, visible
+from bss.data.rows import Row
 from bss.data.transforms import audio as sound
 from bss.data.transforms import image as picture
 from bss.data.transforms.views import Picture, Pictures, Sound
@@ -187,6 +188,10 @@ class AudioVisual(Dataset):
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def listed_rows(self) -> list[Row]:
+        """What is known of the clips without reading them; those of the same files are equal."""
+        return [Row(clip.name, clip.label, (clip.audio, clip.frames), clip.group) for clip in self.clips]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip = self.clips[index]

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from bss.data.datasets.data_set import DataSet
 from bss.data.datasets.listing import checked_name, visible
+from bss.data.rows import Row
 from bss.data.transforms import image as picture
 from bss.data.transforms.text import Tokens
 from bss.utils.errors import DataError, shown
@@ -55,6 +56,11 @@ class Post:
     def filled(self) -> str:
         """The text with the aspect term in its place, if there is one."""
         return self.text.replace(PLACEHOLDER, self.target) if self.target else self.text
+
+    @property
+    def read(self) -> tuple[str, str]:
+        """What a network reads of the post by default: the text with its term in place, and the term."""
+        return self.filled(), self.target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +177,14 @@ class ImageText(Dataset):
 
     def __len__(self) -> int:
         return len(self.posts)
+
+    def listed_rows(self) -> list[Row]:
+        """What is known of the posts without reading their pictures; one picture and the same tokens are equal."""
+        tokens = (hash(tokens_3L.tobytes()) for tokens_3L in self.tokens_N3L.numpy())
+        return [
+            Row(post.name, post.label, (post.path, text), post.group)
+            for post, text in zip(self.posts, tokens, strict=True)
+        ]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         post = self.posts[index]

@@ -44,6 +44,7 @@ from torch.utils.data import Dataset
 
 from bss.data.datasets.data_set import TRAIN_AND_TEST, DataSet, places_of
 from bss.data.datasets.listing import checked_name, lines_of, visible
+from bss.data.rows import Row
 from bss.data.transforms import video
 from bss.utils.choices import FlowWindow
 from bss.utils.errors import DataError, shown
@@ -155,6 +156,8 @@ def _clip(text: str, where: str) -> GestureClip:
         key, separator, value = part.partition(":")
         if not separator:
             raise DataError(f"{where}: {shown(part)} is not of the form key:value; expected a line like {_EXAMPLE}")
+        if key in parts:
+            raise DataError(f"{where}: has {shown(key)} twice; expected a line like {_EXAMPLE}")
         parts[key] = value
     if missing := [key for key in ("path", "depth", "color", "label") if not parts.get(key)]:
         raise DataError(f"{where}: has no {missing[0]}; expected a line like {_EXAMPLE}")
@@ -305,6 +308,12 @@ class NVGesture(Dataset):
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def listed_rows(self) -> list[Row]:
+        """What is known of the clips without reading them; those of the same frames of the same files are equal."""
+        return [
+            Row(clip.name, clip.label, (clip.files["rgb"], clip.color, clip.depth), clip.group) for clip in self.clips
+        ]
 
     def __getitem__(self, index: int) -> dict[str, Tensor | int]:
         clip = self.clips[index]

@@ -31,6 +31,8 @@ Layout, the first list that exists (``annotations/`` may be left out)::
 import ast
 import json
 import os
+from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +110,27 @@ def read_list(path: str | os.PathLike, *, word_filter: bool = True) -> list[Post
 def _json_posts(path: Path) -> list[Post]:
     text = read_text(path)
     try:
-        items = json.loads(text)
+        items = json.loads(text, object_pairs_hook=partial(_once_each, path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path} line {error.lineno}: not json: {error.msg} (column {error.colno})") from error
     except RecursionError as error:
         raise DataError(f"{path}: not a list of posts: it is nested too deeply") from error
+    except DataError:
+        raise
     except ValueError as error:  # json.loads has no name for this one
         raise DataError(f"{path}: not a list of posts: it has a number of more than 4,300 digits") from error
     if not isinstance(items, list):
         raise DataError(f"{path}: a json {type(items).__name__}, expected a list of {{image, text, label}}")
     return [_json_post(item, f"{path} item {number}") for number, item in enumerate(items, start=1)]
+
+
+def _once_each(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs of a json object as a dict; of a key that is there twice, json.loads would take the last."""
+    item = dict(pairs)
+    if len(item) < len(pairs):
+        key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise DataError(f"{path}: an item has {shown(key)} twice: {shown(pairs, 120)}")
+    return item
 
 
 def _json_post(item: Any, where: str) -> Post:

@@ -99,6 +99,8 @@ def _columns(path: Path, header: list[str]) -> tuple[dict[str, int], int]:
     names = [name.lower() for name in header]
     if names[:1] == ["index"] and any(name.startswith("#") for name in names):
         return {"label": 1, "imageid": 2, "string": 3, "target": 4}, 5
+    if twice := [name for name in ("label", "imageid") if names.count(name) > 1]:
+        raise DataError(f"{path} line 1: the header has {shown(header[names.index(twice[0])])} twice")
     columns = {name: names.index(name) for name in ("label", "imageid", "string") if name in names}
     if len(columns) < 3:
         raise DataError(

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bss.data.datasets.listing import Sample
-from bss.data.doctor.findings import Finding, Occurrence, number
+from bss.data.doctor.findings import Finding, Occurrence, number, percent
 from bss.data.doctor.media import Job
 from bss.data.doctor.tree import Tree
+from bss.data.rows import alike
 
 TEXT = "text"
 
@@ -70,8 +71,7 @@ def _parts(tree: Tree, sample: Sample) -> dict[str, Hashable]:
         # Without a hash there is no other file of this size: the path stands for the content.
         parts[kind] = tuple(fact.digest or path for fact, path in zip(facts, paths, strict=True)) if good else None
     if hasattr(sample, TEXT):
-        # What a sentiment is about belongs to the text.
-        parts[TEXT] = (sample.text, getattr(sample, "target", "")) if sample.text else None
+        parts[TEXT] = sample.read if sample.text else None
     return parts
 
 
@@ -130,7 +130,14 @@ def _within(tree: Tree, split: str, check: str, what: str, groups: Sequence[Sequ
     count = sum(len(group) for group in groups)
     torn = [group for group in groups if len({row.sample.label for row in group}) > 1]
     agreeing = [group for group in groups if len({row.sample.label for row in group}) == 1]
-    labels = f"{number(len(torn), 'time')} with different labels" if torn else "the labels agree"
+    labels = "the labels agree"
+    if torn:
+        labels = f"{number(len(torn), 'time')} with different labels"
+        if check == "copies":
+            same = {id(row.sample): position for position, group in enumerate(groups) for row in group}
+            samples, total = tree.samples[split], len(tree.samples[split])
+            best = alike((same.get(id(sample), sample.listed) for sample in samples), [s.label for s in samples]).best
+            labels += f", so that at best {percent(round(best * total), total)} of {split} can be told right"
     yield Finding(
         check,
         "warning",

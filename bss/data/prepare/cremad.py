@@ -15,7 +15,7 @@ from bss.data import file_heads, safe_pickle
 from bss.data.datasets.cremad import CLASSES, DATA_SET
 from bss.data.datasets.listing import visible
 from bss.data.prepare import jobs, lists, media
-from bss.data.transforms.audio import WAVE_SUFFIXES, conditioned, read_waveform
+from bss.data.transforms.audio import WAVE_SUFFIXES, conditioned, mono, read_waveform
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.filesystem import whole_file
 from bss.utils.processes import check_workers
@@ -35,7 +35,7 @@ LIBROSA_SUFFIXES = (".mp3", ".opus", ".aiff", ".aif", ".au", ".m4a", ".aac", ".w
 """Sound files that :func:`read_other` reads; where a clip has several files, those of training's own kinds go first."""
 
 
-def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
+def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> list[str]:
     """Write the layout that training reads: ``annotations/{train,test}.csv``, ``AudioWAV/`` and ``Image-01-FPS/``.
 
     All clips that the clone or a list has are prepared. A wav is linked (or copied); one that is missing is taken from
@@ -45,6 +45,7 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
         source: the clone.
         out: the data root; may be the clone itself.
         workers: processes; 0 does the work in this one.
+        force: replace sounds and folders of pictures that are there and were not made here.
 
     Returns:
         One line for each failure. Everything is printed as well.
@@ -70,7 +71,7 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
     names = {**dict.fromkeys(sorted({*videos, *wavs}), "in no list"), **listed}
 
     folder = out / "Image-01-FPS"
-    pictures = [media.FrameJob(videos[name], folder / name, LONGEST) for name in names if name in videos]
+    pictures = [media.FrameJob(videos[name], folder / name, LONGEST, force) for name in names if name in videos]
     missing = [
         f"{name}: no video in {source / 'VideoFlash'} ({why})" for name, why in names.items() if name not in videos
     ]
@@ -82,9 +83,9 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
     for name, why in names.items():
         target = folder / f"{name}.wav"
         if name in wavs:
-            sounds.append(jobs.LinkJob(wavs[name], target))
+            sounds.append(jobs.LinkJob(wavs[name], target, force))
         elif name in videos:
-            sounds.append(media.SoundJob(videos[name], target, LONGEST))
+            sounds.append(media.SoundJob(videos[name], target, LONGEST, force=force))
         else:
             missing.append(f"{name}: neither a wav nor a video in {source} ({why})")
     failures += jobs.fill(folder, _write_sound, sounds, workers=workers, failures=missing)
@@ -98,7 +99,7 @@ def _refuse_pointers(videos: list[Path]) -> None:
         raise DataError(f"{videos[0]}: {problems[0]}.\nThe same holds for all {len(videos)} videos beside it, or worse")
 
 
-def _write_sound(job: jobs.LinkJob | media.SoundJob) -> bool:
+def _write_sound(job: jobs.LinkJob | media.SoundJob) -> jobs.Made:
     return jobs.take_over(job) if isinstance(job, jobs.LinkJob) else media.write_sound(job)
 
 
@@ -106,14 +107,17 @@ def _write_sound(job: jobs.LinkJob | media.SoundJob) -> bool:
 
 
 class PickleJob(NamedTuple):
-    """A sound file to decode, and the rate to store in Hz."""
+    """A sound file to decode, the rate to store in Hz, and whether a pickle of others is replaced."""
 
     source: Path
     target: Path
     sample_rate: int
+    force: bool = False
 
 
-def write_wav_pkl(root: str | os.PathLike, *, sample_rate: int = 22050, workers: int = 0) -> list[str]:
+def write_wav_pkl(
+    root: str | os.PathLike, *, sample_rate: int = 22050, workers: int = 0, force: bool = False
+) -> list[str]:
     """Write ``wav_pkl/NAME.pkl`` for every sound ``AudioWAV/NAME.*`` under ``root``, with a progress bar.
 
     Wav, flac and ogg files are decoded as training decodes them, others by :func:`read_other`. Whole files of this rate
@@ -124,6 +128,7 @@ def write_wav_pkl(root: str | os.PathLike, *, sample_rate: int = 22050, workers:
         root: the data root.
         sample_rate: rate to store, in Hz (released code: 22,050, CREMA-D/dataset/CramedDataset.py:59).
         workers: processes; 0 does the work in this one.
+        force: replace pickles that are there and hold something else than what is written here.
 
     Returns:
         One line for each file that failed: its name and why.
@@ -144,12 +149,12 @@ def write_wav_pkl(root: str | os.PathLike, *, sample_rate: int = 22050, workers:
         target.mkdir(exist_ok=True)
     except OSError as error:
         raise DataError(f"{target} cannot be made: {error.strerror}; training also works without it") from error
-    work = [PickleJob(source / name, target / f"{os.path.splitext(name)[0]}.pkl", sample_rate) for name in names]
+    work = [PickleJob(source / name, target / f"{os.path.splitext(name)[0]}.pkl", sample_rate, force) for name in names]
     return jobs.fill(target, _write_pickle, work, workers=workers)
 
 
 def _write_pickle(job: PickleJob) -> bool:
-    return write_waveform_pickle(*job)
+    return write_waveform_pickle(job.source, job.target, job.sample_rate, force=job.force)
 
 
 def _wav_names(folder: Path) -> list[str]:
@@ -175,7 +180,7 @@ def read_other(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
         sample_rate: wanted rate in Hz.
 
     Returns:
-        (T,) float32 in [-1, 1], channels averaged.
+        (T,) float32 in [-1, 1], channels mixed by :func:`bss.data.transforms.audio.mono`.
 
     Raises:
         DataError: a Git-LFS pointer or an empty file; one that cannot be decoded, that lasts longer, or that only
@@ -192,7 +197,7 @@ def read_other(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
         # Where libsndfile does not know a format, librosa 0.11 warns (that it tries audioread, and that this will be
         # gone in librosa 1.0). Without ffmpeg it then raises NoBackendError, with an empty message.
         with warnings.catch_warnings(action="ignore"):
-            waveform_T, rate = librosa.load(path, sr=None, duration=LONGEST + 1)
+            channels, rate = librosa.load(path, sr=None, mono=False, duration=LONGEST + 1)
     except audioread.NoBackendError as error:
         if not shutil.which("ffmpeg"):
             raise DataError(
@@ -210,12 +215,15 @@ def read_other(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
         EOFError,
     ) as error:
         raise DataError(f"{path}: cannot be decoded as audio: {error}") from error
+    waveform_T = mono(np.atleast_2d(channels))
     if len(waveform_T) > LONGEST * rate:
         raise DataError(f"{path}: lasts longer than {LONGEST:g} s, which no clip of this data set does: cut it first")
     return conditioned(waveform_T, rate, sample_rate, path)
 
 
-def write_waveform_pickle(source: str | os.PathLike, target: str | os.PathLike, sample_rate: int) -> bool:
+def write_waveform_pickle(
+    source: str | os.PathLike, target: str | os.PathLike, sample_rate: int, *, force: bool = False
+) -> bool:
     """Decode a sound file once, for :func:`bss.data.transforms.audio.read_audio` to read quickly every epoch.
 
     A file under its final name is whole.
@@ -224,27 +232,46 @@ def write_waveform_pickle(source: str | os.PathLike, target: str | os.PathLike, 
         source: the sound file; its suffix decides how it is read, see :func:`write_wav_pkl`.
         target: the ``.pkl`` to write: ``{"waveform": (T,) float32, "sample_rate": Hz}``, protocol 4.
         sample_rate: rate to store, in Hz.
+        force: whether a ``target`` that holds something else is replaced.
 
     Returns:
         False if ``target`` was there already, whole, at this rate and not older than ``source``, and was kept; True if
         it was written.
 
     Raises:
+        OccupiedError: ``target`` holds something else, or is damaged.
         DataError: ``source`` cannot be read.
         OSError: ``target`` cannot be written.
     """
     import pickle
 
     target = Path(target)
-    if target.exists() and target.stat().st_mtime >= Path(source).stat().st_mtime:
-        try:
-            stored = safe_pickle.load(target)
-            if stored["sample_rate"] == sample_rate and stored["waveform"].ndim == 1:
-                return False
-        except (DataError, KeyError, TypeError, AttributeError):
-            pass  # damaged, or something else: written anew below
+    if jobs.holds_something(target):
+        rate = _stored_rate(target, force=force)
+        if rate == sample_rate and target.stat().st_mtime >= Path(source).stat().st_mtime:
+            return False
     read = read_waveform if Path(source).suffix.lower() in WAVE_SUFFIXES else read_other
     content = {"waveform": read(source, sample_rate), "sample_rate": int(sample_rate)}
     with whole_file(target) as temporary:
         temporary.write_bytes(pickle.dumps(content, protocol=4))
     return True
+
+
+def _stored_rate(path: Path, *, force: bool) -> object:
+    """The rate in a pickle as :func:`write_waveform_pickle` writes it; None if it is to be written anew.
+
+    Raises:
+        OccupiedError: it holds something else, such as the bare arrays of the released code, or cannot be read, and it
+            is not replaced by force.
+    """
+    try:
+        stored = safe_pickle.load(path)
+        other = f"holds a {type(stored).__name__} of something else"
+    except DataError as error:
+        stored, other = None, f"cannot be read ({str(error).removeprefix(f'{path}: ')})"
+    if isinstance(stored, dict) and stored.keys() == {"waveform", "sample_rate"}:
+        whole = isinstance(stored["waveform"], np.ndarray) and stored["waveform"].ndim == 1
+        return stored["sample_rate"] if whole else None
+    if not force:
+        raise jobs.OccupiedError(path, other)
+    return None

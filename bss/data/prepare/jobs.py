@@ -1,4 +1,8 @@
-"""Many small files to make: in parallel, with a progress bar, resumable, and with a summary of what failed and why."""
+"""Many small files to make: in parallel, with a progress bar, resumable, and with a summary of what failed and why.
+
+Where a file is to be made and another one is already there, what was not made here stays, and is named: it may be the
+only copy of somebody's work. ``--force`` replaces it.
+"""
 
 import operator
 import os
@@ -8,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bss.data import file_heads
 from bss.data.datasets.listing import head_problem
 from bss.utils import processes
 from bss.utils.errors import DataError
@@ -22,18 +27,24 @@ class Summary(NamedTuple):
 
     Attributes:
         written: number of files (or folders) made.
-        kept: number that were whole already.
+        kept: number that were there already.
         failures: one line for each that failed: its name and why; sorted.
+        others: one line for each of the kept that was not made here: its name and what it is; sorted.
     """
 
     written: int
     kept: int
     failures: list[str]
+    others: list[str]
 
     def report(self, what: str) -> str:
-        """The counts in a line, and the first failures below it."""
-        counts = f"{what}: {self.written} written, {self.kept} kept, {len(self.failures)} failed"
-        return "\n".join([counts, *shown(self.failures)])
+        """The counts in a line, and the first failures and kept files of others below it."""
+        lines = [f"{what}: {self.written} written, {self.kept} kept, {len(self.failures)} failed"]
+        lines += shown(self.failures)
+        if self.others:
+            lines += [f"{len(self.others)} of those kept were not made here (--force replaces them):"]
+            lines += shown(self.others)
+        return "\n".join(lines)
 
 
 def shown(failures: Sequence[str]) -> list[str]:
@@ -44,12 +55,23 @@ def shown(failures: Sequence[str]) -> list[str]:
     return lines
 
 
-def run(function: Callable[[J], bool], jobs: Iterable[J], *, workers: int, label: str) -> Summary:
+Made = bool | str
+"""True: the file was written; False: it was there already; a text: another one is there, was kept, and is that."""
+
+
+class OccupiedError(DataError):
+    """A file is there already, not of the kind that is made here, and of no use in place of the one to be made."""
+
+    def __init__(self, target: Path, what: str):
+        super().__init__(f"{target} is there already and {what}; it stays as it is, and --force replaces it")
+
+
+def run(function: Callable[[J], Made], jobs: Iterable[J], *, workers: int, label: str) -> Summary:
     """Call a function for every job, with a progress bar; a job that fails does not stop the others.
 
     Args:
-        function: makes one file and says whether it had to (False: a whole one was there). It must be importable and
-            its jobs picklable; it raises DataError for its input's fault and OSError where it cannot write.
+        function: makes one file and says whether it had to, see :data:`Made`. It must be importable and its jobs
+            picklable; it raises DataError for its input's fault and OSError where it cannot write.
         jobs: its arguments, perhaps a generator; one with a ``target`` is called that when it cannot be written.
         workers: processes; 0 does the work in this one.
         label: of the progress bar.
@@ -60,18 +82,21 @@ def run(function: Callable[[J], bool], jobs: Iterable[J], *, workers: int, label
     """
     from tqdm import tqdm
 
-    written, kept, failures = 0, 0, []
+    made: list[Made] = []
+    failures = []
     results = processes.each(partial(_attempt, function), jobs, workers, died=_died)
     total = operator.length_hint(jobs) or None
-    for _, (made, failure) in tqdm(results, total=total, unit="file", desc=label, disable=None):
+    for _, (answer, failure) in tqdm(results, total=total, unit="file", desc=label, disable=None):
         if failure is None:
-            written, kept = written + made, kept + (not made)
+            made.append(answer)
         else:
             failures.append(failure)
-    return Summary(written, kept, sorted(failures))
+    written = made.count(True)
+    others = [answer for answer in made if isinstance(answer, str)]
+    return Summary(written, len(made) - written, sorted(failures), sorted(others))
 
 
-def _attempt(function: Callable[[J], bool], job: J) -> tuple[bool, str | None]:
+def _attempt(function: Callable[[J], Made], job: J) -> tuple[Made, str | None]:
     """Whether a file was written, and the failure if it could not be."""
     try:
         return function(job), None
@@ -91,7 +116,7 @@ def _died(job: Any) -> tuple[bool, str]:
 
 
 def fill(
-    folder: Path, function: Callable[[J], bool], jobs: Iterable[J], *, workers: int, failures: Sequence[str] = ()
+    folder: Path, function: Callable[[J], Made], jobs: Iterable[J], *, workers: int, failures: Sequence[str] = ()
 ) -> list[str]:
     """One step of a preparation: :func:`run` jobs that write into a folder, and print what came of it.
 
@@ -112,14 +137,31 @@ def fill(
     return summary.failures
 
 
-def link_or_copy(source: Path, target: Path) -> bool:
+def holds_something(path: Path) -> bool:
+    """Whether a file is there whose loss would be one; an empty one or a Git-LFS pointer is none."""
+    if not path.exists():
+        return False
+    return path.is_dir() or not file_heads.absence(*file_heads.read_head(path))
+
+
+def link_or_copy(source: Path, target: Path, *, force: bool = False) -> bool:
     """Make ``target`` the same file as ``source``: a hard link where the file system can, else a whole copy.
+
+    Args:
+        source: the file.
+        target: where it is wanted.
+        force: whether another file that is there is replaced.
 
     Returns:
         False if it was there already, of the same size; True if it was made.
+
+    Raises:
+        OccupiedError: another file is there.
     """
     if target.exists() and target.stat().st_size == source.stat().st_size:
         return False
+    if holds_something(target) and not force:
+        raise OccupiedError(target, f"has another size than {source}")
     with whole_file(target) as temporary:
         try:
             os.link(source, temporary)
@@ -129,18 +171,25 @@ def link_or_copy(source: Path, target: Path) -> bool:
 
 
 class LinkJob(NamedTuple):
-    """A file that is taken over as it is."""
+    """A file that is taken over as it is.
+
+    Attributes:
+        source: the file.
+        target: where it is wanted.
+        force: whether another file that is there is replaced.
+    """
 
     source: Path
     target: Path
+    force: bool = False
 
 
 def take_over(job: LinkJob) -> bool:
     """:func:`link_or_copy` for :func:`run`, of a file whose ends look whole.
 
     Raises:
-        DataError: the source is a Git-LFS pointer, empty, truncated or of another kind.
+        DataError: the source is a Git-LFS pointer, empty, truncated or of another kind; another file is there.
     """
     if problem := next(filter(None, head_problem(job.source)), None):
         raise DataError(f"{job.source}: {problem}")
-    return link_or_copy(job.source, job.target)
+    return link_or_copy(job.source, job.target, force=job.force)

@@ -46,7 +46,7 @@ def segment(name: str) -> Segment:
     return Segment(video, int(seconds.partition("_")[0]) if seconds else None)
 
 
-def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
+def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> list[str]:
     """Write, under ``out`` and for each split, the list, the sound and one frame a second of every clip of the list.
 
     ``annotations/{split}.csv`` gets the header ``youtube_id,label`` and class names;
@@ -58,6 +58,7 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
         source: folder of videos, and of the lists if ``out`` does not have them.
         out: the data root.
         workers: processes; 0 does the work in this one.
+        force: replace sounds and folders of pictures that are there and were not made here.
 
     Returns:
         One line for each failure, which a listed clip without video is. Everything is printed as well.
@@ -85,10 +86,12 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
                 missing.append(f"{clip.name}: {_lack(matches, candidates, source)} ({clip.listed})")
         print("\n".join([f"{split}: {len(found)} of {len(clips)} videos found", *jobs.shown(missing)]))
         pictures = out / f"{split}_img" / "Image-01-FPS"
-        work = [media.FrameJob(video, pictures / name, LONGEST) for name, video in found.items()]
+        work = [media.FrameJob(video, pictures / name, LONGEST, force) for name, video in found.items()]
         failures += missing + jobs.fill(pictures, media.write_pictures, work, workers=workers)
         sounds = out / f"{split}_wav"
-        work = [media.SoundJob(video, sounds / f"{name}.wav", LONGEST, SAMPLE_RATE) for name, video in found.items()]
+        work = [
+            media.SoundJob(video, sounds / f"{name}.wav", LONGEST, SAMPLE_RATE, force) for name, video in found.items()
+        ]
         failures += jobs.fill(sounds, media.write_sound, work, workers=workers)
     return failures
 

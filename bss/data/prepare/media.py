@@ -18,6 +18,7 @@ import numpy as np
 
 from bss.data import file_heads
 from bss.data.datasets.listing import head_problem, visible
+from bss.data.prepare import jobs
 from bss.data.transforms import audio as sound
 from bss.data.transforms.image import FRAME_SUFFIXES, MAX_PIXELS
 from bss.data.transforms.video import VIDEO_SUFFIXES, video_damage
@@ -42,11 +43,13 @@ class FrameJob(NamedTuple):
         source: the video.
         target: the folder for its pictures.
         longest: seconds; a longer video was never cut to the clip that it should be.
+        force: whether a folder that is there and holds something else is replaced.
     """
 
     source: Path
     target: Path
     longest: float
+    force: bool = False
 
 
 class SoundJob(NamedTuple):
@@ -57,12 +60,14 @@ class SoundJob(NamedTuple):
         target: the wav to write.
         longest: see :class:`FrameJob`.
         sample_rate: Hz to resample to; None keeps the stream's own.
+        force: whether a wav that is there and was not made here is replaced.
     """
 
     source: Path
     target: Path
     longest: float
     sample_rate: int | None = None
+    force: bool = False
 
 
 # ---- which frames --------------------------------------------------------------------------------------------------
@@ -162,7 +167,7 @@ def read_sound(path: str | os.PathLike, *, longest: float) -> tuple[np.ndarray, 
         longest: seconds; see :class:`FrameJob`.
 
     Returns:
-        (T,) float32 in [-1, 1], channels averaged, and its rate in Hz.
+        (T,) float32 in [-1, 1], channels mixed by :func:`bss.data.transforms.audio.mono`, and its rate in Hz.
 
     Raises:
         DataError: naming the file: no sound stream or no sample in it; samples that are not finite; truncated or
@@ -180,8 +185,10 @@ def read_sound(path: str | os.PathLike, *, longest: float) -> tuple[np.ndarray, 
             if rate and frame.rate != rate:
                 raise DataError(f"{path}: its sound changes from {rate} to {frame.rate} Hz")
             rate = frame.rate
-            pieces += [part.to_ndarray().mean(axis=0) for part in to_floats.resample(frame)]
-    waveform_T = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+            pieces += [part.to_ndarray() for part in to_floats.resample(frame)]
+    if len({len(piece_CT) for piece_CT in pieces}) == 1:
+        pieces = [np.concatenate(pieces, axis=1)]  # whether channels cancel one another, the whole sound says
+    waveform_T = np.concatenate([sound.mono(piece_CT) for piece_CT in pieces]) if pieces else np.zeros(0, np.float32)
     if not waveform_T.size:
         raise DataError(f"{path}: its sound has zero samples")
     if not np.isfinite(waveform_T).all():
@@ -224,11 +231,15 @@ def load_av() -> Any:
 
 
 def _check_length(container: Any, path: Path, longest: float) -> None:
-    """Compare the packets' time stamps with what the header promises, and with what is allowed; nothing is decoded."""
+    """Compare the packets' time stamps with what the header promises, and with what is allowed; nothing is decoded.
+
+    Subtitles last as long as they like. A clip that was cut by copying begins at the key frame before it, and the
+    packets up to its beginning are marked as not to be shown: they would hide that its end is missing.
+    """
     begin, end = None, None
-    for packet in container.demux():
+    for packet in container.demux([*container.streams.video, *container.streams.audio]):
         time = packet.pts if packet.pts is not None else packet.dts
-        if time is None or not packet.time_base:
+        if time is None or not packet.time_base or packet.is_discard:
             continue
         begin = min(float(time * packet.time_base), begin if begin is not None else float("inf"))
         end = max(float((time + (packet.duration or 0)) * packet.time_base), end or 0.0)
@@ -239,8 +250,10 @@ def _check_length(container: Any, path: Path, longest: float) -> None:
             f"{path}: lasts {end - begin:.1f} s, but a clip of this data set lasts {longest:g} s at most: cut it first "
             "(ffmpeg -ss START -t SECONDS -i IN OUT)"
         )
+    assert end is not None
     claimed = container.duration / 1e6 if container.duration else 0.0
-    if claimed - (end - begin) > max(0.5, 0.05 * claimed):
+    # Matroska counts from zero, also in the second part of a video that was cut into segments.
+    if claimed - max(end, end - begin) > max(0.5, 0.05 * claimed):
         raise DataError(
             f"{path}: truncated: its header promises {claimed:.1f} s, but it ends after {end - begin:.1f} s; replace "
             "it (if it plays to its end, ffmpeg -i IN -c copy OUT writes a right header)"
@@ -257,6 +270,7 @@ def write_pictures(job: FrameJob) -> bool:
         False if the folder was there already with whole pictures, and was kept; True if it was written.
 
     Raises:
+        OccupiedError: the folder is there and holds anything else.
         DataError: the video cannot be used, see :func:`read_pictures`.
         OSError: the folder cannot be written.
     """
@@ -264,6 +278,8 @@ def write_pictures(job: FrameJob) -> bool:
 
     if _holds_pictures(job.target):
         return False
+    if not job.force and job.target.exists() and (not job.target.is_dir() or any(job.target.iterdir())):
+        raise jobs.OccupiedError(job.target, "holds something else than whole pictures")
     with filesystem.whole_folder(job.target) as folder:
         for number, picture_HWC in enumerate(read_pictures(job.source, longest=job.longest), start=1):
             Image.fromarray(picture_HWC).save(folder / f"{number:05d}.jpg", quality=_JPEG_QUALITY)
@@ -275,20 +291,28 @@ def _holds_pictures(folder: Path) -> bool:
     return bool(pictures) and all(head_problem(folder / name) == (None, None) for name in pictures)
 
 
-def write_sound(job: SoundJob) -> bool:
+def write_sound(job: SoundJob) -> jobs.Made:
     """Write a video's sound as a 16-bit wav with one channel.
 
     Returns:
-        False if the wav was there already, whole and at the wanted rate, and was kept; True if it was written.
+        False if the wav was there already, whole and at the wanted rate, and was kept; True if it was written. What is
+        there if it has another rate, which training reads as well.
 
     Raises:
+        OccupiedError: a wav is there and damaged.
         DataError: the sound cannot be used, see :func:`read_sound`.
         OSError: the wav cannot be written.
     """
     import soundfile
 
-    if _holds_sound(job.target, job.sample_rate):
-        return False
+    if jobs.holds_something(job.target):
+        rate = _rate_of(job.target)
+        if rate is not None and job.sample_rate in (None, rate):
+            return False
+        if rate is None and not job.force:
+            raise jobs.OccupiedError(job.target, "is damaged")
+        if not job.force:
+            return f"{job.target}: a wav of {rate} Hz"
     waveform_T, rate = read_sound(job.source, longest=job.longest)
     if job.sample_rate and job.sample_rate != rate:
         waveform_T, rate = sound.resample(waveform_T, rate, job.sample_rate), job.sample_rate
@@ -303,15 +327,16 @@ def write_sound(job: SoundJob) -> bool:
     return True
 
 
-def _holds_sound(path: Path, sample_rate: int | None) -> bool:
+def _rate_of(path: Path) -> int | None:
+    """A wav's rate in Hz; None if it is damaged."""
     import soundfile
 
-    if not path.exists() or head_problem(path) != (None, None):
-        return False
+    if head_problem(path) != (None, None):
+        return None
     try:
-        return sample_rate in (None, soundfile.info(path).samplerate)
+        return int(soundfile.info(path).samplerate)
     except (soundfile.SoundFileError, OSError, RuntimeError):
-        return False
+        return None
 
 
 # ---- finding them --------------------------------------------------------------------------------------------------

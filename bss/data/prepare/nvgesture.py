@@ -35,6 +35,7 @@ class FlowJob(NamedTuple):
         stop: frame after the last.
         target: the file to write.
         listed: the list and line that name the clip.
+        force: whether a file that is there and was not made here is replaced.
     """
 
     video: Path
@@ -42,17 +43,20 @@ class FlowJob(NamedTuple):
     stop: int
     target: Path
     listed: str
+    force: bool = False
 
 
-def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
+def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> list[str]:
     """Make a data root that trains: lists and videos as they are, and the flow of every clip that has its colour video.
 
     It can be run again after an interruption: whole flow files of the same size, not older than their video, are kept.
+    So is flow in another form than the one that is written here, such as the float32 of the released code.
 
     Args:
         source: folder with the lists and ``Video_data``, in any layout that training reads.
         out: the data root to make. If it is not ``source``, lists and videos are linked or copied to it.
         workers: processes; 0 does the work in this one.
+        force: replace files that are there and were not made here.
 
     Returns:
         One line for each list or file that failed or is not there: its name and why. Everything is printed as well.
@@ -75,34 +79,36 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
     print("\n".join([f"{2 * len(clips) - len(missing)} of {2 * len(clips)} videos found", *jobs.shown(missing)]))
     failures += missing
     if source.resolve() != out.resolve():
-        failures += jobs.fill(out, jobs.take_over, _links(source, out, clips), workers=0)
-    work = [_flow_job(out, clip) for clip in clips.values() if clip.files["rgb"]]
+        failures += jobs.fill(out, jobs.take_over, _links(source, out, clips, force), workers=0)
+    work = [_flow_job(out, clip, force) for clip in clips.values() if clip.files["rgb"]]
     for folder in {job.target.parent for job in work}:
         filesystem.sweep(folder)
     return failures + jobs.fill(out / FLOW_FOLDER, write_flow, work, workers=workers)
 
 
-def _links(source: Path, out: Path, clips: dict[str, GestureClip]) -> list[jobs.LinkJob]:
+def _links(source: Path, out: Path, clips: dict[str, GestureClip], force: bool) -> list[jobs.LinkJob]:
     """The links to make: every list that is there, and the clips' videos, under the same relative paths."""
     places = [place for places in DATA_SET.places.values() for place in places]
     files = [source / place for place in places if (source / place).is_file()]
     for clip in clips.values():
         files += [*clip.files["rgb"], *clip.files["depth"]]
-    return [jobs.LinkJob(file, out / file.relative_to(source)) for file in files]
+    return [jobs.LinkJob(file, out / file.relative_to(source), force) for file in files]
 
 
-def _flow_job(out: Path, clip: GestureClip) -> FlowJob:
+def _flow_job(out: Path, clip: GestureClip, force: bool) -> FlowJob:
     (color,) = clip.files["rgb"]
-    return FlowJob(color, clip.color.start, clip.color.stop, out / clip.flow_place, clip.listed)
+    return FlowJob(color, clip.color.start, clip.color.stop, out / clip.flow_place, clip.listed, force)
 
 
-def write_flow(job: FlowJob) -> bool:
+def write_flow(job: FlowJob) -> jobs.Made:
     """Compute and write one clip's flow.
 
     Returns:
-        False if it was there already: whole, of the same size, and not older than the video.
+        False if it was there already: whole, of the same size, and not older than the video. What is there if it is
+        flow in another form than that of :func:`bss.data.transforms.video.pack_flow`, which training reads as well.
 
     Raises:
+        OccupiedError: a file is there that is no flow of this clip, and was not made here.
         DataError: the video cannot be decoded or is too short; names it and its row.
         OSError: the file cannot be written.
     """
@@ -112,6 +118,8 @@ def write_flow(job: FlowJob) -> bool:
     if job.target.exists() and os.path.getmtime(job.target) >= os.path.getmtime(job.video):
         if video.holds_packed_flow(job.target, shape):
             return False
+    if not job.force and jobs.holds_something(job.target) and not video.is_packed_flow(job.target):
+        return _of_others(job)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # the clips are worked on side by side already
     try:
@@ -125,3 +133,19 @@ def write_flow(job: FlowJob) -> bool:
     with filesystem.whole_file(job.target) as temporary:
         np.save(temporary, flow_T2HW)
     return True
+
+
+def _of_others(job: FlowJob) -> str:
+    """What is said of flow that somebody else computed.
+
+    Raises:
+        OccupiedError: it is none of this clip.
+    """
+    frames = job.stop - job.start
+    try:
+        video.read_flow(job.target, frames, slice(0, 1))
+        stored = np.load(job.target, mmap_mode="r", allow_pickle=False)
+    except DataError as error:
+        detail = str(error).removeprefix(f"{job.target}: ")
+        raise jobs.OccupiedError(job.target, f"cannot be used ({detail})") from error
+    return f"{job.target}: {stored.dtype} {stored.shape}"

@@ -20,6 +20,7 @@ def prepare(
     roots: Sequence[Path],
     list_text: Callable[[Sequence[Post]], str],
     description: str,
+    force: bool,
 ) -> list[str]:
     """Write the lists, and link (or copy) the pictures that they name.
 
@@ -33,6 +34,7 @@ def prepare(
         roots: folders in which lists are looked for; ``out`` comes after them.
         list_text: content of a list.
         description: what ``source`` must be, for errors.
+        force: replace pictures that are there and differ.
 
     Returns:
         One line for each failure, which a post without picture is. Everything is printed as well.
@@ -51,7 +53,7 @@ def prepare(
         lists.write(out / data_set.places[split][0], list_text(posts), posts)
         for post in with_pictures(posts, [*(source / name for name in data_set.image_folders), folder]):
             if post.path:
-                work[post.path] = jobs.LinkJob(post.path, folder / post.path.name)
+                work[post.path] = jobs.LinkJob(post.path, folder / post.path.name, force)
             else:
                 missing.setdefault(post.image, f"{post.image}: no such picture ({post.listed})")
     return failures + jobs.fill(

@@ -15,7 +15,7 @@ valid2.txt and test2.txt in text_data/ or directly in it, pictures in dataset_im
 the released {train,valid,test}_data.json and MMSD2.0's text_json_final/ are read as well"""
 
 
-def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
+def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> list[str]:
     """Write ``annotations/{train,valid,test}_data.json`` and ``images/``.
 
     The published word filter leaves out the training rows that give the answer away (29,040 -> 19,816 rows); how many
@@ -25,6 +25,7 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
         source: see :data:`DESCRIPTION`.
         out: the data root.
         workers: processes; 0 does the work in this one.
+        force: replace pictures that are there and differ.
 
     Returns:
         One line for each failure, see :func:`bss.data.prepare.posts.prepare`.
@@ -40,6 +41,7 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
         roots=(source,),
         list_text=_as_json,
         description=DESCRIPTION,
+        force=force,
     )
 
 

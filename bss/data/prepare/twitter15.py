@@ -12,7 +12,7 @@ TomBERT's files (github.com/jefferyYu/TomBERT): the lists train, dev and test (.
 .txt or .raw.txt) in twitter2015/ or directly in it, and the pictures in twitter2015_images/ or images/"""
 
 
-def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
+def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> list[str]:
     """Write ``annotations/{train,dev,test}.tsv`` and ``twitter2015_images/``.
 
     The columns are index, Label (0, 1, 2), ImageID, String with ``$T$``, and Target where the source has it.
@@ -21,6 +21,7 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
         source: see :data:`DESCRIPTION`.
         out: the data root.
         workers: processes; 0 does the work in this one.
+        force: replace pictures that are there and differ.
 
     Returns:
         One line for each failure, see :func:`bss.data.prepare.posts.prepare`.
@@ -36,6 +37,7 @@ def prepare(source: Path, out: Path, *, workers: int) -> list[str]:
         roots=(source, source / "twitter2015"),
         list_text=_as_tsv,
         description=DESCRIPTION,
+        force=force,
     )
 
 

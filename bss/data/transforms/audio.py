@@ -39,6 +39,30 @@ A megabyte of flac can hold an hour of silence, and a few bytes of a tensor file
 _MAX_PEAK = 8.0
 
 
+_CANCELLED = 0.05
+"""Share of the energy that independent channels would leave in their mean, below which they cancel one another."""
+
+
+def mono(channels_CT: np.ndarray) -> np.ndarray:
+    """The mean of the channels of a sound; the loudest channel where they cancel one another.
+
+    One of a stereo pair turned upside down is a common fault of recordings and of cables. Nobody hears it, and the mean
+    is silence.
+
+    Args:
+        channels_CT: (C, T) floats, C >= 1.
+
+    Returns:
+        (T,).
+    """
+    mean_T = channels_CT.mean(axis=0)
+    energy_C = np.square(channels_CT, dtype=np.float64).sum(axis=1)
+    # Of C independent channels, also where all but one are silent, the mean has 1 / C**2 of the sum of the energies.
+    if np.square(mean_T, dtype=np.float64).sum() < _CANCELLED * energy_C.sum() / len(channels_CT) ** 2:
+        return channels_CT[energy_C.argmax()]
+    return mean_T
+
+
 def read_waveform(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
     """Read a sound file.
 
@@ -47,7 +71,7 @@ def read_waveform(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
         sample_rate: wanted rate in Hz; a file of another rate goes through :func:`resample`.
 
     Returns:
-        (T,) float32, channels averaged, clipped to [-1, 1] (the released code clips after tiling, which is
+        (T,) float32, channels mixed by :func:`mono`, clipped to [-1, 1] (the released code clips after tiling, which is
         the same: CREMA-D/dataset/CramedDataset.py:60-63).
 
     Raises:
@@ -71,7 +95,7 @@ def read_waveform(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
     except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, MemoryError) as error:
         detail = str(error).replace(f"Error opening '{path}': ", "").replace(f"Error opening {str(path)!r}: ", "")
         raise DataError(f"{path}: cannot be decoded as audio: {detail}") from error
-    return conditioned(samples_TC.mean(axis=1), rate, sample_rate, path)
+    return conditioned(mono(samples_TC.T), rate, sample_rate, path)
 
 
 def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
@@ -123,7 +147,7 @@ def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
     array = _as_array(content, path)
     # Two rows that are a hundred times as long are channels; a spectrogram has more bins and fewer frames.
     if array.ndim == 2 and array.shape[0] <= 2 and array.shape[1] >= 100 * array.shape[0]:
-        array = _pcm_to_float(array, path).mean(axis=0)
+        array = mono(_pcm_to_float(array, path))
     if array.ndim == 1:
         return conditioned(_pcm_to_float(array, path), rate, sample_rate, path)
     if array.ndim != 2 or min(array.shape) <= 2 or array.dtype.kind != "f" or is_dict:

@@ -129,7 +129,7 @@ def load_config(model: str, root: Path) -> "PretrainedConfig":
 
 
 def load_tokenizer(model: str, root: Path) -> "PreTrainedTokenizerBase":
-    """The tokenizer of a text model, which pads and truncates at the right.
+    """The tokenizer of a text model, which pads and truncates at the right, and takes "[SEP]" in a text for text.
 
     Its ``model_max_length`` is set to what both the tokenizer and the network's positions allow.
 
@@ -155,7 +155,10 @@ def load_tokenizer(model: str, root: Path) -> "PreTrainedTokenizerBase":
             f"text_model={model}: {source} has {len(tokenizer)} tokens, but its network has {config.vocab_size}; "
             "config.json and the tokenizer's files belong to different models"
         )
+    if tokenizer.pad_token is None:  # LLaMA and GPT-2 have none; what is padding, the attention mask says
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.model_max_length = limit
+    tokenizer.split_special_tokens = True
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     return tokenizer
 
@@ -185,13 +188,15 @@ def encode(
         RecipeError: ``max_tokens`` beyond the model's positions.
         DataError: naming the row: a text longer than the model's positions, or a target that leaves no room for text.
     """
+    texts = _without_control(tokenizer, texts)
+    targets = None if targets is None else _without_control(tokenizer, targets)
     limit = tokenizer.model_max_length
     if max_tokens is not None and max_tokens > limit:
         raise RecipeError(f"max_tokens={max_tokens}, but the text model has {limit} positions")
     # A target is never cut, so its room is checked before: cutting the text to nothing would say nothing.
     if targets is not None:
         special = tokenizer.num_special_tokens_to_add(pair=True)
-        lengths = map(len, tokenizer(list(targets), add_special_tokens=False, verbose=False)["input_ids"])
+        lengths = map(len, tokenizer(targets, add_special_tokens=False, verbose=False)["input_ids"])
         for where, length in zip(listed, lengths, strict=True):
             if length + special >= (max_tokens or limit):
                 raise DataError(
@@ -200,8 +205,8 @@ def encode(
                 )
     # All texts at once, padded to the longest of the whole data set: a batch's padding then depends on no batch-mate.
     encoded = tokenizer(
-        list(texts),
-        list(targets) if targets is not None else None,
+        texts,
+        targets,
         truncation=False if max_tokens is None else "only_first",
         max_length=max_tokens,
         padding="longest",
@@ -218,3 +223,16 @@ def encode(
         )
     types_NL = encoded.get("token_type_ids", torch.zeros_like(ids_NL))
     return torch.stack([ids_NL, mask_NL, types_NL], dim=1)
+
+
+def _without_control(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[str]:
+    """Texts in which no word is a control token: a tweet that says "[SEP]" would end there.
+
+    transformers 5 has ``split_special_tokens`` for that, which its tokenizers in Python ignore (those of BERT do). For
+    them such a word is torn into two, of which BERT makes the same pieces as of the whole.
+    """
+    if tokenizer.is_fast:
+        return list(texts)
+    torn = {token: f"{token[0]} {token[1:]}" for token in tokenizer.all_special_tokens}
+    pattern = re.compile("|".join(map(re.escape, torn)))
+    return [pattern.sub(lambda found: torn[found[0]], text) for text in texts]

@@ -234,6 +234,17 @@ def holds_packed_flow(path: Path, shape: tuple[int, ...]) -> bool:
     return stored.dtype == np.int8 and stored.shape == shape
 
 
+def is_packed_flow(path: Path) -> bool:
+    """Whether a file, whole or not, has the header of packed flow, of any number of frames and any size."""
+    try:
+        with open(path, "rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)  # what np.save writes for such a header
+    except Exception:  # see read_flow
+        return False
+    return dtype == np.int8 and len(shape) == 4 and shape[1] == 2
+
+
 def read_flow(path: str | os.PathLike, frames: int, window: slice) -> Tensor:
     """Read the flow of some frames of a clip; only these are read from the disk.
 

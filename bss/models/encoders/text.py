@@ -3,14 +3,14 @@
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bss.data.transforms.text import load_config, readable_model
+from bss.utils.choices import TextPooling
 from bss.utils.errors import DataError, RecipeError
-
-Pool = Literal["cls", "pooler"]
 
 
 class TextEncoder(nn.Module):
@@ -18,9 +18,11 @@ class TextEncoder(nn.Module):
 
     Args:
         bert: a network of transformers with a ``last_hidden_state``, such as ``BertModel``.
-        pool: ``"cls"``: the last hidden state of the first token; the network's pooler is taken out (released Sarcasm,
-            models/basic_model.py:16-37). ``"pooler"``: the pooler's output, a linear layer and tanh on that state
-            (released Twitter, models/backbone.py, ``TextEncoder``).
+        pool: ``"cls"``: the last hidden state of the first token (released Sarcasm, models/basic_model.py:16-37).
+            ``"pooler"``: the pooler's output, a linear layer and tanh on that state (released Twitter,
+            models/backbone.py, ``TextEncoder``). ``"last"``: the state of the last token, for networks that look
+            backwards only (OPT, LLaMA, CLIP's text model), whose first token has seen nothing of the text.
+            ``"mean"``: the mean of all tokens' states. Where the pooler is not used, it is taken out.
 
     Attributes:
         feature_dim: length D of the feature vector, 768 for BERT-base.
@@ -29,11 +31,14 @@ class TextEncoder(nn.Module):
         RecipeError: ``pool="pooler"`` of a network that has none.
     """
 
-    def __init__(self, bert: nn.Module, *, pool: Pool):
+    def __init__(self, bert: nn.Module, *, pool: TextPooling):
         super().__init__()
         if pool == "pooler" and getattr(bert, "pooler", None) is None:
-            raise RecipeError(f"a {type(bert).__name__} has no pooler, which this data set's text branch needs")
-        if pool == "cls" and hasattr(bert, "pooler"):
+            raise RecipeError(
+                f"a {type(bert).__name__} has no pooler: --set text_pooling=cls takes the state of the first token, "
+                "text_pooling=last that of the last one (for networks that look backwards only)"
+            )
+        if pool != "pooler" and hasattr(bert, "pooler"):
             bert.register_module("pooler", None)
         self.bert = bert
         self.pool = pool
@@ -47,10 +52,20 @@ class TextEncoder(nn.Module):
         ids_BL, mask_BL, types_BL = tokens_B3L.unbind(dim=1)
         types = {"token_type_ids": types_BL} if self.takes_types else {}
         output = self.bert(input_ids=ids_BL, attention_mask=mask_BL, **types)
-        return output.last_hidden_state[:, 0] if self.pool == "cls" else output.pooler_output
+        return output.pooler_output if self.pool == "pooler" else _pooled(output.last_hidden_state, mask_BL, self.pool)
 
 
-def text_encoder(model: str, root: Path, *, pool: Pool, pretrained: bool = True) -> TextEncoder:
+def _pooled(states_BLD: Tensor, mask_BL: Tensor, pool: TextPooling) -> Tensor:
+    """One state of each text, (B, D); texts are padded at the right."""
+    if pool == "cls":
+        return states_BLD[:, 0]
+    if pool == "last":
+        return states_BLD[torch.arange(len(states_BLD), device=states_BLD.device), mask_BL.sum(dim=1) - 1]
+    weights_BL1 = mask_BL.unsqueeze(2).to(states_BLD.dtype)
+    return (states_BLD * weights_BL1).sum(dim=1) / weights_BL1.sum(dim=1)
+
+
+def text_encoder(model: str, root: Path, *, pool: TextPooling, pretrained: bool = True) -> TextEncoder:
     """A text encoder of a model that is named.
 
     Args:

@@ -85,7 +85,11 @@ def add_run_flags(parser: argparse.ArgumentParser, root: str, out: str, defaults
         metavar="DIR",
         help=f"the run folder ({out}); sample-data beside it is for --sample",
     )
-    add("--resume", action="store_true", help="fine if the run is finished; an unfinished one goes on in any case")
+    add(
+        "--resume",
+        action="store_true",
+        help="fine if the run is finished: with more --epochs it goes on; an unfinished one goes on in any case",
+    )
     add("--sample", action="store_true", help="train now on a small generated data set, in sample-data beside OUT")
     for name in ("seed", "epochs", "batch_size"):
         add(f"--{name.replace('_', '-')}", type=int, metavar="N", help=defaults[name])

@@ -14,6 +14,7 @@ from bss.compare.arms import Arm, find
 from bss.compare.comparison import Comparison
 from bss.compare.runner import is_finished
 from bss.data.splits import Splits
+from bss.models.modes import train_mode
 from bss.training.build import Parts, parts, plan
 from bss.training.loops import predict
 from bss.training.run import Run
@@ -109,7 +110,7 @@ def timed(comparison: Comparison, arm: Arm, data: Splits, device: str) -> tuple[
         with epoch_randomness(built.seed, 0, built.device, step=0):
             _score_by_place(built, len(data.train))
             built.plan.method.begin_epoch(0)
-            built.step.model.train()
+            train_mode(built.step.model)
             steps = (built.step.take(batch, number) for number, batch in enumerate(_training_batches(built)))
             step = _seconds_each(steps, built.device)
             batches = itertools.chain.from_iterable(itertools.repeat(built.watched_loader))

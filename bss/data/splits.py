@@ -1,7 +1,8 @@
 """The parts of a data set, and how a part is split off."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -10,6 +11,18 @@ from bss.data.cache import Cache
 from bss.data.indexed import MapDataset
 from bss.utils.errors import DataError, shown
 from bss.utils.seeding import mixed_seed
+
+
+class Listed(NamedTuple):
+    """What a list says: the name and the class of every sample, in the order of the list.
+
+    Attributes:
+        names: of the samples.
+        labels_N: class ids, (N,) int64.
+    """
+
+    names: Sequence[str]
+    labels_N: Tensor
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,8 @@ class Splits:
         dropped: names left out because ``missing="drop"`` was asked for, by split.
         cache: of the parts' decoded files, built before the training; None = there is none.
         group: what a sound split keeps apart (``"actor"``), for what is said of the parts; None = nothing is known.
+        listed: names and labels of ``"val"`` and ``"test"``, by which a run notices that one of these lists was edited
+            since it began; a list that is not there is known by its length alone.
     """
 
     train: MapDataset
@@ -41,6 +56,7 @@ class Splits:
     dropped: dict[str, list[str]] = field(default_factory=dict)
     cache: Cache | None = None
     group: str | None = None
+    listed: Mapping[str, Listed] = field(default_factory=dict)
 
 
 def stratified_split(

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from bss.data.batches import as_input
 from bss.data.rows import Row
-from bss.data.splits import Splits
+from bss.data.splits import Listed, Splits
 from bss.utils.errors import DataError, DataNotFoundError, shown
 
 
@@ -122,6 +122,9 @@ def tensor_splits(
         index = parts[part]
         return TensorSamples({name: values[index] for name, values in modalities.items()}, labels_N[index])
 
+    def listed(part: str) -> Listed:
+        return Listed([names[row] for row in parts[part].tolist()], labels_N[parts[part]])
+
     # Nothing is drawn at random in memory, so the scoring passes look at the very training samples.
     fitted = samples("train")
     return Splits(
@@ -130,8 +133,9 @@ def tensor_splits(
         val=samples("validation") if val is not None else None,
         test=samples("test"),
         labels_N=fitted.labels_N,
-        names=[names[row] for row in parts["train"].tolist()],
+        names=listed("train").names,
         classes=classes,
+        listed={name: listed(part) for name, part in (("val", "validation"), ("test", "test")) if part in parts},
     )
 
 

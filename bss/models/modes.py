@@ -27,6 +27,29 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         yield
 
 
+def frozen_parts(model: nn.Module) -> dict[str, nn.Module]:
+    """The parts of a network that are frozen on purpose, by name: no parameter is trained, and all is in eval mode.
+
+    Of parts within parts the outermost is named. What has no parameters, such as a dropout, is frozen only within one.
+    """
+    frozen: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        within = any(name.startswith(f"{outer}.") or outer == "" for outer in frozen)
+        parameters = list(module.parameters())
+        trained = any(parameter.requires_grad for parameter in parameters)
+        if parameters and not within and not trained and not any(part.training for part in module.modules()):
+            frozen[name] = module
+    return frozen
+
+
+def train_mode(model: nn.Module) -> None:
+    """Put a network into training mode, but for its :func:`frozen_parts`: their statistics and dropout stay still."""
+    frozen = frozen_parts(model)
+    model.train()
+    for module in frozen.values():
+        module.eval()
+
+
 @contextlib.contextmanager
 def flags_kept(model: nn.Module) -> Iterator[None]:
     """Restore every module's training flag; parts of a network may be frozen in eval mode on purpose."""

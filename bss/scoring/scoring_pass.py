@@ -15,7 +15,7 @@ from torch.utils.data.distributed import DistributedSampler
 from bss.data.batches import to_device
 from bss.data.indexed import check_numbering, index_and_sample
 from bss.models.late_fusion import Logits
-from bss.models.modes import device_of, flags_kept, logits_and_target
+from bss.models.modes import device_of, flags_kept, logits_and_target, train_mode
 from bss.models.precision import autocast
 from bss.scoring.formulas import check_choice
 from bss.scoring.table import ScoreTable
@@ -65,7 +65,8 @@ def score_dataset(
             own statistics, everything else is in eval mode. In both, layers that are frozen (in eval mode while the
             network is in training mode, so call it in that mode) keep their statistics. ``"eval"``: eval mode with the
             running statistics, useless in the first epochs of a network with BatchNorm. ``"train"``: training mode,
-            dropout on, running statistics move, as the released code does.
+            dropout on, running statistics move, as the released code does; parts without a trained parameter that are
+            in eval mode stay in it.
         calibration_batches: number of batches for ``"calibrated"``.
         calibration: where those batches come from. None draws them from the loader's data set, always the same ones
             and in its batch size, whatever order the loader has; where that cannot be (no ``DataLoader``, or no data
@@ -107,7 +108,7 @@ def score_dataset(
     with flags_kept(model), random_state_kept(device), ProgressBar(loader, progress) as bar:
         batches = iter(bar)
         if mode == "train":
-            model.train()
+            train_mode(model)
             for batch in batches:
                 with _single_row_explained(batch):
                     score(batch)

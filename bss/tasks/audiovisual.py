@@ -17,6 +17,7 @@ from bss.models.fusion import FUSIONS
 from bss.models.late_fusion import LateFusion
 from bss.models.weights import initialize
 from bss.recipes.audiovisual import AudioVisualRecipe
+from bss.tasks.parts import listed
 from bss.utils.seeding import seeded
 
 
@@ -66,6 +67,7 @@ def build_splits(
         dropped=dropped,
         cache=cache,
         group=group,
+        listed=listed(val=val, test=test),
     )
 
 

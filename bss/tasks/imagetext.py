@@ -13,7 +13,7 @@ from bss.data.transforms.image import augment_transform, fixed_transform
 from bss.data.transforms.text import clean_text, encode, load_tokenizer
 from bss.models.encoders import ResNetEncoder, load_resnet50, resnet50
 from bss.recipes.imagetext import ImageTextRecipe
-from bss.tasks.parts import Find, carved, carved_by_group
+from bss.tasks.parts import Find, carved, carved_by_group, listed
 from bss.utils.errors import DataError, DataNotFoundError
 
 SAMPLE: dict[str, Any] = {
@@ -96,6 +96,7 @@ def build_splits(
         classes=classes,
         dropped=dropped,
         group=group,
+        listed=listed(val=parts.get("val"), test=parts["test"]),
     )
 
 

@@ -58,6 +58,7 @@ def build_data(recipe: NVGestureRecipe, root: Path) -> Splits:
         classes=DATA_SET.classes,
         dropped=dropped,
         group=DATA_SET.group,
+        listed=parts.listed(val=val, test=test),
     )
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
+
 from bss.data.datasets.data_set import S
-from bss.data.splits import group_split, stratified_split
+from bss.data.splits import Listed, group_split, stratified_split
 from bss.utils.errors import DataError
 
 Find = Callable[[str], tuple[list[S], list[str]]]
@@ -54,6 +56,15 @@ def carved_by_group(samples: list[S], share: float, *, seed: int, noun: str) -> 
         DataError: see :func:`bss.data.splits.group_split`.
     """
     return _dealt(samples, group_split([sample.group for sample in samples], share, seed=seed, noun=noun))
+
+
+def listed(**lists: Sequence[S] | None) -> dict[str, Listed]:
+    """Names and labels of lists of samples, by split; those that are None are left out."""
+    return {
+        split: Listed([sample.name for sample in samples], torch.tensor([sample.label for sample in samples]))
+        for split, samples in lists.items()
+        if samples is not None
+    }
 
 
 def _dealt(samples: Sequence[S], positions: tuple[Sequence[int], Sequence[int]]) -> tuple[list[S], list[S]]:

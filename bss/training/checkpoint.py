@@ -1,7 +1,6 @@
 """Saving a run and bringing it back: what goes into ``last.pt``, and what two parts of one run must have in common."""
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,17 @@ from bss.scoring.table import OPEN_ROWS
 from bss.training.build import Parts, Plan
 from bss.training.loops import Totals
 from bss.training.order_log import OrderLog
-from bss.training.run_folder import EpochRow, RunFolder, Watched
+from bss.training.run_folder import EpochRow, RunFolder, Watched, checksum, list_hash
 from bss.utils import distributed
-from bss.utils.errors import RunFolderError
+from bss.utils.errors import RunFolderError, shown
 from bss.utils.random_states import RandomStates, random_states
 
-MAY_CHANGE = FREE_FIELDS | {"epochs", "compile"}
-"""Recipe fields in which a run may differ from its first part; nothing that was computed so far depends on them.
+RECORDED = {"epochs", "compile"}
+"""Recipe fields in which a run may differ from its first part, and says so in ``config.json``."""
+
+
+MAY_CHANGE = FREE_FIELDS | RECORDED
+"""All recipe fields in which a run may differ from its first part; nothing that was computed so far depends on them.
 
 ``compile`` is one, as a device is: what follows differs by rounding. ``precision`` is another arithmetic,
 ``channels_last`` a layout that the optimiser's state is saved in, and ``updates`` has cut the last epoch short.
@@ -34,8 +37,16 @@ NAMED = {"schedule.sampler", "method"}
 """Recipe fields for which a run's identity has the names of the classes."""
 
 
-OF_THE_DATA = ("training samples", "validation samples", "training list (hash)")
-"""What a run's identity says of its data."""
+AFTER_A_FAILURE = {"lr", "batch_size", "precision"}
+"""Recipe fields that may differ as well once a run has ended by numbers that are not finite or for want of memory."""
+
+
+OF_THE_DATA = (
+    *("training samples", "validation samples", "training list (hash)"),
+    *("test samples", "validation list (hash)", "test list (hash)"),
+)
+"""What a run's identity says of its data: where names or labels of a list are not known, it says nothing of its hash.
+The first three are as old as the identity."""
 
 
 CALIBRATION = "pooled"
@@ -69,6 +80,7 @@ class Progress:
         order: what the log says of its order.
         spent: cost of the epochs before it.
         before: cost of the epoch under way, before the run was stopped.
+        repeated: samples that the epoch under way has seen twice, since it went on with batches of another size.
         randomness: random states to go on with in the middle of an epoch.
         best: row of the epoch with the highest accuracy; the first of equals.
         last: row of the newest epoch.
@@ -79,6 +91,7 @@ class Progress:
     order: dict[str, Any] = field(default_factory=dict)
     spent: Spent = Spent()
     before: Spent = Spent()
+    repeated: int = 0
     randomness: RandomStates | None = None
     best: EpochRow | None = None
     last: EpochRow | None = None
@@ -93,7 +106,7 @@ class Progress:
         """The epoch of this row is over."""
         self.spent = self.spent.plus(row)
         self.epoch += 1
-        self.totals, self.randomness, self.before = None, None, Spent()
+        self.totals, self.randomness, self.before, self.repeated = None, None, Spent(), 0
 
 
 # ---- one run, or another -------------------------------------------------------------------------------------------
@@ -107,12 +120,25 @@ def identity_of(data: Splits, planned: Plan, numbers: Mapping[str, Any]) -> dict
         planned: sampler and method.
         numbers: the recipe, flat, see :func:`bss.recipes.fields.flatten`.
     """
-    listed = hashlib.sha256("\0".join(data.names).encode() + data.labels_N.numpy().tobytes()).hexdigest()
-    samples = (len(data.train), len(data.val or ()), listed[:12])
+    lists = lists_of(data)
+    counts = [lists.get(part, {}).get("count", 0) for part in ("train", "val", "test")]
+    hashes = [lists.get(part, {}).get("hash", "")[:12] for part in ("train", "val", "test")]
+    samples = (counts[0], counts[1], hashes[0], counts[2], hashes[1], hashes[2])
     return {
-        **dict(zip(OF_THE_DATA, samples, strict=True)),
+        **{name: value for name, value in zip(OF_THE_DATA, samples, strict=True) if value != ""},
         **identity_without_data(type(planned.sampler), planned.method, numbers),
     }
+
+
+def lists_of(data: Splits) -> dict[str, dict[str, Any]]:
+    """How many samples each list has, and the hash of their names, order and labels where these are known."""
+    known = {"train": (data.names, data.labels_N), **data.listed}
+    parts = {"train": data.train, "val": data.val, "test": data.test}
+    lists: dict[str, dict[str, Any]] = {name: {"count": len(part)} for name, part in parts.items() if part is not None}
+    for name in lists.keys() & known.keys():
+        names, labels_N = known[name]
+        lists[name]["hash"] = list_hash(names, labels_N.numpy())
+    return lists
 
 
 def identity_without_data(sampler: type[OrderSampler], method: Method, numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,9 +151,61 @@ def identity_without_data(sampler: type[OrderSampler], method: Method, numbers: 
     return {"sampler": sampler.__name__, "method": type(method).__name__, **settings, **fixed}
 
 
-def with_newer_fields(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """An identity with the defaults of the recipe's fields that are younger than it is."""
-    return {**{name: value for name, value in defaults.items() if name not in MAY_CHANGE | NAMED}, **saved}
+def with_newer_fields(
+    saved: Mapping[str, Any], defaults: Mapping[str, Any], own: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """An identity with what stands for the entries that are younger than it is.
+
+    Args:
+        saved: the identity.
+        defaults: those of the recipe's fields.
+        own: what stands for the lists that an older identity says nothing of.
+    """
+    newer = {name: value for name, value in defaults.items() if name not in MAY_CHANGE | NAMED}
+    newer |= {name: own[name] for name in OF_THE_DATA[3:] if own is not None and name in own}
+    return {**newer, **saved}
+
+
+def allowed_after(failure: Mapping[str, Any] | None, *, updates: int | None) -> set[str]:
+    """Names in which an identity may differ from that of the checkpoint which the run goes on from.
+
+    Args:
+        failure: how the run has ended, see :class:`bss.training.run_folder.Failure`.
+        updates: of the recipe. A run that counts optimiser steps keeps its batch size: with another one the steps so
+            far would be other shares of its epochs.
+    """
+    if failure is None or failure.get("how") not in MENDED:
+        return set()
+    return AFTER_A_FAILURE - {"batch_size"} if updates is not None else AFTER_A_FAILURE | {"method.batch_size"}
+
+
+MENDED = ("not finite", "out of memory")
+"""The endings after which a run may go on with other numbers."""
+
+
+def changes(saved: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What a run goes on with in place of what it had: recipe field -> [before, now].
+
+    Args:
+        saved: the recipe of the checkpoint, in plain values.
+        own: one's own.
+    """
+    names = sorted(RECORDED | AFTER_A_FAILURE)
+    return {name: [saved[name], own[name]] for name in names if name in saved and saved[name] != own[name]}
+
+
+def refuse_fewer_epochs(path: Path, saved: Mapping[str, Any], parts: Parts) -> None:
+    """Refuse to end a run before the epoch that it has come to.
+
+    Raises:
+        RunFolderError: its summary would speak of epochs that its recipe does not have.
+    """
+    begun = saved["finished_epochs"] + bool(saved["step"])
+    if parts.updates is None and begun > parts.plan.epochs:
+        raise RunFolderError(
+            f"{path} holds an unfinished run that is in epoch {begun} already: pass --epochs {begun} or more, "
+            "or another --out"
+        )
 
 
 def difference(saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
@@ -135,13 +213,22 @@ def difference(saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     return [name for name in {**saved, **own} if saved.get(name) != own.get(name)]
 
 
-def refuse_difference(path: Path, what: str, saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+def refuse_difference(
+    path: Path, what: str, saved: Mapping[str, Any], own: Mapping[str, Any], *, allowed: Collection[str] = ()
+) -> None:
     """Refuse to go on from a run whose identity is not one's own.
+
+    Args:
+        path: its folder.
+        what: it is, in words.
+        saved: its identity.
+        own: one's own.
+        allowed: names in which the two may differ.
 
     Raises:
         RunFolderError: naming the first four differences.
     """
-    names = difference(saved, own)
+    names = [name for name in difference(saved, own) if name not in allowed]
     if names:
         listed = "; ".join(f"{name}: {saved.get(name)} there, {own.get(name)} here" for name in names[:4])
         more = f"; and {len(names) - 4} more" if len(names) > 4 else ""
@@ -172,7 +259,7 @@ def refuse_other_calibration(path: Path, saved: Mapping[str, Any], parts: Parts)
 
 
 def state_of(
-    progress: Progress, spent_on_epoch: Spent, parts: Parts, order_log: OrderLog, scored: int
+    progress: Progress, spent_on_epoch: Spent, parts: Parts, order_log: OrderLog, folder: RunFolder
 ) -> dict[str, Any]:
     """Everything that goes on changing, between two epochs or (all processes at the same step) in the middle of one.
 
@@ -181,14 +268,16 @@ def state_of(
         spent_on_epoch: on the one under way.
         parts: whose states are taken.
         order_log: its state is taken.
-        scored: epochs whose scores are in the folder.
+        folder: what is written there by now belongs to the state.
     """
     totals, table = progress.totals, parts.plan.table.state_dict()
     state = {
         "calibration": CALIBRATION,
         "finished_epochs": progress.epoch,
         "step": totals.steps if totals else 0,
-        "scored": scored,
+        "scored": folder.scored,
+        "rows": list(folder.rows),
+        "scores": list(folder.scores),
         "row": progress.last,
         "model": parts.model.state_dict(),
         "optimizer": parts.step.optimizer.state_dict(),
@@ -205,6 +294,7 @@ def state_of(
         "order_row": progress.order,
         "spent_on_epoch": asdict(spent_on_epoch),
         "samples": int(distributed.total(torch.tensor(totals.samples, device=parts.device))),
+        "repeated": progress.repeated,
         "loss_sum": distributed.total(totals.loss),
         "watch": parts.watch.state_dict(),
         "table": dict(table) | {name: distributed.total(table[name]) for name in OPEN_ROWS},
@@ -213,17 +303,79 @@ def state_of(
     }
 
 
+_ALWAYS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("finished_epochs", "step", "scored"), int),
+    **dict.fromkeys(("identity", "recipe", "model", "optimizer", "scaler", "spent"), dict),
+    **dict.fromkeys(("table", "order_log", "method"), dict),
+}
+
+
+_INSIDE_AN_EPOCH: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("order_row", "spent_on_epoch", "watch", "sampler"), dict),
+    **{"samples": int, "loss_sum": torch.Tensor, "randomness": list},
+}
+
+
+def check_entries(path: Path, saved: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint that lacks what a run goes on from.
+
+    Args:
+        path: the run folder.
+        saved: what :meth:`bss.training.run_folder.RunFolder.checkpoint` has read.
+
+    Raises:
+        RunFolderError: naming the first entry that is missing, or of another type.
+    """
+    expected = _ALWAYS | (_INSIDE_AN_EPOCH if saved.get("step") else {})
+    for name, kind in expected.items():
+        if name not in saved:
+            found = f"has no {name}"
+        elif not isinstance(saved[name], kind) or isinstance(saved[name], bool):
+            found = f"has {shown(saved[name])} for its {name}"
+        elif kind is int and saved[name] < 0:
+            found = f"has {saved[name]} for its {name}"
+        else:
+            continue
+        raise RunFolderError(f"the checkpoint in {path} {found}, so nothing can go on from it: pass another --out")
+
+
+def _put_back(name: str, load: Callable[[], object]) -> None:
+    """Load a part of a checkpoint, and name the part if it does not fit.
+
+    Raises:
+        RunFolderError: with what PyTorch, or the part itself, has to say.
+    """
+    try:
+        load()
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunFolderError(
+            f"the checkpoint's {name} does not fit this run ({type(error).__name__}: {reason}):\n"
+            "was the network changed since? Pass another --out, or go on with what the run began with"
+        ) from error
+
+
 def restore(saved: Mapping[str, Any], progress: Progress, parts: Parts, order_log: OrderLog) -> None:
-    """Put a state of :func:`state_of` back, on any number of processes."""
-    progress.epoch, progress.spent = saved["finished_epochs"], Spent(**saved["spent"])
-    parts.model.load_state_dict(saved["model"])
-    parts.step.optimizer.load_state_dict(saved["optimizer"])
-    parts.step.scaler.load_state_dict(saved["scaler"])
-    parts.plan.table.load_state_dict(saved["table"])
-    order_log.load_state_dict(saved["order_log"])
-    parts.plan.method.load_state_dict(saved["method"])
-    if not saved["step"]:
-        return
+    """Put a state of :func:`state_of` back, on any number of processes.
+
+    Raises:
+        RunFolderError: a part of it does not fit.
+    """
+    progress.epoch = saved["finished_epochs"]
+    _put_back("spent", lambda: setattr(progress, "spent", Spent(**saved["spent"])))
+    _put_back("model", lambda: parts.model.load_state_dict(saved["model"]))
+    _put_back("optimizer", lambda: parts.step.optimizer.load_state_dict(saved["optimizer"]))
+    if saved["scaler"]:  # only fp16 has one, and a run may have changed its precision
+        _put_back("scaler", lambda: parts.step.scaler.load_state_dict(saved["scaler"]))
+    _put_back("table", lambda: parts.plan.table.load_state_dict(saved["table"]))
+    _put_back("order_log", lambda: order_log.load_state_dict(saved["order_log"]))
+    _put_back("method", lambda: parts.plan.method.load_state_dict(saved["method"]))
+    if saved["step"]:
+        _put_back("epoch under way", lambda: _restore_epoch(saved, progress, parts))
+
+
+def _restore_epoch(saved: Mapping[str, Any], progress: Progress, parts: Parts) -> None:
+    """Put back how far the epoch under way has come."""
     progress.order, progress.before = saved["order_row"], Spent(**saved["spent_on_epoch"])
     parts.watch.load_state_dict(saved["watch"], parts.device)
     loss = saved["loss_sum"].to(parts.device)
@@ -231,11 +383,22 @@ def restore(saved: Mapping[str, Any], progress: Progress, parts: Parts, order_lo
     if not distributed.is_main():  # the sums of the epoch so far are rank 0's to carry
         parts.plan.table.forget_open()
         progress.totals = Totals(torch.zeros_like(loss), 0, saved["step"])
-    parts.plan.sampler.load_state_dict(saved["sampler"], position=saved["step"] * parts.loaders.batch_size)
+    # Batches of another size begin at a multiple of it, so that the last one of the epoch is whole: a few samples come
+    # twice. Older checkpoints count no repeated ones.
+    position = saved["samples"] - saved.get("repeated", 0)
+    again = position % parts.loaders.batch_size
+    progress.repeated = saved.get("repeated", 0) + again
+    parts.plan.sampler.load_state_dict(saved["sampler"], position=position - again)
     ranks = saved["randomness"]
     # On another number of processes there is no state to go on from: each gets a stream of its own.
     same_world = len(ranks) == distributed.world_size()
     progress.randomness = ranks[distributed.rank()] if same_world else None
+
+
+def fits_best(best: EpochRow, kept: Mapping[str, Any]) -> bool:
+    """Whether the content of ``best.pt`` is the end of the epoch with this row."""
+    row = kept.get("row", best)  # format 1 has the epoch alone
+    return kept.get("epoch") == best["epoch"] and isinstance(row, dict) and checksum(row) == checksum(best)
 
 
 def newest(folder: RunFolder, identity: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
@@ -251,6 +414,7 @@ def newest(folder: RunFolder, identity: Mapping[str, Any], *, overwrite: bool) -
             saved = folder.checkpoint()
         except RunFolderError:
             return None
-        if saved is not None and difference(saved["identity"], identity):
+        begun = None if saved is None else saved.get("identity")
+        if saved is not None and (not isinstance(begun, dict) or difference(begun, identity)):
             return None
     return saved

@@ -18,26 +18,35 @@ from bss.data.splits import Splits
 from bss.data.synthetic.signals import MARKER
 from bss.data.tensors import whole_numbers_named
 from bss.methods import Method
+from bss.models.modes import frozen_parts
 from bss.recipes.fields import defaults, describe, flatten
 from bss.recipes.recipe import Recipe
 from bss.samplers import OrderSampler
 from bss.training import tensorboard
 from bss.training.build import Plan, parts, plan
 from bss.training.checkpoint import (
+    MENDED,
+    allowed_after,
+    changes,
+    check_entries,
+    difference,
     identity_of,
+    lists_of,
     newest,
     refuse_difference,
+    refuse_fewer_epochs,
     refuse_other_calibration,
     with_newer_fields,
 )
-from bss.training.epochs import Training
+from bss.training.checkpoint_file import read_checkpoint
+from bss.training.epochs import Training, ran_out_of_memory
 from bss.training.run import Run
-from bss.training.run_folder import RunFolder, Summary, list_hash, read_checkpoint
-from bss.training.screen import closing_lines, plan_line, say, sizes_line
+from bss.training.run_folder import RunFolder, Summary
+from bss.training.screen import closing_lines, failure_line, plan_line, say, sizes_line
 from bss.training.trial import check_texts
 from bss.utils import distributed
 from bss.utils.devices import device_name
-from bss.utils.errors import DataError, RunFolderError
+from bss.utils.errors import DataError, MemoryRanOutError, first_line
 from bss.utils.extras import need
 from bss.utils.interrupts import Interrupts
 
@@ -53,11 +62,16 @@ def fit(
 ) -> Summary:
     """Train, choose the epoch, measure the test set, and leave everything in the run folder.
 
+    Parts of the network that are frozen (no parameter is trained, and all is in eval mode) stay in eval mode.
+
     An unfinished run of the same recipe and data in the folder is continued where its last checkpoint was made. On the
     same device, with the same versions and numbers of threads and processes, it ends with the weights, metrics and
     scores of a run that was never stopped, bit for bit; elsewhere it differs by rounding, which scores and orders
     amplify.
-    ``overwrite`` replaces what others left there; the run that it began goes on like any other.
+    ``overwrite`` replaces what others left there; the run that it began goes on like any other. With ``run.resume`` a
+    finished run goes on as well, where the recipe has more epochs than it; it ends as if it had had them all along.
+    A run that ended by numbers that are not finite, or for want of memory, goes on from its last good state, and may do
+    so with another learning rate, batch size or precision.
 
     Args:
         model: maps a batch to :class:`bss.models.Logits`.
@@ -76,7 +90,7 @@ def fit(
         DataError: too few samples or classes to train on, or a file that cannot be read.
         RecipeError: scores or a method that the recipe cannot have.
         RunFolderError: the folder holds a finished run, or one of another recipe (the difference is named).
-        TrainingError: the loss is not finite any more.
+        TrainingError: the loss, the weights or the predictions are not finite any more, or memory ran out.
         Interrupted: SIGINT or SIGTERM came; the step was finished and everything is saved.
     """
     need("training", "train")
@@ -92,29 +106,48 @@ def fit(
     folder = RunFolder(run.out, writes=main, overwrite=recipe.overwrite, resume=run.resume)
     if distributed.from_main(folder.finished):
         asked = {**identity, "epochs": recipe.epochs}
-        there = distributed.from_main(_finished(folder, asked, known) if main else None)
-        assert there is not None  # rank 0 has read it
-        say(f"{folder.path} holds this run, finished: nothing to do")
-        return there
+        there = distributed.from_main(_finished(folder, asked, known, recipe.updates) if main else None)
+        if there is not None:
+            say(f"{folder.path} holds this run, finished: nothing to do")
+            return there
 
     check_texts(model, data)
     # From here on a signal is a request: whatever is under way is finished, saved, and ends with a status of its own.
-    with Interrupts() as interrupts, _peers_may_have_ended(interrupts), whole_numbers_named(data.train):
-        built = parts(planned, model, data, recipe, run)
+    with (
+        Interrupts() as interrupts,
+        _peers_may_have_ended(interrupts),
+        whole_numbers_named(data.train),
+        contextlib.closing(folder),
+    ):
+        with _memory_ran_out():
+            built = parts(planned, model, data, recipe, run)
         training = Training(built, folder, identity, asdict(recipe), interrupts)
-        with contextlib.closing(training):
+        with contextlib.closing(training), training.endings_noted():
             say("\n".join((describe(recipe), sizes_line(data), *rows.notes(data))))
             say(f"{plan_line(planned, recipe.batch_size, recipe.updates, recipe.tail)}\nrun folder: {folder.path}")
+            if frozen := frozen_parts(model):
+                say(f"frozen, so left in eval mode: {', '.join(frozen)}")
             saved = distributed.from_main(newest(folder, identity, overwrite=recipe.overwrite))
             if saved is None:
-                training.begin({**_config(data, planned, run), "recipe": asdict(recipe), "identity": identity})
+                config = {**_config(data, planned, run), **_hardware(run)}
+                training.begin({**config, "recipe": asdict(recipe), "identity": identity})
             else:
                 # On every process: one that waits for another would wait for ever.
-                begun = with_newer_fields(saved["identity"], known)
-                refuse_difference(folder.path, "an unfinished run", begun, identity)
+                failure = distributed.from_main(folder.failure())
+                check_entries(folder.path, saved)
+                tested = distributed.from_main(folder.num_tested())
+                older = identity if tested is None else {**identity, "test samples": tested}
+                begun = with_newer_fields(saved["identity"], known, older)
+                allowed = allowed_after(failure, updates=recipe.updates)
+                refuse_difference(folder.path, "an unfinished run", begun, identity, allowed=allowed)
                 refuse_other_calibration(folder.path, saved, built)
-                training.go_on(saved)
-            with _closing(folder, data):
+                refuse_fewer_epochs(folder.path, saved, built)
+                changed = changes(saved["recipe"], asdict(recipe))
+                if failure is not None and failure["how"] in MENDED:
+                    say(failure_line(failure, changed))
+                part = {"changed": changed, "after": failure, "identity": identity, "hardware": _hardware(run)}
+                training.go_on(saved, part)
+            with _scores_packed(folder, data):
                 while not training.done:
                     training.run_epoch()
                 training.keep_online_scores()
@@ -139,30 +172,63 @@ def _check_size(data: Splits, batch_size: int) -> None:
             raise DataError(f"the {name} list has {few}")
 
 
-def _finished(folder: RunFolder, asked: Mapping[str, Any], known: Mapping[str, Any]) -> Summary:
-    """The summary of the finished run in the folder.
+def _finished(
+    folder: RunFolder, asked: Mapping[str, Any], known: Mapping[str, Any], updates: int | None
+) -> Summary | None:
+    """The summary of the finished run in the folder; None if more epochs are asked for, and it is unfinished now.
+
+    Args:
+        folder: with a finished run.
+        asked: identity and number of epochs of the run that is asked for.
+        known: defaults of the recipe's fields.
+        updates: of the recipe; a run that counts optimiser steps has no more epochs to go on to.
 
     Raises:
         RunFolderError: it is another run than the one that is asked for, or damaged.
     """
-    with contextlib.closing(folder):
+    with contextlib.ExitStack() as stack:
+        stack.callback(folder.close)
         saved = read_checkpoint(folder.path / "last.pt")
-        there = {**with_newer_fields(saved["identity"], known), "epochs": saved["recipe"]["epochs"]}
-        refuse_difference(folder.path, "a finished run", there, asked)
-        return folder.summary()
+        check_entries(folder.path, saved)
+        there = {**with_newer_fields(saved["identity"], known, asked), "epochs": saved["recipe"].get("epochs")}
+        more = updates is None and difference(there, asked) == ["epochs"] and _is_more(asked["epochs"], there["epochs"])
+        if not more:
+            refuse_difference(folder.path, "a finished run", there, asked)
+            return folder.summary()
+        folder.reopen()
+        stack.pop_all()
+    return None
+
+
+def _is_more(asked: int, there: object) -> bool:
+    return isinstance(there, int) and asked > there
 
 
 @contextlib.contextmanager
-def _closing(folder: RunFolder, data: Splits) -> Iterator[None]:
+def _scores_packed(folder: RunFolder, data: Splits) -> Iterator[None]:
     """Pack the scores at the end of the training, also when an error or Ctrl-C ends it (which comes first then)."""
     try:
         yield
     except BaseException:
-        with contextlib.suppress(RunFolderError):
+        # Whatever ended the training is what is to be seen, and not that its scores cannot be packed either.
+        with contextlib.suppress(Exception):
             folder.pack_scores(data.names, data.labels_N)
-        folder.close()
         raise
     folder.pack_scores(data.names, data.labels_N)
+
+
+@contextlib.contextmanager
+def _memory_ran_out() -> Iterator[None]:
+    """Say in a line that memory ran out before the training began."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise MemoryRanOutError(
+            f"memory ran out before the training could begin ({first_line(error, 150)}): the network alone does not "
+            "fit, or another process has taken the device's memory"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -179,8 +245,6 @@ def _peers_may_have_ended(interrupts: Interrupts) -> Iterator[None]:
 def _config(data: Splits, planned: Plan, run: Run) -> dict[str, Any]:
     """What ``config.json`` says of the run itself; the run folder adds where and by which program it was made."""
     method = planned.method
-    lists = {"train": {"count": len(data.train), "hash": list_hash(data.names, data.labels_N.numpy())}}
-    lists |= {name: {"count": len(part)} for name, part in (("val", data.val), ("test", data.test)) if part is not None}
     return {
         "task": run.task,
         "task_hash": run.task_hash,
@@ -192,15 +256,22 @@ def _config(data: Splits, planned: Plan, run: Run) -> dict[str, Any]:
         "method_settings": method.settings(),
         "classes": list(data.classes),
         "modalities": _modalities(data),
-        "device": device_name(run.device),
-        "workers": run.workers,
-        "threads": torch.get_num_threads(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "data_root": str(run.data_root.resolve()),
         "generated": (run.data_root / MARKER).is_file(),
         "samples": {"train": len(data.train), "val": len(data.val or ()), "test": len(data.test)},
-        "lists": lists,
+        "lists": lists_of(data),
         "dropped": data.dropped,
+    }
+
+
+def _hardware(run: Run) -> dict[str, Any]:
+    """What a part of a run runs on: on another device, or in another number of threads or processes, sums differ."""
+    return {
+        "device": device_name(run.device),
+        "workers": run.workers,
+        "threads": torch.get_num_threads(),
+        "processes": distributed.world_size(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
 
 

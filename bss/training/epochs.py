@@ -1,8 +1,10 @@
 """A run in motion: one epoch after another, what is measured after each, and the final test."""
 
+import contextlib
 import math
 import time
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import torch
 
@@ -11,15 +13,17 @@ from bss.data.splits import Splits
 from bss.scoring.metrics import classification_metrics
 from bss.training import tensorboard
 from bss.training.build import Parts
-from bss.training.checkpoint import Progress, Spent, restore, state_of
+from bss.training.checkpoint import Progress, Spent, fits_best, restore, state_of
+from bss.training.checkpoint_file import read_checkpoint
 from bss.training.loaders import Checked, Loaders
 from bss.training.loops import Predicted, Totals, Trained, train_epoch
 from bss.training.order_log import OrderLog
-from bss.training.run_folder import EpochRow, Imbalance, RunFolder, Summary, read_checkpoint
+from bss.training.run_folder import EpochRow, Failure, Imbalance, RunFolder, Summary
 from bss.training.screen import epoch_line, say
 from bss.utils import distributed
+from bss.utils.choices import Precision
 from bss.utils.devices import widest_float
-from bss.utils.errors import TrainingError
+from bss.utils.errors import MemoryRanOutError, NotFiniteError, RunFolderError, first_line
 from bss.utils.interrupts import Interrupted, Interrupts
 from bss.utils.progress import ProgressBar
 from bss.utils.random_states import epoch_randomness, set_random_states
@@ -54,6 +58,12 @@ class Training:
         self.curves: tensorboard.Curves | None = None
         self.decisions = distributed.Decisions()
         self.saved_at = time.monotonic()
+        self.saved: tuple[int, int] | None = None  # finished epochs and step of the newest checkpoint
+        self.failed_from: tuple[int, int] | None = None  # the checkpoint after which numbers overflowed before
+        self.unsure: int | None = None  # an epoch, whose weights best.pt has, that may turn out not to be the best
+        # A mask may hold -inf from the start; what is trained must always be finite.
+        fixed = [*parts.model.named_buffers(), *(w for w in parts.model.named_parameters() if not w[1].requires_grad)]
+        self.infinite = {name for name, value in fixed if _first_not_finite({name: value})}
         self.began = self.train_began = time.perf_counter()  # the epoch under way, and its steps
 
     # ---- beginning, and going on -----------------------------------------------------------------------------------
@@ -67,19 +77,56 @@ class Training:
         _build_cache(data, loaders, self.interrupts)
         _check_readable({"validation": data.val, "test": data.test}, loaders, self.interrupts)
 
-    def go_on(self, saved: dict[str, Any]) -> None:
-        """Bring back an unfinished run from its checkpoint."""
-        _build_cache(self.parts.data, self.parts.loaders, self.interrupts)
-        rows = self.folder.rewind(epochs=saved["finished_epochs"], scored=saved["scored"])
-        self.folder.note_continuation({name: saved[name] for name in ("finished_epochs", "step")})
+    def go_on(self, saved: dict[str, Any], part: dict[str, Any]) -> None:
+        """Bring back an unfinished run from its checkpoint.
+
+        Args:
+            saved: the checkpoint.
+            part: what ``config.json`` says of the part of the run that begins now, beside from where it goes on.
+        """
+        written = {"rows": saved.get("rows"), "scores": saved.get("scores")}  # None in checkpoints of older versions
+        rows = self.folder.rewind(epochs=saved["finished_epochs"], scored=saved["scored"], **written)
         rows = distributed.from_main(rows)
         for row in rows:
+            row.pop("checksum", None)  # as the rows of this part, which get theirs in the file
             self.progress.note(row, self.parts.watched)
+        self._check_best(saved)
         restore(saved, self.progress, self.parts, self.order_log)
+        self.saved = saved["finished_epochs"], saved["step"]
+        self.failed_from = self.saved if part.get("after") and part["after"]["how"] == "not finite" else None
+        _build_cache(self.parts.data, self.parts.loaders, self.interrupts)
+        self.folder.note_continuation({name: saved[name] for name in ("finished_epochs", "step")}, **part)
         self._draw_curves(rows)
         epoch = self.progress.epoch + 1
         where = f"after step {saved['step']} of epoch {epoch}" if saved["step"] else f"with epoch {epoch}"
         say("continuing with the test" if self.done else f"continuing {where}")
+
+    def _check_best(self, saved: dict[str, Any]) -> None:
+        """See that ``best.pt`` is of the best epoch so far, or can be again by the time that it is read.
+
+        It is written after the checkpoint that ends its epoch: a run that was killed in between has that epoch's
+        weights there. After a checkpoint that was lost it may be of a later epoch, which is trained again now.
+
+        Raises:
+            RunFolderError: it is neither, and the weights of the best epoch are lost.
+        """
+        best = self.progress.best
+        if best is None or not distributed.is_main():
+            return
+        try:
+            kept = read_checkpoint(self.folder.path / "best.pt")
+            if fits_best(best, kept):
+                return
+            reason = f"{self.folder.path / 'best.pt'} is not of epoch {best['epoch'] + 1}, the best one so far"
+            epoch = kept.get("epoch")
+        except RunFolderError as error:
+            reason, epoch = str(error), None
+        if saved["step"] == 0 and saved["finished_epochs"] == best["epoch"] + 1:
+            self._save_best(best, saved["model"])
+        elif isinstance(epoch, int) and epoch >= saved["finished_epochs"]:
+            self.unsure = epoch
+        else:
+            raise RunFolderError(f"{reason}: its weights are lost, so pass another --out, or delete the folder")
 
     def _draw_curves(self, rows: list[EpochRow]) -> None:
         if self.parts.curves and distributed.is_main():
@@ -110,11 +157,7 @@ class Training:
         trained = self._train()
         train_seconds = self._spent_on_epoch().train_seconds
         if not math.isfinite(trained.loss):
-            raise TrainingError(
-                f"the training loss of epoch {epoch + 1} is {trained.loss}: lower the learning rate "
-                f"(--set lr={parts.lr / 10:g}), or look for samples that are not finite; the epochs before it are in "
-                f"{self.folder.path}"
-            )
+            raise NotFiniteError(self._not_finite(f"the training loss of epoch {epoch + 1} is {trained.loss}"))
         predicted = self._measure()
         parts.plan.table.synchronize()  # closes the epoch of online scores; nothing where a pass has closed it
         metrics = classification_metrics(predicted.heads, predicted.target)
@@ -167,7 +210,7 @@ class Training:
                 cause = f"the network diverged, lower the learning rate (--set lr={parts.lr / 10:g})"
                 if self.progress.spent.updates == 0:  # nothing has been learned yet
                     cause = "look for numbers in the samples or in the initial weights that are not finite"
-                raise TrainingError(f"no training sample has a finite score before epoch {epoch + 1}: {cause}")
+                raise NotFiniteError(f"no training sample has a finite score before epoch {epoch + 1}: {cause}")
         if method.prepare(epoch):
             parts.passes.show(method, epoch, self.interrupts)
         sampler.set_epoch(epoch)
@@ -205,10 +248,52 @@ class Training:
             self.interrupts.stop()
 
     def _save(self) -> None:
-        """Write ``last.pt``."""
-        state = state_of(self.progress, self._spent_on_epoch(), self.parts, self.order_log, self.folder.scored)
+        """Write ``last.pt``.
+
+        Raises:
+            NotFiniteError: the state is not one to go on from; the checkpoint before it stays.
+        """
+        self._check_finite()
+        state = state_of(self.progress, self._spent_on_epoch(), self.parts, self.order_log, self.folder)
         self.folder.save_checkpoint("last.pt", {**self.kept, **state})
-        self.saved_at = time.monotonic()
+        self.saved, self.saved_at = (state["finished_epochs"], state["step"]), time.monotonic()
+
+    def _save_best(self, row: EpochRow, model: dict[str, Any]) -> None:
+        """Write ``best.pt``: after the checkpoint that ends its epoch, from which it can be made again."""
+        watched = self.parts.watched
+        state = {"epoch": row["epoch"], "row": row, "model": model}
+        self.folder.save_checkpoint("best.pt", {**state, watched: row[watched], "chosen_on": watched})
+
+    def _check_finite(self) -> None:
+        """Refuse a loss, weights, buffers or an optimiser's state that are not finite; all processes agree.
+
+        Raises:
+            NotFiniteError: what the first process has found.
+        """
+        epoch, totals = self.progress.epoch + 1, self.progress.totals
+        found = None
+        if totals is not None and not totals.loss.isfinite():
+            found = f"the training loss of epoch {epoch} is {totals.loss.item():g}"
+        else:
+            weights = {k: v for k, v in self.parts.model.state_dict().items() if k not in self.infinite}
+            if name := _first_not_finite(weights) or _first_not_finite(_optimizer_tensors(self.parts.step.optimizer)):
+                found = f"{name} is not finite any more"
+        told = [each for each in distributed.gathered_objects(found) if each is not None]
+        if told:
+            raise NotFiniteError(self._not_finite(told[0]))
+
+    def _not_finite(self, what: str) -> str:
+        """What has become of the training, in which step, and what it may come from; all processes together."""
+        totals = self.progress.totals
+        since = ""
+        if totals is not None:
+            # The first step, of any process, whose losses were not finite; the newest where the weights alone are not.
+            first = min(distributed.gathered_objects(int(totals.sound))) + 1
+            since = f" from step {first} on" if first < totals.steps else f" after step {totals.steps}"
+        return (
+            f"{what}{since}: lower the learning rate (--set lr={self.parts.lr / 10:g}), or look for samples that are "
+            "not finite"
+        )
 
     def _finish_epoch(self, row: EpochRow) -> None:
         progress, watched = self.progress, self.parts.watched
@@ -216,12 +301,14 @@ class Training:
         self.folder.append_metrics(row)
         if self.curves is not None:
             self.curves.add(row)
-        if progress.best is row:
-            state = {"epoch": row["epoch"], "row": row, "model": self.parts.model.state_dict()}
-            self.folder.save_checkpoint("best.pt", {**state, watched: row[watched], "chosen_on": watched})
         progress.next_epoch(row)
         self.parts.watch.reset()
         self._save()
+        if progress.best is row:
+            self._save_best(row, self.parts.model.state_dict())
+        elif row["epoch"] == self.unsure:
+            assert progress.best is not None  # this row at least
+            self._best_weights(progress.best)  # now, and not after the last epoch
         self.interrupts.check()
 
     # ---- the end ---------------------------------------------------------------------------------------------------
@@ -253,7 +340,7 @@ class Training:
             measured = measuring.predict(loader)
             # The chosen epoch's weights are on the disk alone; rank 0 reads them for all.
             if distributed.is_main():
-                self.parts.model.load_state_dict(read_checkpoint(self.folder.path / "best.pt")["model"])
+                self.parts.model.load_state_dict(self._best_weights(best))
             distributed.copy_from_main(self.parts.model)
         predicted = measuring.predict(loader)
         chosen = classification_metrics(predicted.heads, predicted.target)
@@ -270,6 +357,87 @@ class Training:
             "train_seconds": spent.train_seconds,
         }
 
+    def _best_weights(self, best: EpochRow) -> dict[str, Any]:
+        """The weights of the chosen epoch, which must be those that its row speaks of.
+
+        Raises:
+            RunFolderError: they are of another epoch, or damaged.
+        """
+        path = self.folder.path / "best.pt"
+        kept = read_checkpoint(path)
+        if not fits_best(best, kept):
+            raise RunFolderError(
+                f"{path} is not of epoch {best['epoch'] + 1}, which validation chose, so the test cannot be measured: "
+                "something else has written to the folder, so begin anew with another --out"
+            )
+        return kept["model"]
+
+    # ---- endings ---------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def endings_noted(self) -> Iterator[None]:
+        """Write down how the run ends, if it does not finish, and say what is saved and how to go on.
+
+        Raises:
+            NotFiniteError, MemoryRanOutError: with a second line, on what is saved and the ways on.
+        """
+        try:
+            yield
+        except NotFiniteError as error:
+            self._note("not finite", error)
+            again = self.saved is not None and self.saved == self.failed_from
+            ways = [f"--set lr={self.parts.lr / 10:g}", *self._precision("fp32")]
+            raise NotFiniteError(f"{error}\n{self._saved(ways, again=again)}") from error
+        except (Interrupted, KeyboardInterrupt) as error:
+            self._note("stopped", error)
+            raise
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            self._note("out of memory", error)
+            totals = self.progress.totals
+            where = f"after step {totals.steps if totals else 0} of epoch {self.progress.epoch + 1}"
+            where = "in the final test" if self.done else where
+            ways = [*self._smaller_batch(), *self._precision("bf16")]
+            raise MemoryRanOutError(
+                f"memory ran out {where} ({first_line(error, 150)})\n{self._saved(ways)}"
+            ) from error
+
+    def _note(self, how: Literal["not finite", "out of memory", "stopped"], error: BaseException) -> None:
+        totals = self.progress.totals
+        failure: Failure = {
+            "how": how,
+            "epoch": self.progress.epoch,
+            "step": totals.steps if totals else 0,
+            "reason": first_line(error),
+        }
+        # The process that ran out of memory is the only one that knows; what else ends a run ends all of them.
+        if how == "out of memory" or distributed.is_main():
+            self.folder.note_failure(failure)
+
+    def _saved(self, ways: list[str], *, again: bool = False) -> str:
+        """What there is to go on from, and with which flags."""
+        flags = " or ".join(ways)
+        if self.saved is None:
+            return f"nothing is saved yet, so the same command begins anew: add {flags}"
+        epochs, step = self.saved
+        state = f"step {step} of epoch {epochs + 1}" if step else f"epoch {epochs}"
+        if again:  # finite, and beyond help: a step before numbers overflow they are huge
+            return (
+                f"it has failed for the second time from the state after {state}: begin anew, with "
+                f"--set overwrite=true and {flags}"
+            )
+        return f"{self.folder.path} keeps the state after {state}, and the same command goes on from it: add {flags}"
+
+    def _smaller_batch(self) -> list[str]:
+        half = self.parts.loaders.batch_size // 2
+        # A run that counts updates keeps its batch size, once there is something to go on from.
+        free = self.parts.updates is None or self.saved is None
+        return [f"--batch-size {half}"] if half >= 2 and free else []
+
+    def _precision(self, other: Precision) -> list[str]:
+        return [] if self.parts.step.precision == other else [f"--set precision={other}"]
+
     def _final_imbalance(self, test: Predicted) -> Imbalance:
         train = None
         if test.share.features:
@@ -278,6 +446,35 @@ class Training:
                 progress="features of the training samples",
             )
         return self.parts.measuring.at_the_end(test, train)
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: PyTorch has a type of its own for a GPU's, and none for the CPU's."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    # torch 2.11: "can't allocate memory" on Linux, "not enough memory" on Windows; CUDA's libraries have codes.
+    words = ("DefaultCPUAllocator", "CUDA out of memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def _first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """Name of the first tensor that has a number which is not finite; the device is waited for once."""
+    floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.numel()}
+    if not floating:
+        return None
+    device = next(iter(floating.values())).device
+    finite = torch.stack([tensor.isfinite().all().to(device) for tensor in floating.values()]).tolist()
+    return next((name for name, whole in zip(floating, finite, strict=True) if not whole), None)
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """What an optimiser keeps of each parameter, by names for an error."""
+    return {
+        f"the optimiser's {name} of parameter {number}": value
+        for number, state in enumerate(optimizer.state.values())
+        for name, value in state.items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
 def _build_cache(data: Splits, loaders: Loaders, interrupts: Interrupts) -> None:

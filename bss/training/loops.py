@@ -17,7 +17,7 @@ from bss.data.batches import to_device
 from bss.data.indexed import INDEX_KEY
 from bss.methods import Method
 from bss.models.late_fusion import KEEP_KEY, Logits, features_seen
-from bss.models.modes import device_of, evaluating, logits_and_target
+from bss.models.modes import device_of, evaluating, logits_and_target, train_mode
 from bss.models.precision import autocast
 from bss.scoring.formulas import head_losses, similarity_of, tensors_of, weighted_loss
 from bss.scoring.metrics import head_logits
@@ -26,7 +26,7 @@ from bss.training.watch import TrainingWatch
 from bss.utils import distributed
 from bss.utils.choices import Precision, Prediction
 from bss.utils.devices import widest_float
-from bss.utils.errors import TrainingError
+from bss.utils.errors import NotFiniteError
 from bss.utils.progress import ProgressBar
 
 
@@ -38,11 +38,23 @@ class Totals:
         loss: sum of the samples' losses, () in the widest float of the device, on it.
         samples: number of samples.
         steps: number of optimiser steps, equal on all processes.
+        sound: after how many of them the sum of the losses was still finite, () int64 on the device.
     """
 
     loss: Tensor
     samples: int = 0
     steps: int = 0
+    sound: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sound = torch.full((), self.steps, dtype=torch.int64, device=self.loss.device)
+
+    def add(self, loss: Tensor, samples: int) -> None:
+        """Count a step; nothing here waits for the device."""
+        self.loss += loss
+        self.samples += samples
+        self.steps += 1
+        self.sound += self.loss.isfinite()  # what is not finite once stays so
 
 
 class Trained(NamedTuple):
@@ -148,15 +160,13 @@ def train_epoch(
         after_step: called after every step; what it raises ends the pass.
         progress: label of the progress bar; None = no bar.
     """
-    step.model.train()
+    train_mode(step.model)
     totals = totals or Totals(torch.zeros((), device=step.device, dtype=widest_float(step.device)))
     left = None if steps is None else max(0, steps - totals.steps)
     with ProgressBar(loader, progress, steps=totals.steps, samples=totals.samples) as bar:
         for batch in itertools.islice(bar, left):
             loss, samples = step.take(batch, totals.steps)
-            totals.loss += loss
-            totals.samples += samples
-            totals.steps += 1
+            totals.add(loss, samples)
             bar.show(totals.loss, totals.samples)
             if after_step is not None:
                 after_step(totals)
@@ -215,7 +225,7 @@ def predict(
         progress: label of a progress bar; None = no bar.
 
     Raises:
-        TrainingError: logits that are not finite.
+        NotFiniteError: logits that are not finite.
     """
     device = device_of(model)
     heads: dict[str, list[Tensor]] = {}
@@ -234,7 +244,7 @@ def predict(
     whole = {name: distributed.gathered(torch.cat(parts)) for name, parts in heads.items()}
     broken = [name for name, values in whole.items() if not values.isfinite().all()]
     if broken:
-        raise TrainingError(
+        raise NotFiniteError(
             f"the logits of the {broken[0]} head are not finite on the evaluation data: the training diverged, so "
             "lower the learning rate (a tenth of it: --set lr=), or samples are not finite"
         )

@@ -15,7 +15,7 @@ class Run:
         data_root: the data set's folder.
         device: where the network lives.
         workers: processes that load data; 0 = in this one.
-        resume: a finished run in the folder is fine, and left as it is.
+        resume: a finished run in the folder is fine: it is left as it is, or goes on if the recipe has more epochs.
         task: name of what is trained, or the path of its file; for ``config.json``, as all that follow.
         task_hash: SHA-256 of the code in that file.
         title: what a page calls the data set.

@@ -4,13 +4,14 @@ Format 2, see ``docs/run_folder.md``. Format 1 had no ``format`` in ``config.jso
 keep their names and places.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
@@ -19,14 +20,11 @@ import torch
 
 from bss.scoring.metrics import Metrics
 from bss.scoring.table import ScoreTable
+from bss.training.checkpoint_file import FORMAT, read_checkpoint, write_checkpoint
 from bss.training.environment import environment
 from bss.training.tensorboard import EVENTS
 from bss.utils.errors import RunFolderError, first_line, shown
-from bss.utils.filesystem import Lock, flush_file, load_tensors, only_one, replace_text, sweep, whole_file
-
-FORMAT = 2
-"""Version of the folder's files, in ``config.json`` and in the checkpoints."""
-
+from bss.utils.filesystem import Lock, flush_file, flush_folder, only_one, replace_text, sweep, whole_file
 
 _NAMES = (
     *("config.json", "metrics.jsonl", "summary.json", "scores.npz", "scores.raw"),
@@ -121,6 +119,22 @@ class Summary(TypedDict):
     train_seconds: float
 
 
+class Failure(TypedDict):
+    """How a run ended that did not finish: the ``failed`` of ``summary.json``, until a checkpoint comes after it.
+
+    Attributes:
+        how: by numbers that are not finite, for want of memory, or because it was asked to stop.
+        epoch: the one under way, 0-based.
+        step: steps of it that were done.
+        reason: the error, in a line.
+    """
+
+    how: Literal["not finite", "out of memory", "stopped"]
+    epoch: int
+    step: int
+    reason: str
+
+
 READ_BACK = ("config.json", "arm.json", "metrics.jsonl", "scores.npz")
 """Files whose content a finished run's ``summary.json`` vouches for, see :func:`digests`."""
 
@@ -183,12 +197,13 @@ class RunFolder:
         writes: False for all processes of a run but one: they compute the same and write nothing.
         overwrite: whether a run that is already there is replaced; an unfinished one that was itself begun with
             ``overwrite`` goes on, since it is the one that replaced the other.
-        resume: whether a finished run is fine: there is nothing left to do.
+        resume: whether a finished run is fine: there is nothing left to do, or :meth:`reopen` makes more to do.
 
     Attributes:
         path: the folder.
         finished: whether it holds a finished run, which is left as it is.
-        scored: number of epochs whose scores are kept in it, see :meth:`append_scores`.
+        rows: checksum of every row of ``metrics.jsonl``.
+        scores: checksum of every scored epoch that is kept, see :meth:`append_scores`.
 
     Raises:
         RunFolderError: the folder holds a finished run, or is in use by one; here and from every method: it cannot be
@@ -197,7 +212,9 @@ class RunFolder:
 
     def __init__(self, path: Path, *, writes: bool = True, overwrite: bool = False, resume: bool = False):
         self.path, self.writes = Path(path), writes
-        self.finished, self.scored = False, 0
+        self.finished = False
+        self.rows: list[str] = []
+        self.scores: list[str] = []
         self._lock: Lock | None = None
         self._open(overwrite)
         if self.finished and not resume:
@@ -205,7 +222,7 @@ class RunFolder:
             self.close()
             raise RunFolderError(
                 f"{self.path} holds a finished run ({epochs} epoch{'s' * (epochs != 1)}): "
-                "pass another --out, or --set overwrite=true"
+                "pass another --out, or --set overwrite=true; --resume with more --epochs goes on"
             )
 
     @_writes
@@ -232,11 +249,21 @@ class RunFolder:
         except (RunFolderError, KeyError, TypeError):
             return False
 
+    @property
+    def scored(self) -> int:
+        """Number of epochs whose scores are kept in it."""
+        return len(self.scores)
+
     @_writes
     def clear(self) -> None:
-        """Remove what a run wrote, the half-written files of a crash included; nothing else is touched."""
-        for path in (*(self.path / name for name in FILES), *self.path.glob(EVENTS)):
+        """Remove what a run wrote, the half-written files of a crash included; nothing else is touched.
+
+        Backwards: killed on the way, it leaves no folder that seems finished, nor a checkpoint of the older run beside
+        files of the newer one.
+        """
+        for path in (*(self.path / name for name in reversed(FILES)), *self.path.glob(EVENTS)):
             path.unlink(missing_ok=True)
+        self.rows, self.scores = [], []
 
     def summary(self) -> Summary:
         """The summary of a finished run.
@@ -252,6 +279,55 @@ class RunFolder:
             ) from error
         summary.pop("files", None)
         return cast(Summary, summary)
+
+    # ---- endings ---------------------------------------------------------------------------------------------------
+
+    def note_failure(self, failure: Failure) -> None:
+        """Write how the run has ended; what has failed for numbers or memory stays so until there is a checkpoint.
+
+        Any process of the run may say so. It is said beside an error that must not be hidden by one of its own.
+        """
+        before = self.failure()
+        if failure["how"] == "stopped" and before is not None and before["how"] != "stopped":
+            return
+        with contextlib.suppress(OSError):
+            self._write_json("summary.json", {"failed": failure})
+
+    def failure(self) -> Failure | None:
+        """How the unfinished run here has ended, if it has said so; None where this process does not write."""
+        return read_failure(self.path) if self.writes else None
+
+    def num_tested(self) -> int | None:
+        """How long the test list was when the run began; None where the folder does not tell."""
+        try:
+            return int(read_json(self.path, "config.json")["samples"]["test"]) if self.writes else None
+        except (RunFolderError, KeyError, TypeError, ValueError):
+            return None
+
+    @_writes
+    def reopen(self) -> None:
+        """Make a finished run an unfinished one, which goes on to more epochs.
+
+        Raises:
+            RunFolderError: its ``scores.npz`` is damaged.
+        """
+        raw = self.path / "scores.raw"
+        try:
+            packed = read_scores(self.path)
+            rows = np.zeros(len(packed["epoch"]), _score_row(len(packed["name"])))
+            for name in ("epoch", "similarity", "loss", "difficulty"):
+                rows[name] = packed[name]
+        except (RunFolderError, ValueError) as error:
+            raise RunFolderError(
+                f"{self.path} cannot go on to more epochs: {first_line(error)}. Pass another --out"
+            ) from error
+        with whole_file(raw, flush=True) as temporary:
+            rows.tofile(temporary)
+        # Until here it is finished, and from here on it is a run that was stopped after its last epoch.
+        for name in ("done", "summary.json"):
+            (self.path / name).unlink(missing_ok=True)
+        flush_folder(self.path)
+        self.finished = False
 
     # ---- continuing an unfinished run ------------------------------------------------------------------------------
 
@@ -276,25 +352,41 @@ class RunFolder:
             raise RunFolderError(f"{reason}, and there is no whole one before it: pass another --out")
         return None
 
-    def rewind(self, *, epochs: int, scored: int) -> list[EpochRow]:
+    def rewind(
+        self,
+        *,
+        epochs: int,
+        scored: int,
+        rows: Sequence[str] | None = None,
+        scores: Sequence[str] | None = None,
+    ) -> list[EpochRow]:
         """Cut what was written after a checkpoint, which will be written again.
 
         Args:
             epochs: finished epochs at the checkpoint.
             scored: scored epochs at the checkpoint, see :meth:`append_scores`.
+            rows: :attr:`rows` at the checkpoint; None where it is older than that.
+            scores: :attr:`scores` at the checkpoint.
 
         Returns:
             The rows of ``metrics.jsonl`` of the finished epochs; none where this process does not write.
 
         Raises:
-            RunFolderError: the folder has less than the checkpoint says.
+            RunFolderError: the folder has less than the checkpoint says, or something else.
         """
-        rows: list[EpochRow] = []
-        self._rewind(rows, epochs, scored)
-        return rows
+        found: list[EpochRow] = []
+        self._rewind(found, epochs, scored, rows, scores)
+        return found
 
     @_writes
-    def _rewind(self, rows: list[EpochRow], epochs: int, scored: int) -> None:
+    def _rewind(
+        self,
+        rows: list[EpochRow],
+        epochs: int,
+        scored: int,
+        row_checksums: Sequence[str] | None,
+        score_checksums: Sequence[str] | None,
+    ) -> None:
         metrics, raw = self.path / "metrics.jsonl", self.path / "scores.raw"
         lines = metrics.read_text(errors="replace").splitlines()[:epochs] if metrics.exists() else []
         try:
@@ -307,20 +399,72 @@ class RunFolder:
                 f"{self.path} has less than its checkpoint says ({len(rows)} of {epochs} epochs): files of the run "
                 "were removed. Pass another --out, or delete it"
             )
+        kept = [_score_checksum(row) for row in self._raw_scores(scored)]
+        self._refuse_other("metrics.jsonl", [checksum(row) for row in rows], row_checksums)
+        self._refuse_other("scores.raw", kept, score_checksums)
         replace_text(metrics, "".join(f"{line}\n" for line in lines))
         if raw.exists():
             os.truncate(raw, size)
-        self.scored = scored
+        self.rows, self.scores = [checksum(row) for row in rows], kept
+
+    def _refuse_other(self, name: str, found: Sequence[str], expected: Sequence[str] | None) -> None:
+        """Refuse a file whose rows are not those that were there when the checkpoint was made."""
+        if expected is not None and found != list(expected):
+            place = next((n for n, pair in enumerate(zip(found, expected, strict=False)) if pair[0] != pair[1]), 0)
+            raise RunFolderError(
+                f"{self.path / name} is damaged or another run's: its row {place + 1} is not the one that the "
+                "checkpoint speaks of. Pass another --out, or delete the folder"
+            )
+
+    def _raw_scores(self, count: int) -> Iterator[np.ndarray]:
+        """The first rows of ``scores.raw``, one by one; a file that ends within a row ends before it."""
+        if not count:
+            return
+        kind = _score_row(self._num_samples())
+        with open(self.path / "scores.raw", "rb") as file:
+            for _ in range(count):
+                content = file.read(kind.itemsize)
+                if len(content) < kind.itemsize:
+                    return
+                yield np.frombuffer(content, kind)
 
     @_writes
-    def note_continuation(self, where: dict[str, Any]) -> None:
-        """Add to ``config.json`` that, from where, and by which command and versions the run is continued."""
+    def note_continuation(
+        self,
+        where: Mapping[str, Any],
+        *,
+        changed: Mapping[str, Sequence[Any]] | None = None,
+        after: Failure | None = None,
+        identity: Mapping[str, Any] | None = None,
+        hardware: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add to ``config.json`` that, from where, and by which command and versions the run is continued.
+
+        Args:
+            where: finished epochs and step.
+            changed: recipe field -> [before, now], of those that are not what they were; the recipe says the new one.
+            after: how the part before it has ended, where that is known.
+            identity: takes the place of the older one.
+            hardware: what this part runs on.
+        """
         config = self._config()
-        config.setdefault("continued", []).append({**where, **environment()})
+        if not isinstance(config.get("recipe"), dict) or not isinstance(config.get("continued", []), list):
+            raise RunFolderError(f"{self.path}: config.json has no recipe, or an odd continued: pass another --out")
+        config["recipe"] |= {name: now for name, (_, now) in (changed or {}).items()}
+        if identity is not None and "identity" in config:
+            config["identity"] = dict(identity)
+        part = {**where, **({"changed": dict(changed)} if changed else {}), **({"after": after} if after else {})}
+        config.setdefault("continued", []).append({**part, **(hardware or {}), **environment()})
         self._write_json("config.json", config)
 
     def _num_samples(self) -> int:
-        return self._config()["samples"]["train"]
+        config = self._config()
+        try:
+            return int(config["samples"]["train"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunFolderError(
+                f"{self.path}: config.json has no number of training samples: pass another --out"
+            ) from error
 
     def _config(self) -> dict[str, Any]:
         try:
@@ -339,6 +483,7 @@ class RunFolder:
     def append_metrics(self, row: EpochRow) -> None:
         """One line an epoch, with its checksum, on disk when this returns."""
         self._append("metrics.jsonl", (json.dumps({**row, "checksum": checksum(row)}) + "\n").encode())
+        self.rows.append(checksum(row))
 
     @_writes
     def append_scores(self, epoch: int, table: ScoreTable, difficulty: torch.Tensor) -> None:
@@ -348,7 +493,7 @@ class RunFolder:
         for name, values in (("similarity", table.similarity), ("loss", table.loss), ("difficulty", difficulty)):
             row[name] = values.float().cpu().numpy()
         self._append("scores.raw", row.tobytes())
-        self.scored += 1
+        self.scores.append(_score_checksum(row))
 
     @_writes
     def pack_scores(self, names: Sequence[str], labels: torch.Tensor) -> None:
@@ -358,7 +503,9 @@ class RunFolder:
         that each row was used for (online scores of the last epoch: would be used for); ``name`` and ``label`` (N,).
         """
         raw, kind = self.path / "scores.raw", _score_row(len(names))
-        rows = np.memmap(raw, kind, "r") if raw.exists() else np.zeros(0, kind)
+        # A disk that was full may have left the beginning of a row; an empty file cannot be mapped.
+        whole = raw.stat().st_size // kind.itemsize if raw.exists() else 0
+        rows = np.memmap(raw, kind, "r", shape=(whole,)) if whole else np.zeros(0, kind)
         with whole_file(self.path / "scores.npz", flush=True) as temporary:  # scores.raw is deleted after it
             np.savez(
                 temporary,
@@ -378,11 +525,12 @@ class RunFolder:
         """
         path = self.path / name
         with whole_file(path, flush=True) as temporary:
-            with open(temporary, "wb") as file:  # given a path, torch.save would write its name into the file
-                torch.save({"format": FORMAT, **state}, file)
+            write_checkpoint(temporary, state)
             if name == "last.pt" and path.exists():
                 flush_file(temporary)  # the one before keeps its name until the new one is on the disk
                 os.replace(path, self.path / "previous.pt")
+        if name == "last.pt":  # the run has come further than where it has failed
+            (self.path / "summary.json").unlink(missing_ok=True)
 
     @_writes
     def finish(self, summary: Summary) -> None:
@@ -392,7 +540,7 @@ class RunFolder:
         except RunFolderError as error:
             raise RunFolderError(f"{self.path}: {error}: something else has written to it") from error
         self._write_json("summary.json", {**summary, "files": files})
-        (self.path / "done").touch()
+        replace_text(self.path / "done", "")  # on the disk before anything that a continued run needs is removed
         for name in ("scores.raw", "previous.pt"):
             (self.path / name).unlink(missing_ok=True)
         self.close()
@@ -412,27 +560,8 @@ class RunFolder:
             os.fsync(file.fileno())
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint, on the CPU; nothing in the file is run.
-
-    Raises:
-        RunFolderError: it is torn, damaged, or no checkpoint. (``torch.load`` alone takes damaged weights silently: it
-            does not look at the checksums that the file holds.)
-    """
-    try:
-        state = load_tensors(path)
-        with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
-                raise RunFolderError(f"{path} is damaged (in {damaged})")
-    except RunFolderError:
-        raise
-    except Exception as error:
-        # Nothing but the file went in; zipfile names a dozen exception types for damaged ones.
-        detail = first_line(str(error).removeprefix(f"{path}: "))
-        raise RunFolderError(f"{path} is torn or damaged ({type(error).__name__}: {detail})") from error
-    if not isinstance(state, dict):
-        raise RunFolderError(f"{path} is no checkpoint: it holds a {type(state).__name__}")
-    return state
+def _score_checksum(row: np.ndarray) -> str:
+    return hashlib.sha256(row.tobytes()).hexdigest()[:16]
 
 
 def _score_row(num_samples: int) -> np.dtype:
@@ -462,6 +591,17 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{name} is damaged or missing ({shown(str(error))})") from error
     return _without(_object(text, name, _seal), "checksum")
+
+
+def read_failure(path: Path) -> Failure | None:
+    """How the unfinished run in a folder has ended; None where it did not say."""
+    try:
+        failed = read_json(path, "summary.json").get("failed")
+    except RunFolderError:
+        return None
+    kinds = {"how": str, "epoch": int, "step": int, "reason": str}
+    whole = isinstance(failed, dict) and all(isinstance(failed.get(name), kind) for name, kind in kinds.items())
+    return cast(Failure, failed) if whole else None
 
 
 def read_rows(path: Path) -> list[EpochRow]:

@@ -1,11 +1,14 @@
 """What a run prints: its sizes and plan, a line for every epoch, and the test result."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from tqdm import tqdm
 
 from bss.data.splits import Splits
 from bss.scoring.metrics import Metrics, predicted_by
 from bss.training.build import Plan
-from bss.training.run_folder import EpochRow, Summary
+from bss.training.run_folder import EpochRow, Failure, Summary
 from bss.utils import distributed
 from bss.utils.choices import Prediction
 
@@ -59,6 +62,13 @@ def epoch_line(row: EpochRow, epochs: int, measured: Metrics, name: str, predict
         f"epoch {row['epoch'] + 1}/{epochs}  {row['samples']} samples  loss {row['train_loss']:.3f}  "
         f"{name} accuracy %: {_percentages(measured, prediction)}  ({row['seconds']:.1f} s)"
     )
+
+
+def failure_line(failure: Failure, changed: Mapping[str, Sequence[Any]]) -> str:
+    """How the part of the run before this one has ended, and what is another number now."""
+    line = f"it has ended before ({failure['how']}) after step {failure['step']} of epoch {failure['epoch'] + 1}"
+    listed = ", ".join(f"{name} {before} -> {now}" for name, (before, now) in changed.items())
+    return f"{line}; {listed or 'nothing is changed, so it may end there again'}"
 
 
 def closing_lines(summary: Summary, prediction: Prediction) -> str:

@@ -25,6 +25,14 @@ class TrainingError(BssError, ValueError):
     """A training that cannot go on, for example because its loss is not finite."""
 
 
+class NotFiniteError(TrainingError):
+    """A training whose loss, weights, scores or predictions have become NaN or infinite."""
+
+
+class MemoryRanOutError(TrainingError):
+    """A training that the memory of its device does not hold."""
+
+
 class DataError(BssError, ValueError):
     """A file or a row of a data set that cannot be used."""
 

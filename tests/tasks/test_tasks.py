@@ -243,6 +243,11 @@ def test_the_generated_splits_have_every_class_distinct_names_and_one_shape(stem
     assert set(data.labels_N.tolist()) == set(range(len(data.classes)))
     assert len(set(data.names)) == len(data.names) == len(data.train) == len(data.score)
     assert data.val is not None and len(data.val) > 0 and len(data.test) > 0 and not any(data.dropped.values())
+    for part, (names, labels_N) in data.listed.items():
+        samples = getattr(data, part)
+        assert len(set(names)) == len(names) == len(samples) and labels_N.dtype == torch.int64
+        assert int(labels_N[-1]) == int(samples[len(samples) - 1]["label"])
+    assert set(data.listed) == {"val", "test"}
     for index in (0, len(data.score) - 1):
         assert int(data.score[index]["label"]) == int(data.train[index]["label"]) == int(data.labels_N[index])
 

@@ -12,7 +12,7 @@ from bss.methods import OGMGE, DataRemixing, LossWeights, MMPareto, ModalityDrop
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.utils import distributed
-from bss.utils.errors import DataError
+from bss.utils.errors import DataError, TrainingError
 from bss.utils.interrupts import Interrupted
 from tests import tiny
 
@@ -62,6 +62,47 @@ def train_with(name, out):
     return fit(tiny.model(), data, recipe, run, method=METHODS[name]())
 
 
+class Failing(torch.utils.data.Dataset):
+    """A data set of which one process alone gets something bad, after an epoch."""
+
+    def __init__(self, dataset, act):
+        self.dataset, self.act, self.count = dataset, act, 0
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        self.count += 1
+        sample = self.dataset[index]
+        return self.act(sample) if distributed.rank() == 1 and self.count > 40 else sample
+
+
+def no_number(sample):
+    return {**sample, "audio": sample["audio"] * float("nan")}
+
+
+def no_memory(sample):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+FAILING = {"not-finite": no_number, "no-memory": no_memory}
+
+
+def fail(what, out):
+    """A run that fails in the second epoch; every process says how, and ends as a command does."""
+    data = tiny.splits()
+    try:
+        fit(
+            tiny.model(),
+            replace(data, train=Failing(data.train, FAILING[what])),
+            SPL,
+            Run(out, out, torch.device("cpu")),
+        )
+    except (TrainingError, RuntimeError) as error:
+        print(f"process {distributed.rank()}: {error}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+
 def main(what, folder):
     distributed.STEPS_BETWEEN_DECISIONS = 1
     torch.set_num_threads(1)
@@ -81,6 +122,13 @@ def main(what, folder):
         elif what == "continue":
             for arm in ("cl", "online"):
                 train(arm, folder / arm)
+        elif what in FAILING:
+            fail(what, folder / what)
+        elif what == "lower":
+            for name in FAILING:
+                fit(
+                    tiny.model(), tiny.splits(), replace(SPL, lr=0.005), Run(folder / name, folder, torch.device("cpu"))
+                )
         elif what == "methods":
             for name in METHODS:
                 train_with(name, folder / name)

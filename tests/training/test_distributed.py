@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bss.training.run_folder import read_checkpoint
+from bss.training.run_folder import read_checkpoint, read_failure
 from bss.utils import distributed
 from bss.utils.errors import DataError, RecipeError
 from tests import tiny
@@ -123,6 +123,20 @@ def test_an_error_in_one_process_ends_all_and_is_shown(tmp_path):
     statuses, said = launch(2, "break", tmp_path)
     assert all(statuses)
     assert sum("clip59.wav: a truncated wav file" in text for text in said) == 1
+
+
+@pytest.mark.slow
+def test_processes_agree_that_a_run_is_not_finite_and_it_goes_on_with_a_lower_rate(tmp_path):
+    """One process alone gets the bad samples; the one that runs out of memory is the only one that knows."""
+    statuses, said = launch(2, "not-finite", tmp_path)
+    assert statuses == [2, 2] and all("the training loss of epoch 2 is nan from step 2 on" in text for text in said)
+    statuses, said = launch(2, "no-memory", tmp_path)
+    assert all(statuses) and "memory ran out after step 1 of epoch 2" in said[1], said
+    for name, how in (("not-finite", "not finite"), ("no-memory", "out of memory")):
+        assert read_failure(tmp_path / name)["how"] == how
+        assert read_checkpoint(tmp_path / name / "last.pt")["finished_epochs"] == 1
+    statuses, said = launch(2, "lower", tmp_path)
+    assert statuses == [0, 0], said
 
 
 # ---- the parts, without other processes ----------------------------------------------------------------------------

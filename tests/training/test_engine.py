@@ -18,6 +18,7 @@ from bss.models import precision as models_precision
 from bss.models.compiling import compile_network
 from bss.models.fusion import ConcatFusion
 from bss.models.late_fusion import LateFusion
+from bss.models.modes import frozen_parts, train_mode
 from bss.models.weights import initialize
 from bss.samplers import CurriculumSampler, UniformSampler
 from bss.scoring.scoring_pass import score_dataset
@@ -210,6 +211,37 @@ def test_a_frozen_batchnorm_is_scored_with_its_own_statistics(mode):
     for encoder in network.encoders.values():
         encoder[1].eval()  # frozen, as in a pretrained encoder
     assert torch.equal(scored(network, data, mode).loss, scored(network, data, "eval").loss)
+
+
+def frozen_encoder(network, name="audio"):
+    encoder = network.encoders[name].requires_grad_(False).eval()
+    encoder[1].running_mean += 0.25  # as of another data set
+    return {key: value.clone() for key, value in encoder.state_dict().items()}
+
+
+@pytest.mark.parametrize("mode", ["calibrated", "train"])
+def test_what_is_frozen_and_in_eval_mode_stays_so_in_training_and_in_scoring(tmp_path, mode, capsys):
+    network = tiny.model(norm=True, dropout=0.5)
+    before = frozen_encoder(network)
+    moving = network.encoders["visual"][1].running_mean.clone()
+    schedule = replace(tiny.SPL.schedule, mode=mode)
+    fit(network, tiny.splits(), replace(tiny.SPL, epochs=2, schedule=schedule), run_in(tmp_path))
+    after = network.encoders["audio"].state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert not any(module.training for module in network.encoders["audio"].modules())
+    assert not torch.equal(network.encoders["visual"][1].running_mean, moving)
+    assert capsys.readouterr().out.count("frozen, so left in eval mode: encoders.audio\n") == 1
+
+
+def test_what_is_frozen_is_the_outermost_part_that_is_all_in_eval_mode_and_has_nothing_to_train():
+    network = tiny.model(norm=True, dropout=0.5)
+    assert frozen_parts(network.eval()) == {}  # in eval mode as a whole, and trained
+    network.heads["audio"].requires_grad_(False).train()  # not in eval mode
+    frozen_encoder(network)
+    assert list(frozen_parts(network)) == ["encoders.audio"]
+    train_mode(network)
+    modes = {name: part.training for name, part in network.named_modules() if name.count(".") == 2}
+    assert modes and all(training == (not name.startswith("encoders.audio")) for name, training in modes.items())
 
 
 def test_a_last_batch_of_one_sample_does_not_enter_the_calibration():
@@ -785,7 +817,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_came_before(tmp_p
         return result._replace(loss=math.nan) if len(calls) == 2 else result
 
     monkeypatch.setattr(run_in_motion, "train_epoch", spy)
-    with pytest.raises(TrainingError, match=r"epoch 2 is nan: lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"epoch 2 is nan after step 7: lower the learning rate"):
         fit(tiny.model(), tiny.splits(), tiny.SPL, run_in(tmp_path))
     assert len(read_metrics(tmp_path)) == 1
     assert (tmp_path / "last.pt").exists() and not (tmp_path / "done").exists()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from bss.data.splits import Listed
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.training.run_folder import read_checkpoint
@@ -238,6 +239,57 @@ def test_an_unfinished_run_of_other_data_is_refused_with_the_difference(tmp_path
         run(tmp_path, **change(tiny.splits()))
 
 
+def with_lists(**changes):
+    data = tiny.splits()
+    lists = {
+        part: Listed([f"{part}{i}" for i in range(len(samples))], samples.label)
+        for part, samples in (("val", data.val), ("test", data.test))
+    }
+    return replace(data, listed=lists | changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: {"test": tiny.features(24, seed=3)}, "test samples: 30 there, 24 here"),
+        (
+            lambda data: {"listed": {**data.listed, "test": Listed(data.listed["test"].names[::-1], data.test.label)}},
+            r"test list \(hash\): \w{12} there, \w{12} here",
+        ),
+        (
+            lambda data: {"listed": {**data.listed, "val": Listed(data.listed["val"].names, 2 - data.val.label)}},
+            r"validation list \(hash\): \w{12} there, \w{12} here",
+        ),
+    ],
+    ids=["shorter", "other order", "other labels"],
+)
+def test_a_list_that_was_edited_since_the_stop_is_refused_and_not_measured(tmp_path, change, words):
+    stop_in_epoch_two(tmp_path, listed=with_lists().listed)
+    lists = json.loads((tmp_path / "config.json").read_text())["lists"]
+    assert {name: entry["count"] for name, entry in lists.items()} == {"train": 60, "val": 24, "test": 30}
+    assert all(len(entry["hash"]) == 64 for entry in lists.values())
+    with pytest.raises(RunFolderError, match=words):
+        run(tmp_path, **{"listed": with_lists().listed, **change(with_lists())})
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["test count in config.json", "nothing"])
+def test_a_folder_that_is_older_than_an_entry_of_the_identity_goes_on(tmp_path, known):
+    stop_in_epoch_two(tmp_path)
+    saved = read_checkpoint(tmp_path / "last.pt")
+    for name in ("test samples", "compile", "imbalance_masking"):  # entries that older versions did not have
+        saved["identity"].pop(name, None)
+        saved["recipe"].pop(name, None)
+    for name in ("stamp", "rows", "scores"):
+        del saved[name]
+    torch.save(saved, tmp_path / "last.pt")
+    if not known:
+        with pytest.raises(RunFolderError, match="test samples: 30 there, 24 here"):
+            run(tmp_path, test=tiny.features(24, seed=3))
+    run(tmp_path, listed=with_lists().listed)  # names and labels are known now, and were not
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert "test list (hash)" in config["identity"] and config["continued"][0]["device"] == "cpu"
+
+
 def test_more_epochs_and_other_checkpoints_are_no_difference(tmp_path):
     longer = replace(tiny.SPL, epochs=4, checkpoint_minutes=0.0)
     run(tmp_path / "at once", recipe=longer)
@@ -320,7 +372,7 @@ def test_overwrite_replaces_an_unfinished_run_that_differs_or_is_damaged(never_s
     ("recipe", "words"),
     [
         (replace(tiny.SPL, lr=0.01), "lr: 0.05 there, 0.01 here"),
-        (replace(tiny.SPL, epochs=5), "epochs: 3 there, 5 here"),
+        (replace(tiny.SPL, epochs=2), "epochs: 3 there, 2 here"),  # to more epochs it can go on
         (tiny.CL, "sampler: SelfPacedSampler there, CurriculumSampler here"),
     ],
     ids=["lr", "epochs", "sampler"],
@@ -422,7 +474,7 @@ def test_only_a_run_that_was_calibrated_otherwise_is_refused(tmp_path, base, cha
         go(replace(data, train=tiny.Signalling(data.train, len(data.train) + 20, signal.SIGTERM)))
     path = tmp_path / "run" / "last.pt"
     saved = read_checkpoint(path)
-    assert saved.pop("calibration") == "pooled"
+    assert saved.pop("calibration") == "pooled" and saved.pop("stamp") == 1
     torch.save(saved, path)
     if goes_on:
         go(data)

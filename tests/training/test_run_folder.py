@@ -25,6 +25,7 @@ from bss.utils.errors import RunFolderError
 
 NAMES = ["1001_DFA_ANG_XX", "two words", "c"]
 LABELS = torch.tensor([2, 0, 1])
+HEAD = {"format": 2, "stamp": 1}  # of every checkpoint
 
 
 def scored(similarity, loss):
@@ -85,7 +86,7 @@ def test_an_unfinished_run_is_left_as_it_is_for_going_on(tmp_path):
     before = contents(tmp_path)
     folder = RunFolder(tmp_path)
     assert not folder.finished and contents(tmp_path) == before
-    assert folder.checkpoint() == {"format": 2, "epoch": 1}
+    assert folder.checkpoint() == {**HEAD, "epoch": 1}
 
 
 # ---- going on ------------------------------------------------------------------------------------------------------
@@ -93,7 +94,7 @@ def test_an_unfinished_run_is_left_as_it_is_for_going_on(tmp_path):
 
 def test_the_checkpoint_before_the_last_is_kept(tmp_path):
     unfinished_run(tmp_path)
-    assert read_checkpoint(tmp_path / "previous.pt") == {"format": 2, "epoch": 0}
+    assert read_checkpoint(tmp_path / "previous.pt") == {**HEAD, "epoch": 0}
 
 
 def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
@@ -427,10 +428,10 @@ def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before_whole(tmp_p
     with monkeypatch.context() as patch, pytest.raises(error):
         patch.setattr(where, crash)
         folder.save_checkpoint("last.pt", {"epoch": 1})
-    assert read_checkpoint(tmp_path / "last.pt") == {"format": 2, "epoch": 0}
+    assert read_checkpoint(tmp_path / "last.pt") == {**HEAD, "epoch": 0}
     assert contents(tmp_path).keys() == {"last.pt"}  # a full disk gets its room back
     folder.save_checkpoint("last.pt", {"epoch": 2})
-    assert read_checkpoint(tmp_path / "last.pt") == {"format": 2, "epoch": 2}
+    assert read_checkpoint(tmp_path / "last.pt") == {**HEAD, "epoch": 2}
 
 
 def test_a_crash_while_scores_are_packed_keeps_the_scores(tmp_path, monkeypatch):

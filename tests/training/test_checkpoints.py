@@ -1,0 +1,284 @@
+"""Checkpoints: which files a kill leaves, what a checkpoint must hold, and that best.pt and last.pt cannot disagree."""
+
+import json
+import os
+import shutil
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bss.training.checkpoint_file import read_checkpoint, write_checkpoint
+from bss.training.engine import fit
+from bss.training.run import Run
+from bss.utils.errors import RunFolderError
+from bss.utils.interrupts import Interrupted
+from tests import tiny
+from tests.training.test_resume import assert_identical
+
+CPU = torch.device("cpu")
+RECIPE = replace(tiny.SPL, seed=0, epochs=4, imbalance_every=0)  # the best epoch is the first, and then the third
+
+
+def run(out, recipe=RECIPE, **parts):
+    data = replace(tiny.splits(noise=0.3), **parts)
+    return fit(tiny.model(norm=True, dropout=0.3), data, recipe, Run(out, out, CPU))
+
+
+def stopped(out, at, recipe=RECIPE):
+    """A run that SIGTERM stops when the training samples have been read so often; an epoch reads 56."""
+    with pytest.raises(Interrupted):
+        run(out, recipe, train=tiny.Signalling(tiny.splits(noise=0.3).train, at, signal.SIGTERM))
+    return out
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "run"
+    run(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def in_epoch_four(tmp_path_factory):
+    """Stopped in the fourth epoch, when the third one is the best so far."""
+    return stopped(tmp_path_factory.mktemp("stopped") / "run", 60 + 60 + 60 + 20)
+
+
+# ---- one protocol --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("checkpoint_minutes", [None, 0.0], ids=["between epochs", "after every step"])
+def test_a_run_that_was_killed_before_any_renaming_ends_as_the_one_that_was_not(
+    tmp_path, monkeypatch, checkpoint_minutes
+):
+    recipe, original, left = replace(RECIPE, epochs=3, checkpoint_minutes=checkpoint_minutes), os.replace, []
+
+    def kill_here(source, target):
+        """What a kill at this moment leaves."""
+        if str(target).endswith(".pt") and (checkpoint_minutes is None or len(left) % 7 == 0):
+            left.append(shutil.copytree(tmp_path / "run", tmp_path / f"killed{len(left)}"))
+        else:
+            left.append(None)
+        original(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", kill_here)
+        run(tmp_path / "run", recipe)
+    folders = [folder for folder in left if folder is not None]
+    assert len(folders) >= 6
+    for folder in folders:
+        run(folder, recipe)
+        assert_identical(tmp_path / "run", folder)
+
+
+@pytest.mark.parametrize("lost", ["missing", "older", "torn"])
+def test_a_kill_between_last_and_best_makes_best_again_from_last(whole, in_epoch_four, tmp_path, lost):
+    """Its checkpoint ends the third epoch, which is the best; best.pt has not come to it."""
+    out = shutil.copytree(in_epoch_four, tmp_path / "run")
+    shutil.copy(out / "previous.pt", out / "last.pt")
+    saved = read_checkpoint(out / "last.pt")
+    assert (saved["finished_epochs"], saved["step"]) == (3, 0)
+    kept = read_checkpoint(out / "best.pt")
+    assert kept["epoch"] == 2
+    if lost == "older":
+        rows = tiny.rows(out)
+        write_checkpoint(out / "best.pt", {**kept, "epoch": 0, "row": rows[0], "val": rows[0]["val"]})
+    else:
+        (out / "best.pt").write_bytes(b"PK\x03\x04")
+        if lost == "missing":
+            (out / "best.pt").unlink()
+    run(out)
+    assert_identical(whole, out)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path: path.unlink(), r"best\.pt.*its weights are lost"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-200]), r"best\.pt is torn or damaged.*its weights are lost"),
+        (
+            lambda path: write_checkpoint(path, {**read_checkpoint(path), "epoch": 0}),
+            r"best\.pt is not of epoch 3, the best one so far: its weights are lost, so pass another --out",
+        ),
+    ],
+    ids=["missing", "torn", "another epoch"],
+)
+def test_a_best_checkpoint_that_is_lost_is_named_before_anything_is_trained(in_epoch_four, tmp_path, damage, words):
+    out = shutil.copytree(in_epoch_four, tmp_path / "run")
+    damage(out / "best.pt")
+    with pytest.raises(RunFolderError, match=words):
+        run(out)
+    assert len(tiny.rows(out)) == 3
+
+
+def test_a_best_checkpoint_of_an_epoch_that_is_trained_again_is_made_again(whole, tmp_path):
+    """The checkpoint that ends the third epoch is damaged, and the one before it knows of two."""
+    out = stopped(tmp_path / "run", 120)
+    early = {name: (out / name).read_bytes() for name in ("last.pt", "scores.raw")}
+    stopped(out, 60)
+    assert read_checkpoint(out / "best.pt")["epoch"] == 2
+    for name, content in early.items():
+        (out / name).write_bytes(content)
+    run(out)
+    assert_identical(whole, out)
+
+
+def test_an_epoch_that_is_the_best_no_longer_when_it_is_trained_again_does_not_lend_its_weights(tmp_path, monkeypatch):
+    """The fault: the summary named one epoch, and the test was measured with another one's weights."""
+    out = stopped(tmp_path / "run", 130)
+    kept, row = read_checkpoint(out / "best.pt"), tiny.rows(out)[0]
+    assert kept["epoch"] == 0
+    # As if the third epoch had been better on two processes; its checkpoint is lost, and it is worse on one.
+    write_checkpoint(out / "best.pt", {**kept, "epoch": 2, "row": {**row, "epoch": 2}})
+    monkeypatch.setattr("bss.training.checkpoint.Progress.note", never_better)
+    with pytest.raises(RunFolderError, match=r"best\.pt is not of epoch 1, which validation chose"):
+        run(out)
+    assert len(tiny.rows(out)) == 3 and not (out / "done").exists()
+
+
+def never_better(progress, row, watched):
+    progress.last = row
+    progress.best = progress.best or row
+
+
+def test_the_weights_of_the_chosen_epoch_are_checked_before_they_are_measured(in_epoch_four, tmp_path):
+    out = shutil.copytree(in_epoch_four, tmp_path / "run")
+
+    class Meddling(torch.utils.data.Dataset):
+        """Somebody writes another best.pt while the last epoch is trained."""
+
+        def __init__(self, dataset):
+            self.dataset = dataset
+
+        def __len__(self):
+            return len(self.dataset)
+
+        def __getitem__(self, index):
+            if read_checkpoint(out / "best.pt")["epoch"] != 1:
+                write_checkpoint(out / "best.pt", {**read_checkpoint(out / "best.pt"), "epoch": 1})
+            return self.dataset[index]
+
+    with pytest.raises(RunFolderError, match=r"best\.pt is not of epoch 3, which validation chose, so the test cannot"):
+        run(out, train=Meddling(tiny.splits(noise=0.3).train))
+    assert not (out / "done").exists()
+
+
+# ---- what a checkpoint holds ---------------------------------------------------------------------------------------
+
+
+def saved_again(path, **changes):
+    """What another program does that loads a checkpoint and saves it."""
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, **changes}, path)
+
+
+def test_a_checkpoint_that_was_saved_again_with_another_number_is_refused(in_epoch_four, tmp_path):
+    out = shutil.copytree(in_epoch_four, tmp_path / "run")
+    saved = read_checkpoint(out / "last.pt")
+    saved["model"]["heads.audio.weight"][0, 0] += 1e-3
+    for name in ("last.pt", "previous.pt"):
+        saved_again(out / name, model=saved["model"])
+        with pytest.raises(RunFolderError, match=rf"{name} was changed after it was written: its stamp does not fit"):
+            read_checkpoint(out / name)
+    with pytest.warns(UserWarning, match="was changed after"), pytest.raises(RunFolderError, match="no whole one"):
+        run(out)
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (3, r"last\.pt is of format 3, and this version of bss knows 2: update bss"),
+        ("2", r"last\.pt is no checkpoint: its format is '2'"),
+        (True, "its format is True"),
+        (0, "its format is 0"),
+    ],
+)
+def test_a_checkpoint_of_a_newer_or_of_no_version_is_refused_by_name(tmp_path, version, words):
+    torch.save({"format": version, "epoch": 0}, tmp_path / "last.pt")
+    with pytest.raises(RunFolderError, match=words):
+        read_checkpoint(tmp_path / "last.pt")
+
+
+def test_checkpoints_of_older_versions_have_no_stamp_and_are_read(tmp_path):
+    for state in ({"format": 2, "epoch": 0}, {"epoch": 0}):
+        torch.save(state, tmp_path / "last.pt")
+        assert read_checkpoint(tmp_path / "last.pt") == state
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"table": None}, r"has None for its table"),
+        ({"step": -3}, r"has -3 for its step"),
+        ({"finished_epochs": "3"}, r"has '3' for its finished_epochs"),
+        ({"randomness": {}}, r"has {} for its randomness"),
+        ({"optimizer": {}}, r"the checkpoint's optimizer does not fit this run \(KeyError: 'param_groups'\)"),
+        ({"spent": {"days": 1}}, r"the checkpoint's spent does not fit this run"),
+        ({"sampler": {"order": 1}}, r"the checkpoint's epoch under way does not fit this run"),
+    ],
+)
+def test_an_odd_entry_of_a_checkpoint_is_named(in_epoch_four, tmp_path, change, words):
+    """Such as an older version may have written, whose files have no stamp."""
+    out = shutil.copytree(in_epoch_four, tmp_path / "run")
+    write_checkpoint(out / "last.pt", {**read_checkpoint(out / "last.pt"), **change})
+    with pytest.raises(RunFolderError, match=words):
+        run(out)
+
+
+@pytest.mark.parametrize("name", ["identity", "recipe", "model", "scaler", "finished_epochs", "sampler"])
+def test_an_entry_that_a_checkpoint_lacks_is_named(in_epoch_four, tmp_path, name):
+    out = shutil.copytree(in_epoch_four, tmp_path / "run")
+    saved = read_checkpoint(out / "last.pt")
+    del saved[name]
+    write_checkpoint(out / "last.pt", saved)
+    with pytest.raises(RunFolderError, match=f"the checkpoint in .* has no {name}, so nothing can go on from it"):
+        run(out)
+
+
+def test_another_network_is_named_in_a_line_or_two(in_epoch_four, tmp_path):
+    out = shutil.copytree(in_epoch_four, tmp_path / "run")
+    with pytest.raises(RunFolderError, match=r"the checkpoint's model does not fit .*Unexpected key") as refused:
+        fit(tiny.model(), tiny.splits(noise=0.3), replace(RECIPE, seed=0), Run(out, out, CPU))
+    assert "was the network changed since?" in str(refused.value) and str(refused.value).count("\n") == 1
+
+
+# ---- what is beside it ---------------------------------------------------------------------------------------------
+
+
+def bytes_changed(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def a_row_changed(path):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[1]["val"]["accuracy"]["all"] = 1.0
+    rows[1].pop("checksum")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "words"),
+    [
+        ("scores.raw", bytes_changed, r"scores\.raw is damaged or another run's: its row 3 is not the one"),
+        ("scores.raw", lambda path: path.write_bytes(b""), "has less than its checkpoint says"),
+        ("metrics.jsonl", a_row_changed, r"metrics\.jsonl is damaged or another run's: its row 2 is not the one"),
+        ("metrics.jsonl", lambda path: path.write_text("{"), r"metrics\.jsonl, line 1, is damaged.*another --out"),
+        ("metrics.jsonl", lambda path: path.unlink(), "has less than its checkpoint says"),
+        ("config.json", lambda path: path.write_text("{"), r"config\.json is damaged.*another --out"),
+        ("config.json", lambda path: path.write_text("[]"), r"config\.json is damaged: it holds a list.*another --out"),
+        ("config.json", lambda path: path.write_text("{}"), r"config\.json has no number of training samples"),
+        ("config.json", lambda path: path.unlink(), r"config\.json is damaged or missing.*another --out"),
+    ],
+)
+def test_a_damaged_file_beside_the_checkpoint_is_named_when_the_run_goes_on(
+    in_epoch_four, tmp_path, name, damage, words
+):
+    out = shutil.copytree(in_epoch_four, tmp_path / "run")
+    damage(out / name)
+    with pytest.raises(RunFolderError, match=words) as refused:
+        run(out)
+    assert len(str(refused.value).splitlines()) <= 2

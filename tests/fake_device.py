@@ -130,11 +130,22 @@ class _Conversions(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+class _Generator(torch.Generator):
+    """A generator of the device draws on the CPU."""
+
+    def __new__(cls, device="cpu"):
+        return super().__new__(cls, "cpu" if torch.device(device).type == NAME else device)
+
+    def __init__(self, device="cpu"):
+        pass
+
+
 class FakeDevice:
     """Inside, ``device="fakegpu"`` works in factories and conversions."""
 
     def __enter__(self):
         torch._C._set_multithreading_enabled(False)  # autograd's threads do not know the modes
+        self.generator, torch.Generator = torch.Generator, _Generator
         self.modes = [_Operations(), _Conversions()]
         for mode in self.modes:
             mode.__enter__()
@@ -144,3 +155,4 @@ class FakeDevice:
         for mode in reversed(self.modes):
             mode.__exit__(*error)
         torch._C._set_multithreading_enabled(True)
+        torch.Generator = self.generator

@@ -15,6 +15,7 @@ from bss.cli import endings
 from bss.cli.flags import Parser, count
 from bss.recipes.fields import explain
 from bss.recipes.recipe import Recipe
+from bss.utils.interrupts import interruptible
 
 if TYPE_CHECKING:
     from bss.tasks import Task
@@ -47,12 +48,13 @@ def session(
     parser.add_argument("--official", action="store_true", help="the numbers and habits of the authors' released code")
     flags = parser.parse_args(argv)
     try:
-        from bss.cli import launch
+        with interruptible():
+            from bss.cli import launch
 
-        way = Path(script).stem.partition("-")[2] + "-official" * flags.official
-        base = official if flags.official else recipe
-        with launch.launched(flags, folder.name.lower(), way, base=base, default_root=folder) as handed:
-            yield handed
+            way = Path(script).stem.partition("-")[2] + "-official" * flags.official
+            base = official if flags.official else recipe
+            with launch.launched(flags, folder.name.lower(), way, base=base, default_root=folder) as handed:
+                yield handed
     except endings.ENDINGS as error:
         raise SystemExit(endings.status_of(error, "\ninterrupted")) from None
 

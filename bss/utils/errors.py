@@ -20,6 +20,10 @@ class RunFolderError(BssError, ValueError):
     """A run folder that cannot be used as asked."""
 
 
+class RunHeldError(RunFolderError):
+    """A run folder that another process trains in."""
+
+
 class TrainingError(BssError, ValueError):
     """A training that cannot go on, for example because its loss is not finite."""
 
@@ -38,6 +42,10 @@ class DataError(BssError, ValueError):
 
 class DataNotFoundError(BssError, FileNotFoundError):
     """A data set, or a part of it, that is not where it was looked for."""
+
+
+class LoadingError(BssError, RuntimeError):
+    """Processes that load data and cannot hand it over, for want of something that the machine can be given."""
 
 
 def shown(value: object, length: int = 60) -> str:

@@ -17,6 +17,7 @@ from bss.cli.flags import Parser, count
 from bss.recipes.fields import explain
 from bss.recipes.recipe import Recipe
 from bss.utils.extras import need, refuse_other_distribution
+from bss.utils.interrupts import interruptible
 
 if TYPE_CHECKING:
     from bss.tasks import Task
@@ -51,12 +52,13 @@ def session(
     try:
         refuse_other_distribution(Path(bss.__file__))
         need("training", "train")
-        from bss.cli import launch
+        with interruptible():
+            from bss.cli import launch
 
-        way = Path(script).stem.partition("-")[2] + "-official" * flags.official
-        base = official if flags.official else recipe
-        with launch.launched(flags, folder.name.lower(), way, base=base, default_root=folder) as handed:
-            yield handed
+            way = Path(script).stem.partition("-")[2] + "-official" * flags.official
+            base = official if flags.official else recipe
+            with launch.launched(flags, folder.name.lower(), way, base=base, default_root=folder) as handed:
+                yield handed
     except endings.ENDINGS as error:
         raise SystemExit(endings.status_of(error, "\ninterrupted")) from None
 

@@ -16,6 +16,7 @@ from bss.cli.flags import Parser, count
 from bss.compare.arms import ARMS, find
 from bss.utils.errors import DataError, DataNotFoundError
 from bss.utils.extras import need, refuse_other_distribution
+from bss.utils.interrupts import interruptible
 
 if TYPE_CHECKING:
     from bss.data.datasets.data_set import DataSet
@@ -68,7 +69,8 @@ def main(argv: list[str] | None = None) -> int:
         refuse_other_distribution(Path(bss.__file__))
         flags = _parser().parse_args(argv)
         said = flags.interrupted
-        return flags.run(flags)
+        with interruptible():
+            return flags.run(flags)
     except endings.ENDINGS as error:
         return endings.status_of(error, said)
 
@@ -206,7 +208,8 @@ def _add_comparisons(commands: Any) -> None:
         help="train arms against each other and report",
         description="Train every arm with every seed from the same weights and data, and write table.md, table.csv\n"
         "and report.html into --out. The runs are in OUT/ARM/seedN. The same command goes on where it was stopped,\n"
-        "and trains nothing twice. Exit status: 0, 1 if runs failed, 2 if it cannot be done at all, 130 if stopped.",
+        "and trains nothing twice. Exit status: 0, 1 if runs failed, 2 if it cannot be done at all, 130 after\n"
+        "Ctrl-C, 75 after SIGTERM.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

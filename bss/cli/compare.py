@@ -1,6 +1,7 @@
 """What ``python -m bss compare`` and ``python -m bss report`` do with their flags."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from bss import tasks
 from bss.cli.launch import check_source, sample_root
 from bss.compare.arms import find, partly_reaching
-from bss.compare.comparison import Comparison, check_arms, seeds_of
+from bss.compare.comparison import Comparison, check_arms, seeds_of, task_file
 from bss.compare.dry_run import dry_run
 from bss.compare.page import Source, page
 from bss.compare.runner import check_data, devices_of, run_all
@@ -18,6 +19,8 @@ from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
 from bss.data.splits import Splits
 from bss.recipes.fields import flatten
 from bss.utils.errors import RecipeError, RunFolderError, shown
+from bss.utils.filesystem import whole_file
+from bss.utils.interrupts import STATUS, Interrupts
 from bss.utils.processes import default_workers
 
 
@@ -25,7 +28,7 @@ def compare(flags: argparse.Namespace) -> int:
     """Train what is not trained yet, and write the report.
 
     Returns:
-        The exit status: 0; 1 if runs failed (the report is of the others); 130 if it was stopped.
+        The exit status: 0; 1 if runs failed (the report is of the others); 130 if Ctrl-C stopped it, 75 if SIGTERM did.
     """
     _check_metric(flags.metric)
     if flags.jobs < 1:
@@ -39,7 +42,8 @@ def compare(flags: argparse.Namespace) -> int:
         print("\n".join(dry_run(comparison, data, jobs=flags.jobs, devices=devices)))
         return 0
     _make(flags.out)
-    outcomes = run_all(comparison, jobs=flags.jobs, devices=devices)
+    with Interrupts() as interrupts:
+        outcomes = run_all(comparison, jobs=flags.jobs, devices=devices, interrupts=interrupts)
 
     failures = [outcome for outcome in outcomes if outcome.failure]
     plan = comparison.plan()
@@ -47,7 +51,7 @@ def compare(flags: argparse.Namespace) -> int:
     if len(unfinished) > len(failures):
         remaining = len(unfinished) - len(failures)
         print(f"stopped with {remaining} runs to go; the same command goes on from there", file=sys.stderr)
-        return 130
+        return STATUS[signal.Signals(interrupts.noted or signal.SIGINT)]
     failed = {(outcome.arm, outcome.seed): outcome.failure for outcome in failures}
     if len(failed) == len(plan):
         reason = failed[plan[0]]
@@ -90,6 +94,7 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
         workers=flags.workers or 0,
         epochs=flags.epochs,
         sample=flags.sample,
+        code=task_file(flags.task),
     )
     arms = find(comparison.arms)
     for name in controls:
@@ -154,7 +159,8 @@ def _write(
 
 def _save(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        with whole_file(path) as temporary:  # two commands on one --out may end at once
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunFolderError(f"cannot write {path}: {error.strerror}") from error
 

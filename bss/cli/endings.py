@@ -6,6 +6,7 @@ import sys
 from bss.utils.errors import BssError, first_line
 from bss.utils.extras import advice
 from bss.utils.interrupts import Interrupted
+from bss.utils.processes import loading_problem
 from bss.utils.torchrun import launched, launched_rank
 
 ENDINGS = (KeyboardInterrupt, Interrupted, BssError, RuntimeError, ModuleNotFoundError)
@@ -37,15 +38,11 @@ def status_of(error: BaseException, interrupted: str = "interrupted") -> int:
             raise error
         _tell(f"{error.name} is not installed: {way}")
         return 2
-    reason = first_line(error)
-    if "DataLoader worker" in reason:
-        _tell(
-            f"a process that loads data died ({reason}).\n"
-            "Most often memory ran out: pass fewer --workers, or --workers 0"
-        )
+    if problem := loading_problem(error):  # of a loader that is not one of ours
+        _tell(problem)
         return 2
     if launched() and re.search(r"closed by peer|reset by peer|NCCL|gloo", str(error)):
-        _tell(f"another process ended first, see its own error ({reason})")
+        _tell(f"another process ended first, see its own error ({first_line(error)})")
         return 1
     raise error
 

@@ -16,11 +16,15 @@ from bss.recipes.fields import flatten, override
 from bss.recipes.recipe import Recipe
 from bss.tasks import Task
 from bss.training.run import Run
+from bss.training.run_folder import claimed
+from bss.training.screen import say
 from bss.utils import distributed
+from bss.utils.claim import Claim
 from bss.utils.devices import accelerators
 from bss.utils.errors import RecipeError
 from bss.utils.interrupts import Interrupted
 from bss.utils.processes import default_workers
+from bss.utils.screen_log import kept
 
 
 @contextlib.contextmanager
@@ -68,22 +72,41 @@ def launched(
             if flags.sample:
                 with distributed.main_first():
                     task.write_sample(root)
-            run = Run(
-                out,
-                root,
-                device,
-                workers=_workers(flags.workers),
-                resume=flags.resume,
-                task=task_name(reference),
-                task_hash=task_file(reference),
-                title=tasks.title(task),
-                arm=None if arm is None else arm.name,
-            )
-            yield task, recipe, run
+            with _written_by_this_process(out, overwrite=recipe.overwrite) as claim:
+                run = Run(
+                    out,
+                    root,
+                    device,
+                    workers=_workers(flags.workers),
+                    resume=flags.resume,
+                    task=task_name(reference),
+                    task_hash=task_file(reference),
+                    title=tasks.title(task),
+                    arm=None if arm is None else arm.name,
+                    claim=claim,
+                )
+                yield task, recipe, run
     except (KeyboardInterrupt, Interrupted) as interrupted:
         if run is not None and (run.out / "last.pt").exists():
             interrupted.add_note(f"saved in {run.out}, and the same command goes on from there")
         raise
+
+
+@contextlib.contextmanager
+def _written_by_this_process(out: Path, *, overwrite: bool) -> Iterator[Claim | None]:
+    """Claim the run folder, and keep what the block says in its ``log.txt``; of several processes the first does."""
+    made = [path for path in (out, *out.parents) if not path.exists()]
+    claim = claimed(out, overwrite=overwrite, tell=say) if distributed.is_main() else None
+    if claim is None:  # or the run is finished, and its folder stays as it is
+        yield None
+        return
+    try:
+        with claim, kept(out / "log.txt", screen=True):
+            yield claim
+    finally:
+        with contextlib.suppress(OSError):  # nothing came of it, for example since there are no data
+            for path in made:
+                path.rmdir()
 
 
 def check_source(task: Task, reference: str, *, sample: bool, root: Path | None, default: Path | None = None) -> None:

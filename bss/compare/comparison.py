@@ -29,6 +29,7 @@ class Comparison:
         workers: processes per run that load data.
         epochs: in place of those of the task's recipe; None = those.
         sample: the numbers are those that suit the task's generated data.
+        code: see :func:`task_file`, when the comparison began; None = a task without a file, or nobody has looked.
     """
 
     task: str
@@ -41,6 +42,7 @@ class Comparison:
     workers: int
     epochs: int | None = None
     sample: bool = False
+    code: str | None = None
 
     def base(self) -> Recipe:
         """The task's curriculum recipe with ``epochs`` and the assignments: what all arms share.

@@ -1,16 +1,16 @@
 """Trains the runs of a comparison in a pool of processes that live as long as it, since importing PyTorch takes time.
 
 A run that is finished is left as it is, one that was stopped goes on from its last checkpoint, and one that fails does
-not end the others. What a run prints goes to ``log.txt`` in its folder.
+not end the others. One that another process trains is waited for. What a run prints goes to ``log.txt`` in its folder.
 """
 
 import contextlib
 import json
 import multiprocessing
 import signal
-import traceback
+import time
+from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -30,11 +30,17 @@ from bss.training.build import method_of
 from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_data, with_newer_fields
 from bss.training.engine import fit
 from bss.training.run import Run
-from bss.training.run_folder import list_hash, read_identity, read_json, sealed
+from bss.training.run_folder import claimed, list_hash, read_identity, read_json, sealed
+from bss.utils.claim import Claim
 from bss.utils.devices import accelerators
-from bss.utils.errors import BssError, RecipeError, RunFolderError, first_line
+from bss.utils.errors import BssError, RecipeError, RunFolderError, RunHeldError, first_line
 from bss.utils.filesystem import whole_file
-from bss.utils.interrupts import Interrupted, Interrupts
+from bss.utils.interrupts import Interrupted, Interrupts, interruptible
+from bss.utils.processes import stop_without_the_parent
+from bss.utils.screen_log import kept
+
+RETRY = 2.0
+"""Seconds after which a run that another process trains is looked at again, when there is nothing else to do."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Outcome:
         failure: what went wrong, in a line or two; None = it is finished.
         accuracy: test accuracy of the last epoch, in [0, 1]; None where it failed.
         stopped: it was asked to stop, and goes on when the command is repeated.
+        held: which other process trains it; None = none does.
     """
 
     arm: str
@@ -54,6 +61,7 @@ class Outcome:
     failure: str | None = None
     accuracy: float | None = None
     stopped: bool = False
+    held: str | None = None
 
 
 def devices_of(name: str) -> list[str]:
@@ -129,13 +137,14 @@ def check_data(comparison: Comparison, data: Splits) -> None:
             )
 
 
-def run_all(comparison: Comparison, *, jobs: int, devices: list[str]) -> list[Outcome]:
+def run_all(comparison: Comparison, *, jobs: int, devices: list[str], interrupts: Interrupts) -> list[Outcome]:
     """Train whatever is not finished, with a progress bar over the runs.
 
     Args:
         comparison: the comparison.
         jobs: processes.
         devices: process i trains on device i modulo their number.
+        interrupts: requests to end.
 
     Returns:
         The outcome of every run that was under way; after Ctrl-C or SIGTERM the newest are ``stopped``, and some of the
@@ -149,7 +158,10 @@ def run_all(comparison: Comparison, *, jobs: int, devices: list[str]) -> list[Ou
     todo = [(arm, seed) for arm, seed in plan if not is_finished(comparison, arms[arm], seed)]
     outcomes: list[Outcome] = []
     with tqdm(total=len(plan), initial=len(plan) - len(todo), unit="run", disable=None, smoothing=0) as bar:
-        for outcome in _pooled(comparison, todo, min(jobs, len(todo)), devices):
+        for outcome in _pooled(comparison, todo, min(jobs, len(todo)), devices, interrupts):
+            if outcome.held:
+                tqdm.write(f"waiting for {outcome.arm} seed {outcome.seed}: {outcome.held}")
+                continue
             outcomes.append(outcome)
             if not outcome.stopped:
                 bar.update()
@@ -166,7 +178,8 @@ class _Worker:
     def __init__(self, comparison: Comparison, device: str, threads: int):
         context = multiprocessing.get_context("spawn")  # a forked process could neither use a GPU nor OpenMP safely
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, comparison, device, threads))
+        loaders = multiprocessing.get_start_method()
+        self.process = context.Process(target=_work, args=(theirs, comparison, device, threads, loaders))
         # Ctrl-C reaches the whole process group, but it is for the parent to say what ends; fit itself may note it.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.process.start()
@@ -192,36 +205,56 @@ class _Worker:
             return Outcome(arm, seed, None if stopping else f"its process died ({cause})", stopped=stopping)
 
 
-def _pooled(comparison: Comparison, todo: list[tuple[str, int]], jobs: int, devices: list[str]) -> Iterator[Outcome]:
+def _pooled(
+    comparison: Comparison, todo: list[tuple[str, int]], jobs: int, devices: list[str], interrupts: Interrupts
+) -> Iterator[Outcome]:
+    """The outcomes as they come; of a run that another process trains first that, once, and its outcome later."""
     threads = max(1, torch.get_num_threads() // max(jobs, 1))
 
     def start(slot: int) -> _Worker:
         return _Worker(comparison, devices[slot % len(devices)], threads)
 
-    waiting = list(reversed(todo))
+    waiting, held, told = deque(todo), deque[tuple[str, int]](), set[tuple[str, int]]()
     workers: list[_Worker] = []
-    stopping = False
+    stopping, again = False, 0.0
     try:
-        with Interrupts() as interrupts:
+        while True:
             for slot in range(jobs):
-                workers.append(start(slot))
-                workers[slot].give(waiting.pop())
-            while busy := {worker.pipe: slot for slot, worker in enumerate(workers) if worker.job}:
-                for pipe in wait(list(busy), timeout=0.2):
-                    slot = busy[pipe]
-                    outcome = workers[slot].outcome(stopping=stopping)
-                    yield outcome
-                    if not waiting or outcome.stopped or stopping:
+                if stopping or (slot < len(workers) and workers[slot].job):
+                    continue
+                if not waiting and held and time.monotonic() >= again:
+                    again = time.monotonic() + RETRY
+                    waiting.append(held.popleft())
+                if not waiting:
+                    break
+                if slot == len(workers):
+                    workers.append(start(slot))
+                elif not workers[slot].process.is_alive():
+                    workers[slot] = start(slot)
+                workers[slot].give(waiting.popleft())
+            busy = {worker.pipe: slot for slot, worker in enumerate(workers) if worker.job}
+            if not busy and (stopping or not held):
+                return
+            for pipe in wait(list(busy), timeout=0.2):
+                outcome = workers[busy[pipe]].outcome(stopping=stopping)
+                job = outcome.arm, outcome.seed
+                if outcome.held:
+                    held.append(job)
+                    if job in told:
                         continue
-                    if not workers[slot].process.is_alive():
-                        workers[slot] = start(slot)
-                    workers[slot].give(waiting.pop())
-                if interrupts.noted is not None and not stopping:
-                    stopping = True
+                    told.add(job)
+                yield outcome
+            if interrupts.noted is not None and not stopping:
+                stopping = True
+                if busy:
                     tqdm.write("stopping: every run finishes its step and saves")
-                    for worker in workers:
-                        if worker.job:
-                            worker.process.terminate()  # SIGTERM, which fit answers by saving
+                for worker in workers:
+                    if worker.job:
+                        worker.process.terminate()  # SIGTERM, which fit answers by saving
+    except BaseException:  # a second Ctrl-C is for those that do not save soon enough
+        for worker in workers:
+            worker.process.kill()
+        raise
     finally:
         for worker in workers:
             worker.pipe.close()  # a process ends when there is no more to receive
@@ -232,10 +265,13 @@ def _pooled(comparison: Comparison, todo: list[tuple[str, int]], jobs: int, devi
 # ---- in a worker process -------------------------------------------------------------------------------------------
 
 
-def _work(pipe: Connection, comparison: Comparison, device: str, threads: int) -> None:
+def _work(pipe: Connection, comparison: Comparison, device: str, threads: int, loaders: str) -> None:
     """Train what comes through the pipe until it is closed."""
+    stop_without_the_parent()
     torch.set_num_threads(threads)
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    # As in a single run. Else loaders would be started as this process was, which not every data set can be sent to.
+    multiprocessing.set_start_method(loaders, force=True)
+    with interruptible(), contextlib.suppress(EOFError, BrokenPipeError, Interrupted):
         while True:
             name, seed = pipe.recv()
             outcome = attempt(comparison, find([name])[0], seed, device)
@@ -245,16 +281,18 @@ def _work(pipe: Connection, comparison: Comparison, device: str, threads: int) -
 
 
 def attempt(comparison: Comparison, arm: Arm, seed: int, device: str) -> Outcome:
-    """One run, whatever becomes of it; what it prints, and the traceback of a failure, is in its ``log.txt``."""
+    """One run, whatever becomes of it; what it prints, and why it fails, is in its ``log.txt``."""
     folder = comparison.folder(arm.name, seed)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "log.txt", "a") as log, redirect_stdout(log), redirect_stderr(log):
-            try:
-                summary = train(comparison, arm, seed, device)
-            except Exception:
-                traceback.print_exc()
-                raise
+        claim = claimed(folder)
+        if claim is None:  # another process has trained it meanwhile
+            is_finished(comparison, arm, seed)
+            summary = read_json(folder, "summary.json")
+        else:
+            with claim, kept(folder / "log.txt", screen=False):
+                summary = train(comparison, arm, seed, device, claim)
+    except RunHeldError as error:
+        return Outcome(arm.name, seed, held=str(error))
     except (Interrupted, KeyboardInterrupt):
         return Outcome(arm.name, seed, stopped=True)
     except BssError as error:
@@ -265,13 +303,35 @@ def attempt(comparison: Comparison, arm: Arm, seed: int, device: str) -> Outcome
     return Outcome(arm.name, seed, accuracy=summary["test"]["last"]["accuracy"]["all"])
 
 
-def train(comparison: Comparison, arm: Arm, seed: int, device: str) -> dict[str, Any]:
+def train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Claim | None = None) -> dict[str, Any]:
     """One run, in this process; returns what :func:`bss.training.engine.fit` does, and raises what it and the task do.
 
+    Args:
+        comparison: the comparison.
+        arm: way to train.
+        seed: of the run.
+        device: where.
+        claim: on the run's folder, which the caller releases; None = it is claimed here.
+
     Raises:
-        RecipeError: its initial weights or its training samples are not those of the other arms with this seed.
+        RecipeError: its initial weights or its training samples are not those of the other arms with this seed, or the
+            task's file is not what it was when the comparison began.
         RunFolderError: its unfinished run began with others, or with another task.
+        RunHeldError: another process trains it.
     """
+    if claim is None:
+        with claimed(comparison.folder(arm.name, seed)) or contextlib.nullcontext() as claim:
+            return _train(comparison, arm, seed, device, claim)
+    return _train(comparison, arm, seed, device, claim)
+
+
+def _train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Claim | None) -> dict[str, Any]:
+    code = task_file(comparison.task)
+    if comparison.code not in (None, code):
+        raise RecipeError(
+            f"{comparison.task} was changed since this comparison began, whose other runs its older text has trained: "
+            "bring that back and repeat the command, or pass another --out"
+        )
     task, folder = tasks.load(comparison.task), comparison.folder(arm.name, seed)
     recipe = comparison.recipe(arm, seed, None)
     data = task.build_data(recipe, comparison.data_root)
@@ -281,12 +341,11 @@ def train(comparison: Comparison, arm: Arm, seed: int, device: str) -> dict[str,
         "arm": arm.name,
         "title": arm.title,
         "task": task_name(comparison.task),
-        "task_file": task_file(comparison.task),
+        "task_file": code,
         "task_title": tasks.title(task),
         "initial_weights": weights_hash(model.state_dict()),
         "training_samples": list_hash(data.names, data.labels_N.numpy()),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     _check_unfinished(folder, mark)
     with whole_file(folder / ARM_FILE) as temporary:
         temporary.write_text(json.dumps(sealed(mark), indent=2) + "\n")
@@ -300,9 +359,10 @@ def train(comparison: Comparison, arm: Arm, seed: int, device: str) -> dict[str,
         workers=comparison.workers,
         resume=True,
         task=task_name(comparison.task),
-        task_hash=task_file(comparison.task),
+        task_hash=code,
         title=tasks.title(task),
         arm=arm.name,
+        claim=claim,
     )
     return fit(model, data, recipe, run)
 

@@ -230,16 +230,14 @@ class Decoded:
 
     def _all(self, workers: int) -> Iterator[np.ndarray]:
         import torch
-        from torch.utils.data import DataLoader
 
-        from bss.utils.processes import leave_to_the_parent
+        from bss.utils.loading import Loader
 
-        pieces = DataLoader(
+        pieces = Loader(
             _Files(self.kind, list(self.rows.items())),
             batch_size=_FILES_A_PIECE,
             num_workers=workers,
             collate_fn=list,
-            worker_init_fn=leave_to_the_parent,
             generator=torch.Generator(),  # else the loader would draw from the global one
         )
         for piece in pieces:

@@ -5,12 +5,16 @@ The tasks of ``bss`` are the modules here, one for each data set; what they shar
 own is a task like them, if it has what :class:`Task` says.
 """
 
-import hashlib
 import importlib
+import importlib.abc
+import importlib.machinery
 import importlib.util
+import os
 import pkgutil
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Protocol, cast
 
 from bss.recipes.recipe import Recipe
@@ -86,27 +90,58 @@ def load(reference: str) -> Task:
     return cast(Task, task)
 
 
+_FILE = "bss.tasks.file_"  # and the file's path in hexadecimal
+
+
+_LOADED: dict[str, bytes] = {}  # module name -> text that it was made of
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Reads a task's file itself: compiled code on the disk is known by its second and size, and edits are quick."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds the module of a task's file by its name.
+
+    Loader processes that are not forked (the rule on macOS, and where a program says so) get their data set pickled,
+    and import the module of its class.
+    """
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """The module's spec, or None if it is not a task's file."""
+        encoded = fullname.removeprefix(_FILE)
+        if encoded == fullname:
+            return None
+        file = os.fsdecode(bytes.fromhex(encoded))
+        return importlib.util.spec_from_file_location(fullname, file, loader=_Loader(fullname, file))
+
+
+sys.meta_path.append(_Finder())
+
+
 def _load_file(path: Path) -> object:
-    """The file as a module of its own name; its neighbours can be imported from it, as from a script."""
-    name = f"bss_task_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
+    """The file as a module of its own name; its neighbours can be imported from it, as from a script.
+
+    It is made anew when its text has changed: the modules that it imports are not.
+    """
     if not path.is_file():
         raise DataNotFoundError(f"the task {path} is not a file")
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up while they are made
+    name, text = _FILE + os.fsencode(path).hex(), path.read_bytes()
+    before = sys.modules.pop(name, None)
+    if before is not None and _LOADED.get(name) == text:
+        sys.modules[name] = before
+        return before
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+    module = importlib.import_module(name)
+    _LOADED[name] = text
     return module
 
 
 def title(task: Task) -> str:
     """What a page calls the task: its ``TITLE`` if it has one, or what its docstring begins with."""
-    first = (task.__doc__ or task.__name__).strip().partition("\n")[0]
+    first = (task.__doc__ or Path(task.__file__).stem).strip().partition("\n")[0]
     return getattr(task, "TITLE", first.partition(":")[0])

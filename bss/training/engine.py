@@ -103,7 +103,7 @@ def fit(
     # The folder is opened before the network is touched: a run that is finished, or another one, costs no GPU.
     identity = identity_of(data, planned, numbers)
     main = distributed.is_main()
-    folder = RunFolder(run.out, writes=main, overwrite=recipe.overwrite, resume=run.resume)
+    folder = RunFolder(run.out, writes=main, overwrite=recipe.overwrite, resume=run.resume, claim=run.claim)
     if distributed.from_main(folder.finished):
         asked = {**identity, "epochs": recipe.epochs}
         there = distributed.from_main(_finished(folder, asked, known, recipe.updates) if main else None)

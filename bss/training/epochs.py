@@ -241,7 +241,7 @@ class Training:
         minutes = self.parts.checkpoint_minutes
         due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
         wish: distributed.Action = "stop" if self.interrupts.noted is not None else "save" if due else "go"
-        action = self.decisions.after_step(wish, totals.steps)
+        action = self.decisions.after_step(wish)
         if action != "go":
             self._save()
         if action == "stop":
@@ -483,7 +483,9 @@ def _build_cache(data: Splits, loaders: Loaders, interrupts: Interrupts) -> None
         return
     with distributed.main_first():
         if distributed.is_main():
-            say(data.cache.build(workers=loaders.run.workers, check=interrupts.check))
+            with interrupts.at_once():
+                said = data.cache.build(workers=loaders.run.workers, check=interrupts.check)
+            say(said)
         else:
             data.cache.open()
 

@@ -17,7 +17,7 @@ from bss.samplers import OrderSampler
 from bss.training.run import Run
 from bss.utils import distributed
 from bss.utils.interrupts import Interrupts
-from bss.utils.processes import leave_to_the_parent
+from bss.utils.loading import Loader
 from bss.utils.seeding import generator, mixed_seed
 
 
@@ -137,13 +137,12 @@ class Loaders:
         return loader(distributed.share(batches)), loader(batches[:calibration_batches])
 
     def _loader(self, dataset: MapDataset | Dataset, *, once: bool = False, **options: Any) -> DataLoader:
-        return DataLoader(
-            dataset,  # type: ignore[arg-type]  # as above: what is read of it is what a MapDataset has
+        return Loader(
+            dataset,
             num_workers=self.run.workers,
             persistent_workers=self.run.workers > 0 and not once,
             pin_memory=self.run.device.type == "cuda",
             collate_fn=collate,
-            worker_init_fn=leave_to_the_parent,
             # Without a generator of its own a loader draws its base seed from the global one.
             generator=torch.Generator().manual_seed(mixed_seed("loader", self.seed)),
             **options,

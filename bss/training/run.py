@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from bss.utils.claim import Claim
+
 
 @dataclass(frozen=True)
 class Run:
@@ -20,6 +22,8 @@ class Run:
         task_hash: SHA-256 of the code in that file.
         title: what a page calls the data set.
         arm: name of the way to train, where the run is one of :data:`bss.compare.arms.ARMS`.
+        claim: on ``out``, where the caller writes into it too, see :func:`bss.training.run_folder.claimed`; the caller
+            releases it. None = the run claims its folder itself.
     """
 
     out: Path
@@ -31,3 +35,4 @@ class Run:
     task_hash: str | None = None
     title: str | None = None
     arm: str | None = None
+    claim: Claim | None = None

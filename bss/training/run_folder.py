@@ -23,8 +23,10 @@ from bss.scoring.table import ScoreTable
 from bss.training.checkpoint_file import FORMAT, read_checkpoint, write_checkpoint
 from bss.training.environment import environment
 from bss.training.tensorboard import EVENTS
+from bss.utils import claim
+from bss.utils.claim import Claim
 from bss.utils.errors import RunFolderError, first_line, shown
-from bss.utils.filesystem import Lock, flush_file, flush_folder, only_one, replace_text, sweep, whole_file
+from bss.utils.filesystem import flush_file, flush_folder, replace_text, sweep, whole_file
 
 _NAMES = (
     *("config.json", "metrics.jsonl", "summary.json", "scores.npz", "scores.raw"),
@@ -172,17 +174,23 @@ def _writes(method: Callable[..., None]) -> Callable[..., None]:
         if not self.writes:
             return
         try:
+            if self.claim is not None:
+                self.claim.check()
             method(self, *args, **options)
         except RunFolderError:
             raise
         except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-            reason = getattr(error, "strerror", None) or first_line(error)
-            raise RunFolderError(
-                f"cannot write to the run folder {self.path}: {reason}; what is already there stays. "
-                "Make room, or pass another --out"
-            ) from error
+            raise _unwritable(self.path, error) from error
 
     return writing
+
+
+def _unwritable(path: Path, error: OSError | RuntimeError) -> RunFolderError:
+    reason = getattr(error, "strerror", None) or first_line(error)
+    return RunFolderError(
+        f"cannot write to the run folder {path}: {reason}; what is already there stays. "
+        "Make room, or pass another --out"
+    )
 
 
 class RunFolder:
@@ -190,7 +198,7 @@ class RunFolder:
 
     Whole files are written under another name, flushed to the disk and then renamed, so a reader never sees half of
     one. ``done`` is written last: a folder without it holds an unfinished run. As long as the object lives the folder
-    is locked.
+    is claimed, see :mod:`bss.utils.claim`, unless the run in it is finished and stays.
 
     Args:
         path: the folder; made when missing.
@@ -198,24 +206,34 @@ class RunFolder:
         overwrite: whether a run that is already there is replaced; an unfinished one that was itself begun with
             ``overwrite`` goes on, since it is the one that replaced the other.
         resume: whether a finished run is fine: there is nothing left to do, or :meth:`reopen` makes more to do.
+        claim: of somebody who has claimed the folder before, and releases it; None = this object claims it.
 
     Attributes:
         path: the folder.
         finished: whether it holds a finished run, which is left as it is.
         rows: checksum of every row of ``metrics.jsonl``.
         scores: checksum of every scored epoch that is kept, see :meth:`append_scores`.
+        claim: by which this process has it; None where it has none.
 
     Raises:
-        RunFolderError: the folder holds a finished run, or is in use by one; here and from every method: it cannot be
-            written.
+        RunFolderError: the folder holds a finished run; here and from every method: it cannot be written.
+        RunHeldError: another process trains in it; from every method: has begun to.
     """
 
-    def __init__(self, path: Path, *, writes: bool = True, overwrite: bool = False, resume: bool = False):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        writes: bool = True,
+        overwrite: bool = False,
+        resume: bool = False,
+        claim: Claim | None = None,
+    ):
         self.path, self.writes = Path(path), writes
         self.finished = False
         self.rows: list[str] = []
         self.scores: list[str] = []
-        self._lock: Lock | None = None
+        self.claim, self._own_claim = claim, claim is None
         self._open(overwrite)
         if self.finished and not resume:
             epochs = count_lines(self.path / "metrics.jsonl")
@@ -227,19 +245,15 @@ class RunFolder:
 
     @_writes
     def _open(self, overwrite: bool) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = f"cannot make the run folder {self.path}: {error.strerror}"
-            raise RunFolderError(f"{reason}; pass another --out") from error
-        self._lock = only_one(self.path, self._refuse)
+        if self.claim is None:
+            self.claim = claimed(self.path, overwrite=overwrite)
+        if self.claim is None:
+            self.finished = True
+            return
         sweep(self.path, older=0)  # what a killed run was writing: nobody else writes here now
         if overwrite and not self._overwritten():
             self.clear()
         self.finished = (self.path / "done").exists()
-
-    def _refuse(self) -> None:
-        raise RunFolderError(f"{self.path} is in use by another run: pass another --out")
 
     def _overwritten(self) -> bool:
         """Whether the run here is unfinished and has replaced another one already."""
@@ -310,7 +324,10 @@ class RunFolder:
 
         Raises:
             RunFolderError: its ``scores.npz`` is damaged.
+            RunHeldError: another process has made it one already.
         """
+        if self.claim is None:
+            self.claim = claimed(self.path, overwrite=True)
         raw = self.path / "scores.raw"
         try:
             packed = read_scores(self.path)
@@ -534,7 +551,7 @@ class RunFolder:
 
     @_writes
     def finish(self, summary: Summary) -> None:
-        """Save the summary, mark the run as finished, drop what only a continued run needs, and unlock the folder."""
+        """Save the summary, mark the run as finished, drop what only a continued run needs, and give up the claim."""
         try:
             files = digests(self.path)
         except RunFolderError as error:
@@ -546,9 +563,10 @@ class RunFolder:
         self.close()
 
     def close(self) -> None:
-        """Unlock the folder."""
-        if self._lock is not None:
-            self._lock.release()
+        """Give up the claim, unless it is somebody else's to release."""
+        if self.claim is not None and self._own_claim:
+            self.claim.release()
+            self.claim = None
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         replace_text(self.path / name, json.dumps(sealed(content), indent=2) + "\n")
@@ -558,6 +576,32 @@ class RunFolder:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+
+
+def claimed(path: Path, *, overwrite: bool = False, tell: Callable[[str], None] = lambda text: None) -> Claim | None:
+    """Claim a run folder for this process, which comes before everything else that is written into it.
+
+    Args:
+        path: the folder; made when missing.
+        overwrite: whether a finished run is to be replaced, or to go on.
+        tell: see :func:`bss.utils.claim.take`.
+
+    Returns:
+        The claim; None where the run in it is finished and stays: nothing is written then.
+
+    Raises:
+        RunHeldError: another process trains in it.
+        RunFolderError: it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"cannot make the run folder {path}: {error.strerror}"
+        raise RunFolderError(f"{reason}; pass another --out") from error
+    try:
+        return None if (path / "done").exists() and not overwrite else claim.take(path, tell=tell)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _score_checksum(row: np.ndarray) -> str:

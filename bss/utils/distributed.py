@@ -5,6 +5,7 @@ Everything here also works without a process group, where the world is one proce
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Literal, TypeVar, cast
@@ -21,7 +22,11 @@ T = TypeVar("T")
 
 
 STEPS_BETWEEN_DECISIONS = 16
-"""Ranks ask rank 0 for its decision this often: a look into the store takes a fraction of a millisecond."""
+"""Ranks ask rank 0 for its decision this often at least: a look into the store takes a fraction of a millisecond."""
+
+
+SECONDS_BETWEEN_DECISIONS = 2.0
+"""And about this often where steps are slow: torchrun kills its processes 30 s after it has sent them SIGTERM."""
 
 
 def rank() -> int:
@@ -170,26 +175,48 @@ class Decisions:
     """Rank 0 decides after a step whether all go on, save or stop; the others follow at the very same step.
 
     The decision travels through the process group's store, between hosts: no device waits. A signal reaches ranks at
-    different steps, and a checkpoint needs all of them at one.
+    different steps, and a checkpoint needs all of them at one. With every decision rank 0 says after how many steps the
+    next one is due, by how long its steps take.
     """
 
     def __init__(self) -> None:
         self.count = 0
+        self.steps, self.due = (
+            0,
+            1,
+        )  # since the decision before, and when the next one is; the first step tells its time
+        self.decided_at = time.monotonic()
 
-    def after_step(self, wish: Action, step: int) -> Action:
+    def after_step(self, wish: Action) -> Action:
         """What all ranks do now.
 
         Args:
             wish: rank 0's; the others' is not looked at.
-            step: steps of this epoch that are done; equal on all ranks.
         """
         if world_size() == 1:
             return wish
-        if step % STEPS_BETWEEN_DECISIONS:
+        self.steps += 1
+        if self.steps < self.due:
             return "go"
         self.count += 1
         store, key = dist.distributed_c10d._get_default_store(), f"bss/decision/{self.count}"
         if is_main():
-            store.set(key, wish)
-            return wish
-        return cast(Action, store.get(key).decode())  # rank 0 has set it, just above
+            now = time.monotonic()
+            self.due = steps_until_next((now - self.decided_at) / self.steps)
+            self.decided_at = now
+            store.set(key, f"{wish} {self.due}")
+            action: str = wish
+        else:
+            action, due = store.get(key).decode().split()  # rank 0 has set it, just above
+            self.due = int(due)
+        self.steps = 0
+        return cast(Action, action)
+
+
+def steps_until_next(seconds: float) -> int:
+    """After how many steps the next decision is due.
+
+    Args:
+        seconds: that a step takes.
+    """
+    return max(1, min(STEPS_BETWEEN_DECISIONS, int(SECONDS_BETWEEN_DECISIONS / max(seconds, 1e-6))))

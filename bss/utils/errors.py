@@ -21,6 +21,10 @@ class RunFolderError(BssError, ValueError):
     """A run folder that cannot be used as asked."""
 
 
+class RunHeldError(RunFolderError):
+    """A run folder that another process trains in."""
+
+
 class TrainingError(BssError, ValueError):
     """A training that cannot go on, for example because its loss is not finite."""
 
@@ -43,6 +47,10 @@ class DataNotFoundError(BssError, FileNotFoundError):
 
 class MissingExtraError(BssError, ImportError):
     """A package that a part of the library needs, and that is not installed."""
+
+
+class LoadingError(BssError, RuntimeError):
+    """Processes that load data and cannot hand it over, for want of something that the machine can be given."""
 
 
 def shown(value: object, length: int = 60) -> str:

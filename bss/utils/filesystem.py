@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -79,7 +80,8 @@ def whole_file(target: Path, *, flush: bool = False) -> Iterator[Path]:
             a power cut can leave the name of a file whose content was never written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    # Random, not the pid: processes of two hosts that share a disk may have the same one.
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}")
     try:
         yield temporary
         if flush:
@@ -187,12 +189,16 @@ def _unlock(descriptor: int) -> None:
 
 
 class Lock:
-    """A lock that :func:`only_one` has got, held until it is released, nothing refers to it, or the process ends.
+    """A lock that :func:`try_lock` has got, held until it is released, nothing refers to it, or the process ends.
 
     It is a context manager as well, which releases it.
+
+    Attributes:
+        real: whether the file system has locks; without, everybody gets one.
     """
 
-    def __init__(self, descriptor: int):
+    def __init__(self, descriptor: int, *, real: bool):
+        self.real = real
         # Its own finalizer, not __del__: that may run when the modules that it needs are gone.
         self.release = weakref.finalize(self, _unlock, descriptor)
 
@@ -203,37 +209,37 @@ class Lock:
         self.release()
 
 
-def only_one(path: Path, busy: Callable[[], None]) -> Lock:
-    """Lock a file or a folder against other processes, and against other locks of this one.
+def try_lock(path: Path) -> Lock | None:
+    """Lock a file or a folder against other processes, and against other locks of this one; None if somebody has it.
 
-    Where locks do not exist (on Windows, on some network file systems) nothing is locked.
+    Where locks do not exist (on Windows, on some network file systems) everybody gets one.
 
     Args:
         path: a folder that exists, which leaves no trace; or a file, made when missing: network file systems lock
             files alone.
-        busy: called again and again while somebody else has the lock; what it raises ends the wait.
     """
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
-    _LOCKS.add(descriptor)
-    lock = Lock(descriptor)
-    try:
-        while not _is_ours(descriptor):
-            busy()
-            time.sleep(0.2)
-    except BaseException:
-        lock.release()
-        raise
-    return lock
-
-
-def _is_ours(descriptor: int) -> bool:
-    """Try to get the lock; where there are none, everybody does."""
+    _LOCKS.add(descriptor)  # first: another thread may fork now
     try:
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        _unlock(descriptor)
+        return None
     except (ImportError, OSError):  # Windows, or a file system without locks
-        pass
-    return True
+        return Lock(descriptor, real=False)
+    return Lock(descriptor, real=True)
+
+
+def only_one(path: Path, busy: Callable[[], None]) -> Lock:
+    """Wait for the lock of a file or a folder, see :func:`try_lock`.
+
+    Args:
+        path: what is locked.
+        busy: called again and again while somebody else has the lock; what it raises ends the wait.
+    """
+    while (lock := try_lock(path)) is None:
+        busy()
+        time.sleep(0.2)
+    return lock

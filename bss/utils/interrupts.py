@@ -1,5 +1,6 @@
 """SIGINT and SIGTERM as a request: finish the step, save, then end with a status of its own."""
 
+import contextlib
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -28,15 +29,44 @@ class Interrupted(BaseException):
         self.status = STATUS[signal.Signals(signum)]
 
 
+_lost: list[int] = []  # signals whose exception may have been swallowed: one that meets a destructor is only printed
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """While the block runs, SIGTERM raises :class:`Interrupted` wherever the process is, as Ctrl-C raises its own.
+
+    For what comes before and after the steps of a run: imports, reading of data. :class:`Interrupts`, inside of it,
+    lets a step end first. In another thread than the main one, where Python handles no signals, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _raise)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _lost.clear()
+
+
+def _raise(signum: int, frame: FrameType | None) -> NoReturn:
+    _lost.append(signum)
+    raise Interrupted(signum)
+
+
 class Interrupts:
     """While its block runs, a first SIGINT or SIGTERM is only noted, and a second SIGINT interrupts at once.
+
+    Where there is no step to end and nothing to save, :meth:`at_once` lets a first one interrupt.
 
     In another thread than the main one, where Python handles no signals, it notes nothing.
     """
 
     def __init__(self) -> None:
-        self.noted: int | None = None
+        self.noted: int | None = _lost[-1] if _lost else None
         self._before: dict[int, Any] = {}
+        self._at_once = False
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
@@ -51,6 +81,22 @@ class Interrupts:
         if self.noted is not None and signum == signal.SIGINT:
             raise KeyboardInterrupt
         self.noted = signum
+        if self._at_once:
+            self.stop()
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let a signal end the block wherever it is, also while it waits for another process or a disk.
+
+        Raises:
+            Interrupted: the run was asked to end, before the block or in it.
+        """
+        self._at_once = True
+        try:
+            self.check()  # after the line above, so that no signal falls between the two
+            yield
+        finally:
+            self._at_once = False
 
     def check(self) -> None:
         """End here if the run was asked to.
@@ -70,7 +116,13 @@ class Interrupts:
         raise Interrupted(signal.SIGTERM if self.noted is None else self.noted)
 
     def checked(self, items: Iterable[T]) -> Iterator[T]:
-        """The items, with a :meth:`check` before each: for loops in which there is nothing to save."""
-        for item in items:
-            self.check()
+        """The items, with an end :meth:`at_once` while one is waited for: for loops that have nothing to save."""
+        with self.at_once():
+            waiting = iter(items)
+        while True:
+            try:
+                with self.at_once():
+                    item = next(waiting)
+            except StopIteration:
+                return
             yield item

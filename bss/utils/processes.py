@@ -1,18 +1,23 @@
 """Worker processes: how many, what they do, and that they end with their parent and leave Ctrl-C to it."""
 
-import contextlib
 import itertools
 import multiprocessing
+import multiprocessing.connection
+import multiprocessing.queues
 import os
+import re
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
 
-from bss.utils.errors import RecipeError
+from bss.utils.errors import RecipeError, first_line
+from bss.utils.interrupts import STATUS
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -47,9 +52,84 @@ def leave_to_the_parent(*_: object) -> None:
     workers that it has no more use for, and when the parent is gone: it would wait for the next job for ever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A result that cannot be sent is dropped with a traceback (Python 3.11), and the parent would wait for it for ever.
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_by_what_cannot_be_sent)  # type: ignore[attr-defined]
     if hasattr(signal, "sigtimedwait"):  # Linux; it tells who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+_NO_SHARED_MEMORY, _NO_FILES = 73, 74  # exit statuses of a worker that could not hand over its result
+
+
+def _end_by_what_cannot_be_sent(error: Exception, result: object) -> NoReturn:
+    """End the worker by what went wrong as it handed over a result; the parent sees the status."""
+    status = _cause(str(error))
+    if status is None:
+        traceback.print_exception(error)
+    os._exit(status or 1)
+
+
+def _cause(text: str) -> int | None:
+    """What was short, by an error's text: torch raises RuntimeError for either."""
+    if re.search(r"open files|ancdata", text):
+        return _NO_FILES
+    # Of tmpfs: "Resource temporarily unavailable" when torch 2.11 reserves the memory, a bus error when it is written.
+    if re.search(r"shared memory|\bshm\b|Bus error|No space left on device", text):
+        return _NO_SHARED_MEMORY
+    return None
+
+
+def loading_problem(error: BaseException, statuses: Iterable[int | None] = ()) -> str | None:
+    """Say what processes that load data lacked, and the way out; None where an error is of something else.
+
+    Args:
+        error: what starting a loader or waiting for its next batch has raised.
+        statuses: with which its processes have ended; None = not yet.
+    """
+    text = str(error)
+    died = text.startswith("DataLoader worker")
+    if text.startswith("Caught "):  # in a worker's process, whose traceback it holds
+        text = text.strip().rpartition("\n")[2]
+        cause = _cause(text) if re.search(r"shared memory|ancdata", text) else None  # all else is the data set's own
+    elif died or isinstance(error, OSError) or re.search("shared memory|open files|ancdata", text):
+        cause = _cause(text) or next((status for status in statuses if status in (_NO_SHARED_MEMORY, _NO_FILES)), None)
+    else:
+        return None
+    if cause == _NO_FILES:
+        return (
+            f"too many open files: this process may open {_file_limit()}, and processes that load data need some for "
+            "every batch.\nRaise the limit (ulimit -n 65535), or pass fewer --workers, or --workers 0"
+        )
+    if cause == _NO_SHARED_MEMORY:
+        return (
+            f"processes that load data hand it over in shared memory, and {_shared_memory()}.\n"
+            "Give the container more (docker run --shm-size=8g, or --ipc=host), or pass fewer --workers, or --workers 0"
+        )
+    if died:
+        return (
+            f"a process that loads data died ({first_line(error)}).\n"
+            "Most often memory ran out: pass fewer --workers, or --workers 0"
+        )
+    return None
+
+
+def _file_limit() -> str:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return "a fixed number of them"
+    return str(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _shared_memory() -> str:
+    try:
+        room = os.statvfs("/dev/shm")
+    except (OSError, AttributeError):
+        return "there is too little of it"
+    mib = 2**20
+    size, free = room.f_frsize * room.f_blocks / mib, room.f_frsize * room.f_bavail / mib
+    return f"/dev/shm is too small: it has {size:.3g} MiB, {free:.3g} MiB of them free"
 
 
 def _end_with_the_parent() -> None:
@@ -65,6 +145,24 @@ def _end_with_the_parent() -> None:
         if sent is not None and sent.si_pid == parent.pid:
             break
     os._exit(0)  # as the handler of torch does, which looks for the sender too
+
+
+GRACE = 20.0
+"""Seconds that a process which trains gets to save and end when the one that started it is gone."""
+
+
+def stop_without_the_parent() -> None:
+    """Make a process that trains end when the one that started it is gone: it saves as after a SIGTERM."""
+    threading.Thread(target=_stop_without_the_parent, daemon=True).start()
+
+
+def _stop_without_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in a process that multiprocessing has started
+    multiprocessing.connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(STATUS[signal.SIGTERM])
 
 
 # ---- a pool of them ------------------------------------------------------------------------------------------------
@@ -96,7 +194,8 @@ def each(
 
     Raises:
         RecipeError: a negative number of workers.
-        KeyboardInterrupt: from the iterator, after Ctrl-C, when the jobs under way are finished.
+        KeyboardInterrupt: from the iterator, after Ctrl-C, when the jobs under way are finished; after SIGTERM what its
+            handler raises, if there is one.
     """
     check_workers(workers)
     if workers == 0:
@@ -113,7 +212,7 @@ def _pooled(
     batch: int,
 ) -> Iterator[tuple[J, R]]:
     batches = iter(lambda: list(itertools.islice(jobs, batch)), [])
-    with _interrupt_noted() as interrupted:
+    with _Postponed() as postponed:
         pool = _pool(workers, start)
         pending: dict[Future, list[J]] = {}
         try:
@@ -136,13 +235,13 @@ def _pooled(
                     for future in done:
                         yield from zip(pending.pop(future), future.result(), strict=True)
                     for job in itertools.chain(*pending.values(), unsent):
-                        if interrupted.is_set():
+                        if postponed.noted is not None:
                             break
                         yield job, _alone(function, job, died, start)
                     pending.clear()
                     pool = _pool(workers, start)
-                if interrupted.is_set():
-                    raise KeyboardInterrupt
+                if postponed.noted is not None:
+                    return
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -169,15 +268,29 @@ def _alone(function: Callable[[J], R], job: J, died: Callable[[J], R], start: Ca
             return died(job)
 
 
-@contextlib.contextmanager
-def _interrupt_noted() -> Iterator[threading.Event]:
-    """Let Ctrl-C set an event: raised in the middle of the pool's own work it can leave a lock behind, and a hang."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield interrupted
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
+class _Postponed:
+    """While its block runs, Ctrl-C and SIGTERM are noted; what they do comes at its end.
+
+    Raised in the middle of the pool's own work an exception can leave a lock behind, and a hang. A SIGTERM that ends
+    the process without a word goes on to do so.
+    """
+
+    def __init__(self) -> None:
+        self.noted: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Postponed":
+        if threading.current_thread() is threading.main_thread():  # only the main thread may handle signals
+            for signum in STATUS:
+                if callable(signal.getsignal(signum)):
+                    self._before[signum] = signal.signal(signum, self._note)
+        return self
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self.noted = signum
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        if self.noted is not None:
+            signal.raise_signal(self.noted)

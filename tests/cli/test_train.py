@@ -1,15 +1,23 @@
 """``python -m bss train``: an arm as a single run, and how it ends."""
 
+import contextlib
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from bss import cli, tasks
 from bss.cli.commands import main
 from bss.compare.arms import find
 from bss.compare.comparison import Comparison, task_file
 from bss.recipes.fields import flatten
+from bss.utils.interrupts import Interrupted, Interrupts, interruptible
+from tests import tiny
 from tests.compare import comparing
 
 TASK = Path(comparing.__file__)
@@ -127,3 +135,70 @@ def test_another_arm_does_not_go_into_the_same_folder(tmp_path, capsys):
     assert train("cl", *flags, "--resume") == 2
     said = capsys.readouterr().err
     assert "a finished run that differs from this one (" in said and "UniformSampler there, CurriculumSampler" in said
+
+
+# ---- before and after the steps ------------------------------------------------------------------------------------
+
+
+SIGNALS = [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
+
+
+@pytest.mark.parametrize(("signum", "status"), SIGNALS)
+@pytest.mark.parametrize("command", ["train", "compare", "script"])
+@pytest.mark.parametrize("where", ["import", "build_data"])
+def test_a_signal_before_the_first_step_has_its_status_too(
+    signum, status, command, where, tmp_path, capsys, monkeypatch
+):
+    task = f"""
+import signal
+from pathlib import Path
+from tests.compare.comparing import CL, build_model
+
+def build_data(recipe, root):
+    signal.raise_signal({int(signum)})
+
+{"build_data(CL, None)" if where == "import" else ""}
+"""
+    (tmp_path / "task.py").write_text(task)
+    out = tmp_path / "runs" / "out"
+    if command == "script":
+        loaded = tasks.load
+        monkeypatch.setattr(tasks, "load", lambda name: loaded(str(tmp_path / "task.py")))
+        with (
+            pytest.raises(SystemExit) as ended,
+            cli.session(
+                "", str(tmp_path / "x" / "train-CL.py"), tiny.CL, tiny.CL, ["--out", str(out), "--device", "cpu"]
+            ) as (task, recipe, run),
+        ):
+            task.build_data(recipe, run.data_root)
+        assert ended.value.code == status
+    else:
+        words = ["--arm", "cl"] if command == "train" else ["--arms", "cl"]
+        words += ["--data-root", str(tmp_path), "--out", str(out), "--device", "cpu"]
+        assert main([command, str(tmp_path / "task.py"), *words]) == status
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_sigterm_while_pytorch_is_imported(tmp_path):
+    words = [sys.executable, "-m", "bss", "train", str(TASK), "--arm", "cl", "--data-root", str(tmp_path)]
+    repository = TASK.parents[2]
+    process = subprocess.Popen(
+        words, cwd=repository, env=os.environ | {"PYTHONPATH": str(repository)}, stderr=subprocess.PIPE
+    )
+    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75 and said.split() == [b"interrupted"]
+
+
+def test_a_signal_whose_exception_was_swallowed_ends_the_run_at_its_first_step():
+    with interruptible():
+        with contextlib.suppress(BaseException):  # as Python does for what a destructor raises
+            signal.raise_signal(signal.SIGTERM)
+        with Interrupts() as interrupts, pytest.raises(Interrupted):
+            interrupts.check()
+    assert Interrupts().noted is None

@@ -3,10 +3,12 @@
 import json
 import multiprocessing
 import os
+import platform
 import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,13 +21,15 @@ from bss.cli import compare as command
 from bss.cli.commands import STEMS, main
 from bss.compare import runner
 from bss.compare.arms import ARMS, find
-from bss.compare.comparison import Comparison, seeds_of, weights_hash
+from bss.compare.comparison import Comparison, seeds_of, task_file, weights_hash
 from bss.compare.dry_run import Work, duration, timed, work_of
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
 from bss.methods import SampleValuation
 from bss.training.build import method_of
 from bss.training.run_folder import read_rows, sealed
-from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError
+from bss.utils import claim
+from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, RunHeldError
+from bss.utils.interrupts import Interrupts
 from tests import tiny
 from tests.compare import comparing
 from tests.conftest import random_states
@@ -345,9 +349,7 @@ def test_what_was_trained_before_the_tasks_code_was_changed_is_not_taken_for_tra
     comparison = replace(comparison, task=str(task))
     train(comparison, uniform, 0, "cpu")
     assert is_finished(comparison, uniform, 0)
-    task.write_text(
-        TASK.read_text().replace("epochs=2", "epochs=3")
-    )  # the module in memory is the old one: only the text
+    task.write_text(TASK.read_text().replace("whole = tiny.splits(train=60)", "whole = tiny.splits(train=61)"))
     with pytest.raises(RunFolderError, match=r"uniform/seed0 was trained before .*task\.py was changed: pass another"):
         is_finished(comparison, uniform, 0)
 
@@ -455,7 +457,7 @@ def test_the_threads_and_devices_are_dealt_out_and_a_worker_that_died_is_replace
     monkeypatch.setattr(runner, "_Worker", DyingWorker)
     monkeypatch.setattr(DyingWorker, "made", [], raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
-    outcomes = run_all(replace(comparison, seeds=(0, 1)), jobs=2, devices=["cuda:0", "cuda:1"])
+    outcomes = run_all(replace(comparison, seeds=(0, 1)), jobs=2, devices=["cuda:0", "cuda:1"], interrupts=Interrupts())
     assert {(outcome.arm, outcome.seed) for outcome in outcomes} == {(a, s) for a in ("uniform", "cl") for s in (0, 1)}
     assert DyingWorker.made[:2] == [("cuda:0", 3), ("cuda:1", 3)] and len(DyingWorker.made) == 4
     assert "[4/4]" in capsys.readouterr().out
@@ -506,3 +508,233 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, capsys):
     assert "stopped with 2 runs to go; the same command goes on from there" in said.err
     assert (folder / "last.pt").exists() and not (folder / "done").exists()
     assert not (tmp_path / "out" / "report.html").exists()
+
+
+# ---- several processes on one comparison ---------------------------------------------------------------------------
+
+
+LOADED_TASK = """
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from tests.compare import comparing
+from tests.compare.comparing import CL, build_model
+
+HERE = Path(__file__).parent
+
+
+class Slowly:
+    \"\"\"A data set of one's own, which loader processes have to find.\"\"\"
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        time.sleep(0.02 if (HERE / "slowly").exists() else 0)
+        return self.dataset[index]
+
+
+def build_data(recipe, root):
+    data = comparing.build_data(recipe, root)
+    return replace(data, train=Slowly(data.train))
+"""
+
+
+def started(tmp_path, **others):
+    """A process that compares, in a group of its own, as a terminal would start it."""
+    (tmp_path / "task.py").write_text(LOADED_TASK)
+    words = flags(tmp_path, **{"task": tmp_path / "task.py", **others})
+    repository = TASK.parents[2]
+    return subprocess.Popen(
+        [sys.executable, "-m", "bss", *words],
+        cwd=repository,
+        env=os.environ | {"PYTHONPATH": str(repository)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def until(condition, process, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def gone(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.slow
+def test_two_comparisons_on_one_folder_train_every_run_once_and_both_report_all_also_after_a_kill(tmp_path):
+    """The first one is killed, with its worker in the middle of a run; two more share what is left."""
+    out, slowly = tmp_path / "out", tmp_path / "slowly"
+    slowly.touch()
+    first = started(tmp_path, workers="1")
+    log = out / "uniform" / "seed0" / "log.txt"
+    until(lambda: log.exists() and "run folder:" in log.read_text(), first)  # as it happens, not when it ends
+    assert json.loads((log.parent / "claim.json").read_text())["pid"] != first.pid
+    first.kill()
+    second, third = (started(tmp_path, workers="1") for _ in range(2))
+    slowly.unlink()
+    said = [process.communicate(timeout=120)[0] for process in (second, third)]
+    assert (second.returncode, third.returncode) == (0, 0), said
+    assert "FAILED" not in "".join(said) and all("[2/2]" in each for each in said)
+    first.communicate(timeout=60)
+    assert gone(first.pid)  # nothing of it was left
+    for arm in ("uniform", "cl"):
+        epochs = [row["epoch"] for row in read_rows(out / arm / "seed0")]
+        assert epochs == sorted(set(epochs)) and not (out / arm / "seed0" / "claim.json").exists()
+        assert (out / arm / "seed0" / "log.txt").read_text().count("test accuracy %, last epoch") == 1
+    assert "| cl | 1 |" in (out / "table.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("signals", "status"), [((signal.SIGTERM,), 75), ((signal.SIGINT, signal.SIGINT), 130)], ids=["SIGTERM", "Ctrl-C"]
+)
+def test_sigterm_ends_with_its_own_status_and_a_second_ctrl_c_at_once(tmp_path, signals, status):
+    (tmp_path / "slowly").touch()
+    process = started(tmp_path, set="epochs=1000")
+    log = tmp_path / "out" / "uniform" / "seed0" / "log.txt"
+    until(lambda: log.exists() and "run folder:" in log.read_text(), process)
+    for signum in signals:
+        os.killpg(process.pid, signum)
+        time.sleep(0.1)
+    said = process.communicate(timeout=30)[0]
+    assert process.returncode == status and "Traceback" not in said and "stopping: every run" in said
+    deadline = time.monotonic() + 10
+    while not gone(process.pid):  # the pool's helper goes last
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class SignallingWorker(DyingWorker):
+    """Sends this process signals when it gets its job, which it then says was stopped."""
+
+    signals, ended = (), ()
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        for name in ("terminate", "kill"):
+            setattr(self.process, name, lambda name=name: setattr(SignallingWorker, "ended", (*self.ended, name)))
+
+    def give(self, job):
+        super().give(job)
+        for signum in self.signals:
+            signal.raise_signal(signum)
+
+    def outcome(self, *, stopping):
+        return replace(super().outcome(stopping=stopping), stopped=True)
+
+
+@pytest.mark.parametrize(
+    ("signals", "status", "ended"),
+    [
+        ((signal.SIGTERM,), 75, ()),
+        ((signal.SIGINT,), 130, ()),
+        ((signal.SIGINT, signal.SIGINT), 130, ("kill",)),
+        ((signal.SIGTERM, signal.SIGINT), 130, ("kill",)),
+    ],
+    ids=["SIGTERM", "Ctrl-C", "two", "one after SIGTERM"],
+)
+def test_a_signal_gives_the_status_and_a_second_one_kills(tmp_path, monkeypatch, capsys, signals, status, ended):
+    monkeypatch.setattr(runner, "_Worker", SignallingWorker)
+    monkeypatch.setattr(SignallingWorker, "made", [], raising=False)
+    monkeypatch.setattr(SignallingWorker, "signals", signals)
+    monkeypatch.setattr(SignallingWorker, "ended", ())
+    assert main(flags(tmp_path)) == status
+    assert SignallingWorker.ended == ended and "stopped" in capsys.readouterr().err
+
+
+def test_a_run_that_another_process_trains_is_no_failure_and_is_left_alone(comparison, monkeypatch):
+    (uniform,) = find(["uniform"])
+    folder = comparison.folder("uniform", 0)
+    folder.mkdir(parents=True)
+    with claim.take(folder):
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        outcome = attempt(comparison, uniform, 0, "cpu")
+        assert outcome.failure is None and f"being trained by {platform.node()} (pid {os.getpid()})" in outcome.held
+        with pytest.raises(RunHeldError):
+            train(comparison, uniform, 0, "cpu")
+        assert {path.name for path in folder.iterdir()} == {"claim.json"} == before.keys()
+    assert attempt(comparison, uniform, 0, "cpu").accuracy is not None
+    trained = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert attempt(comparison, uniform, 0, "cpu").accuracy is not None  # another process was faster
+    assert trained == {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+class HeldWorker(DyingWorker):
+    """Finds the first arm held by another process until it was asked twice."""
+
+    asked = ()
+
+    def outcome(self, *, stopping):
+        arm, seed = self.pipe.recv()
+        self.job = None
+        HeldWorker.asked = (*self.asked, arm)
+        held = arm == "uniform" and self.asked.count(arm) < 3
+        return Outcome(arm, seed, held="being trained by elsewhere") if held else Outcome(arm, seed, accuracy=0.5)
+
+
+def test_a_held_run_is_said_once_and_waited_for_when_all_others_are_done(comparison, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "_Worker", HeldWorker)
+    monkeypatch.setattr(HeldWorker, "made", [], raising=False)
+    monkeypatch.setattr(runner, "RETRY", 0.01)
+    outcomes = run_all(comparison, jobs=1, devices=["cpu"], interrupts=Interrupts())
+    assert HeldWorker.asked == ("uniform", "cl", "uniform", "uniform")
+    assert [outcome.arm for outcome in outcomes] == ["cl", "uniform"] and not any(each.failure for each in outcomes)
+    said = capsys.readouterr().out
+    assert said.count("waiting for uniform seed 0: being trained by elsewhere") == 1 and "[2/2]" in said
+
+
+# ---- a task in a file ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_data_set_that_a_task_file_defines_reaches_loader_processes(tmp_path, method):
+    (tmp_path / "task.py").write_text(LOADED_TASK)
+    task = tasks.load(str(tmp_path / "task.py"))
+    data = task.build_data(task.CL, tmp_path)
+    loader = torch.utils.data.DataLoader(data.train, num_workers=1, multiprocessing_context=method)
+    assert next(iter(loader))["audio"].shape == (1, 6)
+
+
+def test_a_task_file_is_read_anew_when_it_was_edited(tmp_path):
+    path = tmp_path / "task.py"
+    path.write_text(TASK.read_text())
+    task = tasks.load(str(path))
+    assert tasks.load(str(path)) is task and tasks.title(task) == "Tiny <task>"
+    path.write_text(TASK.read_text().replace("epochs=2", "epochs=7"))  # in the same second, and as long
+    assert tasks.load(str(path)).CL.epochs == 7
+    path.write_text("1 / 0")
+    with pytest.raises(ZeroDivisionError):
+        tasks.load(str(path))
+    path.unlink()
+    with pytest.raises(DataNotFoundError, match="is not a file"):
+        tasks.load(str(path))
+
+
+def test_a_task_file_that_is_edited_while_it_is_compared_ends_its_other_runs(comparison, tmp_path):
+    path = tmp_path / "task.py"
+    path.write_text(TASK.read_text())
+    comparison = replace(comparison, task=str(path), code=task_file(str(path)))
+    uniform, cl = find(comparison.arms)
+    train(comparison, uniform, 0, "cpu")
+    path.write_text(TASK.read_text() + "# a comment\n")
+    train(comparison, cl, 0, "cpu")
+    path.write_text(TASK.read_text() + "OTHER = 1\n")
+    with pytest.raises(RecipeError, match=r"task\.py was changed since this comparison began"):
+        train(comparison, uniform, 1, "cpu")

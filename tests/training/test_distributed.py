@@ -147,9 +147,46 @@ def test_a_process_alone_is_the_world():
     rows = torch.arange(6.0).view(3, 2)
     assert torch.equal(distributed.gathered(rows), rows) and distributed.gathered_objects("a") == ["a"]
     assert distributed.share([1, 2, 3]) == [1, 2, 3] and distributed.from_main(5) == 5
-    assert distributed.Decisions().after_step("stop", 3) == "stop"
+    assert distributed.Decisions().after_step("stop") == "stop"
     model = torch.nn.Linear(2, 2)
     assert distributed.wrapped(model, torch.device("cpu"), sync_batchnorm=True) is model
+
+
+class Store(dict):
+    """The process group's store, of two ranks in one process."""
+
+    def get(self, key):
+        return self[key].encode()
+
+    set = dict.__setitem__
+
+
+@pytest.mark.parametrize(
+    ("seconds", "decided"),
+    [
+        ([0.01] * 40, [1, 17, 33]),
+        ([0.5] * 12, [1, 5, 9]),
+        ([10.0] * 4, [1, 2, 3, 4]),
+        ([0.01] * 20 + [10.0] * 16, [1, 17, 33, 34, 35, 36]),  # they became slow: sixteen at most are not asked after
+        ([60.0] + [0.01] * 20, [1, 2, 18]),  # a scoring pass came before
+    ],
+    ids=["fast", "half a second", "slow", "slow later", "a wait first"],
+)
+def test_ranks_agree_every_few_steps_or_seconds_and_always_at_the_same_step(monkeypatch, seconds, decided):
+    store, now, rank = Store(), [0.0], [0]
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "is_main", lambda: rank[0] == 0)
+    monkeypatch.setattr(distributed.dist.distributed_c10d, "_get_default_store", lambda: store)
+    monkeypatch.setattr(distributed.time, "monotonic", lambda: now[0])
+    ranks, agreed = [distributed.Decisions() for _ in range(2)], []
+    for step, duration in enumerate(seconds, 1):
+        now[0] += duration
+        for rank[0], wish in ((0, "save"), (1, "stop")):
+            action = ranks[rank[0]].after_step(wish)
+            assert action in ("go", "save")
+            agreed.append((step, action))
+    assert agreed[::2] == agreed[1::2]
+    assert [step for step, action in agreed[::2] if action == "save"] == decided
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(monkeypatch):

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import hashlib
 import json
 import math
@@ -21,7 +23,7 @@ from bss.training.run_folder import (
     read_rows,
     sealed,
 )
-from bss.utils.errors import RunFolderError
+from bss.utils.errors import RunFolderError, RunHeldError
 
 NAMES = ["1001_DFA_ANG_XX", "two words", "c"]
 LABELS = torch.tensor([2, 0, 1])
@@ -55,7 +57,8 @@ def finished_run(path):
 
 
 def contents(path):
-    return {file.name: file.read_bytes() for file in path.iterdir()}
+    """What a run wrote; beside it lies the claim, for as long as the folder is open."""
+    return {file.name: file.read_bytes() for file in path.iterdir() if file.name != "claim.json"}
 
 
 # ---- whose folder it is --------------------------------------------------------------------------------------------
@@ -345,12 +348,45 @@ def test_scores_kept_so_far_are_on_disk_before_they_are_packed(tmp_path):
     assert rows.tolist() == [[0.0, 0.5, 1.0], [3.0, 2.0, 1.0], [0.0, 0.0, 0.0]]
 
 
-def test_a_folder_is_locked_while_a_run_writes_into_it(tmp_path):
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_folder_is_claimed_while_a_run_writes_into_it(tmp_path, monkeypatch, locks):
+    if not locks:
+        monkeypatch.setattr(fcntl, "flock", no_locks)
     folder = RunFolder(tmp_path)
-    with pytest.raises(RunFolderError, match="in use by another run: pass another --out"):
+    assert [path.name for path in tmp_path.iterdir()] == ["claim.json"]
+    holder = f"is being trained by {platform.node()} \\(pid {os.getpid()}\\): wait for it, or pass another --out"
+    with pytest.raises(RunHeldError, match=holder):
         RunFolder(tmp_path, overwrite=True)
     folder.close()
     RunFolder(tmp_path)
+
+
+def no_locks(*_):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_a_run_that_lost_its_folder_while_it_was_paused_writes_nothing_more(tmp_path):
+    folder = unfinished_run(tmp_path)
+    claim = json.loads((tmp_path / "claim.json").read_text())
+    (tmp_path / "claim.json").write_text(json.dumps({**claim, "host": "elsewhere", "job": "17", "id": "another"}))
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    for write in (
+        lambda: folder.append_metrics({"epoch": 2}),
+        lambda: folder.save_checkpoint("last.pt", {"epoch": 2}),
+        lambda: folder.finish({}),
+        folder.clear,
+    ):
+        with pytest.raises(RunHeldError, match=r"was taken over by elsewhere, job 17 \(pid \d+\)"):
+            write()
+    folder.close()
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_finished_run_is_opened_where_nothing_can_be_written(tmp_path):
+    finished_run(tmp_path)
+    before = tmp_path.stat().st_mtime_ns
+    assert RunFolder(tmp_path, resume=True).finished
+    assert tmp_path.stat().st_mtime_ns == before
 
 
 # ---- checkpoints ---------------------------------------------------------------------------------------------------

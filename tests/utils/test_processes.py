@@ -12,6 +12,7 @@ import pytest
 
 from bss.utils import processes
 from bss.utils.errors import DataError, RecipeError
+from bss.utils.interrupts import Interrupted, interruptible
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -179,6 +180,42 @@ def test_after_ctrl_c_the_jobs_under_way_are_finished_and_nothing_is_said(tmp_pa
     assert (process.returncode, out, error) == (130, "", "") and gone(process)
     done = len(list(tmp_path.glob("done-*")))
     assert 1 <= done <= 6
+
+
+TRAINING = """
+import multiprocessing, os, signal, sys, time
+from bss.utils import processes
+def train():
+    def save(*_):
+        open(os.path.join(sys.argv[1], "saved"), "w").close()
+        if sys.argv[2] == "1":
+            os._exit(75)
+    signal.signal(signal.SIGTERM, save)
+    processes.GRACE = 0.5
+    processes.stop_without_the_parent()
+    open(os.path.join(sys.argv[1], f"began-{os.getpid()}"), "w").close()
+    time.sleep(60)
+multiprocessing.get_context("fork").Process(target=train).start()
+multiprocessing.get_context("fork").Process(target=train).start()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("ends", [1, 0], ids=["when it is asked", "never"])
+def test_a_process_that_trains_saves_and_ends_when_its_parent_was_killed(tmp_path, ends):
+    process = start(TRAINING, tmp_path, ends)
+    process.kill()
+    process.wait()
+    until(lambda: gone(process), 10)
+    assert (tmp_path / "saved").exists()
+
+
+def test_sigterm_waits_for_the_jobs_under_way_where_somebody_handles_it(monkeypatch):
+    with interruptible(), pytest.raises(Interrupted, match="SIGTERM"):
+        for job, _ in each(range(100)):
+            if job == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.05)  # here it is only noted
 
 
 def test_the_handler_of_ctrl_c_is_put_back():

@@ -33,3 +33,5 @@ from .scoring.orders import weighted_order as weighted_order
 from .scoring.scoring_pass import score_dataset as score_dataset
 from .scoring.table import ScoreTable as ScoreTable
 from .training.engine import fit as fit
+
+__version__: str

@@ -178,7 +178,7 @@ def signatures_with_any(source):
 
 
 def test_the_package_says_that_it_has_types_and_what_the_gate_names_exists():
-    assert (ROOT / "bss" / "py.typed").is_file() and '"py.typed"' in (ROOT / "setup.py").read_text()
+    assert (ROOT / "bss" / "py.typed").is_file() and '"py.typed"' in (ROOT / "pyproject.toml").read_text()
     assert GATE and not [name for name in GATE if not (ROOT / name).exists()]
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "mypy"
 

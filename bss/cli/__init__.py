@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import bss
 from bss.cli import endings
 from bss.cli.flags import Parser, count
 from bss.recipes.fields import explain
 from bss.recipes.recipe import Recipe
+from bss.utils.extras import need, refuse_other_distribution
 from bss.utils.interrupts import interruptible
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ def session(
     parser.add_argument("--official", action="store_true", help="the numbers and habits of the authors' released code")
     flags = parser.parse_args(argv)
     try:
+        refuse_other_distribution(Path(bss.__file__))
+        need("training", "train")
         with interruptible():
             from bss.cli import launch
 
@@ -91,7 +95,12 @@ def add_run_flags(parser: argparse.ArgumentParser, root: str, out: str, defaults
     add("--sample", action="store_true", help="train now on a small generated data set, in sample-data beside OUT")
     for name in ("seed", "epochs", "batch_size"):
         add(f"--{name.replace('_', '-')}", type=int, metavar="N", help=defaults[name])
-    add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, ...")
+    add(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="auto (default), cpu, cuda, cuda:1, mps, ...",
+    )
     add("--workers", type=count, metavar="N", help="processes that load data (default: one per core, at most 8)")
     add(
         "--set",

@@ -7,14 +7,19 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import bss
 from bss import tasks
 from bss.cli import add_run_flags, endings
 from bss.cli.flags import Parser, count
 from bss.compare.arms import ARMS, find
 from bss.utils.errors import DataError, DataNotFoundError
+from bss.utils.extras import need, refuse_other_distribution
 from bss.utils.interrupts import interruptible
+
+if TYPE_CHECKING:
+    from bss.data.datasets.data_set import DataSet
 
 STEMS = tasks.names()
 """The data sets that can be prepared, checked and trained on."""
@@ -59,15 +64,20 @@ def main(argv: list[str] | None = None) -> int:
         0: all is well. 1: some files or runs failed, or the doctor found an error. 2: the input cannot be worked with
         at all. 130: stopped by Ctrl-C. 75: stopped by SIGTERM, and can go on.
     """
-    flags = _parser().parse_args(argv)
+    said = ""
     try:
+        refuse_other_distribution(Path(bss.__file__))
+        flags = _parser().parse_args(argv)
+        said = flags.interrupted
         with interruptible():
             return flags.run(flags)
     except endings.ENDINGS as error:
-        return endings.status_of(error, flags.interrupted)
+        return endings.status_of(error, said)
 
 
 def _prepare(flags: argparse.Namespace) -> int:
+    need("prepare", "train")
+    need("prepare", *_data_set(flags.stem).extras)
     if not flags.source.is_dir():
         raise DataNotFoundError(f"--source {flags.source} is not a folder")
     try:
@@ -87,7 +97,9 @@ def _doctor(flags: argparse.Namespace) -> int:
     from bss.data import doctor
     from bss.utils.processes import default_workers
 
-    data_set = importlib.import_module(f"bss.data.datasets.{flags.stem}").DATA_SET
+    need("the doctor", "train")
+    data_set = _data_set(flags.stem)
+    need("the doctor", *data_set.extras)
     workers = default_workers() if flags.workers is None else flags.workers
     tree, findings = doctor.examine(data_set, flags.root, workers=workers)
     if flags.json:
@@ -99,6 +111,7 @@ def _doctor(flags: argparse.Namespace) -> int:
 
 def _train(flags: argparse.Namespace) -> int:
     (arm,) = find([flags.arm])  # a typo is answered before PyTorch is imported, which takes seconds
+    need("training", "train")
     from bss.cli.launch import launched
     from bss.training.engine import fit
 
@@ -109,15 +122,21 @@ def _train(flags: argparse.Namespace) -> int:
 
 
 def _compare(flags: argparse.Namespace) -> int:
+    need("a comparison", "train", "report")  # before days of training, not after them
     from bss.cli import compare
 
     return compare.compare(flags)
 
 
 def _report(flags: argparse.Namespace) -> int:
+    need("a report", "train", "report")
     from bss.cli import compare
 
     return compare.report(flags)
+
+
+def _data_set(stem: str) -> "DataSet[Any]":
+    return importlib.import_module(f"bss.data.datasets.{stem}").DATA_SET
 
 
 def _module(stem: str) -> ModuleType:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from bss import tasks
 from bss.cli.launch import check_source, sample_root
-from bss.compare import figures
 from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, seeds_of, task_file
 from bss.compare.dry_run import dry_run
@@ -31,7 +30,6 @@ def compare(flags: argparse.Namespace) -> int:
     Returns:
         The exit status: 0; 1 if runs failed (the report is of the others); 130 if Ctrl-C stopped it, 75 if SIGTERM did.
     """
-    figures.check_installed()
     _check_metric(flags.metric)
     if flags.jobs < 1:
         raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
@@ -125,7 +123,6 @@ def report(flags: argparse.Namespace) -> int:
     Returns:
         The exit status: 0, or 1 if some folders were left out.
     """
-    figures.check_installed()
     _check_metric(flags.metric)
     folders = find_folders(flags.runs)
     _make(flags.out)

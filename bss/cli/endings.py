@@ -4,11 +4,12 @@ import re
 import sys
 
 from bss.utils.errors import BssError, first_line
+from bss.utils.extras import advice
 from bss.utils.interrupts import Interrupted
 from bss.utils.processes import loading_problem
 from bss.utils.torchrun import launched, launched_rank
 
-ENDINGS = (KeyboardInterrupt, Interrupted, BssError, RuntimeError)
+ENDINGS = (KeyboardInterrupt, Interrupted, BssError, RuntimeError, ModuleNotFoundError)
 """What :func:`status_of` has something to say of; any other error is a bug, and keeps its traceback."""
 
 
@@ -23,7 +24,7 @@ def status_of(error: BaseException, interrupted: str = "interrupted") -> int:
         130 after Ctrl-C, 75 after SIGTERM, 2 for what the user can mend, 1 where another process of a run ended first.
 
     Raises:
-        RuntimeError: the error itself, if it is a bug.
+        RuntimeError, ModuleNotFoundError: the error itself, if it is a bug.
     """
     if isinstance(error, (KeyboardInterrupt, Interrupted)):
         if launched_rank() == 0:
@@ -31,6 +32,11 @@ def status_of(error: BaseException, interrupted: str = "interrupted") -> int:
         return getattr(error, "status", 130)
     if isinstance(error, BssError):
         _tell(_without_worker_traceback(error))
+        return 2
+    if isinstance(error, ModuleNotFoundError):
+        if not (way := advice(error.name)):
+            raise error
+        _tell(f"{error.name} is not installed: {way}")
         return 2
     if problem := loading_problem(error):  # of a loader that is not one of ours
         _tell(problem)

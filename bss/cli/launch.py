@@ -20,6 +20,7 @@ from bss.training.run_folder import claimed
 from bss.training.screen import say
 from bss.utils import distributed
 from bss.utils.claim import Claim
+from bss.utils.devices import accelerators
 from bss.utils.errors import RecipeError
 from bss.utils.interrupts import Interrupted
 from bss.utils.processes import default_workers
@@ -139,13 +140,16 @@ def sample_root(reference: str, out: Path) -> Path:
 
 
 def _device(name: str) -> torch.device:
+    gpus = accelerators()
+    kind = gpus[0].partition(":")[0] if gpus else "cpu"
     if name == "auto":
-        return distributed.local_device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise RecipeError(f"--device {name!r} is not a device: auto, cpu, cuda or cuda:N")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise RecipeError(f"--device {name}: PyTorch sees {torch.cuda.device_count()} GPUs here; pass --device cpu")
+        return distributed.local_device(kind)
+    if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", name) and name not in (kind, *gpus):
+        known = ["auto", "cpu", *(gpus or ["cuda", "cuda:1", "mps", "xpu"])]
+        raise RecipeError(f"--device {name!r} is not a device: {', '.join(known)}")
+    if name not in ("cpu", kind, *gpus, "mps:0" if kind == "mps" else kind):
+        listed = f" ({', '.join(gpus)})" if gpus else ""
+        raise RecipeError(f"--device {name}: PyTorch sees {len(gpus)} GPUs here{listed}; pass --device cpu or auto")
     return distributed.local_device(name)
 
 

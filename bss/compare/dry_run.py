@@ -18,6 +18,7 @@ from bss.models.modes import train_mode
 from bss.training.build import Parts, parts, plan
 from bss.training.loops import predict
 from bss.training.run import Run
+from bss.utils.devices import wait_for
 from bss.utils.random_states import epoch_randomness
 
 TIMED = 10
@@ -137,13 +138,12 @@ def _training_batches(built: Parts) -> Iterator[Any]:
 
 def _seconds_each(work: Iterator[Any], device: torch.device) -> float:
     """Mean time of :data:`TIMED` items, after :data:`UNTIMED` others."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda _: None
     times = []
     for count in (UNTIMED, TIMED):
         began = time.perf_counter()
         for _ in itertools.islice(work, count):
             pass
-        wait(device)
+        wait_for(device)
         times.append((time.perf_counter() - began) / count)
     return times[1]
 

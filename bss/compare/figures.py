@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from bss.compare.runs import FinishedRun
 from bss.compare.statistics import Difference, band
 from bss.training.run_folder import read_scores
-from bss.utils.errors import RecipeError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,18 +35,6 @@ WIDTH = 4.4
 
 HISTOGRAM_EPOCHS = 4
 """The most epochs that one histogram shows: more lines are not told apart."""
-
-
-def check_installed() -> None:
-    """Ask for matplotlib before anything is trained.
-
-    Raises:
-        RecipeError: it is not there.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise RecipeError(f"the report draws with matplotlib ({error}): pip install matplotlib") from error
 
 
 @contextmanager

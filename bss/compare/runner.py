@@ -32,6 +32,7 @@ from bss.training.engine import fit
 from bss.training.run import Run
 from bss.training.run_folder import claimed, list_hash, read_identity, read_json, sealed
 from bss.utils.claim import Claim
+from bss.utils.devices import accelerators
 from bss.utils.errors import BssError, RecipeError, RunFolderError, RunHeldError, first_line
 from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import Interrupted, Interrupts, interruptible
@@ -67,21 +68,19 @@ def devices_of(name: str) -> list[str]:
     """The devices that runs are dealt to.
 
     Args:
-        name: ``"auto"`` and ``"cuda"`` are all GPUs (``"auto"`` without any is the CPU), others are one device.
+        name: ``"auto"``, ``"cuda"`` and the like are all GPUs (``"auto"`` without any is the CPU), others one.
 
     Raises:
         RecipeError: a device that does not exist.
     """
-    gpus = torch.cuda.device_count()
+    gpus = accelerators()
     if name == "cpu" or (name == "auto" and not gpus):
         return ["cpu"]
-    if name in ("auto", "cuda") and gpus:
-        return [f"cuda:{index}" for index in range(gpus)]
-    if name in (known := [f"cuda:{index}" for index in range(gpus)]):
+    if gpus and name in ("auto", gpus[0].partition(":")[0]):
+        return gpus
+    if name in gpus:
         return [name]
-    raise RecipeError(
-        f"--device {name}: PyTorch sees {gpus} GPUs here; auto, cpu{''.join(f', {gpu}' for gpu in known)}"
-    )
+    raise RecipeError(f"--device {name}: PyTorch sees {len(gpus)} GPUs here; {', '.join(['auto', 'cpu', *gpus])}")
 
 
 def is_finished(comparison: Comparison, arm: Arm, seed: int) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate, get_worker_info
 
+from bss.utils.devices import copied
 from bss.utils.errors import DataError
 
 
@@ -139,7 +140,7 @@ def batch_zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 def to_device(batch: Any, device: torch.device) -> Any:
     """Move the tensors of a dict, tuple or list."""
     if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
+        return copied(batch, device)
     if isinstance(batch, Mapping):
         return {name: to_device(value, device) for name, value in batch.items()}
     if isinstance(batch, (list, tuple)):

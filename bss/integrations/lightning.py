@@ -13,11 +13,14 @@ from bss.data.indexed import index_and_sample
 from bss.integrations.state import check_filled, forget_other_runs, load_run_state, run_state
 from bss.samplers import OrderSampler
 from bss.scoring.hooks import AttachedScores, Fused, Select, attach
+from bss.utils.errors import MissingExtraError
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
 except ImportError as error:
-    raise ImportError("bss.integrations.lightning needs Lightning: pip install lightning") from error
+    raise MissingExtraError(
+        f"bss.integrations.lightning needs Lightning ({error}): pip install 'bss-multimodal[frameworks]'"
+    ) from error
 
 
 HORIZON = 1000

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from bss.data.indexed import SeededViews
-from bss.models.late_fusion import Logits, TwoStageNetwork
+from bss.models.late_fusion import Logits, TwoStageNetwork, has_two_stages
 from bss.scoring.formulas import weighted_loss
 from bss.scoring.table import ScoreTable
 from bss.utils.errors import RecipeError
@@ -130,7 +130,7 @@ class TwoStageMethod(Method):
         Raises:
             RecipeError: another kind of network.
         """
-        if not isinstance(model, TwoStageNetwork):
+        if not has_two_stages(model):
             raise RecipeError(
                 f"{type(self).__name__} works on the encoders of a bss.models.LateFusion, but the task's network is a "
                 f"{type(model).__name__}, without encoders, encode and decode: leave the method out"

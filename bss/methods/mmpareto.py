@@ -13,6 +13,7 @@ from bss.methods.base import TwoStageMethod
 from bss.scoring.formulas import weighted_loss
 from bss.scoring.table import ScoreTable
 from bss.utils import distributed
+from bss.utils.devices import widest_float
 from bss.utils.errors import RecipeError
 
 
@@ -125,8 +126,8 @@ class MMPareto(TwoStageMethod):
 
 
 def _dot(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """The product of two vectors that lie in pieces, () float64."""
-    return torch.stack([(one * other).sum(dtype=torch.float64) for one, other in pairs]).sum()
+    """The product of two vectors that lie in pieces, () in the widest float of the device."""
+    return torch.stack([(one * other).sum(dtype=widest_float(one.device)) for one, other in pairs]).sum()
 
 
 def _averaged(gradients: Sequence[Tensor]) -> Sequence[Tensor]:

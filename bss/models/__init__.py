@@ -6,7 +6,7 @@ place; with the names of :class:`TwoStageNetwork` it gets all that LateFusion ge
 """
 
 from bss.models.fusion import FUSIONS, ConcatFusion, SumFusion
-from bss.models.late_fusion import KEEP_KEY, LateFusion, Logits, TwoStageNetwork, kept
+from bss.models.late_fusion import KEEP_KEY, LateFusion, Logits, TwoStageNetwork, has_two_stages, kept
 from bss.models.weights import initialize
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Logits",
     "SumFusion",
     "TwoStageNetwork",
+    "has_two_stages",
     "initialize",
     "kept",
 ]

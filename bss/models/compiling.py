@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from bss.models.late_fusion import TwoStageNetwork
+from bss.models.late_fusion import has_two_stages
 
 
 def compile_network(model: nn.Module) -> Callable[[], None]:
@@ -17,7 +17,7 @@ def compile_network(model: nn.Module) -> Callable[[], None]:
     front of a sequence are left as they are written: they make a network's inputs of what a loader hands over, and of
     the crops of two batches no two have one shape.
     """
-    parts = list(model.encoders.values()) if isinstance(model, TwoStageNetwork) else [model]
+    parts = list(model.encoders.values()) if has_two_stages(model) else [model]
     before = [vars(part).get("forward") for part in parts]  # a wrapper's, where some library put one there
     for part, forward in zip(parts, before, strict=True):
         layers = list(part.children()) if type(part) is nn.Sequential and forward is None else []

@@ -9,6 +9,50 @@ from torchvision.transforms import v2
 from bss.data.transforms.image import IMAGENET_MEAN, IMAGENET_STD
 
 
+class Spectrogram(nn.Module):
+    """Magnitudes of a short-time Fourier transform, with a periodic Hann window, centred and padded with zeros.
+
+    What ``torchaudio.transforms.Spectrogram(power=1, pad_mode="constant")`` computes, for an environment without it:
+    torchaudio ends at 2.11.0, and PyTorch does not.
+
+    Args:
+        n_fft: window length in samples.
+        hop_length: step between frames in samples.
+    """
+
+    window: Tensor
+
+    def __init__(self, n_fft: int, hop_length: int):
+        super().__init__()
+        self.n_fft, self.hop_length = n_fft, hop_length
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, audio_BT: Tensor) -> Tensor:
+        """Turn waveforms (B, T) float32 into (B, n_fft // 2 + 1, 1 + T // hop_length)."""
+        transform = torch.stft(
+            audio_BT,
+            self.n_fft,
+            self.hop_length,
+            window=self.window,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        return transform.abs()
+
+
+def spectrogram(n_fft: int, hop_length: int) -> nn.Module:
+    """Torchaudio's module where it can be imported, else :class:`Spectrogram`; their outputs are equal."""
+    try:
+        from torchaudio import transforms
+    except (ImportError, OSError, RuntimeError):  # 2.11.0 where torch is not the one it was built for
+        return Spectrogram(n_fft, hop_length)
+    module = transforms.Spectrogram(n_fft=n_fft, hop_length=hop_length, power=1, center=True, pad_mode="constant")
+    # Registered again as not persistent: a checkpoint must not depend on how the input was computed.
+    module.register_buffer("window", module.window, persistent=False)
+    return module
+
+
 class LogSpectrogram(nn.Module):
     """Log magnitude spectrogram, log(|STFT| + 1e-7), as a part of the model.
 
@@ -24,11 +68,7 @@ class LogSpectrogram(nn.Module):
 
     def __init__(self, n_fft: int = 512, hop_length: int = 353):
         super().__init__()
-        from torchaudio.transforms import Spectrogram
-
-        self.stft = Spectrogram(n_fft=n_fft, hop_length=hop_length, power=1, center=True, pad_mode="constant")
-        # Registered again as not persistent: a checkpoint must not depend on how the input was computed.
-        self.stft.register_buffer("window", self.stft.window, persistent=False)
+        self.stft = spectrogram(n_fft, hop_length)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Turn waveforms (B, T) into (B, 1, n_fft // 2 + 1, 1 + T // hop_length), float32.

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 
 from torch import Tensor, nn
 
@@ -22,7 +22,6 @@ class Logits(NamedTuple):
     unimodal: dict[str, Tensor]
 
 
-@runtime_checkable
 class TwoStageNetwork(Protocol):
     """A network that first encodes every modality by itself, and then decodes the features: LateFusion, or one's own.
 
@@ -54,6 +53,14 @@ class TwoStageNetwork(Protocol):
         """Logits of all heads from the features of :meth:`encode`."""
 
 
+def has_two_stages(model: object) -> TypeGuard[TwoStageNetwork]:
+    """Whether a network has the names of a :class:`TwoStageNetwork`.
+
+    ``isinstance`` with a protocol would look past the submodules of a network from Python 3.12 on.
+    """
+    return all(hasattr(model, name) for name in ("encoders", "encode", "decode"))
+
+
 def kept(features_BD: Mapping[str, Tensor], batch: Mapping[str, Any]) -> dict[str, Tensor]:
     """The features, with zeros where the batch says under :data:`KEEP_KEY` that a sample does not keep a modality."""
     features = dict(features_BD)
@@ -73,7 +80,7 @@ def features_seen(model: nn.Module) -> Iterator[dict[str, Tensor]]:
         model: the network, not its DistributedDataParallel wrapper.
     """
     seen: dict[str, Tensor] = {}
-    if not isinstance(model, TwoStageNetwork):
+    if not has_two_stages(model):
         yield seen
         return
     before, decode = vars(model).get("decode"), model.decode

@@ -6,21 +6,21 @@ from typing import Literal
 from bss.recipes.audiovisual import AudioVisualRecipe
 from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
+from bss.recipes.setting import setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class CremadRecipe(AudioVisualRecipe):
-    """A recipe with the numbers of CREMA-D's data and encoders.
-
-    Attributes:
-        split: the ``"published"`` lists, in which all 91 actors are in training and test; or by ``"speaker"``: the same
-            clips dealt anew, a tenth of the actors (always the same ones) for the test, ``val_fraction`` of the others
-            for validation, so that no voice or face is in two parts.
-    """
+    """A recipe with the numbers of CREMA-D's data and encoders."""
 
     sample_rate: int = 22050
     seconds: float = 20.0
-    split: Literal["published", "speaker"] = "published"
+    split: Literal["published", "speaker"] = setting(
+        "published",
+        'the "published" lists, in which all 91 actors are in training and test; or by "speaker": the same '
+        "clips dealt anew, a tenth of the actors (always the same ones) for the test, val_fraction of the "
+        "others for validation, so that no voice or face is in two parts.",
+    )
 
 
 # Released CREMA-D/train-CL.py:21-46 (numbers), :217-218 (pacing); audio and frames CramedDataset.py:58-93. Loss weights

@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-import re
 import types
 import typing
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar
 
 from bss.recipes.recipe import Schedule, SelfPacedSchedule, written
+from bss.recipes.setting import meaning_of
 from bss.utils.errors import RecipeError, guess, shown
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def describe(recipe: "DataclassInstance", width: int = 108) -> str:
 
 
 def explain(recipe: "DataclassInstance", prefix: str = "") -> list[tuple[str, str]]:
-    """For every field ``name=value`` and what it means, taken from the docstrings, with the values that are allowed."""
+    """For every field ``name=value`` and what it means, with the values that are allowed."""
     entries = []
     for member in dataclasses.fields(recipe):
         value, name = getattr(recipe, member.name), prefix + member.name
@@ -118,18 +118,8 @@ def explain(recipe: "DataclassInstance", prefix: str = "") -> list[tuple[str, st
         options = _alternatives(typing.get_type_hints(type(recipe))[member.name])
         choices = [_type_name(option) for option in options]
         allowed = f" [{' | '.join(choices)}]" if len(choices) > 1 and options != [True, False] else ""
-        entries.append((f"{name}={written(value)}", _attribute_doc(type(recipe), member.name) + allowed))
+        entries.append((f"{name}={written(value)}", meaning_of(type(recipe), member.name) + allowed))
     return entries
-
-
-def _attribute_doc(owner: type, name: str) -> str:
-    """The text of ``name`` in the Attributes section of the class that defines it, on one line."""
-    for cls in owner.__mro__:
-        found = re.search(rf"^        {name}: (.*(?:\n {{12}}.*)*)", cls.__doc__ or "", flags=re.MULTILINE)
-        if found:
-            plain = re.sub(r":\w+:`([^`]*)`", r"\1", found.group(1)).replace("``", "")
-            return " ".join(plain.split())
-    return ""
 
 
 def _replaced(owner: Any, changes: dict[str, Any]) -> Any:

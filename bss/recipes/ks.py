@@ -6,25 +6,27 @@ from typing import Literal
 from bss.recipes.audiovisual import AudioVisualRecipe
 from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
+from bss.recipes.setting import setting
 from bss.utils.errors import RecipeError
 
 
 @dataclass(frozen=True, kw_only=True)
 class KineticsSoundsRecipe(AudioVisualRecipe):
-    """A recipe with the numbers of Kinetics-Sounds' data and encoders.
-
-    Attributes:
-        min_frames: clips with fewer frames are left out and listed; the released code leaves out those with 3 or fewer,
-            without a word (KS/dataset/KS.py).
-        class_ids: classes are numbered in ``"alphabetical"`` order, or as they are ``"first_seen"`` in the training
-            list (as released: KS/dataset/KS.py:60-100; the numbers then depend on which clips exist).
-    """
+    """A recipe with the numbers of Kinetics-Sounds' data and encoders."""
 
     sample_rate: int = 35400
     seconds: float = 10.0
     num_frames: int = 3
-    min_frames: int = 1
-    class_ids: Literal["alphabetical", "first_seen"] = "alphabetical"
+    min_frames: int = setting(
+        1,
+        "clips with fewer frames are left out and listed; the released code leaves out those with 3 or fewer, "
+        "without a word (KS/dataset/KS.py).",
+    )
+    class_ids: Literal["alphabetical", "first_seen"] = setting(
+        "alphabetical",
+        'classes are numbered in "alphabetical" order, or as they are "first_seen" in the training list (as '
+        "released: KS/dataset/KS.py:60-100; the numbers then depend on which clips exist).",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

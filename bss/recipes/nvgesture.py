@@ -5,54 +5,54 @@ from typing import Literal
 
 from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
+from bss.recipes.setting import setting
 from bss.utils.choices import FlowInput, FlowWindow, FusionName, Pooling, RGBInput
 from bss.utils.errors import RecipeError
 
 
 @dataclass(frozen=True, kw_only=True)
 class NVGestureRecipe(Recipe):
-    """A recipe with the numbers of NVGesture's data and encoders.
+    """A recipe with the numbers of NVGesture's data and encoders."""
 
-    Attributes:
-        split: the validation part, which chooses the epoch, has ``val_fraction`` of the clips of every class
-            (``"published"``: the lists as they are, and all 12 training subjects are in both parts), or all clips of
-            that share of the subjects (``"subject"``): as in the test list, nobody in it is trained on.
-        frames_train: length of the random window in training.
-        frames_test: frames in tests and scoring passes; a clip has 80.
-        resize: pixels that frames are squeezed to, height and width, before the crop.
-        image_size: pixels of the crop: random in training, central else.
-        rgb_input: colour as ``"i3d"`` was trained on it (RGB in [-1, 1]), or ``"bgr_imagenet"``: BGR with ImageNet's
-            statistics (as released).
-        flow_input: flow cut to 20 pixels and in ``"unit"`` scaling, as I3D was trained on it, or in ``"pixels"`` (as
-            released).
-        flow_window: in training the flow shows the window that is ``"shared"`` by all streams, or the ``"whole"`` clip
-            (as released).
-        pooling: I3D's last feature map is averaged over the whole ``"clip"``, or over its ``"first"`` 8 positions in
-            time (as released), which are all of them for 64 frames and 8 of 10 for 80.
-        width: channels of I3D's first layer; 64 is I3D.
-        norm_momentum: weight of a batch in BatchNorm's running statistics.
-        rgb_weights: file of pretrained weights, under the data root or the working directory; ``none`` starts from
-            random ones.
-        flow_weights: the same for flow.
-        depth_weights: the same for depth; its first layer stays random (the file's is for three channels).
-        fusion: the fused head.
-    """
-
-    split: Literal["published", "subject"] = "published"
-    frames_train: int = 64
-    frames_test: int = 80
-    resize: int = 256
-    image_size: int = 224
-    rgb_input: RGBInput = "i3d"
-    flow_input: FlowInput = "unit"
-    flow_window: FlowWindow = "shared"
-    pooling: Pooling = "clip"
-    width: int = 64
-    norm_momentum: float = 0.01
-    rgb_weights: str | None = "rgb_imagenet.pt"
-    flow_weights: str | None = "flow_imagenet.pt"
-    depth_weights: str | None = "rgb_imagenet.pt"
-    fusion: FusionName = "concat"
+    split: Literal["published", "subject"] = setting(
+        "published",
+        "the validation part, which chooses the epoch, has val_fraction of the clips of every class "
+        '("published": the lists as they are, and all 12 training subjects are in both parts), or all clips '
+        'of that share of the subjects ("subject"): as in the test list, nobody in it is trained on.',
+    )
+    frames_train: int = setting(64, "length of the random window in training.")
+    frames_test: int = setting(80, "frames in tests and scoring passes; a clip has 80.")
+    resize: int = setting(256, "pixels that frames are squeezed to, height and width, before the crop.")
+    image_size: int = setting(224, "pixels of the crop: random in training, central else.")
+    rgb_input: RGBInput = setting(
+        "i3d",
+        'colour as "i3d" was trained on it (RGB in [-1, 1]), or "bgr_imagenet": BGR with ImageNet\'s '
+        "statistics (as released).",
+    )
+    flow_input: FlowInput = setting(
+        "unit",
+        'flow cut to 20 pixels and in "unit" scaling, as I3D was trained on it, or in "pixels" (as released).',
+    )
+    flow_window: FlowWindow = setting(
+        "shared",
+        'in training the flow shows the window that is "shared" by all streams, or the "whole" clip (as released).',
+    )
+    pooling: Pooling = setting(
+        "clip",
+        'I3D\'s last feature map is averaged over the whole "clip", or over its "first" 8 positions in time '
+        "(as released), which are all of them for 64 frames and 8 of 10 for 80.",
+    )
+    width: int = setting(64, "channels of I3D's first layer; 64 is I3D.")
+    norm_momentum: float = setting(0.01, "weight of a batch in BatchNorm's running statistics.")
+    rgb_weights: str | None = setting(
+        "rgb_imagenet.pt",
+        "file of pretrained weights, under the data root or the working directory; none starts from random ones.",
+    )
+    flow_weights: str | None = setting("flow_imagenet.pt", "the same for flow.")
+    depth_weights: str | None = setting(
+        "rgb_imagenet.pt", "the same for depth; its first layer stays random (the file's is for three channels)."
+    )
+    fusion: FusionName = setting("concat", "the fused head.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,12 +4,13 @@ A new number becomes a field here (or of a task's own recipe), never a flag. ``-
 of any recipe.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
 from typing_extensions import override
 
 from bss import pacing
+from bss.recipes.setting import meaning, setting
 from bss.utils.choices import (
     Criterion,
     Information,
@@ -44,52 +45,53 @@ FREE_FIELDS = {"overwrite", "checkpoint_minutes", "cache", "tensorboard"}
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """The settings that every sampler has: how scores are made and how much an epoch sees; uniform order has no others.
+    """The settings that every sampler has: how scores are made, how much an epoch sees; uniform order has no others."""
 
-    Attributes:
-        sampler: which sampler makes the orders, by its name in :data:`bss.samplers.BY_NAME`.
-        pacing: shape of the growth, see :mod:`bss.pacing`.
-        start: fraction of the training set that growth starts from; 1.0 = the whole set in every epoch.
-        grow_epochs: epochs until the whole set is seen.
-        power: of root pacing; 2 is the method.
-        warmup_epochs: uniform epochs over the whole set before the schedule begins (and before CL's one scoring).
-        order: ``"imbalanced_first"`` reverses it (the anti-curriculum).
-        rescore: ``"once"``: one scoring pass after the warm-up; ``"pass"``: one before every epoch; a number k: one
-            every k epochs; ``"online"``: from the logits of the training forward, without any pass.
-        mode: how a pass runs the network, see :func:`bss.score_dataset`.
-        calibration_batches: batches that mode ``"calibrated"`` takes its BatchNorm statistics from.
-        view: a pass looks at training samples through the ``"test"`` or the ``"train"`` transform.
-        similarity: of the modalities' ``"prediction"`` (the method) or of their ``"feature"`` (needs a pass, and
-            features of one length), see :mod:`bss.scoring.criteria`.
-        space: similarity of ``"probability"`` or ``"logit"`` vectors.
-        information: the other score: the ``"loss"`` (the method), or the length of its ``"gradient"`` in the heads
-            (needs a pass), see :mod:`bss.scoring.criteria`.
-        criterion: the difficulty is made of ``"both"`` scores, of the ``"similarity"`` or of the ``"loss"`` (or
-            gradient) alone.
-        normalize: ``"minmax"`` or ``"rank"`` scaling of both scores.
-        history: weight of a sample's past score; 0 = newest only, none = cumulative mean, see
-            :class:`bss.ScoreTable`.
-        class_balanced: every epoch and every batch keeps the class mix of the training set.
-    """
-
-    sampler: Literal["uniform"] = "uniform"
-    pacing: PacingName = "root"
-    start: float = 0.1
-    grow_epochs: int = 40
-    power: float = 2.0
-    warmup_epochs: int = 0
-    order: Order = "balanced_first"
-    rescore: Rescore = "once"
-    mode: ScoringMode = "calibrated"
-    calibration_batches: int = 8
-    view: Literal["test", "train"] = "test"
-    similarity: Similarity = "prediction"
-    space: Space = "probability"
-    information: Information = "loss"
-    criterion: Criterion = "both"
-    normalize: Normalize = "minmax"
-    history: float | None = 0.0
-    class_balanced: bool = False
+    sampler: Literal["uniform"] = setting(
+        "uniform", "which sampler makes the orders, by its name in bss.samplers.BY_NAME."
+    )
+    pacing: PacingName = setting("root", "shape of the growth, see bss.pacing.")
+    start: float = setting(
+        0.1, "fraction of the training set that growth starts from; 1.0 = the whole set in every epoch."
+    )
+    grow_epochs: int = setting(40, "epochs until the whole set is seen.")
+    power: float = setting(2.0, "of root pacing; 2 is the method.")
+    warmup_epochs: int = setting(
+        0,
+        "uniform epochs over the whole set before the schedule begins (and before CL's one scoring).",
+    )
+    order: Order = setting("balanced_first", '"imbalanced_first" reverses it (the anti-curriculum).')
+    rescore: Rescore = setting(
+        "once",
+        '"once": one scoring pass after the warm-up; "pass": one before every epoch; a number k: one every k '
+        'epochs; "online": from the logits of the training forward, without any pass.',
+    )
+    mode: ScoringMode = setting("calibrated", "how a pass runs the network, see bss.score_dataset.")
+    calibration_batches: int = setting(8, 'batches that mode "calibrated" takes its BatchNorm statistics from.')
+    view: Literal["test", "train"] = setting(
+        "test", 'a pass looks at training samples through the "test" or the "train" transform.'
+    )
+    similarity: Similarity = setting(
+        "prediction",
+        'of the modalities\' "prediction" (the method) or of their "feature" (needs a pass, and features of '
+        "one length), see bss.scoring.criteria.",
+    )
+    space: Space = setting("probability", 'similarity of "probability" or "logit" vectors.')
+    information: Information = setting(
+        "loss",
+        'the other score: the "loss" (the method), or the length of its "gradient" in the heads (needs a '
+        "pass), see bss.scoring.criteria.",
+    )
+    criterion: Criterion = setting(
+        "both",
+        'the difficulty is made of "both" scores, of the "similarity" or of the "loss" (or gradient) alone.',
+    )
+    normalize: Normalize = setting("minmax", '"minmax" or "rank" scaling of both scores.')
+    history: float | None = setting(
+        0.0,
+        "weight of a sample's past score; 0 = newest only, none = cumulative mean, see bss.ScoreTable.",
+    )
+    class_balanced: bool = setting(False, "every epoch and every batch keeps the class mix of the training set.")
 
     def __post_init__(self) -> None:
         samplers = get_args(get_type_hints(type(self))["sampler"])
@@ -171,23 +173,22 @@ class CurriculumSchedule(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class SelfPacedSchedule(Schedule):
-    """A schedule of weighted draws: of SPL (the learning-based sampler), and of resampling.
-
-    Attributes:
-        weighting: a sample's weight is ``"linear"`` in its balance (the released code), or the ``"softmax"`` of it (the
-            paper), see :func:`bss.scoring.log_weights`.
-        floor: added to every weight, so that the most imbalanced sample stays drawable.
-        temperature: exponent 1/temperature on the weights; 1 is the method, below 1 follows the difficulty more
-            strictly.
-    """
+    """A schedule of weighted draws: of SPL (the learning-based sampler), and of resampling."""
 
     # As in CurriculumSchedule.
     sampler: Literal["self_paced", "resampling"] = "self_paced"  # type: ignore[assignment]
     start: float = 1.0
     rescore: Rescore = "pass"
-    weighting: Weighting = "linear"
-    floor: float = 1e-2
-    temperature: float = 1.0
+    weighting: Weighting = setting(
+        "linear",
+        'a sample\'s weight is "linear" in its balance (the released code), or the "softmax" of it (the '
+        "paper), see bss.scoring.log_weights.",
+    )
+    floor: float = setting(1e-2, "added to every weight, so that the most imbalanced sample stays drawable.")
+    temperature: float = setting(
+        1.0,
+        "exponent 1/temperature on the weights; 1 is the method, below 1 follows the difficulty more strictly.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -202,77 +203,90 @@ class SelfPacedSchedule(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Every number of a run. A task's own recipe adds the fields of its data and encoders.
+    """Every number of a run. A task's own recipe adds the fields of its data and encoders."""
 
-    Attributes:
-        epochs: how often the sampler makes an order.
-        updates: optimiser steps after which the run ends, its last epoch cut short, whatever ``epochs`` says: samplers
-            with smaller epochs are then compared at equal cost. None = ``epochs`` counts.
-        batch_size: samples per optimiser step, of all processes together.
-        seed: of the initial weights, the orders, the augmentation and the validation split; in [0, 2**32).
-        optimizer: ``"sgd"`` or ``"adam"``.
-        lr: initial learning rate.
-        momentum: of SGD.
-        weight_decay: L2 penalty, added to the gradient (also for Adam, as released).
-        lr_step: epochs after which the learning rate is multiplied by ``lr_gamma``, again and again; with ``updates``
-            it falls at the first epoch that begins after the steps of so many epochs over all samples.
-        lr_gamma: the factor.
-        fused_weight: weight of the fused head in the loss.
-        unimodal_weight: weight of each unimodal head in the loss.
-        prediction: what ``"all"`` in the metrics sums: the logits of ``"all"`` heads, or of the ``"unimodal"`` ones;
-            ``"fused"``: the fused head's alone (for ``unimodal_weight=0``, where the others are not trained).
-        tail: samples beyond the last whole batch of an epoch are left out; which ones is a random ``"draw"``, or always
-            the ``"last"`` of the order (as released, where SPL's last are the most imbalanced).
-        val_fraction: share of the training list that chooses the epoch (stratified, seeded). 0 measures the test set
-            after every epoch instead, and reports its best epoch as an oracle.
-        missing: clips without their files are an ``"error"``, or are left out and listed (``"drop"``).
-        overwrite: replace a run that is already in the run folder.
-        checkpoint_minutes: save in the middle of an epoch too, when the last save is this old; 0 after every step, none
-            only after epochs.
-        sync_batchnorm: under torchrun, BatchNorm takes its statistics from all processes' parts of a batch (GPUs only).
-        precision: of the network's forward and backward. ``"fp32"``; ``"bf16"`` or ``"fp16"``: mixed (autocast), for
-            GPUs with tensor cores, and with a loss scale that avoids overflows in fp16. Weights, losses and scores are
-            float32 in any case.
-        channels_last: keep images and their convolutions' weights in the memory format NHWC; it changes the speed, and
-            results by rounding.
-        compile: run training steps through torch.compile; scoring and measuring stay as they are. The first step takes
-            minutes; results change by rounding.
-        imbalance_every: every so many epochs the modalities' contributions (Shapley values) are measured; 0 = never,
-            and no linear probes at the end either.
-        imbalance_masking: what stands for the features of a modality that is masked to measure contributions: their
-            ``"mean"`` over training samples, or ``"zero"``.
-        method: what changes the training step beside the order, see :mod:`bss.methods`; none = joint training.
-        tensorboard: write the metrics of every epoch for TensorBoard too, into the run folder.
-        schedule: the order.
-    """
-
-    epochs: int
-    batch_size: int
-    lr: float
-    schedule: Schedule
-    updates: int | None = None
-    seed: int = 42
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    lr_step: int = 70
-    lr_gamma: float = 0.1
-    fused_weight: float = 1.0
-    unimodal_weight: float = 1.0
-    prediction: Literal["all", "unimodal", "fused"] = "all"
-    tail: Literal["draw", "last"] = "draw"
-    val_fraction: float = 0.1
-    missing: Literal["error", "drop"] = "error"
-    overwrite: bool = False
-    checkpoint_minutes: float | None = 10.0
-    sync_batchnorm: bool = False
-    precision: Precision = "fp32"
-    channels_last: bool = False
-    compile: bool = False
-    imbalance_every: int = 1
-    imbalance_masking: Masking = "mean"
-    method: MethodName | None = None
-    tensorboard: bool = False
+    epochs: int = field(metadata=meaning("how often the sampler makes an order."))
+    batch_size: int = field(metadata=meaning("samples per optimiser step, of all processes together."))
+    lr: float = field(metadata=meaning("initial learning rate."))
+    schedule: Schedule = field(metadata=meaning("the order."))
+    updates: int | None = setting(
+        None,
+        "optimiser steps after which the run ends, its last epoch cut short, whatever epochs says: samplers "
+        "with smaller epochs are then compared at equal cost. None = epochs counts.",
+    )
+    seed: int = setting(
+        42,
+        "of the initial weights, the orders, the augmentation and the validation split; in [0, 2**32).",
+    )
+    optimizer: Literal["sgd", "adam"] = setting("sgd", '"sgd" or "adam".')
+    momentum: float = setting(0.9, "of SGD.")
+    weight_decay: float = setting(1e-4, "L2 penalty, added to the gradient (also for Adam, as released).")
+    lr_step: int = setting(
+        70,
+        "epochs after which the learning rate is multiplied by lr_gamma, again and again; with updates it "
+        "falls at the first epoch that begins after the steps of so many epochs over all samples.",
+    )
+    lr_gamma: float = setting(0.1, "the factor.")
+    fused_weight: float = setting(1.0, "weight of the fused head in the loss.")
+    unimodal_weight: float = setting(1.0, "weight of each unimodal head in the loss.")
+    prediction: Literal["all", "unimodal", "fused"] = setting(
+        "all",
+        'what "all" in the metrics sums: the logits of "all" heads, or of the "unimodal" ones; "fused": the '
+        "fused head's alone (for unimodal_weight=0, where the others are not trained).",
+    )
+    tail: Literal["draw", "last"] = setting(
+        "draw",
+        'samples beyond the last whole batch of an epoch are left out; which ones is a random "draw", or '
+        'always the "last" of the order (as released, where SPL\'s last are the most imbalanced).',
+    )
+    val_fraction: float = setting(
+        0.1,
+        "share of the training list that chooses the epoch (stratified, seeded). 0 measures the test set "
+        "after every epoch instead, and reports its best epoch as an oracle.",
+    )
+    missing: Literal["error", "drop"] = setting(
+        "error", 'clips without their files are an "error", or are left out and listed ("drop").'
+    )
+    overwrite: bool = setting(False, "replace a run that is already in the run folder.")
+    checkpoint_minutes: float | None = setting(
+        10.0,
+        "save in the middle of an epoch too, when the last save is this old; 0 after every step, none only "
+        "after epochs.",
+    )
+    sync_batchnorm: bool = setting(
+        False,
+        "under torchrun, BatchNorm takes its statistics from all processes' parts of a batch (GPUs only).",
+    )
+    precision: Precision = setting(
+        "fp32",
+        'of the network\'s forward and backward. "fp32"; "bf16" or "fp16": mixed (autocast), for GPUs with '
+        "tensor cores, and with a loss scale that avoids overflows in fp16. Weights, losses and scores are "
+        "float32 in any case.",
+    )
+    channels_last: bool = setting(
+        False,
+        "keep images and their convolutions' weights in the memory format NHWC; it changes the speed, and "
+        "results by rounding.",
+    )
+    compile: bool = setting(
+        False,
+        "run training steps through torch.compile; scoring and measuring stay as they are. The first step "
+        "takes minutes; results change by rounding.",
+    )
+    imbalance_every: int = setting(
+        1,
+        "every so many epochs the modalities' contributions (Shapley values) are measured; 0 = never, and no "
+        "linear probes at the end either.",
+    )
+    imbalance_masking: Masking = setting(
+        "mean",
+        'what stands for the features of a modality that is masked to measure contributions: their "mean" '
+        'over training samples, or "zero".',
+    )
+    method: MethodName | None = setting(
+        None, "what changes the training step beside the order, see bss.methods; none = joint training."
+    )
+    tensorboard: bool = setting(False, "write the metrics of every epoch for TensorBoard too, into the run folder.")
 
     def __post_init__(self) -> None:
         methods = get_args(MethodName)

@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 from bss.recipes import imagetext
 from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
+from bss.recipes.setting import setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class SarcasmRecipe(imagetext.ImageTextRecipe):
-    """A recipe with the numbers of Sarcasm.
+    """A recipe with the numbers of Sarcasm."""
 
-    Attributes:
-        word_filter: leave out the rows of an original list that give the answer away, as all published work does.
-    """
-
-    word_filter: bool = True
+    word_filter: bool = setting(
+        True,
+        "leave out the rows of an original list that give the answer away, as all published work does.",
+    )
 
 
 # Released Sarcasm/train-CL.py:21-34 and :196 (Adam 1e-5, whatever --learning_rate says), :203-204 (pacing); pictures

@@ -5,25 +5,27 @@ from dataclasses import dataclass, replace
 from bss.recipes import imagetext
 from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
+from bss.recipes.setting import setting
 from bss.utils.choices import TextPooling
 
 
 @dataclass(frozen=True, kw_only=True)
 class Twitter15Recipe(imagetext.ImageTextRecipe):
-    """A recipe with the numbers of Twitter15.
-
-    Attributes:
-        fill_target: put the aspect term where the text has ``$T$``; false leaves the mark (which the released cleaning
-            makes the word "t"). A list without terms keeps its texts as they are.
-        use_target: the text model also sees the aspect term as a second text: [CLS] text [SEP] term [SEP]. A tweet with
-            two terms is two rows, which are equal without it once the terms have taken their places: 253 of the 1,037
-            test rows then differ from another in nothing but the label, and at best 89.6 % can be told right. The
-            released code never reads the term, and tells such rows apart by where it leaves ``$T$``.
-    """
+    """A recipe with the numbers of Twitter15."""
 
     text_pooling: TextPooling = "pooler"
-    fill_target: bool = True
-    use_target: bool = True
+    fill_target: bool = setting(
+        True,
+        "put the aspect term where the text has $T$; false leaves the mark (which the released cleaning makes "
+        'the word "t"). A list without terms keeps its texts as they are.',
+    )
+    use_target: bool = setting(
+        True,
+        "the text model also sees the aspect term as a second text: [CLS] text [SEP] term [SEP]. A tweet with "
+        "two terms is two rows, which are equal without it once the terms have taken their places: 253 of the "
+        "1,037 test rows then differ from another in nothing but the label, and at best 89.6 % can be told "
+        "right. The released code never reads the term, and tells such rows apart by where it leaves $T$.",
+    )
 
 
 # Released Twitter/train-CL.py and train-SPL.py:24-36 (numbers), :187 (pictures), :199 (SGD); texts

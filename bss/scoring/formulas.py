@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bss.utils.choices import Criterion, Normalize, Order, Space, Weighting
+from bss.utils.devices import widened
 
 Unimodal = Mapping[str, Tensor] | Sequence[Tensor]
 """Unimodal logits: modality name -> (N, C), or a sequence of such tensors."""
@@ -222,8 +223,8 @@ def log_weights(
     """
     check_weighting(floor=floor, temperature=temperature, order=order, kind=kind)
     if kind == "linear":
-        return order_weights(difficulty, floor=floor, order=order).double().log() / temperature
-    balance = 1 - _checked_difficulty(difficulty).double()
+        return widened(order_weights(difficulty, floor=floor, order=order)).log() / temperature
+    balance = 1 - widened(_checked_difficulty(difficulty))
     return (balance if order == "balanced_first" else -balance) / temperature
 
 

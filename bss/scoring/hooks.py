@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bss.scoring.formulas import similarity_of, tensors_of
 from bss.scoring.table import ScoreTable
+from bss.utils.devices import copied
 
 FUSED = "fused"
 """How ``select`` and the error messages name the fused head."""
@@ -175,7 +176,7 @@ class AttachedScores:
         unimodal = {name: logits[name] for name in self._heads}
         fused = logits[FUSED] if isinstance(self._fused, str) else self._fused(dict(unimodal))
         if isinstance(target, Tensor):
-            target = target.to(fused.device, non_blocking=True)
+            target = copied(target, fused.device)
         if self._loss is None:
             self.table.update(index, unimodal=unimodal, fused=fused, target=target)
             return

@@ -28,6 +28,7 @@ from bss.models.late_fusion import TwoStageNetwork
 from bss.scoring.metrics import head_logits
 from bss.utils import distributed
 from bss.utils.choices import Prediction
+from bss.utils.devices import widened, widest_float
 
 Features = Mapping[str, Tensor]
 """Modality name -> features (N, D_m)."""
@@ -55,7 +56,7 @@ def true_class_probability(logits_NC: Tensor, target_N: Tensor) -> Tensor:
         logits_NC: of one head.
         target_N: class ids.
     """
-    return logits_NC.double().softmax(dim=1).gather(1, target_N.unsqueeze(1)).squeeze(1)
+    return widened(logits_NC).softmax(dim=1).gather(1, target_N.unsqueeze(1)).squeeze(1)
 
 
 def modality_gap(probability: Mapping[str, Tensor]) -> dict[str, float]:
@@ -68,7 +69,7 @@ def modality_gap(probability: Mapping[str, Tensor]) -> dict[str, float]:
         ``{"a-b": mean(p^a - p^b)}`` in [-1, 1] for every pair in the order of the mapping; positive = a is stronger.
     """
     return {
-        f"{one}-{other}": float((probability[one].double() - probability[other].double()).mean())
+        f"{one}-{other}": float((widened(probability[one]) - widened(probability[other])).mean())
         for one, other in itertools.combinations(probability, 2)
     }
 
@@ -81,11 +82,11 @@ def samples_won(probability: Mapping[str, Tensor]) -> tuple[dict[str, float], fl
     Args:
         probability: modality name -> (N,) in [0, 1], N >= 1; two modalities or more.
     """
-    stacked_MN = torch.stack([values.double() for values in probability.values()])
+    stacked_MN = torch.stack([widened(values) for values in probability.values()])
     best_MN = stacked_MN == stacked_MN.amax(dim=0)
     alone_N = best_MN.sum(dim=0) == 1
-    won = {name: float((best_MN[m] & alone_N).double().mean()) for m, name in enumerate(probability)}
-    return won, float((~alone_N).double().mean())
+    won = {name: float(widened(best_MN[m] & alone_N).mean()) for m, name in enumerate(probability)}
+    return won, float(widened(~alone_N).mean())
 
 
 def imbalance_index(strength: Mapping[str, float]) -> float | None:
@@ -206,7 +207,7 @@ def coalition_values(
     """
     subsets = list(coalitions(features_ND))
     # Sums rather than means: every process adds its own share, and one collective at the end divides by all samples.
-    sums = torch.zeros(len(subsets), 2, dtype=torch.float64, device=target_N.device)
+    sums = torch.zeros(len(subsets), 2, dtype=widest_float(target_N.device), device=target_N.device)
     for start in range(0, len(target_N), CHUNK):
         part = {name: features[start : start + CHUNK] for name, features in features_ND.items()}
         target = target_N[start : start + CHUNK]
@@ -214,7 +215,7 @@ def coalition_values(
             logits = head_logits(model.decode(masked(part, kept, fill_D)), prediction)["all"]
             sums[row, 0] += (logits.argmax(dim=1) == target).sum()
             sums[row, 1] += true_class_probability(logits, target).sum()
-    count = distributed.total(torch.tensor(float(len(target_N)), dtype=torch.float64, device=target_N.device))
+    count = distributed.total(torch.full_like(sums[0, 0], float(len(target_N))))
     means = (distributed.total(sums) / count).cpu().tolist()
     return {
         name: {kept: row[column] for kept, row in zip(subsets, means, strict=True)}
@@ -284,9 +285,9 @@ def linear_probe(
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=max_iter, tol=1e-3))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        classifier.fit(train_ND.double().cpu().numpy(), train_target_N.cpu().numpy())
+        classifier.fit(train_ND.cpu().double().numpy(), train_target_N.cpu().numpy())
     converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-    return float(classifier.score(test_ND.double().cpu().numpy(), test_target_N.cpu().numpy())), converged
+    return float(classifier.score(test_ND.cpu().double().numpy(), test_target_N.cpu().numpy())), converged
 
 
 def linear_probes(
@@ -303,7 +304,7 @@ def linear_probes(
 
 def sum_and_count(rows_ND: Tensor) -> Tensor:
     """The sum over rows and, behind it, their number, (D + 1,) float64; these add up over batches and processes."""
-    sum_D = rows_ND.double().sum(dim=0)
+    sum_D = widened(rows_ND).sum(dim=0)
     return torch.cat((sum_D, sum_D.new_full((1,), len(rows_ND))))
 
 

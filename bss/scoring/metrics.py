@@ -8,6 +8,7 @@ from torch import Tensor
 from bss.models.late_fusion import Logits
 from bss.scoring.formulas import tensors_of
 from bss.utils.choices import Prediction
+from bss.utils.devices import widened
 
 Metrics = dict[str, dict[str, float]]
 """Metric name -> head name -> value in [0, 1]."""
@@ -63,7 +64,7 @@ def classification_metrics(heads: Mapping[str, Tensor], target: Tensor) -> Metri
     truth_N = target.cpu().numpy()
     metrics: Metrics = {"accuracy": {}, "macro_f1": {}, "map": {}}
     for name, logits in heads.items():
-        probability_NC = logits.double().softmax(dim=1).cpu().numpy()
+        probability_NC = widened(logits).softmax(dim=1).cpu().numpy()
         predicted_N = probability_NC.argmax(axis=1)
         metrics["accuracy"][name] = float((predicted_N == truth_N).mean())
         metrics["macro_f1"][name] = float(f1_by_class(predicted_N, truth_N).mean())

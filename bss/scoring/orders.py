@@ -112,7 +112,7 @@ def weighted_order(weights: Tensor, *, seed: int, epoch: int, k: int | None = No
     """
     weights = checked_vector("weights", weights)
     refuse("weights", weights < 0, weights, "must be >= 0")
-    return race_order(weights.double().log(), seed=seed, epoch=epoch, k=k)
+    return race_order(weights.cpu().double().log(), seed=seed, epoch=epoch, k=k)
 
 
 def race_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
@@ -124,7 +124,7 @@ def race_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = No
     k = count if k is None else k
     if not 1 <= k <= count:
         raise ValueError(f"k must lie in 1..{count} (the number of weights), got {k}")
-    log_weights = log_weights.double().cpu()
+    log_weights = log_weights.cpu().double()
     # rand, not exponential_: the latter may take a vendor's code path, so machines could differ. u is in [0, 1), hence
     # the clock -log1p(-u) is in [0, 36.8] and only u = 0 (probability 2**-53) gives -inf, which harmlessly rings first.
     u = torch.rand(count, dtype=torch.float64, generator=generator("order", seed, epoch), device="cpu")
@@ -158,7 +158,7 @@ def resampled_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None
     k = len(log_weights) if k is None else k
     if k < 1:
         raise ValueError(f"k must be >= 1, got {k}")
-    log_weights = log_weights.double().cpu()
+    log_weights = log_weights.cpu().double()
     if log_weights.isneginf().all():
         raise ValueError("all weights are 0: there is nothing to draw from")
     share = log_weights.softmax(dim=0).cumsum(dim=0)

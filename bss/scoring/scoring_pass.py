@@ -20,6 +20,7 @@ from bss.models.precision import autocast
 from bss.scoring.formulas import check_choice
 from bss.scoring.table import ScoreTable
 from bss.utils.choices import Precision, ScoringMode
+from bss.utils.devices import widened
 from bss.utils.errors import TrainingError
 from bss.utils.progress import ProgressBar
 from bss.utils.random_states import random_state_kept
@@ -273,7 +274,7 @@ class _Pooled:
         values = inputs[0]
         count = values.numel() // values.shape[1]
         assert norm.running_var is not None  # a layer keeps both or neither
-        mean, variance = norm.running_mean.double(), norm.running_var.double()
+        mean, variance = widened(norm.running_mean), widened(norm.running_var)
         square = variance * ((count - 1) / count) + mean**2  # the running variance is the unbiased one
         sums = count * torch.stack((mean, square))
         self.count, self.sums = self.count + count, sums if self.sums is None else self.sums + sums

@@ -22,6 +22,7 @@ from bss.scoring.formulas import (
     tensors_of,
 )
 from bss.utils.choices import Criterion, Normalize, Space
+from bss.utils.devices import copied, widened, widest_float
 from bss.utils.errors import shown
 
 NEVER = -1
@@ -127,8 +128,8 @@ class ScoreTable:
         # Closed epochs that scored the sample.
         self._rounds = torch.zeros(num_samples, dtype=torch.int32, device="cpu")
         # Of the open epoch. Sums of similarities and of losses: in float64 they are exact enough not to depend on the
-        # order in which scatter-adds or ranks arrive. Numbers of finite scores, and of others: one that is not finite
-        # counts +1 there, and an ignored target -1.
+        # order in which scatter-adds or ranks arrive (where the device has none, the last bits may). Numbers of finite
+        # scores, and of others: one that is not finite counts +1 there, and an ignored target -1.
         self._open_sums = torch.zeros(2, num_samples, dtype=torch.float64, device="cpu")
         self._open_counts = torch.zeros(2, num_samples, dtype=torch.int32, device="cpu")
         self._touched = False
@@ -194,8 +195,11 @@ class ScoreTable:
 
     def to(self, device: torch.device | str) -> "ScoreTable":
         """Move the table; returns itself."""
-        for name in ("similarity", "loss", "age", "_rounds", "_open_sums", "_open_counts"):
-            setattr(self, name, getattr(self, name).to(device))
+        names = ("similarity", "loss", "age", "_rounds", "_open_counts")
+        moved = {name: getattr(self, name).to(device) for name in names}
+        moved["_open_sums"] = self._open_sums.to(device, widest_float(torch.device(device)))
+        for name, values in moved.items():  # once all have arrived: a half-moved table has no device
+            setattr(self, name, values)
         return self
 
     @torch.no_grad()
@@ -241,8 +245,8 @@ class ScoreTable:
         if not self._touched and self.device != similarity.device:
             self.to(similarity.device)
         # Everything from here on stays on the device: no number is looked at, so nothing waits for the training step.
-        index = index.to(self.device, non_blocking=True)
-        rows = torch.stack((similarity.detach(), loss.detach())).to(self.device, torch.float64)
+        index = copied(index, self.device)
+        rows = torch.stack((similarity.detach(), loss.detach())).to(self.device, self._open_sums.dtype)
         finite = rows.isfinite().all(dim=0)
         self._open_sums.index_add_(1, index, rows.where(finite, 0.0))
         counts = torch.stack((finite, ~finite)).to(torch.int32)
@@ -266,8 +270,9 @@ class ScoreTable:
             Which samples had an update since the last call, on any rank, (N,) bool.
         """
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            # Sums and counts travel as one tensor, so that there is one collective; float64 holds any count exactly.
-            both = torch.cat((self._open_sums, self._open_counts.double()))
+            # Sums and counts travel as one tensor, so that there is one collective; float64 holds any count exactly,
+            # float32 those below 2**24.
+            both = torch.cat((self._open_sums, self._open_counts.to(self._open_sums.dtype)))
             dist.all_reduce(both)
             self._open_sums.copy_(both[:2])
             self._open_counts.copy_(both[2:])
@@ -351,7 +356,7 @@ class ScoreTable:
         self.loss = state["loss"].clone().to(device)
         self.age = state["age"].clone().to(device)
         self._rounds = state["rounds"].clone().to(device)
-        self._open_sums = state["open_sums"].clone().to(device)
+        self._open_sums = state["open_sums"].clone().to(device, widest_float(device))
         self._open_counts = state["open_counts"].clone().to(device)
         self._touched = state["touched"]
 
@@ -377,7 +382,7 @@ class ScoreTable:
         """Similarity and loss of a batch, (B,) each, and whose target is ignored: those losses are NaN."""
         logits = [z.detach() for z in (fused, *tensors_of(unimodal))]
         _check_shapes(logits, target)
-        target = _checked_target(target, fused.shape[1]).to(fused.device, non_blocking=True)
+        target = copied(_checked_target(target, fused.shape[1]), fused.device)
         if not self._looked_at_logits and len(fused):
             self._looked_at_logits, self._seem_probabilities = True, seem_probabilities(logits)
         loss = loss_of(
@@ -422,10 +427,10 @@ class ScoreTable:
         self._open_counts.zero_()
 
     def _weight_of_the_past(self) -> Tensor:
-        """The share of a blended score that the old value keeps, (N,) float64; 0 for a sample's first score."""
+        """The share of a blended score that the old value keeps, (N,); 0 for a sample's first score."""
         if self.momentum is None:
-            return self._rounds / (self._rounds + 1.0).double()
-        return torch.where(self._rounds > 0, self.momentum, 0.0).double()
+            return self._rounds / widened(self._rounds + 1.0)
+        return widened(torch.where(self._rounds > 0, self.momentum, 0.0))
 
     def _checked_index(self, index: Tensor | Sequence[int], length: int) -> Tensor:
         try:
@@ -496,5 +501,5 @@ def _checked_target(target: Tensor, classes: int) -> Tensor:
 
 
 def _blend(old: Tensor, new: Tensor, past: Tensor) -> Tensor:
-    """The blend ``past * old + (1 - past) * new``, in float64, float32 out; an old NaN of weight 0 does not spread."""
-    return (past * old.double().where(past > 0, 0.0) + (1 - past) * new).float()
+    """``past * old + (1 - past) * new``, in the widest float, float32 out; an old NaN of weight 0 does not spread."""
+    return (past * widened(old).where(past > 0, 0.0) + (1 - past) * new).float()

@@ -18,7 +18,7 @@ from bss.data.splits import Splits
 from bss.methods import Method
 from bss.models import precision
 from bss.models.compiling import compile_network
-from bss.models.late_fusion import TwoStageNetwork
+from bss.models.late_fusion import has_two_stages
 from bss.recipes.recipe import Recipe
 from bss.samplers import OrderSampler
 from bss.scoring.criteria import feature_scores
@@ -312,7 +312,7 @@ def _check_features(similarity: Similarity, model: nn.Module) -> None:
     Raises:
         RecipeError: the network gives none, or none that can be compared.
     """
-    if not isinstance(model, TwoStageNetwork):
+    if not has_two_stages(model):
         raise RecipeError(
             "schedule.similarity=feature and schedule.information=gradient need the features of a "
             f"bss.models.LateFusion, and the network is a {type(model).__name__}, without encoders, encode and decode: "

@@ -45,7 +45,9 @@ from bss.training.run_folder import RunFolder, Summary
 from bss.training.screen import closing_lines, failure_line, plan_line, say, sizes_line
 from bss.training.trial import check_texts
 from bss.utils import distributed
+from bss.utils.devices import device_name
 from bss.utils.errors import DataError, MemoryRanOutError, first_line
+from bss.utils.extras import need
 from bss.utils.interrupts import Interrupts
 
 
@@ -91,6 +93,7 @@ def fit(
         TrainingError: the loss, the weights or the predictions are not finite any more, or memory ran out.
         Interrupted: SIGINT or SIGTERM came; the step was finished and everything is saved.
     """
+    need("training", "train")
     _check_size(data, recipe.batch_size)
     rows.check_classes(data)
     if recipe.tensorboard:
@@ -264,7 +267,7 @@ def _config(data: Splits, planned: Plan, run: Run) -> dict[str, Any]:
 def _hardware(run: Run) -> dict[str, Any]:
     """What a part of a run runs on: on another device, or in another number of threads or processes, sums differ."""
     return {
-        "device": str(run.device) if run.device.type == "cpu" else torch.cuda.get_device_name(run.device),
+        "device": device_name(run.device),
         "workers": run.workers,
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),

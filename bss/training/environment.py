@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import bss
+
 
 def _program(path: Path) -> list[str]:
     """How a program was started: a script by its name, a package by ``python -m``."""
@@ -16,11 +18,15 @@ def _program(path: Path) -> list[str]:
 
 def environment() -> dict[str, Any]:
     """What is needed to judge a number later: command, versions, commit, machine."""
-    packages = ("bss", "torch", "torchvision", "torchaudio", "numpy", "soundfile", "soxr", "scikit-learn")
+    packages = ("torch", "torchvision", "torchaudio", "numpy", "soundfile", "soxr", "scikit-learn")
     return {
         "command": [*_program(Path(sys.argv[0])), *sys.argv[1:]],
         "commit": _commit(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        "versions": {
+            "python": platform.python_version(),
+            "bss": bss.__version__,
+            **{name: _version(name) for name in packages},
+        },
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
         "host": platform.node(),
         "job": os.environ.get("SLURM_JOB_ID"),

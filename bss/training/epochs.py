@@ -22,6 +22,7 @@ from bss.training.run_folder import EpochRow, Failure, Imbalance, RunFolder, Sum
 from bss.training.screen import epoch_line, say
 from bss.utils import distributed
 from bss.utils.choices import Precision
+from bss.utils.devices import widest_float
 from bss.utils.errors import MemoryRanOutError, NotFiniteError, RunFolderError, first_line
 from bss.utils.interrupts import Interrupted, Interrupts
 from bss.utils.progress import ProgressBar
@@ -183,7 +184,7 @@ class Training:
         with epoch_randomness(parts.seed, epoch, parts.device, step=done):
             if progress.totals is None:
                 self._order()
-                progress.totals = Totals(torch.zeros((), device=parts.device, dtype=torch.float64))
+                progress.totals = Totals(torch.zeros((), device=parts.device, dtype=widest_float(parts.device)))
             elif progress.randomness is not None:
                 # Dropout goes on with the very numbers that come next; the order is in the sampler's state.
                 set_random_states(progress.randomness, parts.device)

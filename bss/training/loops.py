@@ -25,6 +25,7 @@ from bss.scoring.table import ScoreTable
 from bss.training.watch import TrainingWatch
 from bss.utils import distributed
 from bss.utils.choices import Precision, Prediction
+from bss.utils.devices import widest_float
 from bss.utils.errors import NotFiniteError
 from bss.utils.progress import ProgressBar
 
@@ -34,7 +35,7 @@ class Totals:
     """What this process has seen of an epoch so far; a training can go on from it.
 
     Attributes:
-        loss: sum of the samples' losses, () float64 on the device.
+        loss: sum of the samples' losses, () in the widest float of the device, on it.
         samples: number of samples.
         steps: number of optimiser steps, equal on all processes.
         sound: after how many of them the sum of the losses was still finite, () int64 on the device.
@@ -160,7 +161,7 @@ def train_epoch(
         progress: label of the progress bar; None = no bar.
     """
     train_mode(step.model)
-    totals = totals or Totals(torch.zeros((), device=step.device, dtype=torch.float64))
+    totals = totals or Totals(torch.zeros((), device=step.device, dtype=widest_float(step.device)))
     left = None if steps is None else max(0, steps - totals.steps)
     with ProgressBar(loader, progress, steps=totals.steps, samples=totals.samples) as bar:
         for batch in itertools.islice(bar, left):
@@ -170,7 +171,7 @@ def train_epoch(
             if after_step is not None:
                 after_step(totals)
     # Filled on the device: a copy from the host would wait for it before the sums of the losses are under way.
-    counted = torch.full((), totals.samples, dtype=torch.float64, device=step.device)
+    counted = torch.full((), totals.samples, dtype=widest_float(step.device), device=step.device)
     seen = distributed.total(counted).item()
     return Trained(distributed.total(totals.loss).item() / max(seen, 1), round(seen), totals.steps)
 

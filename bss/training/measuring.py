@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.models.compiling import as_written
-from bss.models.late_fusion import TwoStageNetwork
+from bss.models.late_fusion import has_two_stages
 from bss.models.modes import evaluating
 from bss.scoring.imbalance import contributions, describe_predictions, linear_probes, mean_features
 from bss.scoring.metrics import unimodal_heads
@@ -99,9 +99,10 @@ class Measuring:
     ) -> dict[str, dict[str, float]] | None:
         """Shapley values; ``fill`` is the mean feature of the training samples, None where there is none."""
         features, target = predicted.share
-        if not features or fill is None or not isinstance(self.model, TwoStageNetwork):
+        model = self.model
+        if not features or fill is None or not has_two_stages(model):
             return None
         if self.masking == "zero":
             fill = {name: torch.zeros_like(mean) for name, mean in fill.items()}
         with evaluating(self.model):
-            return contributions(self.model, features, fill, target, prediction=self.prediction)
+            return contributions(model, features, fill, target, prediction=self.prediction)

@@ -10,6 +10,7 @@ from bss.samplers import OrderSampler
 from bss.scoring.metrics import rank_correlation
 from bss.scoring.table import NEVER, ScoreTable
 from bss.training.run_folder import RunFolder
+from bss.utils.devices import widened
 
 
 def effective_sample_size(weights_N: Tensor) -> float:
@@ -21,7 +22,7 @@ def effective_sample_size(weights_N: Tensor) -> float:
         weights_N: finite, >= 0, not all 0.
     """
     assert bool((weights_N.isfinite() & (weights_N >= 0)).all()) and bool((weights_N > 0).any())
-    weights = weights_N.double() / weights_N.max()  # so that no square over- or underflows
+    weights = widened(weights_N) / weights_N.max()  # so that no square over- or underflows
     return float(weights.sum() ** 2 / (len(weights) * (weights**2).sum()))
 
 
@@ -37,7 +38,7 @@ def class_distance(some: Tensor, others: Tensor) -> float:
         a uniform order.
     """
     size = int(max(some.max(), others.max())) + 1
-    shares = [torch.bincount(labels, minlength=size).double() / len(labels) for labels in (some, others)]
+    shares = [widened(torch.bincount(labels, minlength=size)) / len(labels) for labels in (some, others)]
     return float((shares[0] - shares[1]).abs().sum() / 2)
 
 

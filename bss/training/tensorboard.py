@@ -22,7 +22,7 @@ def check_installed() -> None:
     except ImportError as error:
         raise RecipeError(
             f"tensorboard=true needs TensorBoard, which cannot be imported ({error}): "
-            "pip install tensorboard, or --set tensorboard=false"
+            "pip install 'bss-multimodal[tensorboard]', or --set tensorboard=false"
         ) from error
 
 

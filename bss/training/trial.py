@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from bss.data.batches import to_device
 from bss.data.splits import Splits
-from bss.models.late_fusion import TwoStageNetwork
+from bss.models.late_fusion import has_two_stages
 from bss.models.modes import device_of, evaluating
 from bss.utils.errors import RecipeError
 
@@ -24,7 +24,7 @@ def check_texts(model: nn.Module, data: Splits) -> None:
         RecipeError: names the encoder and the way out.
     """
     tokens_N3L = getattr(data.train, "tokens_N3L", None)
-    if tokens_N3L is None or not isinstance(model, TwoStageNetwork) or "text" not in model.encoders:
+    if tokens_N3L is None or not has_two_stages(model) or "text" not in model.encoders:
         return
     texts_23L = _texts_of_one_word_apart(tokens_N3L)
     encoder = model.encoders["text"]

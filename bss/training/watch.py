@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from bss.models.late_fusion import TwoStageNetwork
+from bss.models.late_fusion import has_two_stages
 from bss.scoring.imbalance import Features, mean_of, sum_and_count
 from bss.utils import distributed
+from bss.utils.devices import widened
 
 WATCHED_EVERY = 4
 """Training steps from one look of :class:`TrainingWatch` to the next."""
@@ -42,7 +43,7 @@ class TrainingWatch:
 
     def __init__(self, model: nn.Module):
         self.model = model
-        self._encoders = model.encoders if isinstance(model, TwoStageNetwork) else {}
+        self._encoders = model.encoders if has_two_stages(model) else {}
         self._sums: dict[str, Tensor] = {}  # of this process; the last entry of each counts samples or steps
 
     def due(self, step: int) -> bool:
@@ -66,9 +67,9 @@ class TrainingWatch:
         for name, encoder in self._encoders.items():
             gradients = [parameter.grad for parameter in encoder.parameters() if parameter.grad is not None]
             if gradients:
-                norm = torch.nn.utils.get_total_norm(gradients).double()
+                norm = widened(torch.nn.utils.get_total_norm(gradients))
                 taken = norm.isfinite()  # fp16 skips a step whose gradients overflow
-                self._add(f"gradient.{name}", torch.stack((norm.where(taken, 0.0), taken.double())))
+                self._add(f"gradient.{name}", torch.stack((norm.where(taken, 0.0), widened(taken))))
 
     def gradient_norm(self) -> dict[str, float | None]:
         """Mean L2 norm of every encoder's gradient, by modality; None for a frozen encoder. All processes must ask."""

@@ -1,7 +1,8 @@
 """Errors that a user can mend: the message says what was found, where, and the way out.
 
 The command line prints these in one or two lines, without a traceback; everything else is a bug and keeps its
-traceback. They also are ``ValueError`` / ``FileNotFoundError``, so code that embeds the library can catch those.
+traceback. They also are ``ValueError``, ``FileNotFoundError`` or ``ImportError``, so code that embeds the library can
+catch those.
 """
 
 import difflib
@@ -42,6 +43,10 @@ class DataError(BssError, ValueError):
 
 class DataNotFoundError(BssError, FileNotFoundError):
     """A data set, or a part of it, that is not where it was looked for."""
+
+
+class MissingExtraError(BssError, ImportError):
+    """A package that a part of the library needs, and that is not installed."""
 
 
 class LoadingError(BssError, RuntimeError):

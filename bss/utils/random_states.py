@@ -10,14 +10,20 @@ import torch
 from torch import Tensor
 
 from bss.utils import distributed
+from bss.utils.devices import generator_state, seed_generator, set_generator_state
 from bss.utils.seeding import mixed_seed
 
 
 @contextlib.contextmanager
 def random_state_kept(device: torch.device) -> Iterator[None]:
     """Bring torch's global random states, of the CPU and of this device, back at the end of the block."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    host, state = torch.get_rng_state(), generator_state(device)
+    try:
         yield
+    finally:
+        torch.set_rng_state(host)
+        if state is not None:
+            set_generator_state(device, state)
 
 
 @contextlib.contextmanager
@@ -31,8 +37,7 @@ def epoch_randomness(seed: int, epoch: int, device: torch.device, *, step: int =
     stream = [seed, epoch, *([distributed.rank(), step] if distributed.rank() or step else [])]
     with random_state_kept(device):
         torch.default_generator.manual_seed(mixed_seed("network", *stream))
-        if device.type == "cuda":
-            torch.cuda.manual_seed(mixed_seed("network", *stream))
+        seed_generator(device, mixed_seed("network", *stream))
         cudnn.benchmark, cudnn.deterministic = False, True
         try:
             yield
@@ -41,7 +46,10 @@ def epoch_randomness(seed: int, epoch: int, device: torch.device, *, step: int =
 
 
 class RandomStates(TypedDict):
-    """Random states in plain values and tensors; NumPy's and Python's in the order in which they take them back."""
+    """Random states in plain values and tensors; NumPy's and Python's in the order in which they take them back.
+
+    ``cuda`` is the state of the run's device, whichever kind of GPU it is; None on a CPU.
+    """
 
     torch: Tensor
     cuda: Tensor | None
@@ -59,7 +67,7 @@ def random_states(device: torch.device) -> RandomStates:
     version, internal, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "cuda": generator_state(device),
         "numpy": [drawn["bit_generator"], words, drawn["state"]["pos"], drawn["has_gauss"], drawn["gauss"]],
         "python": [version, torch.tensor(internal), gauss],
     }
@@ -68,8 +76,8 @@ def random_states(device: torch.device) -> RandomStates:
 def set_random_states(states: RandomStates, device: torch.device) -> None:
     """Continue from :func:`random_states`."""
     torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"], device)
+    if states["cuda"] is not None and device.type != "cpu":
+        set_generator_state(device, states["cuda"])
     kind, words, *rest = states["numpy"]
     np.random.set_state((kind, words.numpy().astype(np.uint32), *rest))
     version, internal, gauss = states["python"]

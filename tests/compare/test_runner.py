@@ -304,7 +304,9 @@ def test_the_hash_of_weights_sees_every_bit_and_name():
 
 
 def test_a_device_must_exist(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(runner, "accelerators", lambda: ["mps"])
+    assert devices_of("auto") == devices_of("mps") == ["mps"]
+    monkeypatch.setattr(runner, "accelerators", lambda: ["cuda:0", "cuda:1"])
     assert devices_of("auto") == devices_of("cuda") == ["cuda:0", "cuda:1"]
     assert devices_of("cuda:1") == ["cuda:1"] and devices_of("cpu") == ["cpu"]
     with pytest.raises(RecipeError, match="auto, cpu, cuda:0, cuda:1"):

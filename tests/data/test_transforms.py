@@ -2,6 +2,7 @@ import io
 import pickle
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 from bss.data import file_heads
 from bss.data.transforms import audio, image
 from bss.data.transforms.audio import fit_length, read_audio, read_waveform
-from bss.models.frontends import LogSpectrogram
+from bss.models.frontends import LogSpectrogram, Spectrogram
 from bss.utils.errors import DataError
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
@@ -292,6 +293,23 @@ def test_the_log_spectrogram_equals_librosas():
     assert error[0].max() < 1e-4
     assert error[magnitude > 1e-3 * magnitude.max()].max() < 1e-4
     assert np.abs(ours[:, 0].exp().numpy() - 1e-7 - magnitude).max() < 1e-6 * magnitude.max()
+
+
+@pytest.mark.parametrize("fault", [ImportError, OSError, RuntimeError])
+def test_without_torchaudio_the_spectrogram_is_the_same(monkeypatch, fault):
+    """It ends at 2.11 and refuses, by other errors, a PyTorch that it was not built for."""
+    waveform = torch.from_numpy(np.stack([sine(3000), sine(3000, frequency=900)]))
+    expected = LogSpectrogram()(waveform)
+
+    class Refusing(types.ModuleType):
+        def __getattr__(self, name):
+            raise fault("another version")
+
+    monkeypatch.setitem(sys.modules, "torchaudio", Refusing("torchaudio"))
+    alone = LogSpectrogram()
+    assert isinstance(alone.stft, Spectrogram)
+    assert torch.equal(alone(waveform), expected)
+    assert not alone.state_dict() and alone.to("meta").stft.window.device.type == "meta"
 
 
 @pytest.mark.parametrize(("rate", "wanted", "samples"), [(16000, 22050, 1601), (44100, 22050, 999), (8000, 22050, 7)])

@@ -10,7 +10,7 @@ from torch import nn
 from bss import methods, samplers
 from bss.compare.arms import KINDS
 from bss.methods import Method
-from bss.models import Logits, TwoStageNetwork, kept
+from bss.models import Logits, has_two_stages, kept
 from bss.recipes.recipe import CurriculumSchedule, MethodName, Schedule, SelfPacedSchedule
 from bss.training.build import method_of, plan
 from bss.training.engine import fit
@@ -100,7 +100,7 @@ def own():
 
 
 def test_a_network_of_ones_own_gets_all_that_late_fusion_gets(own, tmp_path):
-    assert isinstance(own, TwoStageNetwork)
+    assert has_two_stages(own)
     schedule = replace(tiny.SPL.schedule, similarity="feature", information="gradient")
     summary = fit(own, tiny.splits(), replace(tiny.SPL, schedule=schedule), run_in(tmp_path))
     assert set(summary["imbalance"]["shapley"]["accuracy"]) == set(summary["imbalance"]["probe"]) == set(tiny.DIMS)

@@ -24,7 +24,7 @@ def test_the_finite_numbers_of_a_row_get_their_paths_as_names():
 
 def test_a_missing_tensorboard_is_an_error_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(RecipeError, match="pip install tensorboard"):
+    with pytest.raises(RecipeError, match=r"pip install 'bss-multimodal\[tensorboard\]'"):
         train(tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from bss.data.datasets.listing import Sample, head_problem, list_of
 from bss.utils.errors import DataError, DataNotFoundError
+from bss.utils.extras import need
 
 S = TypeVar("S", bound=Sample)
 
@@ -37,6 +38,7 @@ class DataSet(Generic[S]):
         group: what a sound split keeps apart (``"actor"``); None if the rows say nothing of the kind.
         group_hint: what it means that train and test share groups, and the way out; may be empty.
         remedy: (data root, split, samples) -> what makes files that are missing, for errors; may be empty.
+        extras: of the package's, whose packages read its files; beyond ``train``, see :mod:`bss.utils.extras`.
     """
 
     stem: str
@@ -49,6 +51,7 @@ class DataSet(Generic[S]):
     group: str | None = None
     group_hint: str = ""
     remedy: Callable[[Path, str, Sequence[S]], str] | None = None
+    extras: tuple[str, ...] = ()
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -143,6 +146,7 @@ def find(
     """
     if missing not in ("error", "drop"):
         raise ValueError(f"missing must be 'error' or 'drop', got {missing!r}")
+    need(data_set.title, *data_set.extras)
     samples = read(data_set, root, split, **options)
     remedy = data_set.remedy(Path(root), split, samples) if data_set.remedy else ""
     advice = "; ".join(filter(None, (remedy, data_set.advice)))

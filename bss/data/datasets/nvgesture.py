@@ -243,6 +243,7 @@ DATA_SET = DataSet(
     locate=_located,
     group="subject",
     remedy=_flow_command,
+    extras=("video",),
 )
 """NVGesture. Files are looked for in these places:
 

@@ -100,12 +100,7 @@ def look(job: Job) -> Facts:
         except Exception as error:
             # Decoders raise what they like; one bad file must not end the check of all the others.
             return Facts(damage=f"the decoder failed ({type(error).__name__}: {first_line(error)})")
-    if not facts.usable or not messages:
-        return facts
-    # libjpeg fills what is missing with grey and goes on: a decoded image, and half of it is not there.
-    if "premature end" in messages[0].lower():
-        return facts._replace(damage=f"a part is missing ({messages[0]})")
-    return facts._replace(complaint=messages[0])
+    return facts._replace(complaint=messages[0]) if facts.usable and messages else facts
 
 
 def _decoded(job: Job) -> Facts:
@@ -130,7 +125,24 @@ def _decoded(job: Job) -> Facts:
 
 def _picture_facts(path: Path) -> Facts:
     frame = picture.read_frame(path)
-    return Facts(shape=tuple(frame.shape[1:]), flat=bool((frame == frame[:, :1, :1]).all()))
+    complaint = _complaint_of_libjpeg(path.read_bytes())
+    # libjpeg fills what is missing with grey and goes on: a decoded image, and half of it is not there.
+    if complaint and "premature end" in complaint.lower():
+        return Facts(damage=f"a part is missing ({complaint})")
+    return Facts(shape=tuple(frame.shape[1:]), flat=bool((frame == frame[:, :1, :1]).all()), complaint=complaint)
+
+
+def _complaint_of_libjpeg(data: bytes) -> str | None:
+    """What libjpeg finds wrong with a picture that it decodes nevertheless; Pillow keeps that to itself."""
+    import simplejpeg
+
+    if not simplejpeg.is_jpeg(data):
+        return None
+    try:
+        simplejpeg.decode_jpeg(data, strict=True)
+    except ValueError as error:
+        return first_line(error)
+    return None
 
 
 def _sound_facts(path: Path, suffix: str) -> Facts:
@@ -210,7 +222,7 @@ def _digest(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def _decoder_messages() -> Iterator[list[str]]:
-    """Collect the lines that C libraries (libjpeg, libpng, FFmpeg) print about a file, in place of showing them."""
+    """Collect the lines that C libraries (FFmpeg, for one) print about a file, in place of showing them."""
     lines: list[str] = []
     before = os.dup(2)
     try:

@@ -23,7 +23,8 @@ from bss.data.transforms import audio as sound
 from bss.data.transforms.image import FRAME_SUFFIXES, MAX_PIXELS
 from bss.data.transforms.video import VIDEO_SUFFIXES, video_damage
 from bss.utils import filesystem
-from bss.utils.errors import BssError, DataError
+from bss.utils.errors import DataError
+from bss.utils.extras import need
 
 SUFFIXES = (*VIDEO_SUFFIXES, ".webm")
 """Suffixes of the videos that are looked for, compared in lower case."""
@@ -221,12 +222,11 @@ def load_av() -> Any:
     """Import PyAV.
 
     Raises:
-        BssError: it is not installed.
+        MissingExtraError: it is not installed.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise BssError(f"decoding videos needs PyAV: pip install av==18.1.0 ({error})") from error
+    need("decoding videos", "video")
+    import av
+
     return av
 
 
@@ -274,8 +274,7 @@ def write_pictures(job: FrameJob) -> bool:
         DataError: the video cannot be used, see :func:`read_pictures`.
         OSError: the folder cannot be written.
     """
-    import torch
-    from torchvision.io import encode_jpeg
+    from PIL import Image
 
     if _holds_pictures(job.target):
         return False
@@ -283,9 +282,7 @@ def write_pictures(job: FrameJob) -> bool:
         raise jobs.OccupiedError(job.target, "holds something else than whole pictures")
     with filesystem.whole_folder(job.target) as folder:
         for number, picture_HWC in enumerate(read_pictures(job.source, longest=job.longest), start=1):
-            picture = torch.from_numpy(np.ascontiguousarray(picture_HWC.transpose(2, 0, 1)))
-            jpeg = encode_jpeg(picture, quality=_JPEG_QUALITY)
-            (folder / f"{number:05d}.jpg").write_bytes(jpeg.numpy().tobytes())
+            Image.fromarray(picture_HWC).save(folder / f"{number:05d}.jpg", quality=_JPEG_QUALITY)
     return True
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
 from bss.utils.errors import BssError, DataError
 from bss.utils.filesystem import whole_folder
@@ -27,13 +26,11 @@ def write_clip(wav: Path, frame_folder: Path, waveform_T: np.ndarray, rate: int,
         frames: (H, W, 3) uint8 each.
     """
     import soundfile
-    from torchvision.io import write_jpeg
 
     soundfile.write(wav, waveform_T, rate, subtype="PCM_16")
     frame_folder.mkdir(parents=True)
     for number, frame_HWC in enumerate(frames, start=1):
-        image = torch.from_numpy(frame_HWC).permute(2, 0, 1).contiguous()
-        write_jpeg(image, str(frame_folder / f"{number:05d}.jpg"), quality=90)
+        write_picture(frame_folder / f"{number:05d}.jpg", frame_HWC)
 
 
 FAINT: dict[str, float] = {"contrast": 0.07, "tint": 0.08}
@@ -71,9 +68,9 @@ def write_text_model(folder: Path, texts: Sequence[str]) -> None:
 
 def write_picture(path: Path, picture_HWC: np.ndarray) -> None:
     """Write a generated picture, (H, W, 3) uint8, as jpeg."""
-    from torchvision.io import write_jpeg
+    from PIL import Image
 
-    write_jpeg(torch.from_numpy(picture_HWC).permute(2, 0, 1).contiguous(), str(path), quality=90)
+    Image.fromarray(picture_HWC).save(path, quality=90)
 
 
 def drawn_words(

@@ -1,21 +1,27 @@
 """Images from files, and their views: random ones for training, a fixed one for everything else."""
 
+import contextlib
 import io
 import math
 import os
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.io import decode_image
 from torchvision.transforms import v2
 
 from bss.data.file_heads import absence
 from bss.utils.choices import Interpolation, Normalization
 from bss.utils.errors import DataError, first_line
 from bss.utils.filesystem import reading
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Per channel, RGB in [0, 1] (released code, CREMA-D/dataset/CramedDataset.py:76)."""
@@ -102,17 +108,10 @@ def read_frame(path: str | os.PathLike) -> Tensor:
     problem = absence(data[:64], len(data)) or image_damage(data)
     if problem:
         raise DataError(f"{path}: {problem}")
-    pixels = _claimed_pixels(data, path)
-    if pixels > MAX_PIXELS:
-        raise DataError(f"{path}: an image of {pixels} pixels; at most {MAX_PIXELS} are decoded")
     if (scans := _scans(data)) > MAX_SCANS:
         raise DataError(f"{path}: a jpeg of {scans} scans; at most {MAX_SCANS} are decoded")
-    try:
-        content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        image = decode_image(content, mode="RGB", apply_exif_orientation=True)
-    except RuntimeError as error:
-        raise DataError(f"{path}: a truncated or damaged image: {first_line(error)}") from error
-    return image if image.dtype == torch.uint8 else v2.functional.to_dtype(image, torch.uint8, scale=True)
+    with _opened(data, path) as image:
+        return torch.from_numpy(_upright_rgb(image).transpose(2, 0, 1).copy())
 
 
 def _scans(data: bytes) -> int:
@@ -128,22 +127,42 @@ def _scans(data: bytes) -> int:
     return count
 
 
-def _claimed_pixels(data: bytes, path: str | os.PathLike) -> int:
-    """Height times width by the header alone; Pillow reads no pixels until it is asked to."""
-    import warnings
+@contextlib.contextmanager
+def _opened(data: bytes, path: str | os.PathLike) -> Iterator["Image"]:
+    """An image whose size is allowed; Pillow decodes no pixels until it is asked to.
 
+    Raises:
+        DataError: also for what fails while the image is open.
+    """
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of size, which is looked at here, and of damaged EXIF tags
+            if data.startswith(_MAGIC[1]):
+                with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+                    image.verify()  # the checksums of all chunks, which decoding looks at in part
             with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-                return image.width * image.height
+                if (pixels := image.width * image.height) > MAX_PIXELS:
+                    raise DataError(f"{path}: an image of {pixels} pixels; at most {MAX_PIXELS} are decoded")
+                yield image
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: an image of more than {MAX_PIXELS} pixels: {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        detail = str(error).partition(" <")[0]
-        raise DataError(f"{path}: a truncated or damaged image: {detail}") from error
+    except DataError:
+        raise
+    except Exception as error:  # Pillow raises what it likes: IndexError for a PNG without data (13.0)
+        raise DataError(f"{path}: a truncated or damaged image: {first_line(error).partition(' <')[0]}") from error
+
+
+def _upright_rgb(image: "Image") -> np.ndarray:
+    """An image's pixels, (H, W, 3) uint8, turned as EXIF says; Pillow 13 would clip 16 bits of grey, not scale them."""
+    from PIL import ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):
+        grey_HW = (np.asarray(upright).astype(np.int64) >> 8).astype(np.uint8)
+        return np.repeat(grey_HW[..., None], 3, axis=2)
+    return np.asarray(upright.convert("RGB"))
 
 
 def fixed_transform(

@@ -13,6 +13,7 @@ from torch import Tensor
 from bss.data.batches import Content, Preview, batch_zeros
 from bss.utils.choices import Cleaning
 from bss.utils.errors import BssError, DataError, DataNotFoundError, RecipeError, first_line
+from bss.utils.extras import need
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -120,6 +121,7 @@ def load_config(model: str, root: Path) -> "PretrainedConfig":
     Raises:
         DataError, DataNotFoundError: see :func:`readable_model`.
     """
+    need("a text model", "text")
     from transformers import AutoConfig
 
     with readable_model(model, root) as source:

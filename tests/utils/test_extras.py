@@ -1,0 +1,114 @@
+"""What is not installed is said in a line, with the extra that brings it, before anything begins."""
+
+import importlib.util
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import bss
+from bss.cli import endings
+from bss.utils import extras
+from bss.utils.errors import MissingExtraError
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CORE = {"torch", "numpy", "tqdm", "lazy_loader"}
+
+
+def names_of(requirements):
+    return {requirement.partition(">=")[0].partition("[")[0] for requirement in requirements}
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Take modules away, as if they were not installed."""
+
+    def take(*modules):
+        found = importlib.util.find_spec
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in modules else found(name))
+
+    return take
+
+
+@pytest.mark.parametrize("extra", extras.EXTRAS)
+def test_the_table_of_extras_is_that_of_the_package(extra):
+    assert set(extras.EXTRAS[extra].values()) <= names_of(PROJECT["optional-dependencies"][extra])
+    assert PROJECT["name"] == extras.DISTRIBUTION
+
+
+def test_all_is_every_extra_of_a_user():
+    (everything,) = PROJECT["optional-dependencies"]["all"]
+    assert set(everything.partition("[")[2].rstrip("]").split(",")) == set(extras.EXTRAS)
+    assert {name.replace("-", "_") for name in names_of(PROJECT["dependencies"])} == CORE
+
+
+def test_what_is_there_is_no_reason_to_stop():
+    extras.need("training", "train", "video")
+
+
+def test_a_missing_package_is_named_with_the_command_that_brings_it(without):
+    without("scipy", "sklearn", "cv2")
+    with pytest.raises(MissingExtraError) as caught:
+        extras.need("a run", "train", "text", "video")
+    assert str(caught.value) == (
+        "a run needs packages that are not installed (scipy, scikit-learn, opencv-python-headless): "
+        "pip install 'bss-multimodal[train,video]'"
+    )
+    assert isinstance(caught.value, ImportError)
+
+
+def test_an_import_that_fails_ends_a_command_in_one_line(capsys):
+    assert endings.status_of(ModuleNotFoundError("no", name="PIL.Image")) == 2
+    assert capsys.readouterr().err == "error: PIL.Image is not installed: pip install 'bss-multimodal[train]'\n"
+
+
+def test_an_import_that_fails_by_a_bug_keeps_its_traceback():
+    with pytest.raises(ModuleNotFoundError):
+        endings.status_of(ModuleNotFoundError("no", name="bss.nothing"))
+
+
+def test_another_projects_package_in_the_same_folder_is_named(tmp_path, monkeypatch):
+    """The distribution bss on the index holds a bss/__init__.py of its own."""
+    ours = tmp_path / "bss" / "__init__.py"
+    ours.parent.mkdir()
+    ours.touch()
+    info = tmp_path / "bss-0.9.4.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bss\nVersion: 0.9.4\n")
+    (info / "RECORD").write_text("bss/__init__.py,,\n")
+    monkeypatch.setattr(metadata, "distribution", lambda name: metadata.PathDistribution(info))
+    with pytest.raises(MissingExtraError, match=r"bss 0\.9\.4, has written into the same folder .*pip uninstall bss"):
+        extras.refuse_other_distribution(ours)
+    extras.refuse_other_distribution(tmp_path / "elsewhere" / "bss" / "__init__.py")
+
+
+def test_a_sampler_loop_imports_nothing_beyond_the_core():
+    """Every module that a loop with scores loads belongs to the core, to what PyTorch itself brings, or to Python."""
+    beyond = {name for modules in extras.EXTRAS.values() for name in modules} - {"typing_extensions"}
+    program = f"""
+import sys
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+import bss
+data = TensorDataset(torch.randn(12, 3), torch.arange(12) % 3)
+table = bss.ScoreTable(12)
+sampler = bss.SelfPacedSampler(12, table=table, seed=0)
+for epoch in range(2):
+    sampler.set_epoch(epoch)
+    for index, (x, y) in DataLoader(bss.IndexedDataset(data), batch_size=4, sampler=sampler):
+        table.update(index, unimodal=[x, -x], fused=x, target=y)
+    table.synchronize()
+for name in bss.__all__:
+    getattr(bss, name)
+print(sorted({{name.partition(".")[0] for name in sys.modules}} & {beyond!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_version_is_in_one_place():
+    assert PROJECT["dynamic"] == ["version"] and bss.__version__.count(".") == 2

@@ -184,14 +184,15 @@ class Subject:
         whole, as_typed = self.whole(kind), draw.random() < 0.15
         out = Path(tempfile.mkdtemp(dir=self.folder)) / "run"
         done = [f"{kind.arm}, {kind.world} process{'es' * (kind.world > 1)}{', as typed' * as_typed}"]
-        for _ in range(draw.choice((1, 1, 2))):
-            what, moment = draw.choice(KILLS), draw.uniform(0.02, 0.95)
-            for _ in range(MISSED):
-                said, ended = self.kill(kind, out, what, moment, draw, as_typed=as_typed)
-                if ended or (out / "done").exists():
+        for turn in range(draw.choice((1, 1, 2))):
+            what, when = draw.choice(KILLS), draw.uniform(0.02, 0.95)
+            for missed in range(MISSED):
+                said, status = self.kill(kind, out, what, when / 2**missed, draw, as_typed=as_typed)
+                if status != 0 or turn:
                     break
+                shutil.rmtree(out)  # it was over before it was hit
             done.append(said)
-            if not ended:
+            if status is None:
                 return done, "the run did not end after the signal"
             if (out / "done").exists():
                 break
@@ -206,12 +207,12 @@ class Subject:
         return done, wrong
 
     def kill(self, kind, out, what, moment, draw, *, as_typed):
-        """Start the run and do something to it; what it was, and whether the run has ended."""
+        """Start the run and do something to it; what it was, and the exit status, None if the run has not ended."""
         group, gap, number = draw.random() < 0.5, draw.uniform(0, 0.3), 0
         workers = 2 if what == "a loader process" else draw.choice((0, 0, 2))
         disk = what if what in DISKS else None
         if disk:
-            number = draw.randint(0, 60) if "files" in what.split()[-1] else int(10 ** draw.uniform(1.5, 4.5))
+            number = int(80 * moment) if what.endswith("files") else int(10 ** (1.5 + 3 * moment))
             run = Forked(kind, kind.words(out, workers), out.with_name("said"), disk, number)
         else:
             starter = Command if as_typed else Forked
@@ -231,7 +232,7 @@ class Subject:
         status = end(run, PATIENCE)
         end_the_rest(run)
         target = f" ({number})" if disk else " of the group" * group * (what != "a loader process")
-        return f"{what}{target} at {moment:.2f} -> {status}", status is not None
+        return f"{what}{target} at {moment:.2f} -> {status}", status
 
 
 def until_some(pids, run):

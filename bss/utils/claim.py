@@ -258,7 +258,9 @@ def _created(path: Path, own: Holder) -> int | None:
     except FileExistsError:
         return None
     try:
-        os.write(file, _content(own))
+        content = _content(own)
+        while content:  # the last room of a disk takes a part, without an error: the next part has one
+            content = content[os.write(file, content) :]
         os.fsync(file)
     except BaseException:  # a full disk, Ctrl-C
         os.close(file)

@@ -1,24 +1,27 @@
 """A data loader that says what its processes lack; apart from :mod:`bss.utils.processes`, since it needs PyTorch."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TypeVar
 
 from torch.utils.data import DataLoader
 
 from bss.utils.errors import LoadingError
 from bss.utils.processes import leave_to_the_parent, loading_problem
 
+T = TypeVar("T")
 
-class Loader(DataLoader):
+
+class Loader(DataLoader[T]):
     """PyTorch's loader, whose processes end with this one, leave signals to it, and name what keeps them from working.
 
     Without, a process that finds no shared memory for a batch drops it, and the loader waits for it for ever.
     """
 
-    def __init__(self, dataset: Any, **options: Any):
-        super().__init__(dataset, worker_init_fn=leave_to_the_parent, **options)
+    def __init__(self, dataset: object, **options: object):
+        # PyTorch reads a length and samples of the first, and its own class asks for the types of the others.
+        super().__init__(dataset, worker_init_fn=leave_to_the_parent, **options)  # type: ignore[arg-type]
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # PyTorch names its own class; nothing asks for it
+    def __iter__(self) -> Iterator[T]:  # type: ignore[override]  # PyTorch names its own class; nothing asks for it
         """The batches.
 
         Raises:

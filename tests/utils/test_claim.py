@@ -135,12 +135,18 @@ def test_a_heartbeat_keeps_no_process_alive_and_its_end_releases_the_claim(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_left_where_a_claim_cannot_be_written(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize("room", [0, 100])
+def test_nothing_is_left_where_a_claim_cannot_be_written(tmp_path, monkeypatch, room):
+    write, left = os.write, [room]
+
+    def filling(file, content):
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= write(file, content[: left[0]])
+        return room
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(claim, "_content", full)
+        patch.setattr(os, "write", filling)
         claim.take(tmp_path)
     assert list(tmp_path.iterdir()) == []
     took(tmp_path)

@@ -195,3 +195,21 @@ def test_a_gated_room_says_what_each_of_its_public_functions_takes_and_returns()
     files = [path for room in rooms for path in (room.rglob("*.py") if room.is_dir() else [room])]
     found = {str(path): names for path in files if (names := list(signatures_with_any(path.read_text())))}
     assert found == {}
+
+
+def test_every_text_file_is_opened_with_an_encoding():
+    """Windows and the C locale have others; ruff's PLW1514 sees only what it knows to be a path."""
+    without = []
+    for path in LIBRARY + SCRIPTS:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            mode = next((word.value for word in node.keywords if word.arg == "mode"), None)
+            mode = node.args[1] if name == "open" and isinstance(node.func, ast.Name) and len(node.args) > 1 else mode
+            binary = isinstance(mode, ast.Constant) and "b" in mode.value
+            of_path = isinstance(node.func, ast.Attribute)
+            text = (name == "open" and not of_path) or (name in ("read_text", "write_text") and of_path)
+            if text and not binary and not any(word.arg == "encoding" for word in node.keywords):
+                without.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not without

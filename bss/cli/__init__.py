@@ -38,6 +38,7 @@ def session(
         official: the numbers of ``--official``.
         argv: the flags; None = those of the process.
     """
+    endings.let_output_pass()
     folder = Path(script).resolve().parent
     parser = Parser(
         description=description,

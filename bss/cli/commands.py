@@ -65,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         at all. 130: stopped by Ctrl-C. 75: stopped by SIGTERM, and can go on.
     """
     said = ""
+    endings.let_output_pass()
     try:
         refuse_other_distribution(Path(bss.__file__))
         flags = _parser().parse_args(argv)

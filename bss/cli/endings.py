@@ -1,5 +1,6 @@
 """How a command ends when it cannot go on: a line or two on stderr, and an exit status."""
 
+import io
 import re
 import sys
 
@@ -11,6 +12,13 @@ from bss.utils.torchrun import launched, launched_rank
 
 ENDINGS = (KeyboardInterrupt, Interrupted, BssError, RuntimeError, ModuleNotFoundError)
 """What :func:`status_of` has something to say of; any other error is a bug, and keeps its traceback."""
+
+
+def let_output_pass() -> None:
+    """Let what a terminal or a redirected file cannot show be written as an escape, in place of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not a test's or a notebook's own
+            stream.reconfigure(errors="backslashreplace")
 
 
 def status_of(error: BaseException, interrupted: str = "interrupted") -> int:

@@ -348,7 +348,7 @@ def _train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Clai
     }
     _check_unfinished(folder, mark)
     with whole_file(folder / ARM_FILE) as temporary:
-        temporary.write_text(json.dumps(sealed(mark), indent=2) + "\n")
+        temporary.write_text(json.dumps(sealed(mark), indent=2) + "\n", encoding="utf-8")
     # Of two runs that begin at once, the one that wrote its mark last sees the other's.
     for other in comparison.arms:
         _check_start(comparison.folder(other, seed), mark)

@@ -405,7 +405,7 @@ class RunFolder:
         score_checksums: Sequence[str] | None,
     ) -> None:
         metrics, raw = self.path / "metrics.jsonl", self.path / "scores.raw"
-        lines = metrics.read_text(errors="replace").splitlines()[:epochs] if metrics.exists() else []
+        lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()[:epochs] if metrics.exists() else []
         try:
             rows += _rows(lines)
         except RunFolderError as error:

@@ -110,7 +110,7 @@ def holder_of(content: bytes) -> Holder | None:
 @functools.cache
 def _boot() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return f"{uuid.getnode():x}"  # not Linux: the network card, which does not tell two starts apart
 
@@ -126,7 +126,7 @@ def _started(pid: int) -> str | None:
     """When a process of this machine started, in ticks; None if there is none, or only what its parent has to reap."""
     try:
         # Field 22; the name in parentheses may hold spaces and parentheses itself.
-        status = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
         return None if status[0] in "ZX" else status[19]
     except (OSError, IndexError):
         return None

@@ -1,19 +1,27 @@
-"""SIGINT and SIGTERM as a request: finish the step, save, then end with a status of its own."""
+"""SIGINT, SIGTERM and the like as a request: finish the step, save, then end with a status of its own."""
 
 import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
 
-STATUS = {signal.SIGINT: 130, signal.SIGTERM: 75}
-"""Exit status of a run that was asked to end and can be continued: 130 after Ctrl-C, as shells have it; 75 after
-SIGTERM (EX_TEMPFAIL of sysexits.h, "try again later"), which tells a cluster's script to start the command again."""
+_OTHERS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGBREAK")  # SIGUSR1: SLURM's warning, as its users set it
+
+
+TO_END = tuple(getattr(signal, name) for name in _OTHERS if hasattr(signal, name))
+"""Signals that ask a process to end, beside Ctrl-C, as far as the system has them; without an answer each would end it
+unsaved: a cluster's, a closed terminal's, and Ctrl-Break of Windows."""
+
+
+STATUS = {signal.SIGINT: 130, **dict.fromkeys(TO_END, 75)}
+"""Exit status of a run that was asked to end and can be continued: 130 after Ctrl-C, as shells have it; 75 after the
+others (EX_TEMPFAIL of sysexits.h, "try again later"), which tells a cluster's script to start the command again."""
 
 
 class Interrupted(BaseException):
@@ -35,7 +43,7 @@ _lost: list[int] = []  # signals whose exception may have been swallowed: one th
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """While the block runs, SIGTERM raises :class:`Interrupted` wherever the process is, as Ctrl-C raises its own.
+    """While the block runs, SIGTERM and the like raise :class:`Interrupted` anywhere, as Ctrl-C raises its own.
 
     For what comes before and after the steps of a run: imports, reading of data. :class:`Interrupts`, inside of it,
     lets a step end first. In another thread than the main one, where Python handles no signals, it does nothing.
@@ -43,12 +51,23 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _raise)
+    before = _answered(TO_END, _raise)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
         _lost.clear()
+
+
+def _answered(signums: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Set the handler, but not of what was ignored from the start, as nohup does with SIGHUP; the ones before it."""
+    wanted = [signum for signum in signums if signum in (signal.SIGINT, signal.SIGTERM) or not _ignored(signum)]
+    return {signum: signal.signal(signum, handler) for signum in wanted}
+
+
+def _ignored(signum: int) -> bool:
+    return signal.getsignal(signum) == signal.SIG_IGN
 
 
 def _raise(signum: int, frame: FrameType | None) -> NoReturn:
@@ -57,7 +76,7 @@ def _raise(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 class Interrupts:
-    """While its block runs, a first SIGINT or SIGTERM is only noted, and a second SIGINT interrupts at once.
+    """While its block runs, a first signal of :data:`STATUS` is only noted, and a second SIGINT interrupts at once.
 
     Where there is no step to end and nothing to save, :meth:`at_once` lets a first one interrupt.
 
@@ -71,7 +90,7 @@ class Interrupts:
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
-            self._before = {signum: signal.signal(signum, self._note) for signum in STATUS}
+            self._before = _answered(STATUS, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:

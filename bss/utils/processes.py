@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from bss.utils.errors import RecipeError, first_line
-from bss.utils.interrupts import STATUS
+from bss.utils.interrupts import STATUS, TO_END
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -51,11 +51,14 @@ def leave_to_the_parent(*_: object) -> None:
     an error, so only the parent answers. The worker ends when the parent itself says so with SIGTERM, as it does with
     workers that it has no more use for, and when the parent is gone: it would wait for the next job for ever.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for signum in {signal.SIGINT, *TO_END} - {signal.SIGTERM}:
+        signal.signal(signum, signal.SIG_IGN)
     # A result that cannot be sent is dropped with a traceback (Python 3.11), and the parent would wait for it for ever.
     multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_by_what_cannot_be_sent)  # type: ignore[attr-defined]
     if hasattr(signal, "sigtimedwait"):  # Linux; it tells who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    else:
+        signal.signal(signal.SIGTERM, _end_later)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 
@@ -130,6 +133,17 @@ def _shared_memory() -> str:
     mib = 2**20
     size, free = room.f_frsize * room.f_blocks / mib, room.f_frsize * room.f_bavail / mib
     return f"/dev/shm is too small: it has {size:.3g} MiB, {free:.3g} MiB of them free"
+
+
+LATER = 5.0
+"""Seconds that a worker lives on after a SIGTERM where nothing tells who sent it: the parent may have it too, and needs
+what the worker is loading to end its step."""
+
+
+def _end_later(signum: int, frame: object) -> None:
+    timer = threading.Timer(LATER, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 def _end_with_the_parent() -> None:

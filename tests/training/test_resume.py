@@ -19,7 +19,7 @@ from bss.training.engine import fit
 from bss.training.run import Run
 from bss.training.run_folder import read_checkpoint
 from bss.utils.errors import DataError, RunFolderError
-from bss.utils.interrupts import Interrupted, Interrupts
+from bss.utils.interrupts import Interrupted, Interrupts, interruptible
 from tests import tiny
 from tests.processes import start
 from tests.training import kill_worker
@@ -186,6 +186,18 @@ def test_the_handlers_are_given_back():
         with pytest.raises(Interrupted, match="SIGTERM"):
             list(interrupts.checked([1, 2]))
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_signal_that_is_ignored_from_the_start_stays_ignored():
+    """As nohup does with SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible(), Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGUSR2)
+        assert interrupts.noted == signal.SIGUSR2 and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_ctrl_c_interrupts_at_once():
@@ -402,10 +414,14 @@ def test_checkpoints_in_the_middle_of_an_epoch_change_nothing(never_stopped, tmp
 # ---- the processes that load data ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
-def test_a_signal_to_the_whole_process_group_is_the_parents_to_answer(tmp_path, signum, status):
+@pytest.mark.parametrize(
+    ("signum", "status", "linux"),
+    [(signal.SIGINT, 130, True), (signal.SIGTERM, 75, True), (signal.SIGTERM, 75, False), (signal.SIGUSR1, 75, True)],
+)
+def test_a_signal_to_the_whole_process_group_is_the_parents_to_answer(tmp_path, signum, status, linux):
+    """SIGUSR1 is SLURM's warning; macOS and Windows do not tell a worker who sent a signal."""
     out = tmp_path / "run"
-    process = start(in_a_group_of_its_own, out, said=tmp_path / "said.txt")
+    process = start(in_a_group_of_its_own, out, linux, said=tmp_path / "said.txt")
     while (where(out) or (0, 0)) < (1, 2) and process.is_alive():
         time.sleep(0.005)
     os.killpg(process.pid, signum)  # what a terminal and a cluster do: the workers get it too
@@ -414,8 +430,10 @@ def test_a_signal_to_the_whole_process_group_is_the_parents_to_answer(tmp_path, 
     assert where(out) >= (1, 2) and not (out / "done").exists()
 
 
-def in_a_group_of_its_own(out):
+def in_a_group_of_its_own(out, linux):
     os.setpgrp()
+    if not linux:
+        del signal.sigtimedwait
     try:
         kill_worker.train("online", out, 2)
     except Interrupted as interrupted:

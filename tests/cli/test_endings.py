@@ -1,0 +1,31 @@
+"""What a command says arrives, whatever the terminal can show."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_what_a_terminal_cannot_show_is_escaped_and_ends_nothing(encoding, tmp_path):
+    """A minus sign (U+2212) of a significant difference ended a report after all its work."""
+    program = """
+import sys
+from bss.cli import endings
+endings.let_output_pass()
+print("difference \u2212 1.5, folder \u03a9")
+print("done \u2212", file=sys.stderr)
+"""
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=env, check=True)
+    assert done.stdout.decode(encoding).strip() == "difference \\u2212 1.5, folder \\u03a9"
+    assert done.stderr.decode(encoding).strip() == "done \\u2212"
+
+
+def test_a_folder_that_the_locale_cannot_write_is_named_by_an_escape(tmp_path):
+    folder = tmp_path / "\u03a9"
+    env = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-m", "bss", "doctor", "cremad", str(folder)]
+    done = subprocess.run(command, capture_output=True, env=env)
+    assert done.returncode == 2 and b"\\u03a9" in done.stderr and b"Traceback" not in done.stderr

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from bss.data import Splits, read_arrays, standardized, stratified_split, tensor_splits
 from bss.models import ConcatFusion, LateFusion
 from bss.models.encoders import Norm, normalization, resnet18
-from bss.recipes import CurriculumSchedule, Recipe, SelfPacedSchedule
+from bss.recipes import CurriculumSchedule, Recipe, SelfPacedSchedule, setting
 from bss.utils.errors import RecipeError
 from bss.utils.seeding import seeded
 
@@ -38,31 +38,29 @@ LOG_FLOOR = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class DigitsRecipe(Recipe):
-    """A recipe with the numbers of the digits and their encoders.
+    """A recipe with the numbers of the digits and their encoders."""
 
-    Attributes:
-        split: ``"speaker"``: other speakers are tested than trained (audio is the weak modality for the test);
-            ``"in-domain"``: the same speakers (audio is the strong one).
-        images: three principal components of the pictures (``"pca25"``), or the pictures (``"clean"``).
-        seconds: length of the audio window; shorter clips are repeated, longer ones cut.
-        n_fft: STFT window in samples.
-        hop_length: STFT hop in samples.
-        mels: mel bands.
-        norm: after every convolution of ``"small"``: ``"batch"`` normalisation, ``"group"`` (8 groups; no running
-            statistics), or ``"none"``.
-        encoder: of both modalities: three ``"small"`` convolutions, or ``"resnet18"`` of full width, for a GPU.
-        stretch: pixels, height and width that ResNet-18's inputs are stretched to.
-    """
-
-    split: Literal["speaker", "in-domain"] = "speaker"
-    images: Literal["pca25", "clean"] = "pca25"
-    seconds: float = 1.0
-    n_fft: int = 512
-    hop_length: int = 400
-    mels: int = 32
-    norm: Norm = "batch"
-    encoder: Literal["small", "resnet18"] = "small"
-    stretch: int = 112
+    split: Literal["speaker", "in-domain"] = setting(
+        "speaker",
+        '"speaker": other speakers are tested than trained (audio is the weak modality for the test); '
+        '"in-domain": the same speakers (audio is the strong one).',
+    )
+    images: Literal["pca25", "clean"] = setting(
+        "pca25", 'three principal components of the pictures ("pca25"), or the pictures ("clean").'
+    )
+    seconds: float = setting(1.0, "length of the audio window; shorter clips are repeated, longer ones cut.")
+    n_fft: int = setting(512, "STFT window in samples.")
+    hop_length: int = setting(400, "STFT hop in samples.")
+    mels: int = setting(32, "mel bands.")
+    norm: Norm = setting(
+        "batch",
+        'after every convolution of "small": "batch" normalisation, "group" (8 groups; no running '
+        'statistics), or "none".',
+    )
+    encoder: Literal["small", "resnet18"] = setting(
+        "small", 'of both modalities: three "small" convolutions, or "resnet18" of full width, for a GPU.'
+    )
+    stretch: int = setting(112, "pixels, height and width that ResNet-18's inputs are stretched to.")
 
     def __post_init__(self):
         super().__post_init__()

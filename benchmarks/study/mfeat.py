@@ -21,7 +21,7 @@ from torch import nn
 from bss.data import Splits, read_arrays, standardized, stratified_split, tensor_splits
 from bss.models import ConcatFusion, LateFusion
 from bss.models.encoders import GROUPS, Norm, normalization
-from bss.recipes import CurriculumSchedule, Recipe, SelfPacedSchedule
+from bss.recipes import CurriculumSchedule, Recipe, SelfPacedSchedule, setting
 from bss.utils.errors import RecipeError
 from bss.utils.seeding import seeded
 
@@ -34,18 +34,14 @@ FEATURES = {"pix": 240, "fou": 76, "zer": 47, "mor": 6}
 
 @dataclass(frozen=True, kw_only=True)
 class MfeatRecipe(Recipe):
-    """A recipe with the numbers of the views and their encoders.
+    """A recipe with the numbers of the views and their encoders."""
 
-    Attributes:
-        views: the modalities.
-        hidden: width of both layers of an encoder.
-        norm: after every linear layer: ``"batch"`` normalisation, ``"group"`` (8 groups; no running statistics), or
-            ``"none"``.
-    """
-
-    views: Literal["pix+mor", "fou+zer+mor"] = "fou+zer+mor"
-    hidden: int = 32
-    norm: Norm = "batch"
+    views: Literal["pix+mor", "fou+zer+mor"] = setting("fou+zer+mor", "the modalities.")
+    hidden: int = setting(32, "width of both layers of an encoder.")
+    norm: Norm = setting(
+        "batch",
+        'after every linear layer: "batch" normalisation, "group" (8 groups; no running statistics), or "none".',
+    )
 
     def __post_init__(self):
         super().__post_init__()

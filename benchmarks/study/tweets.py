@@ -14,7 +14,7 @@ import functools
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -24,7 +24,7 @@ from bss.data import Splits, stratified_split, tensor_splits
 from bss.data.datasets.sarcasm import CLASSES, read_list
 from bss.models import ConcatFusion, LateFusion
 from bss.models.encoders import GROUPS, Norm, normalization
-from bss.recipes import CurriculumSchedule, Recipe, SelfPacedSchedule
+from bss.recipes import CurriculumSchedule, Recipe, SelfPacedSchedule, meaning, setting
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError, shown
 from bss.utils.seeding import seeded
 
@@ -40,23 +40,19 @@ PADDING = 0
 
 @dataclass(frozen=True, kw_only=True)
 class TweetsRecipe(Recipe):
-    """A recipe with the numbers of the words and their encoders; ``val_fraction=0`` leaves the validation list out.
+    """A recipe with the numbers of the words and their encoders; ``val_fraction=0`` leaves the validation list out."""
 
-    Attributes:
-        train_samples: size of the training set, a stratified share of the list that is the same for all seeds; none =
-            all of it.
-        min_count: words in fewer training tweets than this are left out.
-        max_words: known words of a tweet that are kept, from the start.
-        hidden: length of a word's vector and of the features.
-        norm: of the mean word vector: ``"batch"`` normalisation, ``"group"`` (8 groups; no running statistics), or
-            ``"none"``.
-    """
-
-    train_samples: int | None = None
-    min_count: int = 3
-    max_words: int = 40
-    hidden: int = 32
-    norm: Norm = "none"
+    train_samples: int | None = setting(
+        None,
+        "size of the training set, a stratified share of the list that is the same for all seeds; none = all of it.",
+    )
+    min_count: int = setting(3, "words in fewer training tweets than this are left out.")
+    max_words: int = setting(40, "known words of a tweet that are kept, from the start.")
+    hidden: int = setting(32, "length of a word's vector and of the features.")
+    norm: Norm = setting(
+        "none",
+        'of the mean word vector: "batch" normalisation, "group" (8 groups; no running statistics), or "none".',
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -82,17 +78,11 @@ SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2, mode="eval"))
 
 @dataclass(frozen=True)
 class Tweet:
-    """One row of a list.
+    """One row of a list."""
 
-    Attributes:
-        name: of the picture's file, without suffix; unique in its list.
-        label: position in ``CLASSES``.
-        words: modality -> words.
-    """
-
-    name: str
-    label: int
-    words: dict[str, tuple[str, ...]]
+    name: str = field(metadata=meaning("of the picture's file, without suffix; unique in its list."))
+    label: int = field(metadata=meaning("position in CLASSES."))
+    words: dict[str, tuple[str, ...]] = field(metadata=meaning("modality -> words."))
 
 
 def build_data(recipe: TweetsRecipe, root: Path) -> Splits:

@@ -5,5 +5,6 @@ They need no PyTorch, so that a script can say at once what it takes. To add one
 """
 
 from bss.recipes.recipe import CurriculumSchedule, Recipe, Schedule, SelfPacedSchedule
+from bss.recipes.settings import meaning, setting
 
-__all__ = ["CurriculumSchedule", "Recipe", "Schedule", "SelfPacedSchedule"]
+__all__ = ["CurriculumSchedule", "Recipe", "Schedule", "SelfPacedSchedule", "meaning", "setting"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bss.recipes.recipe import Recipe
-from bss.recipes.setting import meaning, setting
+from bss.recipes.settings import meaning, setting
 from bss.utils.choices import FusionName
 from bss.utils.errors import RecipeError
 

@@ -6,7 +6,7 @@ from typing import Literal
 from bss.recipes.audiovisual import AudioVisualRecipe
 from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
-from bss.recipes.setting import setting
+from bss.recipes.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar
 
 from bss.recipes.recipe import Schedule, SelfPacedSchedule, written
-from bss.recipes.setting import meaning_of
+from bss.recipes.settings import meaning_of
 from bss.utils.errors import RecipeError, guess, shown
 
 if TYPE_CHECKING:

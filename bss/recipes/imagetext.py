@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bss.recipes.recipe import Recipe
-from bss.recipes.setting import setting
+from bss.recipes.settings import setting
 from bss.utils.choices import Cleaning, FusionName, Interpolation, Normalization, TextPooling
 from bss.utils.errors import RecipeError
 

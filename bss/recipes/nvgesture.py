@@ -5,7 +5,7 @@ from typing import Literal
 
 from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
-from bss.recipes.setting import setting
+from bss.recipes.settings import setting
 from bss.utils.choices import FlowInput, FlowWindow, FusionName, Pooling, RGBInput
 from bss.utils.errors import RecipeError
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from typing_extensions import override
 
 from bss import pacing
-from bss.recipes.setting import meaning, setting
+from bss.recipes.settings import meaning, setting
 from bss.utils.choices import (
     Criterion,
     Information,

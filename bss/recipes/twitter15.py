@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from bss.recipes import imagetext
 from bss.recipes.presets import released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
-from bss.recipes.setting import setting
+from bss.recipes.settings import setting
 from bss.utils.choices import TextPooling
 
 

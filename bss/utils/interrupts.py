@@ -1,6 +1,7 @@
 """SIGINT, SIGTERM and the like as a request: finish the step, save, then end with a status of its own."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -85,7 +86,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.noted: int | None = _lost[-1] if _lost else None
         self._before: dict[int, Any] = {}
-        self._at_once = False
+        self._at_once: int | None = None  # the process, while it is to be interrupted at once
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
@@ -100,7 +101,7 @@ class Interrupts:
         if self.noted is not None and signum == signal.SIGINT:
             raise KeyboardInterrupt
         self.noted = signum
-        if self._at_once:
+        if self._at_once == os.getpid():  # a loader's process that was forked just now leaves it to this one
             self.stop()
 
     @contextlib.contextmanager
@@ -110,12 +111,12 @@ class Interrupts:
         Raises:
             Interrupted: the run was asked to end, before the block or in it.
         """
-        self._at_once = True
+        self._at_once = os.getpid()
         try:
             self.check()  # after the line above, so that no signal falls between the two
             yield
         finally:
-            self._at_once = False
+            self._at_once = None
 
     def check(self) -> None:
         """End here if the run was asked to.

@@ -84,6 +84,9 @@ def test_another_projects_package_in_the_same_folder_is_named(tmp_path, monkeypa
     with pytest.raises(MissingExtraError, match=r"bss 0\.9\.4, has written into the same folder .*pip uninstall bss"):
         extras.refuse_other_distribution(ours)
     extras.refuse_other_distribution(tmp_path / "elsewhere" / "bss" / "__init__.py")
+    ours_once = f"Metadata-Version: 2.1\nName: bss\nVersion: 0.1.0\nSummary: {PROJECT['description']}\n"
+    (info / "METADATA").write_text(ours_once)
+    extras.refuse_other_distribution(ours)  # our own former name, in a clone that was installed by it
 
 
 def test_a_sampler_loop_imports_nothing_beyond_the_core():

@@ -108,6 +108,18 @@ def test_a_first_signal_is_answered_while_a_batch_is_waited_for(signum):
     assert got == [1] and time.monotonic() - began < 30
 
 
+def test_a_process_that_was_forked_while_a_batch_is_waited_for_leaves_signals_to_its_parent():
+    with Interrupts() as interrupts, interrupts.at_once():
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.raise_signal(signal.SIGTERM)  # sent to the whole group, before the loader's own handling
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+
 def test_a_signal_between_two_batches_lets_the_work_on_the_first_end():
     done = []
     with Interrupts() as interrupts, pytest.raises(Interrupted):

@@ -17,7 +17,7 @@ SCRIPTS = sorted(ROOT.glob("*/train-*.py"))
 BROKEN = SCRIPTS[0]  # flags and errors are shared, so one script shows them
 
 # Every network has these two fields: what a script does is the same with a small one, sooner.
-NARROW = ["--workers", 0, "--set", "image_size=24", "--set", "width=4"]
+NARROW = ["--workers", 0, "--set", "image_size=24", "--set", "width=2"]
 
 every_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
 
@@ -92,7 +92,7 @@ def test_a_script_trains_on_sample_data_and_leaves_a_complete_run(script, sample
 @every_script
 def test_a_script_has_the_released_habits_when_asked(script, samples, monkeypatch):
     out = samples / f"{script.parent.name}-{script.stem}-official"
-    flags = ["--sample", "--official", "--epochs", 1, "--out", out, *NARROW]
+    flags = ["--sample", "--official", "--epochs", 1, "--out", out, *NARROW, "--set", "imbalance_every=0"]
     assert run_here(script, *flags, monkeypatch=monkeypatch, cwd=samples) == 0
     config, summary = (json.loads((out / f"{name}.json").read_text()) for name in ("config", "summary"))
     assert config["recipe"]["tail"] == "last" and config["samples"]["val"] == 0
@@ -188,7 +188,7 @@ def test_a_file_that_breaks_inside_a_worker_is_named_without_a_traceback(sample,
     frames = min((data / "Image-01-FPS").iterdir())
     for frame in frames.iterdir():
         frame.write_bytes(frame.read_bytes()[:30] + b"\xff\xd9")  # good ends, nothing between them
-    small = ["--set", "image_size=32", "--set", "seconds=0.5", "--set", "width=4"]
+    small = ["--set", "image_size=32", "--set", "seconds=0.5", "--set", "width=2"]
     done = start(
         BROKEN, "--data-root", data, *small, "--workers", 2, "--epochs", 1, "--out", tmp_path / "r", cwd=tmp_path
     )

@@ -340,7 +340,7 @@ def test_names_that_ffmpeg_would_take_for_a_protocol_or_a_pattern_are_read(video
 def test_without_pyav_the_error_says_what_to_install(videos, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     for read in both(videos[".mp4"]):
-        with pytest.raises(BssError, match="pip install av"):
+        with pytest.raises(BssError, match=r"bss-multimodal\[video\]"):
             read()
 
 

@@ -93,16 +93,9 @@ def run(program, *arguments):
     return done.stdout
 
 
-def test_the_simulated_device_refuses_what_the_real_one_does():
-    run(DEVICE_ITSELF)
-
-
-def test_a_loop_on_a_device_without_float64_makes_the_orders_of_the_cpu():
-    run(LOOP)
-
-
-def test_a_training_on_a_device_without_float64():
-    run(FIT, "spl,spl+mmpareto")
+def test_a_device_without_float64_makes_the_orders_of_the_cpu_and_trains():
+    """First that the simulated device refuses what the real one does."""
+    run(DEVICE_ITSELF + LOOP + FIT, "spl+mmpareto")
 
 
 @pytest.mark.slow

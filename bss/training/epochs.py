@@ -190,7 +190,7 @@ class Training:
                 set_random_states(progress.randomness, parts.device)
             parts.plan.method.begin_epoch(epoch)
             self.train_began = time.perf_counter() - progress.before.train_seconds
-            return train_epoch(
+            trained = train_epoch(
                 parts.step,
                 parts.train_loader,
                 totals=progress.totals,
@@ -198,6 +198,10 @@ class Training:
                 after_step=self._after_step,
                 progress=f"epoch {epoch + 1}/{parts.plan.epochs}",
             )
+        # Every process has BatchNorm statistics of its own part of the last batch: what is measured and scored next is
+        # the network that is saved, which is rank 0's.
+        distributed.copy_buffers_from_main(parts.model)
+        return trained
 
     def _order(self) -> None:
         """Scores, where a pass is due, and the epoch's order."""

@@ -156,6 +156,13 @@ def copy_from_main(model: nn.Module) -> None:
             dist.broadcast(tensor, src=0)
 
 
+def copy_buffers_from_main(model: nn.Module) -> None:
+    """Give every rank rank 0's buffers, as DistributedDataParallel does before a forward, not after it."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
 def wrapped(model: nn.Module, device: torch.device, *, sync_batchnorm: bool) -> nn.Module:
     """The model as it is trained: itself, or under DistributedDataParallel.
 

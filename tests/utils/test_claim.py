@@ -120,8 +120,9 @@ def test_a_fork_neither_releases_a_claim_nor_keeps_it(tmp_path, locks):
     if child == 0:
         held.release()
         os._exit(0)
-    os.waitpid(child, 0)
+    assert os.waitpid(child, 0)[1] == 0
     held.check()
+    assert content(tmp_path)["pid"] == os.getpid()
     child = forked(lambda: held)  # like a loader's process that outlives its run
     held.release()
     took(tmp_path)

@@ -46,8 +46,11 @@ def test_all_is_every_extra_of_a_user():
     assert {name.replace("-", "_") for name in names_of(PROJECT["dependencies"])} == CORE
 
 
-def test_what_is_there_is_no_reason_to_stop():
+def test_what_is_there_is_no_reason_to_stop(monkeypatch):
+    asked = []
+    monkeypatch.setattr(extras, "_found", lambda module: asked.append(module) or True)
     extras.need("training", "train", "video")
+    assert asked == [*extras.EXTRAS["train"], *extras.EXTRAS["video"]]
 
 
 def test_a_missing_package_is_named_with_the_command_that_brings_it(without):

@@ -95,6 +95,12 @@ def share(value: Any, where: str) -> None:
         _refuse(value, where, "a number from 0 to 1")
 
 
+def fraction(value: Any, where: str) -> None:
+    """A number from 0 to 1."""
+    number(value, where)
+    share(value, where)
+
+
 def setting(value: Any, where: str, depth: int = 0) -> None:
     """What a recipe may hold: texts, numbers, null, and lists and tables of them."""
     if isinstance(value, Mapping) and depth < DEEPEST:
@@ -239,7 +245,7 @@ CONFIG = record(
         "command": listed(text),
         "classes": listed(text),
         "generated": flag,
-        "lists": each(record({}, {"hash": line, "count": count})),
+        "lists": each(record({}, {"hash": line, "count": count, "commonest_class_accuracy": fraction})),
         "continued": listed(
             record(
                 {},

@@ -129,7 +129,7 @@ class Judgement:
     """All verdicts of a comparison, and how much they may be believed.
 
     Attributes:
-        verdicts: one for each contrast and outcome, outcome by outcome.
+        verdicts: one for each contrast and outcome, contrast by contrast.
         analysis: the one that was planned, or the one that is made up where nothing was.
         departure: why the verdicts are exploratory, as the end of a sentence; empty = they are the planned ones.
         missing: runs that the machine lost, in words: the comparison is incomplete without them.
@@ -186,8 +186,8 @@ def judge(
     departure = other or departure
     differences = [
         (outcome, paired(outcomes.get(outcome, {}), arm, control))
-        for outcome in analysis.outcomes
         for arm, control in analysis.contrasts
+        for outcome in analysis.outcomes
     ]
     counted = [each for each in differences if has_plan or each[1].comparable]
     adjusted = dict(zip(counted, holm([difference.p for _, difference in counted]), strict=True))
@@ -216,7 +216,7 @@ def _departure(outcomes: Outcomes, analysis: Analysis, seen: Collection[int]) ->
     sizes = analysis.look_sizes()
     if foreign := seeds - set(analysis.seeds):
         return (
-            f"a look beyond the plan, of which seed{'s' * (len(foreign) > 1)} {seeds_text(foreign)} are no part",
+            f"a look beyond the plan, which has no seed{'s' * (len(foreign) > 1)} {seeds_text(foreign)}",
             None,
         )
     looks = {size: look for look, size in enumerate(sizes, start=1)}

@@ -26,6 +26,7 @@ from bss.cli.commands import main
 from bss.compare import figures, samples
 from bss.compare.comparison import task_file
 from bss.compare.page import Source, _recipe, page
+from bss.compare.plan import Analysis, Plan, PlannedRun
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import (
     Table,
@@ -36,7 +37,9 @@ from bss.compare.tables import (
     cost_table,
     difference_table,
     finding,
+    finished_table,
     head_table,
+    primary_tables,
     results_of,
     same_sizes,
     secondary_tables,
@@ -48,7 +51,7 @@ from bss.data.transforms.views import Picture, Pictures, Sound
 from bss.tasks import sarcasm
 from bss.training.run_folder import sealed
 from bss.utils.errors import RecipeError, RunFolderError
-from tests.compare.comparing import write_run
+from tests.compare.comparing import fail_run, write_run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -470,6 +473,173 @@ def test_an_end_near_0_has_two_decimals_and_says_on_which_side_it_is(interval, t
 
 def test_a_pipe_in_a_name_does_not_end_a_cell():
     assert "| a\\|b |" in Table("t", "c", pd.DataFrame({"x": ["a|b"]})).markdown()
+
+
+# ---- what was planned, and what failed ----
+
+
+def plan_of(arms, seeds, **options):
+    """A plan of every arm against the first."""
+    contrasts = tuple((arm, arms[0]) for arm in arms[1:])
+    seen = options.pop("seen", ())
+    analysis = Analysis(
+        tuple(arms), tuple(seeds), contrasts, **{"metric": "accuracy", "outcomes": ("chosen", "last"), **options}
+    )
+    runs = [PlannedRun(arm, seed, None, f"{arm}/seed{seed}", (), "") for arm in arms for seed in seeds]
+    return Plan(analysis, tuple(runs), seen=seen)
+
+
+PLANNED = {"margin": 1.5, "looks": 1}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_tables_page_and_csv_say_planned_or_exploratory(tmp_path):
+    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.51, 0.61, 0.71], "spl": [0.5, 0.6, 0.75]})
+    plan = plan_of(("uniform", "cl", "spl"), range(3), **PLANNED)
+    made = results(tmp_path, plan=plan)
+    assert finding(made).startswith("Planned: Test accuracy") and "within \u00b11.5 points" in finding(made)
+    assert difference_table(made, "uniform", "last").title == "Accuracy against uniform, last epoch (planned)"
+    families = {row["family"] for row in csv.DictReader(io.StringIO(as_csv(made)))}
+    assert families == {"planned", "secondary"} and "<p>Planned: Test accuracy" in page(made)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"metric": "macro_f1"}, "the plan is about accuracy, and this about macro F1"),
+        ({"controls": ["cl"]}, "the plan compares with uniform, and this with cl"),
+        ({"margin": 3.0}, "the plan has a margin of 1.5 points, and this one of 3"),
+    ],
+    ids=["metric", "control", "margin"],
+)
+def test_another_question_than_the_planned_one_is_exploratory(tmp_path, options, reason):
+    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.51, 0.61, 0.71], "spl": [0.5, 0.6, 0.75]})
+    made = results(tmp_path, plan=plan_of(("uniform", "cl", "spl"), range(3), **PLANNED), **options)
+    assert finding(made).startswith(f"Exploratory: {reason}. ")
+    assert made.analysis.margin == options.get("margin", 1.5)
+
+
+def test_a_contrast_that_the_plan_does_not_have_gets_no_p_value(tmp_path):
+    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.51, 0.61, 0.72], "spl": [0.5, 0.6, 0.75]})
+    made = results(tmp_path, plan=plan_of(("uniform", "cl"), range(3), **PLANNED))
+    spl = difference_table(made, "uniform", "last").rows[2]
+    assert made.judgement.planned and spl[0] == "spl" and spl[5:] == ["-", "-", "-", "not in the family", "", ""]
+
+
+LISTS = {"test": {"hash": "a" * 16, "count": 30, "commonest_class_accuracy": 0.1}}
+
+
+def failing(tmp_path):
+    """cl gains 2 points with three seeds and diverges with the fourth, where 10 % of the test set are one class."""
+    for arm, values in {"uniform": [0.5, 0.6, 0.7, 0.6], "cl": [0.52, 0.62, 0.72, 0.6]}.items():
+        for seed, accuracy in enumerate(values):
+            write_run(tmp_path / arm / f"seed{seed}", arm=arm, seed=seed, accuracy=accuracy, lists=LISTS)
+    fail_run(tmp_path / "cl" / "seed3")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_diverged_counts_at_the_commonest_class_and_is_named(tmp_path):
+    """An arm that gains 2 where it trains and fails in a fifth was "better" in a third of simulations."""
+    plan = plan_of(("uniform", "cl"), range(4), **PLANNED)
+    made = results(failing(tmp_path), plan=plan)
+    (verdict, _) = made.judgement.verdicts
+    assert verdict.difference.values == pytest.approx((2, 2, 2, -50)) and verdict.answer == "undecided"
+    assert made.judgement.planned
+    named = (
+        "Failed, since their loss was no finite number, and counted at the accuracy of the training set's commonest "
+        "class: cl seed 3 (10.0 %)."
+    )
+    assert finding(made).splitlines()[-1] == named
+    titles = [table.title for table in primary_tables(made)]
+    assert titles == [
+        "Accuracy against uniform, epoch chosen on validation (planned)",
+        "Accuracy against uniform, last epoch (planned)",
+        "Without the failed runs: accuracy against uniform, epoch chosen on validation",
+        "Without the failed runs: accuracy against uniform, last epoch",
+    ]
+    assert difference_table(made, "uniform", "last").rows[1][:4] == ["cl", "4", "49.0 \u00b1 27.3", "\u221211.0"]
+    assert finished_table(made, "uniform", "last").rows[1] == ["cl", "3", "62.0 \u00b1 10.0", "+2.0", "-", "3"]
+    rows = [row for row in csv.DictReader(io.StringIO(as_csv(made))) if row["arm"] == "cl" and row["head"] == "all"]
+    found = {row["family"]: row for row in rows if (row["epoch"], row["metric"]) == ("last", "accuracy")}
+    assert found.keys() == {"planned", "finished"}
+    assert (found["planned"]["n"], found["finished"]["n"], found["finished"]["p"]) == ("4", "3", "")
+    for text in (as_markdown(made), html.unescape(page(made))):
+        assert named in text and text.count("Without the failed runs: ") == 2
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_arm_of_which_every_run_diverged_is_worse_and_not_absent(tmp_path):
+    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7]})
+    for seed in range(3):
+        fail_run(write_run(tmp_path / "hot" / f"seed{seed}", arm="hot", seed=seed, lists=LISTS))
+    made = results(tmp_path, plan=plan_of(("uniform", "hot"), range(3), **PLANNED))
+    assert made.judgement.planned and "Worse than uniform: hot (\u221250.0 points" in finding(made)
+    assert "(10.0 %)" in finding(made) and "hot" in page(made) and "| hot | 0 | - | - | - | 0 |" in as_markdown(made)
+
+
+def test_in_another_metric_failed_runs_are_left_out_and_it_is_said(tmp_path):
+    made = results(failing(tmp_path), metric="macro_f1", plan=plan_of(("uniform", "cl"), range(4), **PLANNED))
+    assert not made.judgement.planned and made.judgement.verdicts[0].difference.seeds == (0, 1, 2)
+    assert finding(made).endswith(
+        "left out, which favours arms that fail: cl seed 3. It is not known what macro F1 they count for."
+    )
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_the_machine_lost_makes_the_comparison_incomplete(tmp_path):
+    fail_run(failing(tmp_path) / "uniform" / "seed2", how="out of memory")
+    plan = plan_of(("uniform", "cl"), range(4), **PLANNED)
+    lost = results(tmp_path, plan=plan)
+    assert finding(lost).startswith(
+        f"INCOMPLETE: 1 run was lost ({tmp_path / 'uniform' / 'seed2'}: failed and unfinish"
+    )
+    assert not lost.judgement.planned and lost.judgement.verdicts[0].difference.seeds == (0, 1, 3)
+    told = results(tmp_path, plan=plan, missing=["uniform seed 2: out of memory"])
+    assert finding(told).startswith("INCOMPLETE: 1 run was lost (uniform seed 2: out of memory). ")
+    for text in (as_markdown(told), page(told)):
+        assert text.index("INCOMPLETE") < text.index("Exploratory") < text.index("Undecided")
+
+
+def test_a_planned_run_without_a_folder_is_missing(tmp_path):
+    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.51, 0.61]})
+    made = results(tmp_path, plan=plan_of(("uniform", "cl"), range(3), **PLANNED))
+    assert finding(made).startswith("INCOMPLETE: 1 run was lost (cl seed 2: not there). ")
+
+
+def test_how_much_choosing_the_epoch_moved_each_arm_is_a_table(tmp_path):
+    """Choosing cost uniform order 1.2 points and CL 0.2, and so made +0.9 points of CL of what was -0.1."""
+    for seed in range(3):
+        write_run(tmp_path / f"u{seed}", seed=seed, accuracy=0.5, last=0.51 + seed / 100)
+        write_run(tmp_path / f"c{seed}", arm="cl", seed=seed, accuracy=0.5, last=0.5)
+    (table,) = choice_tables(results(tmp_path))
+    assert table.rows == [
+        ["uniform", "3", "\u22122.0", "[\u22124.5, +0.5]"],  # -1, -2, -3
+        ["cl", "3", "0.0", "-"],
+    ]
+    assert table.title in as_markdown(results(tmp_path)) and table.title in page(results(tmp_path))
+
+
+def test_other_heads_and_metrics_have_intervals_and_no_tests(tmp_path):
+    made = results(comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.51, 0.62, 0.73]}))
+    (table,) = secondary_tables(made)
+    assert table.columns == [
+        "arm", "accuracy, fused", "accuracy, audio", "accuracy, visual", "macro F1", "mean average precision",
+    ]  # fmt: skip
+    same = "+2.0 [\u22120.5, +4.5]"
+    assert table.rows == [["cl", same, "0.0", "0.0", same, same]]
+    assert "Exploratory, not adjusted over tables" in table.caption
+
+
+def test_arms_with_as_many_seeds_that_are_not_the_same_are_a_note(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path / f"u{seed}", seed=seed)
+        write_run(tmp_path / f"c{seed}", arm="cl", seed=seed + 1)
+    (note,) = [note for note in results(tmp_path).notes if "seeds" in note]
+    assert (
+        note
+        == "The arms have different seeds (uniform 0 to 2; cl 1 to 3); differences are over the seeds that both have."
+    )
 
 
 # ---- bad input ----

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bss.compare.frame import long_form
-from bss.compare.runs import FinishedRun, by_arm, check_comparable
+from bss.compare.plan import Plan
+from bss.compare.runs import FailedRun, FinishedRun, by_arm, check_comparable
 from bss.compare.statistics import LEAST_RESAMPLED, Difference, differences, mean_and_std
 from bss.recipes.recipe import FREE_FIELDS
 from bss.training.checkpoint import MAY_CHANGE
@@ -80,6 +81,9 @@ class Results:
         metric: one of :data:`METRICS`.
         left_out: folders that could not be used, with the reason.
         notes: sentences on what else a reader must know.
+        failed: runs that ended by numbers that are not finite.
+        missing: runs that the machine lost, in words: the comparison is incomplete without them.
+        plan: what was set down before the runs; None = nothing, or they are of several plans.
     """
 
     arms: Mapping[str, Sequence[FinishedRun]]
@@ -87,6 +91,9 @@ class Results:
     metric: str
     left_out: Sequence[tuple[Path, str]] = ()
     notes: Sequence[str] = ()
+    failed: Sequence[FailedRun] = ()
+    missing: Sequence[str] = ()
+    plan: Plan | None = None
 
     @property
     def runs(self) -> list[FinishedRun]:
@@ -198,6 +205,9 @@ def results_of(
     order: Sequence[str] = (),
     left_out: Sequence[tuple[Path, str]] = (),
     notes: Sequence[str] = (),
+    failed: Sequence[FailedRun] = (),
+    missing: Sequence[str] = (),
+    plan: Plan | None = None,
 ) -> Results:
     """Check that runs may be compared, and set down how.
 
@@ -208,6 +218,9 @@ def results_of(
         order: order of the arms; none = the controls first, then as they come.
         left_out: folders that could not be used, with the reason.
         notes: sentences on what else a reader must know.
+        failed: runs that ended by numbers that are not finite, with the accuracy that they count as.
+        missing: runs that the machine lost, in words.
+        plan: what was set down before the runs; None = nothing, or they are of several plans.
 
     Raises:
         RunFolderError: the runs do not belong together, see :func:`bss.compare.runs.check_comparable`, or none of them
@@ -219,7 +232,7 @@ def results_of(
     runs = [run for run, reason in zip(runs, reasons, strict=True) if not reason]
     if not runs:
         raise RunFolderError(f"there is no run to report: {left_out[-1][0]}: {left_out[-1][1]}")
-    check_comparable(runs)
+    check_comparable([*runs, *failed])
     arms = by_arm(runs, order)
     measured = list(runs[0].summary["test"]["last"])
     if metric not in measured:
@@ -230,7 +243,7 @@ def results_of(
     chosen = tuple(controls) or _usual_controls(arms)
     if not order:
         arms = by_arm(runs, chosen)
-    results = Results(arms, chosen, metric, tuple(left_out))
+    results = Results(arms, chosen, metric, tuple(left_out), failed=tuple(failed), missing=tuple(missing), plan=plan)
     return replace(results, notes=(*notes, *_remarks(results, bool(controls))))
 
 

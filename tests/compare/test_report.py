@@ -52,8 +52,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def results(tmp_path, **options):
-    runs, left_out = read_runs(find_folders([tmp_path]))
-    return results_of(runs, left_out=left_out, **options)
+    runs, failed, left_out = read_runs(find_folders([tmp_path]))
+    return results_of(runs, failed=failed, left_out=left_out, **options)
 
 
 @pytest.fixture
@@ -376,7 +376,7 @@ def test_a_difference_that_stands_is_named(tmp_path):
 def test_epochs_have_the_same_sizes_within_a_batch_and_but_for_the_last(tmp_path, sizes, same):
     write_run(tmp_path / "a", sizes=(40, 40))
     write_run(tmp_path / "b", arm="cl", sizes=sizes)
-    runs, _ = read_runs(find_folders([tmp_path]))
+    runs, *_ = read_runs(find_folders([tmp_path]))
     assert same_sizes(*runs) is same_sizes(*reversed(runs)) is same
 
 
@@ -386,7 +386,7 @@ def test_epochs_have_the_same_sizes_within_a_batch_and_but_for_the_last(tmp_path
 def test_of_runs_of_one_epoch_that_epoch_counts(tmp_path, one, other, same):
     write_run(tmp_path / "a", sizes=one)
     write_run(tmp_path / "b", arm="cl", sizes=other)
-    runs, _ = read_runs(find_folders([tmp_path]))
+    runs, *_ = read_runs(find_folders([tmp_path]))
     assert same_sizes(*runs) is same_sizes(*reversed(runs)) is same
 
 
@@ -444,7 +444,7 @@ def test_a_pipe_in_a_name_does_not_end_a_cell():
 def test_a_damaged_folder_is_told_from_a_whole_one(tmp_path, damage, reason):
     comparison(tmp_path, {"cl": [0.6, 0.8]})
     damage(tmp_path / "cl" / "seed1")
-    runs, ((bad, said),) = read_runs(find_folders([tmp_path]))
+    runs, _, ((bad, said),) = read_runs(find_folders([tmp_path]))
     assert [run.seed for run in runs] == [0] and bad == tmp_path / "cl" / "seed1" and said.startswith(reason)
 
 
@@ -492,7 +492,7 @@ def test_a_run_that_was_stopped_is_unfinished_and_not_failed(tmp_path, failed):
     comparison(tmp_path, {"cl": [0.6, 0.8]})
     (tmp_path / "cl" / "seed1" / "done").unlink()
     (tmp_path / "cl" / "seed1" / "summary.json").write_text(json.dumps({"failed": failed}))
-    _, ((_, reason),) = read_runs(find_folders([tmp_path]))
+    _, _, ((_, reason),) = read_runs(find_folders([tmp_path]))
     assert reason.startswith("unfinished, 2 epochs so far")
 
 
@@ -718,7 +718,7 @@ def test_a_folder_that_one_may_not_look_into_is_left_out_by_name(tmp_path, monke
         return iterdir(path)
 
     monkeypatch.setattr(Path, "iterdir", refuse)  # a test may run as root, who may look into everything
-    runs, left_out = read_runs(find_folders([tmp_path]))
+    runs, _, left_out = read_runs(find_folders([tmp_path]))
     assert len(runs) == 1 and left_out == [(tmp_path / "cl", "a folder that cannot be looked into")]
 
 
@@ -844,7 +844,7 @@ def test_generated_data_are_said_before_anything_else(tmp_path, generated, begin
 def test_the_extremes_are_means_over_the_seeds_that_train_on_a_sample(tmp_path):
     comparison(tmp_path, {"cl": [0.5]})
     write_run(tmp_path / "cl" / "seed1", arm="cl", seed=1, names=["clip3", "clip0", "new"])  # 0.1, 0.9, 0.5
-    runs, _ = read_runs(find_folders([tmp_path]))
+    runs, *_ = read_runs(find_folders([tmp_path]))
     balanced, imbalanced = samples.extremes(runs, count=1)
     assert (balanced[0].name, balanced[0].seeds) == ("clip0", 2)  # (0.1 + 0.9) / 2, before clip2's equal 0.5
     assert balanced[0].difficulty == pytest.approx(0.5)

@@ -222,7 +222,10 @@ def _departure(outcomes: Outcomes, analysis: Analysis, seen: Collection[int]) ->
     looks = {size: look for look, size in enumerate(sizes, start=1)}
     if len(seeds) not in looks:
         when = "before the first planned one" if len(seeds) < sizes[0] else "between the planned ones"
-        return f"a look {when}: at {len(seeds)} seeds, and the plan looks at {listed(map(str, sizes))}", None
+        return (
+            f"a look {when}: at {len(seeds)} seeds, and the plan looks at {listed([str(size) for size in sizes])}",
+            None,
+        )
     first = analysis.seeds[: len(seeds)]
     if seeds != set(first):
         return f"a look at other seeds than the first {len(seeds)} of the plan ({seeds_text(first)})", None

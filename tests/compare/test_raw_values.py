@@ -28,7 +28,7 @@ def write_study_run(root, arm, seed, **config):
     made = {"device": "cpu", "threads": 1, "processes": 1, "workers": 0, "deterministic": False}
     task = {"task": str(raw.ROOT / "benchmarks/study/digits.py"), "task_hash": "c0de", "title": "Digits"}
     listed = {"test": {"count": 30, "hash": "7e57"}, "train": {"count": 40, "hash": _list_hash(folder)}}
-    command = ["python", "-m", "bss", "--data-root", "/home/x", "--out", "/tmp/y"]
+    command = ["python", "-m", "bss", "--data-root", "/elsewhere/x", "--out", "/tmp/y"]
     change(folder / "config.json", **made, **task, lists=listed, seed=seed, **{"command": command, **config})
     change(folder / "summary.json", updates=10)
     return folder

@@ -201,6 +201,15 @@ ARMS = (
 """Every arm of the library; the contract tests run over this tuple."""
 
 
+def is_reached(arm: Arm, assignment: str, known: Collection[str]) -> bool:
+    """Whether an arm takes over a ``field=value`` of the base; ``known`` are dotted names of the base's fields.
+
+    Raises:
+        RecipeError: there is no such field.
+    """
+    return arm.is_reached_by(named_field(assignment, known)[0])
+
+
 def partly_reaching(arms: Sequence[Arm], assignments: Iterable[str], known: Collection[str]) -> list[str]:
     """A line for every ``field=value`` that some of the arms do not take over, with which do and which do not.
 
@@ -215,7 +224,7 @@ def partly_reaching(arms: Sequence[Arm], assignments: Iterable[str], known: Coll
     lines = []
     for assignment in assignments:
         path, text = named_field(assignment, known)
-        reached = [arm.name for arm in arms if arm.is_reached_by(path)]
+        reached = [arm.name for arm in arms if is_reached(arm, assignment, known)]
         others = [arm.name for arm in arms if arm.name not in reached]
         if not reached:
             raise RecipeError(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bss import tasks
 from bss.cli.launch import check_source, sample_root
+from bss.cli.recipe_file import read
 from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, seeds_of, task_file
 from bss.compare.dry_run import dry_run
@@ -37,7 +38,7 @@ def compare(flags: argparse.Namespace) -> int:
     if flags.jobs < 1:
         raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
     devices, controls = devices_of(flags.device), _names(flags.control)
-    comparison, data = _compared(flags, controls)
+    comparison, data = _planned(flags, controls)
     asked = Asked(tuple(controls), flags.metric, flags.margin, flags.looks)
     source = ("--sample",) if flags.sample else ("--data-root", str(comparison.data_root))
     plan = planned(comparison, data, asked, source)
@@ -92,7 +93,7 @@ def compare(flags: argparse.Namespace) -> int:
     return 1 if failed or found.left_out else 0
 
 
-def _compared(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Comparison, Splits]:
+def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Comparison, Splits]:
     """What the flags ask for, checked as far as it can be before anything is trained, and the data of its first seed.
 
     A line is printed for every setting that reaches some of the arms only.
@@ -112,6 +113,8 @@ def _compared(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compa
         sample=flags.sample,
         code=task_file(flags.task),
     )
+    if flags.recipe is not None:
+        comparison = _with_recipe_file(comparison, flags.recipe)
     arms = find(comparison.arms)
     for name in controls:
         if name not in comparison.arms:
@@ -133,6 +136,18 @@ def _compared(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compa
     return comparison, data
 
 
+def _with_recipe_file(comparison: Comparison, path: Path) -> Comparison:
+    """The comparison with the fields of ``--recipe``; ``--epochs`` and ``--set`` are stronger."""
+    file = read(path, comparison.task)
+    given = file.for_comparison(replace(comparison, assignments=(), epochs=None).base())
+    if comparison.epochs is not None:
+        given = [each for each in given if not each.startswith("epochs=")]
+    made = replace(comparison, assignments=(*given, *comparison.assignments))
+    if comparison.epochs is not None:
+        file.check_epochs(made.base())
+    return made
+
+
 def report(flags: argparse.Namespace) -> int:
     """Write the report of runs that exist. It reads the run folders, and what the flags name, and nothing else.
 
@@ -149,8 +164,7 @@ def report(flags: argparse.Namespace) -> int:
     if source is not None:
         source.check(found.runs)
     by = followed([*found.runs, *found.failed])
-    notes = [by.note] if by.note else []
-    left_out = _write(found, flags, source, notes=notes, plan=by.plan, gone=missing(found, by, flags.runs))
+    left_out = _write(found, flags, source, plan=by.plan, other=by.reason, gone=missing(found, by, flags.runs))
     return 1 if left_out else 0
 
 
@@ -163,6 +177,7 @@ def _write(
     gone: Sequence[Missing],
     order: Sequence[str] = (),
     notes: Sequence[str] = (),
+    other: str = "",
 ) -> int:
     """Write the three files, say what came out, and return how many folders were left out."""
     results = results_of(
@@ -172,6 +187,7 @@ def _write(
         order=order,
         left_out=found.left_out,
         notes=[*notes, *remarks([*found.runs, *found.failed])],
+        other=other,
         failed=found.failed,
         missing=[each.told for each in gone],
         plan=plan,
@@ -180,14 +196,12 @@ def _write(
     _save(out / "table.md", as_markdown(results))
     _save(out / "table.csv", as_csv(results))
     _save(out / "report.html", page(results, source))  # last, so that a page that cannot be made leaves the tables
-    if gone:
-        count = len(gone)
-        print(f"INCOMPLETE: {count} run{'s' * (count != 1)} without an outcome; to repeat:")
-        for each in gone:
-            print(f"  {each.told}\n    {shlex.join(each.command) or 'the command that began it'}")
     for path, reason in results.left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)
-    print(f"{finding(results)}\n{', '.join(str(out / name) for name in ('table.md', 'table.csv', 'report.html'))}")
+    print(finding(results))
+    for each in gone:
+        print(f"to repeat {each.arm} seed {each.seed}: {shlex.join(each.command) or 'the command that began it'}")
+    print(", ".join(str(out / name) for name in ("table.md", "table.csv", "report.html")))
     return len(results.left_out)
 
 

@@ -206,12 +206,12 @@ class Followed:
     Attributes:
         plan: the one of all of them; None = of none, or not of one.
         out: the folder of its ``plan.json``.
-        note: a sentence on why there is none, where some of them are of one; else empty.
+        reason: why there is none, as the end of a sentence, where some of them are of one; else empty.
     """
 
     plan: Plan | None = None
     out: Path | None = None
-    note: str = ""
+    reason: str = ""
 
 
 def followed(runs: Iterable[KnownRun]) -> Followed:
@@ -231,7 +231,7 @@ def followed(runs: Iterable[KnownRun]) -> Followed:
         return Followed()
     if len(places) > 1:
         listed = ", ".join(str(place / PLAN_FILE) for place in places)
-        return Followed(note=f"The runs are of {len(places)} plans ({listed}): what they show together is exploratory.")
+        return Followed(reason=f"the runs are of {len(places)} plans ({listed})")
     out = next(iter(places))
     plan = plans[out]
     assert plan is not None
@@ -248,7 +248,7 @@ def followed(runs: Iterable[KnownRun]) -> Followed:
             reason = f"{run.path} has another recipe than {out / PLAN_FILE} names for it"
         else:
             continue
-        return Followed(note=f"{reason}: what these runs show is exploratory.")
+        return Followed(reason=reason)
     return Followed(plan, out)
 
 

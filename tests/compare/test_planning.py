@@ -130,7 +130,7 @@ def test_a_row_says_what_makes_its_run_alone(comparison):
     plan = made(comparison, **changes)
     for row in plan.runs:
         flags = _parser().parse_args(list(row.command[3:]))
-        alone, _ = command._compared(flags, [])
+        alone, _ = command._planned(flags, [])
         assert (alone.arms, alone.seeds, alone.folder(row.arm, row.seed)) == (
             *((row.arm,), (row.seed,)),
             comparison.out / row.folder,
@@ -282,25 +282,24 @@ def test_runs_of_several_plans_have_none_and_it_is_said(tmp_path):
     plan_of(tmp_path / "two", ("uniform", "cl"), (2, 3))
     by = followed(found_in(tmp_path).runs)
     assert by.plan is None
-    assert by.note == (
-        f"The runs are of 2 plans ({tmp_path}/one/plan.json, {tmp_path}/two/plan.json): what they show together is "
-        "exploratory."
-    )
+    assert by.reason == f"the runs are of 2 plans ({tmp_path}/one/plan.json, {tmp_path}/two/plan.json)"
 
 
 def test_a_run_that_takes_the_place_of_a_planned_one_is_not_it(tmp_path):
     made_up(tmp_path / "out")
     (tmp_path / "out" / "cl" / "seed1").rename(tmp_path / "elsewhere")
     by = followed(found_in(tmp_path).runs)
-    assert by.plan is None and by.note.startswith(f"{tmp_path}/elsewhere is not the run of cl seed 1 that ")
+    assert by.plan is None and by.reason.startswith(f"{tmp_path}/elsewhere is not the run of cl seed 1 that ")
 
 
 def test_a_run_with_another_recipe_or_arm_than_planned_is_not_planned(tmp_path):
     made_up(tmp_path / "out")
     write_run(tmp_path / "out" / "cl" / "seed1", arm="cl", seed=1, recipe={"lr": 0.2})
-    assert followed(found_in(tmp_path).runs).note.startswith(f"{tmp_path}/out/cl/seed1 has another recipe than ")
+    assert followed(found_in(tmp_path).runs).reason.startswith(f"{tmp_path}/out/cl/seed1 has another recipe than ")
     write_run(tmp_path / "out" / "cl" / "seed1", arm="spl", seed=1)
-    assert followed(found_in(tmp_path).runs).note.startswith(f"{tmp_path}/out/cl/seed1 holds another arm or seed than")
+    assert followed(found_in(tmp_path).runs).reason.startswith(
+        f"{tmp_path}/out/cl/seed1 holds another arm or seed than"
+    )
 
 
 def test_a_damaged_plan_is_no_missing_plan(tmp_path):
@@ -369,12 +368,10 @@ def test_a_report_says_first_what_is_missing_and_judges_by_the_plan(tmp_path, mo
     assert main(["report", str(out), "--out", str(tmp_path / "page")]) == 1
     assert handed["plan"] == plan and handed["missing"] == ["cl seed 1: unfinished, 2 epochs so far"]
     said = capsys.readouterr().out
-    assert said.startswith(
-        "INCOMPLETE: 1 run without an outcome; to repeat:\n  cl seed 1: unfinished, 2 epochs so far\n"
-    )
-    assert "\n    make cl 1\n" in said
+    assert said.startswith("INCOMPLETE: 1 run was lost (cl seed 1: unfinished, 2 epochs so far). ")
+    assert "\nto repeat cl seed 1: make cl 1\n" in said
     (out / "cl" / "seed1" / "done").touch()
     write_run(tmp_path / "copy" / "cl" / "seed1", arm="cl", seed=1)
     shutil.rmtree(out / "cl" / "seed1")
     assert main(["report", str(out), str(tmp_path / "copy"), "--out", str(tmp_path / "page")]) == 0
-    assert handed["plan"] is None and any("is not the run of cl seed 1 that" in note for note in handed["notes"])
+    assert handed["plan"] is None and "is not the run of cl seed 1 that" in handed["other"]

@@ -32,7 +32,7 @@ def copied(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device, non_blocking=device.type == "cuda")
 
 
-def made_on_cpu() -> contextlib.AbstractContextManager[Any]:
+def made_on_cpu() -> contextlib.AbstractContextManager[object]:
     """Inside the block new tensors lie on the CPU, also where a program has set another default device of PyTorch's.
 
     A draw with a CPU generator fails on another device, and one without a generator would not be the CPU's.

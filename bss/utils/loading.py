@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -82,7 +82,7 @@ class WorkerPool:
         self._options = options
         self._sources = list(known)
         self._passes = _Passes()
-        self._loader: Loader | None = None
+        self._loader: Loader[object] | None = None
 
     def add(self, dataset: object) -> int:
         """Its number, by which the processes know it."""
@@ -93,7 +93,7 @@ class WorkerPool:
         self._sources.append(dataset)
         return len(self._sources) - 1
 
-    def batches(self, source: int, keys: Iterable[Sequence[Any]]) -> Iterator[Any]:
+    def batches(self, source: int, keys: Iterable[Sequence[object]]) -> Iterator[object]:
         """One pass: the batches of a data set, each of the samples of so many keys.
 
         Raises:
@@ -119,9 +119,9 @@ class _Passes(Sampler):
     """What the pass under way asks for: the number of a data set with the keys of a batch."""
 
     def __init__(self) -> None:
-        self.now: tuple[int, Iterable[Sequence[Any]]] = (0, ())
+        self.now: tuple[int, Iterable[Sequence[object]]] = (0, ())
 
-    def __iter__(self) -> Iterator[tuple[int, Sequence[Any]]]:
+    def __iter__(self) -> Iterator[tuple[int, Sequence[object]]]:
         source, batches = self.now
         return ((source, keys) for keys in batches)
 
@@ -157,4 +157,4 @@ class PooledLoader(Loader[T]):
         if self._pool.workers == 0:
             return super().__iter__()
         assert self.batch_sampler is not None
-        return self._pool.batches(self._source, self.batch_sampler)
+        return cast(Iterator[T], self._pool.batches(self._source, self.batch_sampler))

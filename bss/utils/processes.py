@@ -27,12 +27,13 @@ _WINDOW = 2  # batches per worker that are handed over or done at a time: one th
 
 def forks() -> bool:
     """Whether a new process begins as a copy of this one, as on Linux before Python 3.14, or imports all anew."""
-    return _start_method() == "fork"
+    return start_method() == "fork"
 
 
-def _start_method() -> str:
-    # Without allow_none the question would settle it, and a program's own set_start_method would come too late.
-    return multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+def start_method() -> str:
+    """How a new process begins: ``"fork"``, ``"spawn"`` or ``"forkserver"``."""
+    # Without allow_none the question would settle it, and a program's own setstart_method would come too late.
+    return multiprocessing.getstart_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
 
 
 def default_workers() -> int:
@@ -73,7 +74,7 @@ def preload(stem: str) -> None:
     Args:
         stem: of the data set; for one that is not the package's own the server imports what all have in common.
     """
-    if _start_method() == "forkserver":  # its server leaves out what cannot be imported
+    if start_method() == "forkserver":  # its server leaves out what cannot be imported
         modules = ["bss.training.loaders", "bss.data.transforms.views", f"bss.data.datasets.{stem}"]
         multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
 

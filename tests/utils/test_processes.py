@@ -41,7 +41,7 @@ def each(jobs, workers=2, **options):
 def test_there_are_fewer_processes_where_each_imports_all_anew_and_none_for_little_work(
     monkeypatch, method, cores, default, few, many
 ):
-    monkeypatch.setattr(processes, "_start_method", lambda: method)
+    monkeypatch.setattr(processes, "start_method", lambda: method)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(cores))
     assert processes.default_workers() == default
     assert processes.enough_workers(range(processes.FEW - 1)) == few
@@ -53,7 +53,7 @@ def test_there_are_fewer_processes_where_each_imports_all_anew_and_none_for_litt
 def test_asking_for_the_start_method_does_not_settle_it():
     code = (
         "import multiprocessing; from bss.utils import processes; processes.forks(); processes.preload('ks'); "
-        "multiprocessing.set_start_method('spawn'); assert not processes.forks()"
+        "multiprocessing.setstart_method('spawn'); assert not processes.forks()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
 
@@ -63,7 +63,7 @@ def test_the_server_of_processes_imports_what_loads_where_there_is_one(monkeypat
     monkeypatch.setattr(multiprocessing.get_context("forkserver"), "set_forkserver_preload", named.append)
     processes.preload("ks")
     assert named == []
-    monkeypatch.setattr(processes, "_start_method", lambda: "forkserver")
+    monkeypatch.setattr(processes, "start_method", lambda: "forkserver")
     processes.preload("ks")
     assert "bss.data.datasets.ks" in named[0]
     for module in named[0]:
@@ -73,7 +73,7 @@ def test_the_server_of_processes_imports_what_loads_where_there_is_one(monkeypat
 def test_a_process_that_died_may_have_run_the_whole_program(monkeypatch):
     died = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
     assert "__main__" not in processes.loading_problem(died)
-    monkeypatch.setattr(processes, "_start_method", lambda: "spawn")
+    monkeypatch.setattr(processes, "start_method", lambda: "spawn")
     assert "outside of if __name__ == '__main__'" in processes.loading_problem(died)
 
 

@@ -32,8 +32,8 @@ def forks() -> bool:
 
 def start_method() -> str:
     """How a new process begins: ``"fork"``, ``"spawn"`` or ``"forkserver"``."""
-    # Without allow_none the question would settle it, and a program's own setstart_method would come too late.
-    return multiprocessing.getstart_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    # Without allow_none the question would settle it, and a program's own set_start_method would come too late.
+    return multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
 
 
 def default_workers() -> int:

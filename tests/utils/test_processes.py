@@ -53,7 +53,7 @@ def test_there_are_fewer_processes_where_each_imports_all_anew_and_none_for_litt
 def test_asking_for_the_start_method_does_not_settle_it():
     code = (
         "import multiprocessing; from bss.utils import processes; processes.forks(); processes.preload('ks'); "
-        "multiprocessing.setstart_method('spawn'); assert not processes.forks()"
+        "multiprocessing.set_start_method('spawn'); assert not processes.forks()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
 

@@ -137,6 +137,16 @@ def check_data(comparison: Comparison, data: Splits) -> None:
             )
 
 
+def check_finished(comparison: Comparison) -> list[tuple[str, int]]:
+    """The runs of a comparison that are finished, as (arm, seed), and done as they would be now.
+
+    Raises:
+        RunFolderError: see :func:`is_finished`.
+    """
+    arms = {arm.name: arm for arm in find(comparison.arms)}
+    return [(arm, seed) for arm, seed in comparison.plan() if is_finished(comparison, arms[arm], seed)]
+
+
 def run_all(comparison: Comparison, *, jobs: int, devices: list[str], interrupts: Interrupts) -> list[Outcome]:
     """Train whatever is not finished, with a progress bar over the runs.
 
@@ -153,9 +163,8 @@ def run_all(comparison: Comparison, *, jobs: int, devices: list[str], interrupts
     Raises:
         RunFolderError: see :func:`is_finished`; before anything is trained.
     """
-    arms = {arm.name: arm for arm in find(comparison.arms)}
-    plan = comparison.plan()
-    todo = [(arm, seed) for arm, seed in plan if not is_finished(comparison, arms[arm], seed)]
+    plan, finished = comparison.plan(), set(check_finished(comparison))
+    todo = [each for each in plan if each not in finished]
     outcomes: list[Outcome] = []
     with tqdm(total=len(plan), initial=len(plan) - len(todo), unit="run", disable=None, smoothing=0) as bar:
         for outcome in _pooled(comparison, todo, min(jobs, len(todo)), devices, interrupts):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import bss
 from bss import tasks
-from bss.cli import add_run_flags, endings
+from bss.cli import add_recipe_flag, add_run_flags, endings
 from bss.cli.flags import Parser, count
 from bss.compare.arms import ARMS, find
-from bss.utils.errors import DataError, DataNotFoundError
+from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.extras import need, refuse_other_distribution
 from bss.utils.interrupts import interruptible
 
@@ -111,12 +111,18 @@ def _doctor(flags: argparse.Namespace) -> int:
 
 
 def _train(flags: argparse.Namespace) -> int:
-    (arm,) = find([flags.arm])  # a typo is answered before PyTorch is imported, which takes seconds
+    if flags.arm is None and flags.recipe is None:
+        raise RecipeError("pass --arm ARM, the way to train, or --recipe with the config.json of a run of an arm")
+    named = None if flags.arm is None else find([flags.arm])[0]  # a typo is answered before PyTorch takes its seconds
     need("training", "train")
+    from bss.cli import recipe_file
     from bss.cli.launch import launched
     from bss.training.engine import fit
 
-    with launched(flags, flags.task, arm.name, arm=arm) as (task, recipe, run):
+    file = None if flags.recipe is None else recipe_file.read(flags.recipe, flags.task)
+    arm = file.arm(named) if file is not None else named
+    assert arm is not None  # it was asked for above
+    with launched(flags, flags.task, arm.name, arm=arm, file=file) as (task, recipe, run):
         data = task.build_data(recipe, run.data_root)
         fit(task.build_model(recipe, run.data_root), data, recipe, run)
     return 0
@@ -198,7 +204,9 @@ def _add_training(commands: Any) -> None:
     train.set_defaults(run=_train, interrupted="\ninterrupted")
     train.ending = _arms
     train.add_argument("task", help=_TASK_HELP)
-    train.add_argument("--arm", required=True, metavar="ARM", help="the way to train; see below")
+    train.add_argument(
+        "--arm", metavar="ARM", help="the way to train; see below (needed, unless --recipe is of a run of an arm)"
+    )
     defaults = dict.fromkeys(("seed", "epochs", "batch_size"), "default: that of the task's CL recipe")
     add_run_flags(train, "needed, unless --sample is given", "default: runs/TASK-ARM-seedN", defaults)
 
@@ -249,6 +257,7 @@ def _add_comparisons(commands: Any) -> None:
         metavar="N",
         help="processes per run that load data (default: the cores, shared; none for data in memory)",
     )
+    add_recipe_flag(compare)
     compare.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the task's CL recipe"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bss import tasks
 from bss.cli.launch import check_source, sample_root
+from bss.cli.recipe_file import read
 from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, seeds_of, task_file
 from bss.compare.dry_run import dry_run
@@ -94,6 +95,8 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
         sample=flags.sample,
         code=task_file(flags.task),
     )
+    if flags.recipe is not None:
+        comparison = _with_recipe_file(comparison, flags.recipe)
     arms = find(comparison.arms)
     for name in controls:
         if name not in comparison.arms:
@@ -113,6 +116,18 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
     check_arms(comparison, updates)
     check_data(comparison, data)
     return comparison, data
+
+
+def _with_recipe_file(comparison: Comparison, path: Path) -> Comparison:
+    """The comparison with the fields of ``--recipe``; ``--epochs`` and ``--set`` are stronger."""
+    file = read(path, comparison.task)
+    given = file.for_comparison(replace(comparison, assignments=(), epochs=None).base())
+    if comparison.epochs is not None:
+        given = [each for each in given if not each.startswith("epochs=")]
+    made = replace(comparison, assignments=(*given, *comparison.assignments))
+    if comparison.epochs is not None:
+        file.check_epochs(made.base())
+    return made
 
 
 def report(flags: argparse.Namespace) -> int:

@@ -201,13 +201,16 @@ ARMS = (
 """Every arm of the library; the contract tests run over this tuple."""
 
 
-def partly_reaching(arms: Sequence[Arm], assignments: Iterable[str], known: Collection[str]) -> list[str]:
+def partly_reaching(
+    arms: Sequence[Arm], assignments: Iterable[str], known: Collection[str], *, source: str = "--set "
+) -> list[str]:
     """A line for every ``field=value`` that some of the arms do not take over, with which do and which do not.
 
     Args:
         arms: their numbers are made from one base.
         assignments: what is set in the base.
         known: dotted names of the base's fields.
+        source: where they are from, for the error.
 
     Raises:
         RecipeError: none of the arms takes it over.
@@ -219,8 +222,8 @@ def partly_reaching(arms: Sequence[Arm], assignments: Iterable[str], known: Coll
         others = [arm.name for arm in arms if arm.name not in reached]
         if not reached:
             raise RecipeError(
-                f"--set {path}={text} does not reach {', '.join(others)}: the field is one that an arm sets itself, or "
-                "that its order does not have. Leave it out"
+                f"{source}{path}={text} does not reach {', '.join(others)}: the field is one that an arm sets itself, "
+                "or that its order does not have. Leave it out"
             )
         if others:
             lines.append(f"{path}={text} reaches {', '.join(reached)}; not {', '.join(others)}")

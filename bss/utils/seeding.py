@@ -21,7 +21,8 @@ def mixed_seed(purpose: str, *entropy: int) -> int:
     words = [zlib.crc32(purpose.encode()), *(int(word) for word in entropy)]
     if not all(0 <= word < 2**32 for word in words):
         raise ValueError(f"seeds and epochs must lie in 0..2**32 - 1, got {words[1:]}")
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
+    word = np.random.SeedSequence(words).generate_state(1, np.uint64)[0]
+    return int(word) >> 1  # NumPy 1.26 cannot shift its own uint64 by an int
 
 
 def generator(purpose: str, *entropy: int) -> torch.Generator:

@@ -146,14 +146,15 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple[Any, int]]:
 @contextlib.contextmanager
 def _silence(cv2: Any) -> Iterator[None]:
     """Keep OpenCV and FFmpeg from explaining on stderr what becomes an error of ours; both are left as found."""
-    name, level = "OPENCV_FFMPEG_LOGLEVEL", cv2.utils.logging.getLogLevel()
+    log = getattr(cv2.utils, "logging", cv2)  # cv2 itself has the two functions up to OpenCV 4.12
+    name, level = "OPENCV_FFMPEG_LOGLEVEL", log.getLogLevel()
     before = os.environ.get(name)
     os.environ.setdefault(name, "-8")  # read once, when the process opens its first video
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    log.setLogLevel(0)  # silent
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        log.setLogLevel(level)
         if before is None:
             os.environ.pop(name, None)
 

@@ -449,7 +449,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
             if warming_up:
                 order = uniform_order(self.size, seed=self.seed, epoch=epoch)
             else:
-                known = torch.zeros(self.size) if difficulty is None else difficulty
+                known = torch.zeros(self.size, device="cpu") if difficulty is None else difficulty
                 order = self._scored_order(epoch, self.size_at(epoch), known)
         # Only now, so that an epoch that is refused leaves the sampler where it was.
         self.epoch, self._order, self._difficulty = epoch, _compact(order, self.size), difficulty

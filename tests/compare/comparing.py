@@ -1,6 +1,7 @@
 """A task in a file, as ``bss compare`` takes one: the tiny problem of tests/tiny.py, and folders of made-up runs."""
 
 import json
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +37,17 @@ def build_model(recipe, root):
 
 
 def write_run(
-    folder, *, arm="uniform", seed=0, accuracy=0.5, last=None, sizes=(40, 40), recipe=(), mark=(), names=None
+    folder,
+    *,
+    arm="uniform",
+    seed=0,
+    accuracy=0.5,
+    last=None,
+    sizes=(40, 40),
+    recipe=(),
+    mark=(),
+    names=None,
+    lists=None,
 ):
     """The files of a finished run with made-up numbers."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,11 +62,21 @@ def write_run(
         "samples": {"train": 40, "val": 10, "test": 30},
         **{"command": ["x"], "commit": "abc", "versions": {"torch": "2"}, "machine": {"cores": 2}},
     }
+    if lists is not None:
+        config["lists"] = lists
     heads = {"all": accuracy, "fused": accuracy, "audio": 0.4, "visual": 0.3}
     metrics = {"accuracy": heads, "macro_f1": heads, "map": heads}
     late = {**metrics, "accuracy": {**heads, "all": accuracy if last is None else last}}
+    own = zlib.crc32(str(folder).encode()) / 2**32  # no two runs have all numbers in common
     rows = [
-        {"epoch": epoch, "samples": size, "steps": size // 8, "seconds": 1.0, "val": metrics}
+        {
+            "epoch": epoch,
+            "samples": size,
+            "steps": size // 8,
+            "seconds": 1.0,
+            "val": metrics,
+            "lr": own,
+        }
         for epoch, size in enumerate(sizes)
     ]
     mark = {"arm": arm, "title": arm, "task": "made-up", "initial_weights": f"weights{seed}", **dict(mark)}
@@ -70,4 +91,12 @@ def write_run(
     parts = {"epoch": np.array([0]), "similarity": scores, "loss": scores, "difficulty": scores}
     np.savez(folder / "scores.npz", **parts, name=np.array(names), label=np.zeros(len(names), np.int64))
     (folder / "done").touch()
+    return folder
+
+
+def fail_run(folder, how="not finite"):
+    """Make a finished run one that failed in its second epoch."""
+    failed = {"how": how, "epoch": 1, "step": 3, "reason": "the loss is nan"}
+    (folder / "summary.json").write_text(json.dumps({"failed": failed}))
+    (folder / "done").unlink()
     return folder

@@ -236,13 +236,17 @@ def read_figures(text: str) -> list[Listed]:
     """The list in ``figures.toml``: of every entry each line of ``texts`` is one text.
 
     Raises:
-        ValueError: an entry names no page, no source or no text, or a text without a digit.
+        ValueError: an entry names no page, no source or no text, a text has no digit, or is a bare number, which would
+            vouch for that number wherever it stands.
     """
     listed = []
     for entry in tomllib.loads(text)["figures"]:
         texts = [line.strip() for line in entry["texts"].splitlines() if line.strip()]
         if entry["page"] not in PAGES or not entry["source"].strip() or not texts:
             raise ValueError(f"{FIGURES}: an entry needs one of {PAGES} as its page, a source and texts: {entry}")
+        for text in texts:
+            if not re.search(r"\d", text) or re.fullmatch(r"[\d.,+%\s]+", text):
+                raise ValueError(f"{FIGURES}: a text needs a number and the words around it, got {text!r}")
         listed += [Listed(entry["page"], text, entry["source"]) for text in texts]
     return listed
 

@@ -251,6 +251,15 @@ def test_a_source_that_says_something_else_is_noticed():
     assert "x.md does not have '| 1.79 |' any more" in fault
 
 
-def test_an_entry_without_a_source_is_refused():
-    with pytest.raises(ValueError, match=r"figures\.toml: an entry needs one of"):
-        tables.read_figures('[[figures]]\npage = "README.md"\nsource = " "\ntexts = "1"')
+@pytest.mark.parametrize(
+    ("source", "text", "said"),
+    [
+        (" ", "7 moons", "an entry needs one of"),
+        ("counted", "", "an entry needs one of"),
+        ("counted", "moons", "a text needs a number and the words around it, got 'moons'"),
+        ("counted", "0.5 %", "a text needs a number and the words around it, got '0.5 %'"),
+    ],
+)
+def test_an_entry_that_vouches_for_nothing_or_for_all_is_refused(source, text, said):
+    with pytest.raises(ValueError, match=said):
+        tables.read_figures(f'[[figures]]\npage = "README.md"\nsource = "{source}"\ntexts = "{text}"')

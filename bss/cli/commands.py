@@ -15,7 +15,7 @@ from bss.cli import add_recipe_flag, add_run_flags, endings
 from bss.cli.flags import Parser, count
 from bss.compare.arms import ARMS, find
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
-from bss.utils.extras import need, refuse_other_distribution
+from bss.utils.extras import need, refuse_old, refuse_other_distribution
 from bss.utils.interrupts import interruptible
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     endings.let_output_pass()
     try:
         refuse_other_distribution(Path(bss.__file__))
+        refuse_old()
         flags = _parser().parse_args(argv)
         said = flags.interrupted
         with interruptible():
@@ -218,9 +219,9 @@ def _add_comparisons(commands: Any) -> None:
         "compare",
         help="train arms against each other and report",
         description="Train every arm with every seed from the same weights and data, and write table.md, table.csv\n"
-        "and report.html into --out. The runs are in OUT/ARM/seedN. The same command goes on where it was stopped,\n"
-        "and trains nothing twice. Exit status: 0, 1 if runs failed, 2 if it cannot be done at all, 130 after\n"
-        "Ctrl-C, 75 after SIGTERM.",
+        "and report.html into --out, and before anything is trained plan.json: what will be tested, on which runs.\n"
+        "The runs are in OUT/ARM/seedN. The same command goes on where it was stopped, and trains nothing twice.\n"
+        "Exit status: 0, 1 if runs failed, 2 if it cannot be done at all, 130 after Ctrl-C, 75 after SIGTERM.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -264,6 +265,21 @@ def _add_comparisons(commands: Any) -> None:
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the task's CL recipe"
     )
 
+    compare.add_argument(
+        "--margin",
+        type=float,
+        metavar="POINTS",
+        help="a difference within it does not matter: arms are equivalent inside of it (default: that of the plan in "
+        "OUT, or 1.0)",
+    )
+    compare.add_argument(
+        "--looks",
+        type=int,
+        metavar="N",
+        help="how often the verdict is taken while seeds come in, at equal steps; each gets its share of the 5 %% "
+        "(default: as of the plan in OUT, or 1)",
+    )
+
     report = commands.add_parser(
         "report",
         help="make the page of runs that exist",
@@ -288,4 +304,8 @@ def _add_comparisons(commands: Any) -> None:
             help="arms to compare with: the first with all, others with the arms whose epochs have their sizes "
             "(default: uniform order, then random pacing)",
         )
-        command.add_argument("--metric", default="accuracy", metavar="NAME", help="accuracy (default), macro_f1 or map")
+        command.add_argument(
+            "--metric",
+            metavar="NAME",
+            help="accuracy, macro_f1 or map (default: that of the plan, or accuracy)",
+        )

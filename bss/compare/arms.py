@@ -201,6 +201,15 @@ ARMS = (
 """Every arm of the library; the contract tests run over this tuple."""
 
 
+def is_reached(arm: Arm, assignment: str, known: Collection[str]) -> bool:
+    """Whether an arm takes over a ``field=value`` of the base; ``known`` are dotted names of the base's fields.
+
+    Raises:
+        RecipeError: there is no such field.
+    """
+    return arm.is_reached_by(named_field(assignment, known)[0])
+
+
 def partly_reaching(
     arms: Sequence[Arm], assignments: Iterable[str], known: Collection[str], *, source: str = "--set "
 ) -> list[str]:
@@ -218,7 +227,7 @@ def partly_reaching(
     lines = []
     for assignment in assignments:
         path, text = named_field(assignment, known)
-        reached = [arm.name for arm in arms if arm.is_reached_by(path)]
+        reached = [arm.name for arm in arms if is_reached(arm, assignment, known)]
         others = [arm.name for arm in arms if arm.name not in reached]
         if not reached:
             raise RecipeError(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.utils.errors import RecipeError
+from bss.utils.filesystem import delete
 
 EVENTS = "tensorboard/events.out.tfevents.*"
 """The files in a run folder that this module writes."""
@@ -43,7 +44,7 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         for path in self._folder.glob(EVENTS):
-            path.unlink()
+            delete(path)
         self._writer = SummaryWriter(str((self._folder / EVENTS).parent))
 
     def log(self, row: Mapping[str, float], updates: int) -> None:

@@ -231,6 +231,29 @@ def test_a_usual_name_is_a_name(name):
     assert checked_name(name, "") == name
 
 
+ON_WINDOWS = ["C:evil", "a:b", "NUL", "CON.wav", "com1", "lpt9.tar.gz", "a.", "a ", "a?", "a*", "COM\u00b9", "nul .txt"]
+
+
+@pytest.mark.parametrize("name", ON_WINDOWS)
+def test_a_drive_a_stream_and_a_device_are_refused_on_windows_and_names_elsewhere(name):
+    with pytest.raises(DataError, match=r"^list line 3: the name .* is none of a file on Windows: ") as caught:
+        checked_name(name, "list line 3", windows=True)
+    assert repr(name) in str(caught.value) and "\n" not in str(caught.value)
+    assert checked_name(name, "", windows=False) == name
+
+
+@pytest.mark.parametrize("name", ["1088_IOM_NEU_XX", "--4-0ihtnBU_000058", "console", "com", "com10", "a.b", ".hidden"])
+def test_a_usual_name_is_one_on_windows_too(name):
+    assert checked_name(name, "", windows=True) == name
+
+
+@pytest.mark.parametrize("name", ["//host/share/x", "\\\\host\\share\\x", "C:\\x", "..\\x"])
+@pytest.mark.parametrize("windows", [False, True])
+def test_a_network_path_and_a_backslash_are_refused_everywhere(name, windows):
+    with pytest.raises(DataError, match="leaves the data root"):
+        checked_name(name, "list line 3", windows=windows)
+
+
 def test_a_link_in_the_tree_is_followed_wherever_it_leads(tmp_path):
     # Whoever made the tree put it there: data sets are assembled from links to other disks. A list cannot make one.
     outside, root = tmp_path / "disk", tmp_path / "root"

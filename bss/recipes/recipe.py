@@ -13,6 +13,7 @@ from bss import pacing
 from bss.recipes.settings import meaning, setting
 from bss.utils.choices import (
     Criterion,
+    HistoryOf,
     Information,
     Masking,
     Normalize,
@@ -90,6 +91,11 @@ class Schedule:
     history: float | None = setting(
         0.0,
         "weight of a sample's past score; 0 = newest only, none = cumulative mean, see bss.ScoreTable.",
+    )
+    history_of: HistoryOf = setting(
+        "scores",
+        'what the history blends: the "scores" (similarity and loss), or the "balance" that is made of them after '
+        "min-max (the paper), see bss.ScoreTable.",
     )
     class_balanced: bool = setting(False, "every epoch and every batch keeps the class mix of the training set.")
 

@@ -129,6 +129,7 @@ def plan(
         fused_weight=recipe.fused_weight,
         unimodal_weight=recipe.unimodal_weight,
         space=schedule.space,
+        history_of=schedule.history_of,
     )
     kind = _sampler_class(schedule.sampler, sampler)
     # What a sampler takes of the data, each under the condition on which it takes it.

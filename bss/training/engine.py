@@ -153,7 +153,7 @@ def fit(
                 training.keep_online_scores()
             summary = training.final_test()
             folder.finish(summary)
-    say(closing_lines(summary, recipe.prediction))
+    say(closing_lines(summary, recipe.predicts_by))
     return summary
 
 

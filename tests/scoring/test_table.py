@@ -121,9 +121,7 @@ def test_without_a_past_both_histories_are_one():
 def test_a_sample_that_a_round_leaves_out_keeps_its_balance_and_still_spans_the_scale():
     # Round 2 scores 0 and 1 alone. Newest similarities .6, .4, 1 (scaled 1/3, 0, 1), losses 4, 2, 2 (scaled 1, 0, 0):
     # balance -2/3 and 0 for the two, after 0 and -.5 in round 1; sample 2 keeps its .5.
-    table = closed(
-        bss.ScoreTable(3, momentum=0.4, history_of="balance"), TWO_ROUNDS[0], {0: (0.6, 4.0), 1: (0.4, 2.0)}
-    )
+    table = closed(bss.ScoreTable(3, momentum=0.4, history_of="balance"), TWO_ROUNDS[0], {0: (0.6, 4.0), 1: (0.4, 2.0)})
     assert (1 - table.difficulty()).tolist() == pytest.approx([-0.4, -0.2, 0.5], abs=1e-6)
 
 

@@ -14,7 +14,7 @@ from bss.compare.comparison import Comparison, check_arms, seeds_of, task_file
 from bss.compare.dry_run import dry_run
 from bss.compare.page import Source, page
 from bss.compare.runner import check_data, devices_of, run_all
-from bss.compare.runs import FinishedRun, find_folders, read_runs
+from bss.compare.runs import Found, find_folders, read_runs
 from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
 from bss.data.splits import Splits
 from bss.recipes.fields import flatten
@@ -63,9 +63,7 @@ def compare(flags: argparse.Namespace) -> int:
     folders = [comparison.folder(*each) for each in plan if each not in failed]
     source = Source(comparison.data_root, comparison.task if comparison.task.endswith(".py") else None)
     notes = [f"Failed and left out: {arm} seed {seed}: {reason}" for (arm, seed), reason in failed.items()]
-    left_out = _write(
-        *read_runs(folders), flags.out, controls, flags.metric, source, order=comparison.arms, notes=notes
-    )
+    left_out = _write(read_runs(folders), flags.out, controls, flags.metric, source, order=comparison.arms, notes=notes)
     planned = {comparison.folder(*each).resolve() for each in plan}
     others = [path for path in find_folders([flags.out]) if path.resolve() not in planned and (path / "done").exists()]
     if others:
@@ -129,15 +127,14 @@ def report(flags: argparse.Namespace) -> int:
     if flags.task is not None and flags.data_root is None:
         raise RecipeError("--task is for showing samples: give --data-root, the data set's folder, as well")
     source = None if flags.data_root is None else Source(_checked_root(flags.data_root), flags.task)
-    runs, left_out = read_runs(folders)
+    found = read_runs(folders)
     if source is not None:
-        source.check(runs)
-    return 1 if _write(runs, left_out, flags.out, _names(flags.control), flags.metric, source) else 0
+        source.check(found.runs)
+    return 1 if _write(found, flags.out, _names(flags.control), flags.metric, source) else 0
 
 
 def _write(
-    runs: Sequence[FinishedRun],
-    left_out: Sequence[tuple[Path, str]],
+    found: Found,
     out: Path,
     controls: Sequence[str],
     metric: str,
@@ -147,7 +144,15 @@ def _write(
     notes: Sequence[str] = (),
 ) -> int:
     """Write the three files, say what came out, and return how many folders were left out."""
-    results = results_of(runs, controls=controls, metric=metric, order=order, left_out=left_out, notes=notes)
+    results = results_of(
+        found.runs,
+        controls=controls,
+        metric=metric,
+        order=order,
+        left_out=found.left_out,
+        notes=notes,
+        failed=found.failed,
+    )
     _save(out / "table.md", as_markdown(results))
     _save(out / "table.csv", as_csv(results))
     _save(out / "report.html", page(results, source))  # last, so that a page that cannot be made leaves the tables

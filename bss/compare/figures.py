@@ -80,23 +80,26 @@ def _short(arm: str) -> str:
     return "\n".join(textwrap.wrap(arm.replace("+", " + "), 22, break_on_hyphens=True))
 
 
-def forest(differences: Sequence[Difference], unit: str) -> str:
-    """Draw every arm's difference to the control: a dot per seed, the mean and its t interval.
+def forest(differences: Sequence[Difference], unit: str, margin: float) -> str:
+    """Draw every arm's difference to the control: a dot per seed, the mean and its intervals of 95 % and of 90 %.
 
     Args:
         differences: to one control; at least one of them has a mean, and those without are left out.
         unit: of the numbers, for the axis.
+        margin: in that unit; a band shows which means do not matter.
     """
     known = [each for each in differences if each.mean is not None]
     names = [_short(each.arm) for each in known]
     row = 0.27 if all("\n" not in name for name in names) else 0.36  # inches
     with _figure(0.9 + row * len(known)) as figure:
         axes = figure.add_subplot()
+        axes.axvspan(-margin, margin, color="#eeeeee", zorder=0)
         axes.axvline(0, color=BLACK, linewidth=1)
         for place, each in enumerate(known):
             axes.plot(each.values, [place + 0.28] * len(each.values), "o", color="#777777", markersize=3, alpha=0.7)
-            if each.t_interval is not None:
-                axes.plot(each.t_interval, [place] * 2, "-", color=COLOURS[1], linewidth=2)
+            for confidence, width in ((0.95, 1.2), (0.90, 3.5)):
+                if (interval := each.interval(confidence)) is not None:
+                    axes.plot(interval, [place] * 2, "-", color=COLOURS[1], linewidth=width)
             axes.plot([each.mean], [place], "D", color=COLOURS[1], markersize=5)
         axes.set_yticks(range(len(known)), names)
         axes.set_ylim(len(known) - 0.5, -0.5)

@@ -91,17 +91,17 @@ def load(folder: str | Path) -> "pd.DataFrame":
         RunFolderError: there is no such folder, or no finished run in it.
 
     Warns:
-        UserWarning: folders were left out, since their run is unfinished or damaged.
+        UserWarning: folders were left out, since their run is unfinished or damaged, or has failed: one that ended by
+            numbers that are not finite has no row here, and is an outcome of its arm all the same.
     """
     root = Path(folder)
-    runs, left_out = read_runs(find_folders([root]))
-    if left_out:
-        path, reason = left_out[0]
-        count = len(runs) + len(left_out)
-        others = f"; then {', '.join(str(other) for other, _ in left_out[1:])}" if len(left_out) > 1 else ""
-        warn(
-            f"{len(left_out)} of {count} run folders were left out; the first is {path}: {reason}{others}", stacklevel=2
-        )
+    runs, failed, left_out = read_runs(find_folders([root]))
+    bad = [*((run.path, f"failed, {run.told}") for run in failed), *left_out]
+    if bad:
+        path, reason = bad[0]
+        count = len(runs) + len(bad)
+        others = f"; then {', '.join(str(other) for other, _ in bad[1:])}" if len(bad) > 1 else ""
+        warn(f"{len(bad)} of {count} run folders were left out; the first is {path}: {reason}{others}", stacklevel=2)
     return long_form(runs, root)
 
 

@@ -10,20 +10,25 @@ from bss import tasks
 from bss.compare import figures, samples
 from bss.compare.comparison import task_file
 from bss.compare.runs import FinishedRun
+from bss.compare.statistics import paired
 from bss.compare.tables import (
     EPOCHS,
     Results,
     Table,
     arm_table,
+    choice_tables,
     cost_table,
     difference_table,
     finding,
+    finished_table,
     generated_data,
     head_table,
     made_by,
-    seeds_text,
+    reading,
+    secondary_tables,
     sizes,
 )
+from bss.compare.wording import PLUS_MINUS, seeds_text
 from bss.data.batches import preview_of
 from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
@@ -118,17 +123,20 @@ def page(results: Results, source: Source | None = None) -> str:
     """
     first = results.runs[0]
     title = first.task_title or "Runs"
-    primary = f"test {results.noun} of {results.prediction}, {EPOCHS[results.primary]}"
+    primary = f"test {results.noun} of {results.prediction}, {' and '.join(EPOCHS[epoch] for epoch in results.epochs)}"
     parts = [
         *_generated(results),
         f"<h1>{escape(title)}: {len(results.arms)} ways to train, compared</h1>",
         f"<p>{len(results.runs)} runs: {_counts(results)}. Primary: {escape(primary)}; control: "
         f"{escape(results.controls[0])}. {sizes(results)}</p>",
-        f'<p class="finding">{escape(finding(results))}</p>',
+        f'<div class="finding">{"".join(f"<p>{escape(line)}</p>" for line in finding(results).splitlines())}</div>',
         *_notes(results),
         _table(arm_table(results), prose=True),
+        *(f'<p class="caption">{escape(said)}</p>' for said in (reading(results),) if said),
         *_comparisons(results),
+        *map(_table, choice_tables(results)),
         _table(head_table(results)),
+        *map(_table, secondary_tables(results)),
         *_curves(results),
         *_histograms(results),
         *_samples(results, source),
@@ -163,18 +171,21 @@ def _notes(results: Results) -> Iterator[str]:
 
 
 def _comparisons(results: Results) -> Iterator[str]:
-    for epoch in results.epochs:
-        for control in results.controls:
-            differences = results.differences(control, epoch)
-            if not differences:
-                continue
-            yield _table(difference_table(results, control, epoch))
-            if epoch == results.primary and any(each.mean is not None for each in differences):
-                caption = (
-                    f"Difference to {control} in test {results.noun}, {EPOCHS[epoch]}: a grey dot per seed, the mean "
-                    f"(diamond) and its 95 % t interval (line). n = {_span(len(each.seeds) for each in differences)}."
-                )
-                yield _panels([_panel(figures.forest(differences, "percentage points"), caption)])
+    pairs = [(control, epoch) for epoch in results.epochs for control in results.controls if results.compared(control)]
+    for control, epoch in pairs:
+        yield _table(difference_table(results, control, epoch))
+        values = results.values(epoch, failed=True)
+        differences = [paired(values, arm, control) for arm in results.compared(control)]
+        if epoch == results.primary and any(each.seeds for each in differences):
+            margin = results.analysis.margin
+            caption = (
+                f"Difference to {control} in test {results.noun}, {EPOCHS[epoch]}: a grey dot per seed, the mean "
+                "(diamond) and its intervals by Student's t, 90 % (thick) and 95 % (thin); grey is the margin, "
+                f"{PLUS_MINUS}{margin:g} points. n = {_span(len(each.seeds) for each in differences)}."
+            )
+            yield _panels([_panel(figures.forest(differences, "percentage points", margin), caption)])
+    if results.imputed:
+        yield from (_table(finished_table(results, *pair)) for pair in pairs)
 
 
 def _span(numbers: Iterable[int]) -> str:

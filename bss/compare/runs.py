@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, cast
 
 from bss.compare import shapes
 from bss.compare.arms import find
@@ -14,6 +14,7 @@ from bss.recipes.recipe import FREE_FIELDS
 from bss.scoring.metrics import predicted_by
 from bss.training.run_folder import (
     EpochRow,
+    Failure,
     Summary,
     check_files,
     count_lines,
@@ -69,25 +70,19 @@ class Part:
 # ---- a run ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class FinishedRun:
-    """A run folder with a finished run in it.
+@dataclass(frozen=True, kw_only=True)
+class KnownRun:
+    """A run folder of which it is known what was trained in it, whatever became of it.
 
     Attributes:
         path: the folder.
         config: what ``config.json`` holds.
-        rows: what ``metrics.jsonl`` holds, a row per epoch.
-        summary: what ``summary.json`` holds.
-        training_list: SHA-256 of the training samples' names, order and class ids.
         mark: what ``arm.json`` holds; empty for a run that ``compare`` did not make.
         arm: name of its arm; runs whose files do not tell get theirs from :func:`named`.
     """
 
     path: Path
     config: Mapping[str, Any]
-    rows: Sequence[EpochRow]
-    summary: Summary
-    training_list: str
     mark: Mark
     arm: str
 
@@ -102,34 +97,16 @@ class FinishedRun:
         return self.recipe["seed"]
 
     @property
-    def parts(self) -> list["Part"]:
-        """Its parts, in each of which it ran without a stop; a run that was never stopped is one."""
-        parts = [Part("", self.config)]
-        for part in self.config.get("continued") or ():
-            changed = part.get("changed") or {}
-            numbers = ", ".join(f"{name} {before} -> {now}" for name, (before, now) in changed.items())
-            after = f", after step {part['step']}" if part.get("step") else ""
-            ended = f", where it had ended: {part['after'].get('how')}" if part.get("after") else ""
-            words = f"from epoch {part.get('finished_epochs', 0) + 1} on{after}{ended}"
-            parts.append(
-                Part(words + (f", with {numbers}" if numbers else ""), {**self.config, **part}, tuple(changed))
-            )
-        return parts
+    def epochs(self) -> int:
+        """How many epochs it has trained, or was to train."""
+        return self.recipe.get("epochs", 0)
 
     @property
     def length(self) -> str:
         """How long it trained, in words: updates where its recipe sets them, and else epochs."""
         if (updates := self.recipe.get("updates")) is not None:
             return f"{updates} updates"
-        return f"{len(self.rows)} epoch{'s' * (len(self.rows) != 1)}"
-
-    @property
-    def prediction(self) -> str:
-        """The heads whose logits its prediction sums, in words."""
-        return predicted_by(
-            self.recipe.get("modality") or self.recipe.get("prediction", "all"),
-            self.summary["test"]["last"]["accuracy"],
-        )
+        return f"{self.epochs} epoch{'s' * (self.epochs != 1)}"
 
     @property
     def says_arm(self) -> bool:
@@ -172,6 +149,80 @@ class FinishedRun:
         return self.config.get("generated") is True
 
     @property
+    def training_samples(self) -> str | None:
+        """SHA-256 of the training samples' names, order and class ids; None where its files do not tell."""
+        return self.mark.get("training_samples") or self.hash_of("train")
+
+    @property
+    def heads(self) -> str | None:
+        """What was measured, of which heads, in words; None where nothing was."""
+        return None
+
+    def hash_of(self, split: str) -> str | None:
+        """SHA-256 of the samples' names, order and class ids in a split; older versions noted that of the training."""
+        return self._of_list(split).get("hash")
+
+    @property
+    def commonest_class_accuracy(self) -> float | None:
+        """Accuracy of naming the training set's commonest class for every test sample; None where it does not tell."""
+        return self._of_list("test").get("commonest_class_accuracy")
+
+    def _of_list(self, split: str) -> Mapping[str, Any]:
+        return (self.config.get("lists") or {}).get(split, {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun(KnownRun):
+    """A run folder with a finished run in it.
+
+    Attributes:
+        rows: what ``metrics.jsonl`` holds, a row per epoch.
+        summary: what ``summary.json`` holds.
+        training_list: SHA-256 of the training samples' names, order and class ids.
+    """
+
+    rows: Sequence[EpochRow]
+    summary: Summary
+    training_list: str
+
+    @property
+    def training_samples(self) -> str:
+        """:attr:`training_list`, which was read from its scores."""
+        return self.training_list
+
+    @property
+    def heads(self) -> str:
+        """What was measured, of which heads, in words."""
+        metrics = self.summary["test"]["last"]
+        return f"{', '.join(metrics)} of {', '.join(metrics['accuracy'])}"
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs it has trained."""
+        return len(self.rows)
+
+    @property
+    def parts(self) -> list["Part"]:
+        """Its parts, in each of which it ran without a stop; a run that was never stopped is one."""
+        parts = [Part("", self.config)]
+        for part in self.config.get("continued") or ():
+            changed = part.get("changed") or {}
+            numbers = ", ".join(f"{name} {before} -> {now}" for name, (before, now) in changed.items())
+            after = f", after step {part['step']}" if part.get("step") else ""
+            ended = f", where it had ended: {part['after'].get('how')}" if part.get("after") else ""
+            words = f"from epoch {part.get('finished_epochs', 0) + 1} on{after}{ended}"
+            parts.append(
+                Part(words + (f", with {numbers}" if numbers else ""), {**self.config, **part}, tuple(changed))
+            )
+        return parts
+
+    @property
+    def prediction(self) -> str:
+        """The heads whose logits its prediction sums, in words."""
+        by = self.recipe.get("modality") or self.recipe.get("prediction", "all")
+        return predicted_by(by, self.summary["test"]["last"]["accuracy"])
+
+    @property
     def watched(self) -> Literal["val", "test"]:
         """The split that was measured after every epoch: ``"val"``, or ``"test"`` without a validation split."""
         return "val" if "val" in self.rows[0] else "test"
@@ -204,6 +255,43 @@ class FinishedRun:
                 steps.append(done)
                 values.append(float(value))
         return steps, values
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedRun(KnownRun):
+    """A run folder with a run in it that ended by numbers that are not finite: an outcome of its arm, and a bad one.
+
+    Attributes:
+        epoch: the one under way, 0-based.
+        step: steps of it that were done.
+        reason: the error, in a line.
+        accuracy: with which it enters an analysis, in [0, 1]: what it takes to name the training set's commonest class
+            for every test sample.
+    """
+
+    epoch: int
+    step: int
+    reason: str
+    accuracy: float
+
+    @property
+    def told(self) -> str:
+        """How it failed, in words."""
+        return f"not finite after step {self.step} of epoch {self.epoch + 1} ({self.reason})"
+
+
+class Found(NamedTuple):
+    """What :func:`read_runs` finds in run folders.
+
+    Attributes:
+        runs: the finished ones, with the names of their arms.
+        failed: those that ended by numbers that are not finite, named likewise.
+        left_out: (folder, reason) of all others.
+    """
+
+    runs: list[FinishedRun]
+    failed: list[FailedRun]
+    left_out: list[tuple[Path, str]]
 
 
 def opened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -282,31 +370,80 @@ def read_run(path: Path) -> FinishedRun:
     if not (path / "done").is_file():
         epochs = count_lines(path / "metrics.jsonl")
         raise RunFolderError(f"unfinished, {epochs} epoch{'s' * (epochs != 1)} so far")
-    config, summary = (read_json(path, name) for name in ("config.json", "summary.json"))
+    summary = read_json(path, "summary.json")
     check_files(path, summary)
     rows = read_rows(path)
-    mark = read_json(path, ARM_FILE) if (path / ARM_FILE).exists() else {}
-    shapes.CONFIG(config, "config.json:")
-    shapes.setting(config["recipe"], "config.json: recipe")
-    shapes.MARK(mark, f"{ARM_FILE}:")
+    config, mark = _config_and_mark(path)
     for number, row in enumerate(rows):
         shapes.ROW(row, f"metrics.jsonl, line {number + 1}:")
     shapes.SUMMARY(summary, "summary.json:")
     scores = read_scores(path)
     samples = list_hash(scores["name"].tolist(), scores["label"])
-    run = FinishedRun(path, config, rows, cast(Summary, summary), samples, cast(Mark, mark), _arm(mark, config))
+    run = FinishedRun(
+        path=path,
+        config=config,
+        mark=cast(Mark, mark),
+        arm=_arm(mark, config),
+        rows=rows,
+        summary=cast(Summary, summary),
+        training_list=samples,
+    )
     _check_whole(run)
     return run
 
 
-def _failure(path: Path) -> str:
-    """How a run failed, and how far it came; empty where its summary does not say so, or that it was only stopped."""
+def _config_and_mark(path: Path) -> tuple[dict[str, Any], Mark]:
+    """What ``config.json`` and ``arm.json`` hold; an empty table where there is no ``arm.json``."""
+    config = read_json(path, "config.json")
+    mark = read_json(path, ARM_FILE) if (path / ARM_FILE).exists() else {}
+    shapes.CONFIG(config, "config.json:")
+    shapes.setting(config["recipe"], "config.json: recipe")
+    shapes.MARK(mark, f"{ARM_FILE}:")
+    _check_equal("config.json: seed", config.get("seed"), config["recipe"]["seed"])
+    _check_equal(f"{ARM_FILE}: arm", mark.get("arm") and config.get("arm"), mark.get("arm"))
+    return config, cast(Mark, mark)
+
+
+def read_failed(path: Path) -> FailedRun | None:
+    """Read the folder of a run that ended by numbers that are not finite; None where it holds no such run.
+
+    Its accuracy is NaN where its files do not tell.
+
+    Raises:
+        RunFolderError: its files are damaged.
+    """
+    failed = _said_failure(path)
+    if failed is None or failed["how"] != "not finite":
+        return None
+    config, mark = _config_and_mark(path)
+    run = KnownRun(path=path, config=config, mark=mark, arm=_arm(mark, config))
+    known = run.commonest_class_accuracy
+    return FailedRun(
+        path=path,
+        config=config,
+        mark=mark,
+        arm=run.arm,
+        epoch=failed["epoch"],
+        step=failed["step"],
+        reason=failed["reason"],
+        accuracy=math.nan if known is None else known,
+    )
+
+
+def _said_failure(path: Path) -> Failure | None:
+    """How a run ended that did not finish, by its summary; None where it does not say so, or that it was stopped."""
     try:
         failed: dict[str, Any] = read_json(path, "summary.json").get("failed") or {}
         shapes.FAILED(failed, "summary.json: failed")
     except RunFolderError:
-        return ""
-    if failed["how"] == "stopped":
+        return None
+    return None if failed["how"] == "stopped" else cast(Failure, failed)
+
+
+def _failure(path: Path) -> str:
+    """How a run failed, and how far it came; empty where its summary does not say so, or that it was only stopped."""
+    failed = _said_failure(path)
+    if failed is None:
         return ""
     epochs = count_lines(path / "metrics.jsonl")
     where = f"after step {failed['step']} of epoch {failed['epoch'] + 1}"
@@ -332,13 +469,16 @@ def _check_whole(run: FinishedRun) -> None:
     listed = (config.get("lists") or {}).get("train", {}).get("hash")
     for place, known, found in (
         ("summary.json: updates", summary.get("updates"), run.updates),
-        ("config.json: seed", config.get("seed"), run.seed),
-        (f"{ARM_FILE}: arm", mark.get("arm") and config.get("arm"), mark.get("arm")),
         ("config.json: lists.train.hash", listed, run.training_list),
         (f"{ARM_FILE}: training_samples", mark.get("training_samples"), run.training_list),
     ):
-        if known is not None and known != found:
-            raise RunFolderError(f"its files contradict one another: {place} is {shown(known)}, and by others {found}")
+        _check_equal(place, known, found)
+
+
+def _check_equal(place: str, known: object, found: object) -> None:
+    """Refuse a value that is not what other files say; None is not told."""
+    if known is not None and known != found:
+        raise RunFolderError(f"its files contradict one another: {place} is {shown(known)}, and by others {found}")
 
 
 def _arm(mark: Mapping[str, Any], config: Mapping[str, Any]) -> str:
@@ -346,35 +486,77 @@ def _arm(mark: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     return mark.get("arm") or config.get("arm") or ""
 
 
-def read_runs(paths: Iterable[Path]) -> tuple[list[FinishedRun], list[tuple[Path, str]]]:
-    """Read the runs that are finished, and say for every other folder why it is left out.
+def read_runs(paths: Iterable[Path]) -> Found:
+    """Read the runs that are finished or have failed, and say for every other folder why it is left out.
+
+    A failed run whose files do not tell its accuracy (older ones) has it by another run with the same test list; where
+    there is none, it is left out.
 
     Args:
         paths: run folders, see :func:`find_folders`.
-
-    Returns:
-        The finished runs with the names of their arms, and (folder, reason) of those that are left out.
 
     Raises:
         RunFolderError: none of the runs is finished.
     """
     runs: list[FinishedRun] = []
+    failed: list[FailedRun] = []
     left_out: list[tuple[Path, str]] = []
     for path in paths:
         try:
-            runs.append(read_run(path))
+            if (failure := read_failed(path)) is not None:
+                failed.append(failure)
+            else:
+                runs.append(read_run(path))
         except RunFolderError as error:
             left_out.append((path, str(error)))
         except OSError as error:  # a folder that one may not look into
             left_out.append((path, f"cannot be read ({error.strerror})"))
+    told: list[FailedRun] = []
+    for each in failed:
+        accuracy = _commonest_class_accuracy(each, [*runs, *failed])
+        if accuracy is None:
+            left_out.append((each.path, f"{_failure(each.path)}; {NO_ACCURACY}"))
+        else:
+            told.append(replace(each, accuracy=accuracy))
     if not runs:
+        if not left_out:
+            left_out = [(each.path, _failure(each.path)) for each in told]
         path, reason = left_out[0]
         more = f"; and {len(left_out) - 1} more like it" if len(left_out) > 1 else ""
         raise RunFolderError(f"there is no finished run to report: {path}: {reason}{more}")
-    return named(runs), left_out
+    count = len(runs)
+    both: list[KnownRun] = named([*runs, *told])
+    return Found(cast(list[FinishedRun], both[:count]), cast(list[FailedRun], both[count:]), left_out)
 
 
-def named(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+NO_ACCURACY = "no run tells the accuracy of the commonest class on its test list, with which it would count"
+"""Why a failed run is left out of an analysis that should have it."""
+
+
+def _commonest_class_accuracy(run: FailedRun, others: Sequence[KnownRun]) -> float | None:
+    """The accuracy of a failed run by its own files, or by those of another run with the same test list.
+
+    Of the others those with the same training list come first, since the commonest class is that list's. Where one of
+    two test lists has no hash, their sizes must do.
+    """
+    if not math.isnan(run.accuracy):
+        return run.accuracy
+
+    def fits(other: KnownRun) -> bool:
+        hashes = run.hash_of("test"), other.hash_of("test")
+        same_size = run.config["samples"]["test"] == other.config["samples"]["test"]
+        return same_size and (None in hashes or hashes[0] == hashes[1])
+
+    alike = [other for other in others if fits(other)]
+    alike.sort(key=lambda other: other.training_samples != run.training_samples)
+    known = [other.commonest_class_accuracy for other in alike]
+    return next((value for value in known if value is not None), None)
+
+
+Known = TypeVar("Known", bound=KnownRun)
+
+
+def named(runs: Sequence[Known]) -> list[Known]:
     """Give arms to runs whose files name none: those that differ in nothing but the seed are one arm.
 
     It is named by sampler and method, and where this is not enough by the recipe fields that differ. Of whatever arm,
@@ -385,7 +567,7 @@ def named(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
         if not run.says_arm and _arm_recipe(run) not in kinds.setdefault(_kind(run), []):
             kinds[_kind(run)].append(_arm_recipe(run))
 
-    def name(run: FinishedRun) -> str:
+    def name(run: Known) -> str:
         own, alike = _arm_recipe(run), kinds[_kind(run)]
         differing = [field for field in own if any(other.get(field) != own[field] for other in alike)]
         return " ".join([_kind(run), *(f"{field.rpartition('.')[2]}={own[field]}" for field in differing)])
@@ -397,11 +579,11 @@ def named(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     return [replace(run, arm=f"{run.arm} ({run.length})") if len(lengths[run.arm]) > 1 else run for run in runs]
 
 
-def _kind(run: FinishedRun) -> str:
+def _kind(run: KnownRun) -> str:
     return "+".join(part for part in (run.config["sampler"], run.config.get("method")) if part)
 
 
-def _arm_recipe(run: FinishedRun) -> dict[str, Any]:
+def _arm_recipe(run: KnownRun) -> dict[str, Any]:
     return {name: value for name, value in run.recipe.items() if name not in FREE_FIELDS | {"seed"}}
 
 
@@ -436,7 +618,7 @@ class _Rule:
 
     what: str
     name: str
-    value: Callable[[FinishedRun], Any]
+    value: Callable[[KnownRun], Any]
     within: Literal["all", "arm", "seed", "unmarked"]
     told: Callable[[Any], Any] = _itself
     key: Callable[[Any], Any] = _itself
@@ -458,7 +640,7 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
             yield _Rule("tasks", f"the recipe field {name}", _has(name), "all")
     yield _Rule("splits", "the number of test samples", lambda run: run.config["samples"]["test"], "all")
     yield _Rule("splits", "the test list (hash)", _hash_of_list("test"), "all", told=_begins)
-    yield _Rule("metrics or heads", "what was measured", _measured, "all")
+    yield _Rule("metrics or heads", "what was measured", lambda run: run.heads or UNKNOWN, "all")
     for name in shared:
         yield _Rule("recipes", name, _field(name), "unmarked" if name in STEP_FIELDS else "all")
     # With one sampler a schedule has the same fields, but for those that came into the library between two runs.
@@ -466,7 +648,7 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
     for name in numbers:
         yield _Rule("recipes", name, _field(name), "arm")
     yield _Rule("methods", "method_settings", _method_settings, "arm")
-    yield _Rule("splits", "the training list (hash)", lambda run: run.training_list, "seed", told=_begins)
+    yield _Rule("splits", "the training list (hash)", lambda run: run.training_samples or UNKNOWN, "seed", told=_begins)
     yield _Rule("splits", "the number of validation samples", lambda run: run.config["samples"].get("val"), "seed")
     yield _Rule("splits", "the validation list (hash)", _hash_of_list("val"), "seed", told=_begins)
     yield _Rule(
@@ -478,30 +660,24 @@ def _of_schedule(name: str) -> bool:
     return name.startswith("schedule.")
 
 
-def _has(name: str) -> Callable[[FinishedRun], str]:
+def _has(name: str) -> Callable[[KnownRun], str]:
     return lambda run: "there" if name in run.recipe else "not there"
 
 
-def _field(name: str) -> Callable[[FinishedRun], Any]:
+def _field(name: str) -> Callable[[KnownRun], Any]:
     return lambda run: run.recipe.get(name, UNKNOWN)
 
 
-def _hash_of_list(split: str) -> Callable[[FinishedRun], Any]:
-    """The hash of the samples in a split; older versions noted that of the training list alone."""
-    return lambda run: (run.config.get("lists") or {}).get(split, {}).get("hash", UNKNOWN)
+def _hash_of_list(split: str) -> Callable[[KnownRun], Any]:
+    return lambda run: run.hash_of(split) or UNKNOWN
 
 
-def _measured(run: FinishedRun) -> str:
-    metrics = run.summary["test"]["last"]
-    return f"{', '.join(metrics)} of {', '.join(metrics['accuracy'])}"
-
-
-def _method_settings(run: FinishedRun) -> dict[str, Any]:
+def _method_settings(run: KnownRun) -> dict[str, Any]:
     """Settings of its method, but for the seed, which is the run's."""
     return {name: value for name, value in (run.config.get("method_settings") or {}).items() if name != "seed"}
 
 
-def check_comparable(runs: Sequence[FinishedRun]) -> None:
+def check_comparable(runs: Sequence[KnownRun]) -> None:
     """Refuse runs that do not belong into one table.
 
     All runs must be of one task and one recipe, but for the order, how long an arm trains, and what an arm sets aside.
@@ -513,9 +689,9 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
     """
     rules = list(_rules(dict.fromkeys(name for run in runs for name in run.recipe)))
     first = runs[0]
-    of_arm: dict[str, FinishedRun] = {}
-    of_seed: dict[int, FinishedRun] = {}
-    seen: dict[tuple[str, int], FinishedRun] = {}
+    of_arm: dict[str, KnownRun] = {}
+    of_seed: dict[int, KnownRun] = {}
+    seen: dict[tuple[str, int], KnownRun] = {}
     for run in runs:
         mates = {"all": first, "arm": of_arm.setdefault(run.arm, run), "seed": of_seed.setdefault(run.seed, run)}
         mates["unmarked"] = run if first.says_arm and run.says_arm else first

@@ -95,6 +95,12 @@ def share(value: Any, where: str) -> None:
         _refuse(value, where, "a number from 0 to 1")
 
 
+def fraction(value: Any, where: str) -> None:
+    """A number from 0 to 1."""
+    number(value, where)
+    share(value, where)
+
+
 def setting(value: Any, where: str, depth: int = 0) -> None:
     """What a recipe may hold: texts, numbers, null, and lists and tables of them."""
     if isinstance(value, Mapping) and depth < DEEPEST:
@@ -239,7 +245,7 @@ CONFIG = record(
         "command": listed(text),
         "classes": listed(text),
         "generated": flag,
-        "lists": each(record({}, {"hash": line, "count": count})),
+        "lists": each(record({}, {"hash": line, "count": count, "commonest_class_accuracy": fraction})),
         "continued": listed(
             record(
                 {},
@@ -277,3 +283,55 @@ SUMMARY = record(
 
 FAILED = record({"how": line, "epoch": count, "step": count, "reason": line}, {})
 """What ``summary.json`` says, in ``failed``, of a run that ended before its end."""
+
+
+def _contrast(value: Any, where: str) -> None:
+    """An arm and its control."""
+    listed(line)(value, where)
+    if len(value) != 2:
+        _refuse(value, where, "an arm and its control")
+
+
+def _below_it(value: Any, where: str) -> None:
+    """A folder below the one that the file is in."""
+    line(value, where)
+    parts = value.split("/")
+    if not all(parts) or {".", ".."} & set(parts) or "\\" in value or ":" in parts[0]:
+        _refuse(value, where, "the path of a folder below this one")
+
+
+PLAN = record(
+    {
+        "format": count,
+        "analysis": record(
+            {
+                "arms": listed(line),
+                "seeds": listed(count),
+                "contrasts": listed(_contrast),
+                "metric": line,
+                "outcomes": listed(line),
+                "margin": amount,
+                "looks": positive,
+                "alpha": amount,
+            },
+            {},
+        ),
+        "runs": listed(
+            record(
+                {
+                    "arm": line,
+                    "seed": count,
+                    "fold": maybe(count),
+                    "folder": _below_it,
+                    "command": listed(text),
+                    "recipe": line,
+                },
+                {},
+            )
+        ),
+        "previous": maybe(line),
+        "seen": listed(count),
+    },
+    {},
+)
+"""``plan.json``; whether its parts fit together is for :mod:`bss.compare.plan` to say."""

@@ -5,24 +5,35 @@ to both cancels, and n pairs say more than two times n single runs.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CONFIDENCE = 0.95
-"""Coverage of every interval."""
+"""Coverage of an interval, where no other is asked for."""
 
 
-RESAMPLES = 10_000
-"""Number of bootstrap resamples."""
+EQUIVALENCE_LEVEL = 0.05
+"""Level of each of the two one-sided tests of equivalence: an interval of 90 % lies inside the margin."""
 
 
-LEAST_RESAMPLED = 5
-"""Number of values that the bootstrap needs. Of two values, half of the resamples are one of them twice, and the
-interval lies between the two, whatever that says of the mean."""
+POWER = 0.8
+"""Probability with which a true difference is to be found, where seeds are counted."""
 
 
 LEAST_PAIRED = 2
 """Number of seeds that two arms must have in common to be compared: one difference has no scatter to judge it by."""
+
+
+MOST_FLIPPED = 20
+"""Most values whose signs :func:`sign_flip_test` flips in all ways: a million ways, eight megabytes."""
+
+
+MOST_SEEDS = 100_000
+"""Where :func:`seeds_to_decide` stops to count: nobody trains more."""
 
 
 NO_SCATTER = 1e-9
@@ -43,17 +54,21 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
     return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Confidence interval of the mean by Student's t: mean -+ t(0.975, n - 1) std / sqrt(n).
+def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """Confidence interval of the mean by Student's t: mean -+ t((1 + confidence) / 2, n - 1) std / sqrt(n).
 
     It is None where there is nothing to judge by: fewer than two values, or values without any scatter.
+
+    Args:
+        values: any numbers.
+        confidence: coverage of the interval, in (0, 1).
     """
     from scipy.stats import t
 
     mean, std = mean_and_std(values)
     if std is None or std < NO_SCATTER:
         return None
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * std / math.sqrt(len(values))
+    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * std / math.sqrt(len(values))
     return mean - half, mean + half
 
 
@@ -70,27 +85,174 @@ def t_test(values: Sequence[float]) -> float | None:
     return float(2 * t.sf(abs(mean) / (std / math.sqrt(len(values))), len(values) - 1))
 
 
-def bootstrap_interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float] | None:
-    """Confidence interval of the mean by the percentile bootstrap, which assumes no normal distribution.
+def sign_flip_test(values: Sequence[float]) -> float | None:
+    """Exact two-sided p value that differences are spread alike to both sides of 0, which needs no normal distribution.
 
-    It is None where :func:`t_interval` is None, and for fewer than :data:`LEAST_RESAMPLED` values. With few values it
-    is too narrow: its width is smaller by sqrt((n - 1) / n), and it never leaves the range of the values.
+    If the two arms were the same, each difference might as well have had the other sign. The p value is the share of
+    all 2^n choices of signs whose sum is as far from 0 as the sum that was found; sums that differ by rounding alone
+    count as equal. It answers numbers without any scatter too, and is never below :func:`least_p`.
 
-    Args:
-        values: any numbers.
-        seed: seed of the resampling, in [0, 2**32).
+    It is None without values, and for more than :data:`MOST_FLIPPED` of them, unless they have no scatter: then only
+    two choices of signs are as far out, whatever n is.
 
-    Source: Efron, "Bootstrap methods: another look at the jackknife", 1979.
+    Source: Fisher, "The Design of Experiments", 1935, section 21.
     """
     import numpy as np
 
-    _, std = mean_and_std(values)
-    if std is None or std < NO_SCATTER or len(values) < LEAST_RESAMPLED:
+    if not values:
         return None
-    draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.asarray(values, dtype=np.float64)[draws].mean(axis=1), [tail, 1 - tail])
-    return float(low), float(high)
+    if len(values) > MOST_FLIPPED:
+        mean, std = mean_and_std(values)
+        if std is None or std >= NO_SCATTER:
+            return None
+        return 1.0 if abs(mean) < NO_SCATTER else least_p(len(values))
+    sums = np.zeros(1)
+    for value in values[1:]:  # the first keeps its sign: with all signs turned, a sum is as far out
+        sums = np.concatenate([sums + value, sums - value])
+    rounding = NO_SCATTER * (1 + math.fsum(map(abs, values)))
+    return float(np.mean(np.abs(sums + values[0]) >= abs(math.fsum(values)) - rounding))
+
+
+def least_p(n: int) -> float:
+    """The smallest p value that :func:`sign_flip_test` can give for n values, 2 / 2^n: 0.25 for 3, 0.008 for 8."""
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def equivalent_within(values: Sequence[float], margin: float) -> float | None:
+    """P value of the two one-sided t tests that the mean lies inside of -+margin; the larger of both.
+
+    It is at most 0.05 exactly where the interval of 90 % (:func:`t_interval`) lies inside of the margin. Without any
+    scatter, the one-sided test by signs answers: 1 / 2^n for a mean inside of the margin, which takes five values, and
+    else 1. It is None for fewer than two values.
+
+    Args:
+        values: differences.
+        margin: a mean that is nearer to 0 does not matter; above 0, in the unit of the values.
+
+    Source: Schuirmann, "A comparison of the two one-sided tests procedure and the power approach", 1987.
+
+    Raises:
+        ValueError: the margin is not above 0.
+    """
+    from scipy.stats import t
+
+    if not margin > 0:
+        raise ValueError(f"the margin of equivalence must be above 0, got {margin}")
+    mean, std = mean_and_std(values)
+    if std is None:
+        return None
+    room = margin - abs(mean)
+    if std < NO_SCATTER:
+        return least_p(len(values)) / 2 if room > 0 else 1.0
+    return float(t.sf(room / (std / math.sqrt(len(values))), len(values) - 1))
+
+
+# ---- what so many seeds can see ------------------------------------------------------------------------------------
+
+
+def power_to_differ(shift: float, n: int, level: float) -> float:
+    """Probability that the two-sided t test of n normal values rejects a mean of 0.
+
+    Given the sample's deviation, the probability is the normal distribution's; it is averaged over that deviation's
+    own distribution. scipy's noncentral t says NaN for much of this (1.17.1: 9 degrees, level 0.001, shift 10).
+
+    Args:
+        shift: true mean, in standard errors: mean sqrt(n) / std.
+        n: number of values, at least 2.
+        level: of the test, in (0, 1).
+    """
+    from scipy.special import ndtr
+    from scipy.stats import t
+
+    bound = float(t.ppf(1 - level / 2, n - 1)) * _relative_deviations(n)
+    return float((ndtr(shift - bound) + ndtr(-shift - bound)).mean())
+
+
+def power_of_equivalence(shift: float, n: int) -> float:
+    """Probability that n normal values with a mean of 0 are found equivalent, see :func:`equivalent_within`.
+
+    Args:
+        shift: the margin, in standard errors: margin sqrt(n) / std.
+        n: number of values, at least 2.
+    """
+    from scipy.special import ndtr
+    from scipy.stats import t
+
+    bound = float(t.ppf(1 - EQUIVALENCE_LEVEL, n - 1)) * _relative_deviations(n)
+    return float((2 * ndtr(shift - bound) - 1).clip(0).mean())
+
+
+def _relative_deviations(n: int) -> "np.ndarray":
+    """What the deviation of n normal values is, as a share of the true one: 1,000 equally likely ones, ascending."""
+    import numpy as np
+    from scipy.stats import chi2
+
+    return np.sqrt(chi2.ppf((np.arange(1000) + 0.5) / 1000, n - 1) / (n - 1))
+
+
+def detectable(std: float, n: int, level: float, power: float = POWER) -> float:
+    """The difference that the paired t test of n seeds finds with this probability.
+
+    Args:
+        std: standard deviation of the differences, above 0.
+        n: number of seeds, at least 2.
+        level: of the two-sided test, in (0, 1).
+        power: in (level, 1).
+
+    Returns:
+        A mean, in the unit of ``std``.
+    """
+    from scipy.optimize import brentq
+
+    most = 1.0
+    while power_to_differ(most, n, level) < power:
+        most *= 2
+    return float(brentq(lambda shift: power_to_differ(shift, n, level) - power, 0, most)) * std / math.sqrt(n)
+
+
+def seeds_to_decide(std: float, n: int, level: float, margin: float, power: float = POWER) -> int | None:
+    """How many seeds more than these n would decide, if the differences go on to scatter as they did.
+
+    So many are needed in all that both questions are answered with this probability: a true difference of the margin
+    is found by the t test at the level (:func:`power_to_differ` with margin sqrt(N) / std), and arms without any
+    difference are found equivalent within the margin (:func:`power_of_equivalence`). Without scatter N is the number
+    at which :func:`least_p` reaches the level and its half that of equivalence.
+
+    Args:
+        std: standard deviation of the differences.
+        n: number of seeds so far.
+        level: of the two-sided test, in (0, 1).
+        margin: above 0, in the unit of ``std``.
+        power: in (0, 1).
+
+    Returns:
+        N - n, at least 0; None where N is beyond :data:`MOST_SEEDS`.
+    """
+
+    def decided(count: int) -> bool:
+        if std < NO_SCATTER:
+            return least_p(count) <= min(level, 2 * EQUIVALENCE_LEVEL)
+        shift = margin * math.sqrt(count) / std
+        return power_to_differ(shift, count, level) >= power and power_of_equivalence(shift, count) >= power
+
+    found = _first(decided, max(n, LEAST_PAIRED))
+    return None if found is None else found - n
+
+
+def _first(holds: Callable[[int], bool], least: int) -> int | None:
+    """The first whole number from ``least`` on of which something holds that goes on to hold."""
+    low, high = least - 1, least
+    while not holds(high):
+        low, high = high, 2 * high
+        if high > MOST_SEEDS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+# ---- families of comparisons ---------------------------------------------------------------------------------------
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -128,66 +290,61 @@ class Difference:
         control: name of the arm that it is compared with.
         seeds: the seeds that both have, ascending; there may be none.
         values: arm minus control, seed by seed.
-        mean: mean of the values; None without seeds.
-        t_interval: confidence interval of the mean, see :func:`t_interval`.
-        bootstrap_interval: confidence interval of the mean, see :func:`bootstrap_interval`.
-        p: p value of the paired t test, see :func:`t_test`.
-        p_holm: the p value adjusted by :func:`holm` over all arms that are :attr:`comparable` with this control.
     """
 
     arm: str
     control: str
     seeds: tuple[int, ...]
     values: tuple[float, ...]
-    mean: float | None
-    t_interval: tuple[float, float] | None
-    bootstrap_interval: tuple[float, float] | None
-    p: float | None
-    p_holm: float | None
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the values; None without seeds."""
+        return mean_and_std(self.values)[0] if self.values else None
+
+    @property
+    def std(self) -> float | None:
+        """Standard deviation of the values; None for fewer than two."""
+        return mean_and_std(self.values)[1] if self.values else None
+
+    @property
+    def scatters(self) -> bool:
+        """Whether there is scatter to judge the mean by."""
+        return self.std is not None and self.std >= NO_SCATTER
 
     @property
     def comparable(self) -> bool:
-        """Whether it counts as one of Holm's comparisons: it has two seeds or more, whatever came out."""
+        """Whether it can be tested: it has two seeds or more."""
         return len(self.seeds) >= LEAST_PAIRED
 
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+        """Confidence interval of the mean, see :func:`t_interval`; None without seeds."""
+        return t_interval(self.values, confidence) if self.values else None
 
-def differences(
-    values: Mapping[str, Mapping[int, float]], control: str, arms: Sequence[str] | None = None
-) -> list[Difference]:
-    """Compare every arm with the control, seed by seed.
+    @property
+    def p(self) -> float | None:
+        """P value of the paired t test and, where there is no scatter, of the exact test by signs."""
+        if not self.comparable:
+            return None
+        return t_test(self.values) if self.scatters else self.p_signs
 
-    Holm's adjustment is over the arms that have two seeds or more in common with the control.
+    @property
+    def p_signs(self) -> float | None:
+        """P value of the exact test by signs, see :func:`sign_flip_test`."""
+        return sign_flip_test(self.values) if self.comparable else None
+
+
+def paired(values: Mapping[str, Mapping[int, float]], arm: str, control: str) -> Difference:
+    """Take the difference of two arms, seed by seed.
 
     Args:
-        values: arm -> seed -> number.
-        control: one of the arms.
-        arms: the arms to compare, in this order; None = all but the control.
-
-    Raises:
-        ValueError: an arm has no values; the message names it.
+        values: arm -> seed -> number; an arm that is not there has no seeds.
+        arm: name of the arm.
+        control: name of the arm that it is compared with.
     """
-    arms = [name for name in values if name != control] if arms is None else list(arms)
-    for name in (control, *arms):
-        if name not in values:
-            raise ValueError(f"there are no values of {name!r}; of these there are: {', '.join(values)}")
-    seeds = {arm: tuple(sorted(values[arm].keys() & values[control].keys())) for arm in arms}
-    deltas = {arm: tuple(values[arm][seed] - values[control][seed] for seed in seeds[arm]) for arm in arms}
-    tests = {arm: t_test(deltas[arm]) for arm in arms if len(deltas[arm]) >= LEAST_PAIRED}
-    adjusted = dict(zip(tests, holm(list(tests.values())), strict=True))
-    return [
-        Difference(
-            arm,
-            control,
-            seeds[arm],
-            deltas[arm],
-            mean_and_std(deltas[arm])[0] if deltas[arm] else None,
-            t_interval(deltas[arm]) if deltas[arm] else None,
-            bootstrap_interval(deltas[arm]) if deltas[arm] else None,
-            tests.get(arm),
-            adjusted.get(arm),
-        )
-        for arm in arms
-    ]
+    one, other = values.get(arm, {}), values.get(control, {})
+    seeds = tuple(sorted(one.keys() & other.keys()))
+    return Difference(arm, control, seeds, tuple(one[seed] - other[seed] for seed in seeds))
 
 
 def band(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[list[float], list[float], list[float]]:

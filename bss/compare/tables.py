@@ -13,8 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bss.compare.frame import long_form
-from bss.compare.runs import FinishedRun, by_arm, check_comparable
-from bss.compare.statistics import LEAST_RESAMPLED, Difference, differences, mean_and_std
+from bss.compare.plan import Analysis, Plan
+from bss.compare.runs import FailedRun, FinishedRun, by_arm, check_comparable
+from bss.compare.statistics import MOST_FLIPPED, Difference, least_p, mean_and_std, paired
+from bss.compare.verdict import Judgement, Verdict, judge, seen_text, sentences
+from bss.compare.wording import (
+    DASH,
+    PLUS_MINUS,
+    interval_text,
+    listed,
+    mean_text,
+    p_text,
+    point_decimals,
+    points,
+    seeds_text,
+    span,
+)
 from bss.recipes.recipe import FREE_FIELDS
 from bss.training.checkpoint import MAY_CHANGE
 from bss.utils.errors import RecipeError, RunFolderError, shown
@@ -22,13 +36,8 @@ from bss.utils.errors import RecipeError, RunFolderError, shown
 if TYPE_CHECKING:
     import pandas as pd
 
-PLUS_MINUS = "\u00b1"
-
-
-MINUS = "\u2212"
-
-
-DASH = "-"
+MARGIN = 1.0
+"""Percentage points: a smaller difference does not matter, where no plan says otherwise."""
 
 
 EPOCHS = {"chosen": "epoch chosen on validation", "last": "last epoch"}
@@ -80,6 +89,11 @@ class Results:
         metric: one of :data:`METRICS`.
         left_out: folders that could not be used, with the reason.
         notes: sentences on what else a reader must know.
+        failed: runs that ended by numbers that are not finite.
+        missing: runs that the machine lost, in words: the comparison is incomplete without them.
+        plan: what was set down before the runs; None = nothing, or they are of several plans.
+        margin: percentage points; a smaller difference does not matter.
+        other: why this is another analysis than the plan's, as the end of a sentence; empty = it is none.
     """
 
     arms: Mapping[str, Sequence[FinishedRun]]
@@ -87,6 +101,11 @@ class Results:
     metric: str
     left_out: Sequence[tuple[Path, str]] = ()
     notes: Sequence[str] = ()
+    failed: Sequence[FailedRun] = ()
+    missing: Sequence[str] = ()
+    plan: Plan | None = None
+    margin: float = MARGIN
+    other: str = ""
 
     @property
     def runs(self) -> list[FinishedRun]:
@@ -123,12 +142,18 @@ class Results:
         """``"all"``, ``"fused"`` and the modalities."""
         return list(self.runs[0].summary["test"]["last"][self.metric])
 
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that the runs have."""
+        return list(self.runs[0].summary["test"]["last"])
+
     @cached_property
     def test(self) -> "pd.DataFrame":
-        """Test metrics in percent: rows by epoch, metric, head and seed, and a column per arm; NaN without a run."""
+        """Test metrics in percent: rows by epoch, metric, head and seed, a column per arm; NaN = no number."""
         table = long_form(self.runs).query("split == 'test' and checkpoint != 'each'")
         table = table[table["metric"].isin(self.runs[0].summary["test"]["last"])]
-        return 100 * table.pivot(index=["checkpoint", "metric", "head", "seed"], columns="arm", values="value")
+        table = table.assign(value=100 * table["value"].where(table["value"].abs() < math.inf))
+        return table.pivot(index=["checkpoint", "metric", "head", "seed"], columns="arm", values="value")
 
     @cached_property
     def per_run(self) -> "pd.DataFrame":
@@ -149,21 +174,98 @@ class Results:
         ]
         return pd.DataFrame(rows).astype({"imbalance index": "float64"})
 
-    def values(self, epoch: str, head: str, metric: str | None = None) -> dict[str, dict[int, float]]:
-        """Arm -> seed -> a test metric in percent."""
+    @property
+    def names(self) -> list[str]:
+        """Names of all arms; those of which every run failed come last."""
+        return list(dict.fromkeys([*self.arms, *(run.arm for run in self.imputed)]))
+
+    @property
+    def imputed(self) -> Sequence[FailedRun]:
+        """The failed runs that have an outcome: the accuracy of a network that always says the commonest class.
+
+        A loss that is no number is what this way to train did with this seed. Without such a run, an arm that gains
+        where it trains and often fails would be better for failing.
+        """
+        return self.failed if self.metric == "accuracy" else ()
+
+    @property
+    def uncounted(self) -> Sequence[FailedRun]:
+        """The failed runs that ought to count and cannot: of other metrics it is not known what they are worth."""
+        return () if self.metric == "accuracy" else self.failed
+
+    @property
+    def lost(self) -> list[str]:
+        """Runs without an outcome, in words: those that the machine lost, and those of the plan that are not there."""
+        if self.missing:
+            return list(self.missing)
+        if self.left_out:
+            return [f"{path}: {reason}" for path, reason in self.left_out]
+        there = {(run.arm, run.seed) for run in self.runs} | {(run.arm, run.seed) for run in self.imputed}
+        arms, seeds = {arm for arm, _ in there}, {seed for _, seed in there}
+        planned = () if self.plan is None else self.plan.runs
+        gaps = [run for run in planned if run.arm in arms and run.seed in seeds and (run.arm, run.seed) not in there]
+        return [f"{run.arm} seed {run.seed}: not there" for run in gaps]
+
+    def values(
+        self, epoch: str, head: str = "all", metric: str | None = None, *, failed: bool = False
+    ) -> dict[str, dict[int, float]]:
+        """Arm -> seed -> a test metric in percent.
+
+        Args:
+            epoch: ``"chosen"`` or ``"last"``.
+            head: one of :attr:`heads`.
+            metric: one of :data:`METRICS`; None = the one that the comparison is about.
+            failed: with the runs of :attr:`imputed`, at what they count for.
+        """
         table = self.test.loc[(epoch, metric or self.metric, head)]
-        return {arm: by_seed.dropna().to_dict() for arm, by_seed in table.items()}
+        found = {arm: by_seed.dropna().to_dict() for arm, by_seed in table.items()}
+        for run in self.imputed if failed else ():
+            found.setdefault(run.arm, {})[run.seed] = 100 * run.accuracy
+        return found
 
     def compared(self, control: str) -> list[str]:
         """Names of the arms that are compared with this control."""
-        others = [arm for arm in self.arms if arm != control]
+        others = [arm for arm in self.names if arm != control]
         if control == self.controls[0]:
             return others
-        return [arm for arm in others if same_sizes(self.arms[arm][0], self.arms[control][0])]
+        runs = self.arms.get(control, ())[:1]
+        return [arm for arm in others if all(same_sizes(self.arms[arm][0], run) for run in runs if arm in self.arms)]
 
     def differences(self, control: str, epoch: str, head: str = "all", metric: str | None = None) -> list[Difference]:
-        """Every arm that is compared with the control against it, in percentage points."""
-        return differences(self.values(epoch, head, metric), control, self.compared(control))
+        """Every arm that is compared with the control against it, in percentage points, without failed runs."""
+        values = self.values(epoch, head, metric)
+        return [paired(values, arm, control) for arm in self.compared(control)]
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """What is judged: what was planned or, where nothing was, every arm against its controls."""
+        if self.plan is not None and not self.other:
+            return self.plan.analysis
+        contrasts: list[tuple[str, str]] = []
+        for control in self.controls:
+            contrasts += [(arm, control) for arm in self.compared(control) if (control, arm) not in contrasts]
+        seeds = {run.seed for run in self.runs} | {run.seed for run in self.imputed}
+        return Analysis(
+            arms=tuple(self.names),
+            seeds=tuple(sorted(seeds)),
+            contrasts=tuple(contrasts),
+            metric=self.metric,
+            outcomes=tuple(self.epochs),
+            margin=self.margin,
+            looks=1,
+        )
+
+    @cached_property
+    def judgement(self) -> Judgement:
+        """The verdicts on the primary comparisons."""
+        return judge(
+            {epoch: self.values(epoch, failed=True) for epoch in self.analysis.outcomes},
+            self.analysis,
+            has_plan=self.plan is not None and not self.other,
+            seen=() if self.plan is None else self.plan.seen,
+            missing=self.lost,
+            other=self.other or ("failed runs are left out of it" if self.uncounted else ""),
+        )
 
 
 def same_sizes(one: FinishedRun, other: FinishedRun) -> bool:
@@ -178,15 +280,16 @@ def same_sizes(one: FinishedRun, other: FinishedRun) -> bool:
     return all(abs(a["samples"] - b["samples"]) < one.recipe["batch_size"] for a, b in pairs)
 
 
-def _no_number(run: FinishedRun) -> str | None:
-    """The first test result of a run that is no number, and so in no mean and no figure; None where all are."""
+def _no_number(run: FinishedRun, metric: str) -> str | None:
+    """The primary result of a run that is no number; None where both are, or the run does not have the metric.
+
+    Another metric or head that is no number is left out where it stands, and its run is not.
+    """
     tested = run.summary["test"]
     for epoch, metrics in (("chosen", tested["chosen"]), ("last", tested["last"])):
-        for metric, heads in metrics.items():
-            for head, value in heads.items():
-                if not isinstance(value, int | float) or not math.isfinite(value):
-                    which = EPOCHS.get(epoch, epoch)
-                    return f"its test {METRICS.get(metric, metric)} of {head} is {shown(value)} ({which})"
+        value = metrics.get(metric, {}).get("all", 0.0)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return f"its test {METRICS.get(metric, metric)} is {shown(value)} ({EPOCHS[epoch]})"
     return None
 
 
@@ -198,28 +301,37 @@ def results_of(
     order: Sequence[str] = (),
     left_out: Sequence[tuple[Path, str]] = (),
     notes: Sequence[str] = (),
+    failed: Sequence[FailedRun] = (),
+    missing: Sequence[str] = (),
+    plan: Plan | None = None,
+    margin: float | None = None,
 ) -> Results:
     """Check that runs may be compared, and set down how.
 
     Args:
-        runs: finished runs; those whose test results are no numbers are left out.
-        controls: names of arms; none = the arm of uniform order, then those of random pacing.
+        runs: finished runs; those whose primary result is no number are left out.
+        controls: names of arms; none = those of the plan or, without one, the arm of uniform order, then those of
+            random pacing.
         metric: one of :data:`METRICS`.
         order: order of the arms; none = the controls first, then as they come.
         left_out: folders that could not be used, with the reason.
         notes: sentences on what else a reader must know.
+        failed: runs that ended by numbers that are not finite, with the accuracy that they count as.
+        missing: runs that the machine lost, in words.
+        plan: what was set down before the runs; None = nothing, or they are of several plans.
+        margin: percentage points; a smaller difference does not matter. None = the plan's, or :data:`MARGIN`.
 
     Raises:
         RunFolderError: the runs do not belong together, see :func:`bss.compare.runs.check_comparable`, or none of them
             has test results that are numbers.
         RecipeError: the runs do not have a control or the metric that is asked for.
     """
-    reasons = [_no_number(run) for run in runs]
+    reasons = [_no_number(run, metric) for run in runs]
     left_out = [*left_out, *((run.path, reason) for run, reason in zip(runs, reasons, strict=True) if reason)]
     runs = [run for run, reason in zip(runs, reasons, strict=True) if not reason]
     if not runs:
         raise RunFolderError(f"there is no run to report: {left_out[-1][0]}: {left_out[-1][1]}")
-    check_comparable(runs)
+    check_comparable([*runs, *failed])
     arms = by_arm(runs, order)
     measured = list(runs[0].summary["test"]["last"])
     if metric not in measured:
@@ -227,11 +339,39 @@ def results_of(
     for name in controls:
         if name not in arms:
             raise RecipeError(f"the control {shown(name)} is none of the arms with a finished run: {', '.join(arms)}")
-    chosen = tuple(controls) or _usual_controls(arms)
+    planned = () if plan is None else tuple(dict.fromkeys(control for _, control in plan.analysis.contrasts))
+    chosen = tuple(controls) or tuple(name for name in planned if name in arms) or _usual_controls(arms)
     if not order:
         arms = by_arm(runs, chosen)
-    results = Results(arms, chosen, metric, tuple(left_out))
+    if margin is None:
+        margin = MARGIN if plan is None else plan.analysis.margin
+    results = Results(
+        arms,
+        chosen,
+        metric,
+        tuple(left_out),
+        failed=tuple(failed),
+        missing=tuple(missing),
+        plan=plan,
+        margin=margin,
+        other=_other(plan, controls, metric, margin),
+    )
     return replace(results, notes=(*notes, *_remarks(results, bool(controls))))
+
+
+def _other(plan: Plan | None, controls: Sequence[str], metric: str, margin: float) -> str:
+    """Why what is asked for is not what was planned, as the end of a sentence; empty where it is, or nothing was."""
+    if plan is None:
+        return ""
+    analysis = plan.analysis
+    if metric != analysis.metric:
+        return f"the plan is about {METRICS[analysis.metric]}, and this about {METRICS[metric]}"
+    if margin != analysis.margin:
+        return f"the plan has a margin of {analysis.margin:g} points, and this one of {margin:g}"
+    planned = {control for _, control in analysis.contrasts}
+    if controls and set(controls) != planned:
+        return f"the plan compares with {listed(sorted(planned))}, and this with {listed(controls)}"
+    return ""
 
 
 def _usual_controls(arms: Mapping[str, Sequence[FinishedRun]]) -> tuple[str, ...]:
@@ -258,8 +398,11 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
     if max(counts.values()) == 1:
         yield "One seed only: no interval and no test, since both need two runs or more to judge the scatter by."
     elif len(set(counts.values())) > 1:
-        listed = ", ".join(f"{arm} {count}" for arm, count in counts.items())
-        yield f"The arms have different numbers of seeds ({listed}); differences are over the seeds that both have."
+        each = ", ".join(f"{arm} {count}" for arm, count in counts.items())
+        yield f"The arms have different numbers of seeds ({each}); differences are over the seeds that both have."
+    elif len({frozenset(run.seed for run in members) for members in results.arms.values()}) > 1:
+        seeds = "; ".join(f"{arm} {seeds_text([run.seed for run in runs])}" for arm, runs in results.arms.items())
+        yield f"The arms have different seeds ({seeds}); differences are over the seeds that both have."
     if results.primary == "last":
         yield (
             "There was no validation split (val_fraction=0): the last epoch counts, and what was the best epoch on the "
@@ -275,8 +418,7 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
     for name in ("commit", "device", "versions"):
         kinds = made_by(results.runs, name, whole=False)
         if len(kinds) > 1:
-            listed = "; ".join(f"{said} ({who})" for said, who in kinds.items())
-            yield f"The runs differ in {name}: {listed}."
+            yield f"The runs differ in {name}: {'; '.join(f'{said} ({who})' for said, who in kinds.items())}."
     for run in results.runs:
         for part in run.parts[1:]:
             if set(part.changed) - MAY_CHANGE:
@@ -294,10 +436,10 @@ def _lengths(results: Results) -> Iterator[str]:
         split.setdefault(name, {})[members[0].length] = [run.seed for run in members]
     for name, lengths in split.items():
         if len(lengths) > 1:
-            listed = "; ".join(
+            each = "; ".join(
                 f"{length}: seed{'s' * (len(seeds) > 1)} {seeds_text(seeds)}" for length, seeds in lengths.items()
             )
-            yield f"The runs of {name} differ in how long they trained ({listed}): each length is an arm of its own."
+            yield f"The runs of {name} differ in how long they trained ({each}): each length is an arm of its own."
 
 
 def made_by(runs: Sequence[FinishedRun], name: str, *, whole: bool = True) -> dict[str, str]:
@@ -323,13 +465,6 @@ def made_by(runs: Sequence[FinishedRun], name: str, *, whole: bool = True) -> di
         for said, where in parts[:1] if alike else parts:
             kinds.setdefault(said, []).append((run, "" if alike else where or "at first"))
     return {said: _who(who) for said, who in kinds.items()}
-
-
-def seeds_text(seeds: Collection[int]) -> str:
-    """Seeds in words: ``3 to 7``, or one by one where some between are not there."""
-    ordered = sorted(seeds)
-    whole = len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1))
-    return f"{ordered[0]} to {ordered[-1]}" if whole else ", ".join(map(str, ordered))
 
 
 def _told(value: Any, without: Collection[str]) -> str:
@@ -370,48 +505,200 @@ def _worth(count: int) -> str:
 
 
 def all_tables(results: Results) -> list[Table]:
-    """The tables of ``table.md``: differences to every control, the other epoch, the modalities, the cost."""
+    """The tables of ``table.md``: the primary comparisons, what choosing the epoch did, the rest, the cost."""
     return [
-        *(difference_table(results, control, epoch) for epoch in results.epochs for control in results.controls),
+        *primary_tables(results),
+        *choice_tables(results),
         head_table(results),
+        *secondary_tables(results),
         cost_table(results),
     ]
 
 
-def difference_table(results: Results, control: str, epoch: str) -> Table:
-    """Mean of every arm, and its paired difference to the control."""
-    import pandas as pd
+def primary_tables(results: Results) -> list[Table]:
+    """Differences to every control at both epochs; where runs failed, also those of the other runs alone."""
+    pairs = [(control, epoch) for epoch in results.epochs for control in results.controls if results.compared(control)]
+    tables = [difference_table(results, *pair) for pair in pairs]
+    if results.imputed:
+        tables += [finished_table(results, *pair) for pair in pairs]
+    return tables
 
-    differences = results.differences(control, epoch)
-    own = results.test.loc[(epoch, results.metric, "all")]
-    means = pd.DataFrame({"n": own.count().astype(str), "mean": own.agg(_mean_text)})
-    names = [f"minus {control}", "t interval", "bootstrap", "p (pairs)", "p (Holm)"]
-    against = {each.arm: _difference_cells(each) for each in differences} | {control: [""] * len(names)}
-    # An inner join, in the order of the arms: those that are not compared with this control are not in its table.
-    cells = means.join(pd.DataFrame.from_dict(against, orient="index", columns=names), how="inner")
-    kind = "primary" if epoch == results.primary else "secondary"
-    which = "" if control == results.controls[0] else " (arms whose epochs have its sizes)"
+
+def difference_table(results: Results, control: str, epoch: str) -> Table:
+    """Mean of every arm, its paired difference to the control, and the verdict on it.
+
+    Failed runs are among them, at what they count for.
+    """
+    values = results.values(epoch, failed=True)
+    names = ["minus control", "95 % interval", "p (pairs)", "p (signs)", "p (Holm)", "verdict", "sees", "more seeds"]
+    rows = {control: [""] * len(names)} | {
+        arm: _verdict_cells(paired(values, arm, control), results.judgement.find(arm, control, epoch))
+        for arm in results.compared(control)
+    }
     return Table(
-        f"{results.noun[0].upper()}{results.noun[1:]} against {control}, {EPOCHS[epoch]} ({kind})",
-        f"Test {results.noun} of {results.prediction} in %, {EPOCHS[epoch]}: mean "
-        f"{PLUS_MINUS} standard deviation over n seeds. Then the paired difference to {control}{which} in percentage "
-        f"points, seed by seed: mean, 95 % interval by Student's t and (from {LEAST_RESAMPLED} seeds on) by bootstrap, "
-        "p of the paired t test with the number of pairs, and p by Holm for "
-        f"{_family(differences)}.{_untested(differences)}",
-        cells.reset_index(names="arm"),
+        f"{_capital(results.noun)} against {control}, {EPOCHS[epoch]} ({results.judgement.standing})",
+        f"{_of_what(results, epoch)}{_with_failed(results)} Then the paired difference to {control}"
+        f"{_sizes_of(results, control)} in percentage points.",
+        _frame(results, values, names, rows),
     )
 
 
-def _difference_cells(difference: Difference) -> list[str]:
-    if difference.mean is None:
-        return ["no common seed", *[DASH] * 4]
+def reading(results: Results) -> str:
+    """How the tables of the primary comparisons are read, once for all of them; empty where there are none."""
+    verdicts = results.judgement.verdicts
+    if not verdicts:
+        return ""
+    family = verdicts[0].family
+    pairs = [len(each.difference.seeds) for each in verdicts if each.difference.seeds]
+    exact = f"up to {MOST_FLIPPED} pairs"
+    if pairs and max(pairs) <= MOST_FLIPPED:
+        exact += f", never below {p_text(least_p(max(pairs)))} with so few"
+    return (
+        "How the differences are read: taken seed by seed; 95 % interval by Student's t; p of the paired t test with "
+        f"the number of pairs, p of the exact test by signs ({exact}), and p of the t test by Holm over {family} "
+        f"comparison{'s' * (family != 1)}. Better or worse: the last is at most {100 * results.analysis.level():.3g} %."
+        f" Equivalent: the 90 % interval lies within {PLUS_MINUS}{results.analysis.margin:g} points. Where neither is "
+        "so: what these seeds see with 80 % power, in one test / as the family's smallest p, and how many more would "
+        "decide. Intervals are over seeds, on this one test set: of other test samples they say nothing."
+    )
+
+
+def _verdict_cells(difference: Difference, verdict: Verdict | None) -> list[str]:
+    if not difference.seeds:
+        return ["no common seed", *[DASH] * 4, "not tested", *[""] * 2]
+    estimate = _estimate_cells(difference)
+    if verdict is None:
+        return [*estimate, *[DASH] * 3, "not in the family", *[""] * 2]
+    undecided = verdict.answer == "undecided"
+    sees = verdict.detectable if undecided else None
+    further = "" if not undecided else "> 100,000" if verdict.further is None else f"{verdict.further:,}"
     return [
-        points(difference.mean),
-        interval_text(difference.t_interval),
-        interval_text(difference.bootstrap_interval),
+        *estimate,
         f"{p_text(difference.p)} ({len(difference.seeds)})",
-        p_text(difference.p_holm),
+        p_text(difference.p_signs),
+        p_text(verdict.p_holm),
+        verdict.answer,
+        "" if sees is None else " / ".join(map(seen_text, sees)),
+        further,
     ]
+
+
+def _estimate_cells(difference: Difference) -> list[str]:
+    """A difference with its interval, both with as many decimals."""
+    interval = difference.interval()
+    return [points(difference.mean, point_decimals(interval)), interval_text(interval)]
+
+
+def _frame(
+    results: Results, values: Mapping[str, Mapping[int, float]], names: Sequence[str], rows: Mapping[str, list[str]]
+) -> "pd.DataFrame":
+    """The cells of arms, in the results' order, behind the number and the mean of each arm's values."""
+    import pandas as pd
+
+    own = {arm: [arm, str(len(values[arm])), mean_text(list(values[arm].values()))] for arm in results.names}
+    cells = [[*own[arm], *rows[arm]] for arm in results.names if arm in rows]
+    return pd.DataFrame(cells, columns=["arm", "n", "mean", *names])
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _of_what(results: Results, epoch: str) -> str:
+    return (
+        f"Test {results.noun} of {results.prediction} in %, {EPOCHS[epoch]}: mean {PLUS_MINUS} standard deviation over "
+        "n seeds."
+    )
+
+
+def _sizes_of(results: Results, control: str) -> str:
+    return "" if control == results.controls[0] else " (arms whose epochs have its sizes)"
+
+
+def _with_failed(results: Results) -> str:
+    count = len(results.imputed)
+    if not count:
+        return ""
+    return f" With {count} failed run{'s' * (count > 1)}, counted at the accuracy of the commonest class."
+
+
+UNADJUSTED = "Exploratory, not adjusted over tables: of many such intervals of 95 % some leave out 0 by chance."
+"""What stands under every table that no verdict rests on."""
+
+
+def finished_table(results: Results, control: str, epoch: str) -> Table:
+    """The differences to a control without the runs that failed: what the arms do where they train."""
+    values = results.values(epoch)
+    names = ["minus control", "95 % interval", "pairs"]
+    rows = {control: [""] * len(names)}
+    for each in results.differences(control, epoch):
+        rows[each.arm] = [*_estimate_cells(each), str(len(each.seeds))]
+    own = {arm: values.get(arm, {}) for arm in results.names}
+    return Table(
+        f"Without the failed runs: {results.noun} against {control}, {EPOCHS[epoch]}",
+        f"{_of_what(results, epoch)} Runs that failed are left out, which favours arms that fail. {UNADJUSTED}",
+        _frame(results, own, names, rows),
+    )
+
+
+def choice_tables(results: Results) -> list[Table]:
+    """How much choosing the epoch moved each arm; no table where nothing was chosen."""
+    import pandas as pd
+
+    if results.primary == "last":
+        return []
+    chosen, last = (results.values(epoch) for epoch in ("chosen", "last"))
+    rows = []
+    for arm in results.arms:
+        moved = paired({"chosen": chosen[arm], "last": last[arm]}, "chosen", "last")
+        rows.append([arm, str(len(moved.seeds)), *_estimate_cells(moved)])
+    return [
+        Table(
+            "What choosing the epoch did",
+            f"Test {results.noun} of {results.prediction} at the epoch that validation chose minus that at the last "
+            "epoch, in percentage points: mean over n seeds, 95 % interval by Student's t. Where it moves arms by "
+            f"different amounts, it makes a difference between them. {UNADJUSTED}",
+            pd.DataFrame(rows, columns=["arm", "n", "chosen minus last", "95 % interval"]),
+        )
+    ]
+
+
+def secondary_tables(results: Results) -> list[Table]:
+    """Differences of the other heads and of the other metrics to the control, with intervals and without tests."""
+    import pandas as pd
+
+    control, epoch = results.controls[0], results.primary
+    others = [head for head in results.heads if head != "all"]
+    wanted = {f"{results.noun}, {head}": (head, results.metric) for head in others}
+    wanted |= {METRICS.get(name, name): ("all", name) for name in results.metrics if name != results.metric}
+    arms = [arm for arm in results.compared(control) if arm in results.arms]
+    if not arms or not wanted or control not in results.arms:
+        return []
+    columns: dict[str, list[str]] = {"arm": arms}
+    for name, (head, metric) in wanted.items():
+        found = {each.arm: each for each in results.differences(control, epoch, head, metric)}
+        columns[name] = [_estimate_text(found[arm]) for arm in arms]
+        if head != "all":  # what heads say that nothing has trained is noise
+            columns[name] = [
+                text if _trains(results, arm, head) and _trains(results, control, head) else DASH
+                for arm, text in zip(arms, columns[name], strict=True)
+            ]
+    return [
+        Table(
+            f"Other heads and metrics against {control}, {EPOCHS[epoch]}",
+            f"Paired difference to {control} in percentage points: mean and 95 % interval by Student's t. {UNADJUSTED}",
+            pd.DataFrame(columns),
+        )
+    ]
+
+
+def _estimate_text(difference: Difference) -> str:
+    mean, ends = _estimate_cells(difference)
+    return mean if ends == DASH else f"{mean} {ends}"
+
+
+def _trains(results: Results, arm: str, head: str) -> bool:
+    return head == "fused" or _trains_heads(results.arms[arm][0])
 
 
 def head_table(results: Results) -> Table:
@@ -483,31 +770,63 @@ def _setting(value: Any) -> str:
 def as_markdown(results: Results) -> str:
     """Write ``table.md``: the finding, the sizes, what a reader must know, and all tables."""
     notes = [*results.notes, *(f"Left out: {path}: {reason}" for path, reason in results.left_out)]
-    listed = "\n".join(f"- {note}" for note in notes)
+    bullets = "\n".join(f"- {note}" for note in notes)
     tables = "\n".join(table.markdown() for table in all_tables(results))
-    parts = (generated_data(results), finding(results), sizes(results), listed, tables)
+    said = finding(results).replace("\n", "\n\n")
+    parts = (generated_data(results), said, sizes(results), bullets, reading(results), tables)
     return "\n\n".join(part for part in parts if part)
 
 
 def as_csv(results: Results) -> str:
-    """Write ``table.csv``: everything in full precision, a row per epoch, metric, head, control and arm."""
+    """Write ``table.csv``: everything in full precision, a row per epoch, metric, head, control and arm.
+
+    ``family`` says what a row is for: ``planned`` and ``exploratory`` rows are the primary comparisons, with failed
+    runs and with p values that are adjusted over all of them; ``finished`` rows are the same without the failed runs;
+    those of ``secondary`` outcomes have intervals alone: a p value that nothing guards is small by chance somewhere.
+    """
     import pandas as pd
 
-    names = ["epoch", "metric", "head", "arm", "n", "mean", "std", "control", "pairs", "difference"]
-    names += ["t_low", "t_high", "bootstrap_low", "bootstrap_high", "p", "p_holm"]
+    names = ["epoch", "metric", "head", "arm", "n", "mean", "std", "control", "pairs", "difference", "t_low", "t_high"]
+    names += ["p", "p_signs", "p_holm", "p_equivalent", "verdict", "family"]
     rows: list[list[Any]] = []
-    for (epoch, metric, head), table in results.test.groupby(["checkpoint", "metric", "head"], observed=True):
+    for epoch, metric, head in results.test.index.droplevel("seed").unique():
         if epoch not in results.epochs:
             continue
-        measured = {arm: values.dropna().tolist() for arm, values in table.items()}
-        own = {arm: [epoch, metric, head, arm, len(values), *mean_and_std(values)] for arm, values in measured.items()}
-        for control in results.controls:
-            for each in results.differences(control, epoch, head, metric):
-                ends = [*(each.t_interval or (None, None)), *(each.bootstrap_interval or (None, None))]
-                rows.append([*own[each.arm], control, len(each.seeds), each.mean, *ends, each.p, each.p_holm])
-        rows.append([*own[results.controls[0]], *[None] * 9])
+        where, primary = (epoch, metric, head), metric == results.metric and head == "all"
+        if primary:
+            rows += _csv_rows(results, where, results.values(*_place(where), failed=True), results.judgement.standing)
+        if not primary or results.imputed:
+            family = "finished" if primary else "secondary"
+            rows += _csv_rows(results, where, results.values(*_place(where)), family)
     # As objects, so that whole numbers stay whole in a column with gaps.
     return pd.DataFrame(rows, columns=names, dtype=object).to_csv(index=False, lineterminator="\n")
+
+
+def _place(where: tuple[str, str, str]) -> tuple[str, str, str]:
+    epoch, metric, head = where
+    return epoch, head, metric
+
+
+def _csv_rows(
+    results: Results, where: tuple[str, str, str], values: Mapping[str, Mapping[int, float]], family: str
+) -> Iterator[list[Any]]:
+    """The rows of ``table.csv`` of one epoch, metric and head."""
+    for control in results.controls:
+        for arm in results.compared(control):
+            difference = paired(values, arm, control)
+            verdict = results.judgement.find(arm, control, where[0]) if family == results.judgement.standing else None
+            tests: list[Any] = [None] * 5
+            if verdict is not None:
+                tests = [difference.p, difference.p_signs, verdict.p_holm, verdict.p_equivalent, verdict.answer]
+            ends = difference.interval() or (None, None)
+            against = [control, len(difference.seeds), difference.mean, *ends, *tests, family]
+            yield [*where, *_own(arm, values), *against]
+    yield [*where, *_own(results.controls[0], values), *[None] * 10, family]
+
+
+def _own(arm: str, values: Mapping[str, Mapping[int, float]]) -> list[Any]:
+    known = list(values.get(arm, {}).values())
+    return [arm, len(known), *(mean_and_std(known) if known else (None, None))]
 
 
 def generated_data(results: Results) -> str:
@@ -523,86 +842,40 @@ def generated_data(results: Results) -> str:
 
 
 def finding(results: Results) -> str:
-    """Say in one sentence what came out of the primary comparison."""
-    control = results.controls[0]
-    differences = results.differences(control, results.primary)
-    if all(each.p_holm is None for each in differences):
-        return (
-            f"No arm can be tested against {control}: a paired test needs two seeds or more in common, and scatter."
-            f"{_untested(differences)}"
+    """Say what came out of the primary comparisons, a sentence a line."""
+    return "\n".join([*sentences(results.judgement, results.noun), *_failures(results)])
+
+
+def _failures(results: Results) -> Iterator[str]:
+    """Sentences that name the runs that failed, by what they count for; none where none did."""
+    by_arm: dict[tuple[str, float], list[int]] = {}
+    for run in results.imputed:
+        by_arm.setdefault((run.arm, 100 * run.accuracy), []).append(run.seed)
+    if by_arm:
+        named = [
+            f"{arm} seed{'s' * (len(seeds) > 1)} {seeds_text(seeds)} ({worth:.1f} %)"
+            for (arm, worth), seeds in by_arm.items()
+        ]
+        yield (
+            "Failed, since their loss was no finite number, and counted at the accuracy of the training set's "
+            f"commonest class: {'; '.join(named)}."
         )
-    apart = [each for each in differences if each.p_holm is not None and each.p_holm < 0.05]
-    if not apart:
-        return (
-            f"No arm differs from {control} at the 5 % level, Holm-adjusted over {_family(differences)}. That is no "
-            f"proof that they are equal: see the intervals.{_untested(differences)}"
+    if results.uncounted:
+        named = [f"{run.arm} seed {run.seed}" for run in results.uncounted]
+        yield (
+            f"Failed, since their loss was no finite number, and left out, which favours arms that fail: "
+            f"{', '.join(named)}. It is not known what {results.noun} they count for."
         )
-    listed = ", ".join(f"{each.arm} ({points(each.mean)} points, p {_relation(each.p_holm)})" for each in apart)
-    return (
-        f"Different from {control} at the 5 % level, Holm-adjusted over {_family(differences)}: {listed}."
-        f"{_untested(differences)}"
-    )
 
 
-def _family(differences: Sequence[Difference]) -> str:
-    """How many comparisons Holm's adjustment is over: those of the plan, tested or not."""
-    count = sum(each.comparable for each in differences)
-    return f"{count} comparison{'s' * (count != 1)}"
-
-
-def _untested(differences: Sequence[Difference]) -> str:
-    """A sentence that names the arms without a test by the reason; empty where all have one."""
-    reasons: dict[str, list[str]] = {}
-    for each in differences:
-        if each.p is None:
-            few = f"{'one' if each.seeds else 'no'} seed in common"
-            reason = "the same difference with every seed" if each.comparable else few
-            reasons.setdefault(reason, []).append(each.arm)
-    listed = "; ".join(f"{', '.join(arms)} ({reason})" for reason, arms in reasons.items())
-    return f" Not tested: {listed}." if listed else ""
-
-
-def _relation(p: float | None) -> str:
-    text = p_text(p)
-    return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
-
-
-# ---- numbers as text -----------------------------------------------------------------------------------------------
-
-
-def mean_text(values: Sequence[float], *, digits: int = 1) -> str:
-    """Mean and standard deviation as text, ``66.3 +- 3.3``. A single value has no deviation; no value is a dash."""
-    if not values:
-        return DASH
-    mean, std = mean_and_std(values)
-    return f"{mean:.{digits}f}" if std is None else f"{mean:.{digits}f} {PLUS_MINUS} {std:.{digits}f}"
+# ---- small things --------------------------------------------------------------------------------------------------
 
 
 def _mean_text(values: "pd.Series") -> str:
-    """:func:`mean_text` of the numbers in a column, without its gaps."""
-    return mean_text(values.dropna().tolist())
-
-
-def points(value: float | None) -> str:
-    """Percentage points as text with their sign, ``+1.2`` or ``-1.2``; ``0.0`` has none, and None is a dash."""
-    if value is None:
-        return DASH
-    text = f"{value:+.1f}".replace("-", MINUS)
-    return "0.0" if float(f"{value:.1f}") == 0 else text
-
-
-def interval_text(interval: tuple[float, float] | None) -> str:
-    """An interval of percentage points as text, ``[-0.6, +3.0]``; None is a dash."""
-    return DASH if interval is None else f"[{points(interval[0])}, {points(interval[1])}]"
-
-
-def p_text(p: float | None) -> str:
-    """A p value as text with three digits, or ``<0.001``; None is a dash."""
-    if p is None:
-        return DASH
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    """:func:`mean_text` of the numbers in a column, and of how many they are where there are gaps."""
+    known = values.dropna().tolist()
+    return mean_text(known) + (f" (n = {len(known)})" if 0 < len(known) < len(values) else "")
 
 
 def _range(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return str(low) if low == high else f"{low} to {high}"
+    return span([str(min(numbers)), str(max(numbers))])

@@ -1,22 +1,19 @@
 """The base of all samplers: an order that is frozen for the epoch, shared evenly among ranks, and can be resumed."""
 
 import abc
-import itertools
 import math
-import sys
 import warnings
 from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import Any, NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.utils.data.dataloader import _BaseDataLoaderIter
 from torch.utils.data.distributed import DistributedSampler
 
 from bss.data.indexed import check_numbering
 from bss.pacing import Pacing
+from bss.samplers import callers
 from bss.scoring.formulas import check_choice
 from bss.scoring.orders import class_balanced, uniform_order
 from bss.scoring.table import Mark, ScoreTable
@@ -182,14 +179,22 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         self._difficulty: Tensor | None = None  # frozen together with the order
         self._epoch_was_set = False
         self._epoch_is_accelerates = False  # whether the last set_epoch came from Accelerate's own count of epochs
+        self._is_explicit = False  # whether the epoch was set by the user or a state since the newest pass began
+        self._fabrics_offset = 0  # of the epoch to the number of times that Fabric's loader was iterated
         self._start = 0  # global position at which the iterators of this epoch begin; above 0 after a resume
         self._position = 0  # global position of the newest iterator
+        self._reached = 0  # the furthest one that any iterator of this epoch has come to
         self._passes = 0
+        self._ahead = 1  # indices that the newest pass's loader may take and drop
+        self._length_was_asked: tuple[int, int] | None = None  # in which epoch, and what was said
+        self._was_looked_at = False  # whether anybody has asked for the frozen order
         self._resumed_at: int | None = None  # global position at which a resumed epoch goes on
         self._mark = Mark() if table is None else table.mark()  # the table when the order was frozen
         self._length: int | None = None  # of the loader's data set
         self._told_of_unscored = 0  # how many samples the newest warning was about
-        self._told_of_idle = False
+        self._told: set[str] = set()  # what was warned of, and is not again
+        if table is not None:
+            table.await_order()
         if drop_last and num_replicas is not None:
             self._check_world()
 
@@ -198,9 +203,13 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
     def set_epoch(self, epoch: int) -> None:
         """Freeze the order of this epoch, and the difficulty that it is made from, by the scores as they are now.
 
-        The same epoch again does nothing. Warns where the epoch before has updated the table without a score for every
-        sample that it showed, and where epoch 0 comes after a later one with the same table: another run, which begins
-        with :meth:`ScoreTable.reset`.
+        The same epoch again does nothing. Warns, once of a kind, where the epoch before was not what it seems: samples
+        that were shown and got no score, an order that nobody has iterated over or that was left at the length of a
+        shorter epoch, scores that went to another copy of the table. Also where epoch 0 comes after a later one with
+        the same table: another run, which begins with :meth:`ScoreTable.reset`.
+
+        Lightning's Fabric numbers epochs by how often its loader was iterated; an epoch that the caller has set or
+        loaded since then stays, and Fabric's count goes on from there.
 
         Raises:
             ValueError: a negative epoch, a table whose last epoch is still open, or Accelerate's loader replacing the
@@ -208,13 +217,18 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         """
         if epoch < 0:
             raise ValueError(f"epoch must be >= 0, got {epoch}")
-        counted = _called_by_accelerate("DataLoaderShard.__iter__", "DataLoaderDispatcher.__iter__")
+        counted = callers.called_by_accelerate("DataLoaderShard.__iter__", "DataLoaderDispatcher.__iter__")
         if counted and self._epoch_was_set and not self._epoch_is_accelerates and epoch != self.epoch:
             raise ValueError(
                 f"the sampler is at epoch {self.epoch}, but Accelerate's loader counts its own epochs and is at "
                 f"{epoch}: call loader.set_epoch(epoch) on the prepared loader instead of sampler.set_epoch(epoch)"
             )
         self._epoch_is_accelerates = counted
+        if callers.called_by_fabric():
+            if self._is_explicit:
+                self._fabrics_offset = self.epoch - epoch
+            epoch += self._fabrics_offset
+        self._is_explicit = True
         # Frameworks call this more than once an epoch: order and position stay as they are.
         if self._epoch_was_set and epoch == self.epoch and self._order is not None and not self._table_was_reset():
             return
@@ -225,6 +239,8 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
                 "to resume in the middle of one, call sampler.load_state_dict(...) before set_epoch"
             )
         messages = self._before_epoch(epoch)
+        if self.table is not None:
+            self.table.note_asked()
         self._freeze(epoch)
         self._epoch_was_set = True
         for message in messages:
@@ -242,10 +258,11 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
                 all ranks.
         """
         self._order = _compact(order, int(order.max()) + 1)
-        self._start = self._position = self._passes = 0
+        self._start = self._position = self._reached = self._passes = 0
 
     def global_order(self) -> Tensor:
         """Sample indices of the current epoch over all ranks, before padding or dropping: (size_at(epoch),) int64."""
+        self._was_looked_at = True
         return self._frozen_order().long()
 
     def difficulty(self) -> Tensor | None:
@@ -308,21 +325,23 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         return self.num_samples * self.num_replicas
 
     def __len__(self) -> int:
-        return self.num_samples
+        self._length_was_asked = self.epoch, self.num_samples
+        return self._length_was_asked[1]
 
     def __iter__(self) -> Iterator[int]:
         self._check_world()
         self._check_sharding()
-        self._check_dataset()
-        if self.table is not None and self.uses_scores:
-            self.table.note_use(self.epoch)
-        if self._passes and not self._start:
-            warnings.warn(
-                f"a second pass over epoch {self.epoch} sees the same order again: call sampler.set_epoch(epoch) "
-                "before every epoch",
-                stacklevel=2,
-            )
-        return _OrderIterator(self)
+        reader = callers.reader()
+        if reader is not None:
+            self._check_dataset(reader.dataset)
+        if self.table is not None:
+            self.table.note_asked()
+            if self.uses_scores:
+                self.table.note_use(self.epoch)
+        self._check_repetition()
+        self._ahead = 1 if reader is None else reader.ahead
+        self._is_explicit = False
+        return _OrderIterator(self, callers.shards(dist.get_world_size()) if _in_process_group() else None)
 
     # ---- resume ------------------------------------------------------------------------------------------------
 
@@ -332,6 +351,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         The position counts what the newest iterator has handed out over all ranks. A plain ``DataLoader`` prefetches,
         so there pass the number of samples that were trained on to :meth:`load_state_dict` instead.
         """
+        self._was_looked_at = True
         return {
             "version": 1,
             "sampler": type(self).__name__,
@@ -373,10 +393,12 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         self.epoch = state["epoch"]
         self._order = _compact(state["order"], self.size)
         self._difficulty = state.get("difficulty")  # states of older versions have none
-        self._epoch_was_set = True  # so that the caller's set_epoch(this epoch) keeps the order and the position
-        self._start = self._position = self._resumed_at = position
+        # So that the caller's set_epoch(this epoch), and Fabric's of another, keep the order and the position.
+        self._epoch_was_set = self._is_explicit = True
+        self._start = self._position = self._reached = self._resumed_at = position
         self._passes = 0
         if self.table is not None:
+            self.table.note_asked()
             self._mark = self.table.mark()
 
     # ---- inside ------------------------------------------------------------------------------------------------
@@ -429,8 +451,9 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
                 order = self._scored_order(epoch, self.size_at(epoch), known)
         # Only now, so that an epoch that is refused leaves the sampler where it was.
         self.epoch, self._order, self._difficulty = epoch, _compact(order, self.size), difficulty
-        self._start = self._position = self._passes = 0
+        self._start = self._position = self._reached = self._passes = 0
         self._resumed_at = None
+        self._was_looked_at = False
         if self.table is not None:
             self._mark = self.table.mark()
         return self._order
@@ -441,10 +464,21 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
 
     def _before_epoch(self, epoch: int) -> list[str]:
         """What is to be warned of when the given epoch begins, before its order is frozen."""
-        if self.table is None:
-            return []
-        messages = [self._stale_scores(epoch), self._missing_scores() if self._epoch_was_set else None]
+        messages = []
+        if self._epoch_was_set and self._order is not None:
+            messages += [self._idle(epoch), self._cut_short()]
+        if self.table is not None:
+            messages.append(self._stale_scores(epoch))
+            if self._epoch_was_set:
+                messages += [self._scores_elsewhere(), self._missing_scores()]
         return [message for message in messages if message]
+
+    def _once(self, kind: str, message: str) -> str | None:
+        """The message, and None whenever one of its kind was told before."""
+        if kind in self._told:
+            return None
+        self._told.add(kind)
+        return message
 
     def _table_was_reset(self) -> bool:
         """Whether the frozen order is of a run before the table's."""
@@ -462,6 +496,64 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
             "run (a fold, a trial) would start in the order of that one's network, so call table.reset() before it"
         )
 
+    @property
+    def _is_unread(self) -> bool:
+        """Whether nobody has taken an index of the frozen order, as far as this process can tell."""
+        # Accelerate's dispatcher reads the order on one rank, for all of them.
+        elsewhere = self._num_replicas is not None and _in_process_group() and dist.get_rank() > 0
+        return not self._reached and self._resumed_at is None and not elsewhere
+
+    def _idle(self, epoch: int) -> str | None:
+        """That the order of the epoch that is over was not followed: the loader has another one.
+
+        Without updates in it an epoch may be one that was only looked at, or passed over; two that follow each other
+        and of which nobody has wanted to know the order are not.
+        """
+        if not self._is_unread:
+            return None
+        updated = self.table is not None and self.table.scored_since(self._mark) is not None
+        if not updated and (self._was_looked_at or epoch != self.epoch + 1):
+            return None
+        what = f"the table was updated in epoch {self.epoch}" if updated else f"epoch {self.epoch} is over"
+        return self._once(
+            "idle",
+            f"{what}, and nobody has iterated over the sampler, so its order was not followed: give it to the loader, "
+            "torch.utils.data.DataLoader(..., sampler=sampler) without shuffle=True, and see that the framework keeps "
+            "that loader as it is (docs/frameworks.md)",
+        )
+
+    def _cut_short(self) -> str | None:
+        """That the epoch ended where a shorter one before it did: somebody keeps the length that he was once told."""
+        if self._length_was_asked is None or not self._reached:
+            return None
+        asked_in, share = self._length_was_asked
+        told, total, reached = share * self.num_replicas, len(self._even_order()), self._reached
+        scored = None if self.table is None else self.table.scored_since(self._mark)
+        if reached == total and scored is not None:  # processes may have loaded more than was trained on
+            rows = scored.cpu()[self._even_order().long() % self.size].nonzero()
+            reached = int(rows[-1]) + 1 if len(rows) else total
+        if asked_in >= self.epoch or not told <= reached < min(total, told + self._ahead * self.num_replicas):
+            return None
+        return self._once(
+            "cut short",
+            f"epoch {self.epoch} has {total} samples and was left after about {reached}, where epoch {asked_in} ended: "
+            "something asked for the loader's length once, and cuts growing epochs short. Let it ask in every epoch "
+            "(docs/frameworks.md says how), or train with a sampler whose epochs are all of one size",
+        )
+
+    def _scores_elsewhere(self) -> str | None:
+        """That the sampler was read and its table got nothing, while a copy of that table got scores."""
+        assert self.table is not None
+        _, _, closed, passes, copies = (now - then for now, then in zip(self.table.mark(), self._mark, strict=True))
+        if not self._reached or closed != passes or copies <= 0:
+            return None
+        return self._once(
+            "elsewhere",
+            f"epoch {self.epoch} was read from this sampler, and its scores went to another copy of the table: "
+            "copy.deepcopy, or sklearn's clone in a cross-validation with skorch, copies sampler and table. Update "
+            "and close sampler.table, of the sampler that the loader has",
+        )
+
     def _missing_scores(self) -> str | None:
         """That samples which the epoch has shown got no score, though the table was updated in it.
 
@@ -472,16 +564,8 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         scored = self.table.scored_since(self._mark)
         if scored is None or self._order is None:
             return None
-        if not self._position and self._resumed_at is None:
-            # Accelerate's dispatcher reads the order on one rank, for all of them.
-            elsewhere = self._num_replicas is not None and _in_process_group() and dist.get_rank() > 0
-            if self._told_of_idle or elsewhere:
-                return None
-            self._told_of_idle = True
-            return (
-                f"the table was updated in epoch {self.epoch}, and nobody has iterated over the sampler, so its order "
-                "was not followed: give it to the loader, DataLoader(..., sampler=sampler) without shuffle=True"
-            )
+        if self._is_unread:
+            return None
         shown = self._even_order()[self._resumed_at or 0 :].long() % self.size
         has = scored.cpu()[shown]
         if has.any():
@@ -501,15 +585,25 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
             "from 0 each), and for samples that the data set or collate_fn leaves out"
         )
 
-    def _check_dataset(self) -> None:
-        """Refuse, when an epoch begins, a loader's data set that the sampler's indices do not fit (any more)."""
-        dataset = _dataset_of_the_loader()
-        if dataset is None:
+    def _check_repetition(self) -> None:
+        """Warn, once, when a pass begins over what was seen before: nobody has set the next epoch."""
+        dropped = not self._is_explicit and self._reached - self._start > self._ahead * self.num_replicas
+        if not (self._passes or dropped) or (self._passes and self._start):
             return
+        message = self._once(
+            "repetition",
+            f"a second pass over epoch {self.epoch} sees the same order again: call sampler.set_epoch(epoch) "
+            "before every epoch",
+        )
+        if message:
+            warnings.warn(message, stacklevel=3)
+
+    def _check_dataset(self, dataset: object) -> None:
+        """Refuse, when an epoch begins, a loader's data set that the sampler's indices do not fit (any more)."""
         if self.table is not None and self.uses_scores:
             check_numbering(dataset, num_samples=self.size)
         try:
-            length = len(dataset)
+            length = len(dataset)  # type: ignore[arg-type]
         except (TypeError, NotImplementedError):
             return
         if self._length not in (None, length):
@@ -521,7 +615,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
 
     def _check_sharding(self) -> None:
         """Refuse, when an epoch begins, samples that somebody else shares among the ranks as well."""
-        sharded = _called_by_accelerate("BatchSamplerShard.", "DataLoaderDispatcher.")
+        sharded = callers.called_by_accelerate("BatchSamplerShard.", "DataLoaderDispatcher.")
         if sharded and self.num_replicas > 1:
             raise ValueError(
                 "Accelerate shares the sampler's batches among the ranks, so a sampler that shares its order as well "
@@ -554,6 +648,31 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
             return size // self._unit * self.batch_size
         return math.ceil(size / self.num_replicas)
 
+    def _order_for(self, shards: callers.Shards | None) -> Tensor:
+        """The order of this epoch over all ranks, for whoever shares it.
+
+        Accelerate fills the last batches of an epoch from its beginning, with the most balanced samples. Where they are
+        full already it does not: here they are filled with samples of the epoch that are drawn at random.
+
+        Args:
+            shards: how Accelerate shares the batches; None where it does not.
+
+        Raises:
+            ValueError: ranks would get different numbers of batches.
+        """
+        order = self._even_order()
+        if shards is None or shards.drop_last or not (excess := len(order) % shards.unit):
+            return order
+        if not shards.even:
+            raise ValueError(
+                f"{len(order)} samples are no multiple of the {shards.unit} in a step of all ranks, and with "
+                f"even_batches=False some ranks get fewer: construct {type(self).__name__}(..., drop_last=True, "
+                f"batch_size={shards.unit}), or leave even_batches=True"
+            )
+        missing = shards.unit - excess
+        draw = torch.randperm(len(order), generator=generator("tail", self.seed, self.epoch), device="cpu")
+        return torch.cat((order, order[draw.repeat(math.ceil(missing / len(order)))[:missing]]))
+
     def _even_order(self) -> Tensor:
         """The order with a few samples dropped or repeated, so that all ranks get the same number; else itself."""
         order, ranks = self._frozen_order(), self.num_replicas
@@ -578,8 +697,8 @@ def _compact(order: Tensor, num_samples: int) -> Tensor:
 class _OrderIterator:
     """One pass over a rank's share, which tells the sampler its position."""
 
-    def __init__(self, sampler: OrderSampler):
-        order = sampler._even_order()
+    def __init__(self, sampler: OrderSampler, shards: callers.Shards | None):
+        order = sampler._order_for(shards)
         self._sampler = sampler
         self._ranks = sampler.num_replicas
         self._taken = sampler._start // self._ranks
@@ -602,39 +721,21 @@ class _OrderIterator:
         self._taken += 1
         if current:
             sampler._position = self._taken * self._ranks
+            sampler._reached = max(sampler._reached, sampler._position)
+        else:
+            self._tell_of_another_epoch()
         return index
+
+    def _tell_of_another_epoch(self) -> None:
+        message = self._sampler._once(
+            "another epoch",
+            f"a pass that began in epoch {self._epoch} goes on after set_epoch({self._sampler.epoch}), in the order of "
+            f"epoch {self._epoch}: call set_epoch before the loader is asked for its iterator, and take a new iterator "
+            "for every epoch (docs/frameworks.md)",
+        )
+        if message:
+            warnings.warn(message, stacklevel=3)
 
 
 def _in_process_group() -> bool:
     return dist.is_available() and dist.is_initialized()
-
-
-def _called_by_accelerate(*functions: str) -> bool:
-    """Whether one of Accelerate's loader functions, by the beginning of its qualified name, is calling.
-
-    Accelerate takes any sampler, shards it and numbers its epochs without a word to it; the call stack is the only
-    place where that shows before samples are lost. Costs nothing where Accelerate is not loaded.
-    """
-    if "accelerate.data_loader" not in sys.modules:
-        return False
-    return any(
-        frame.f_globals.get("__name__") == "accelerate.data_loader" and frame.f_code.co_qualname.startswith(functions)
-        for frame in _callers()
-    )
-
-
-def _dataset_of_the_loader() -> Any:
-    """The data set of the PyTorch loader that is asking for indices; None where none is.
-
-    A sampler is told a number of samples only, and a loader hands it nothing; the call stack is the one place where the
-    two meet before samples are lost.
-    """
-    loaders = (frame.f_locals.get("self") for frame in itertools.islice(_callers(), 16))
-    return next((loader._dataset for loader in loaders if isinstance(loader, _BaseDataLoaderIter)), None)
-
-
-def _callers() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back

@@ -36,6 +36,10 @@ OPEN_ROWS: tuple[Literal["open_sums", "open_counts"], ...] = ("open_sums", "open
 """Entries of ``ScoreTable.state_dict()`` that are this process's part of the open epoch; all parts add up to it."""
 
 
+UNASKED = 2
+"""After so many epochs with scores the table says that its sampler was not asked for an order."""
+
+
 _VERSION = 2
 """Version of the state dict. Version 1 kept sums and counts of the open epoch in one tensor."""
 
@@ -68,12 +72,30 @@ class Mark(NamedTuple):
         loads: how often a state was loaded, resets included.
         closed: epochs with scores that it had closed.
         passes: how many of those were scoring passes.
+        copies: epochs that others had closed by then, of the table and all copies of it, scoring passes left out.
     """
 
     resets: int = 0
     loads: int = 0
     closed: int = 0
     passes: int = 0
+    copies: int = 0
+
+
+class _Copies:
+    """What a table and all copies of it have in common: one object for all of them.
+
+    Attributes:
+        closed: epochs that they have closed, scoring passes left out.
+        unasked: how many of those while a sampler waited to be asked for an order; None = none waits.
+    """
+
+    def __init__(self) -> None:
+        self.closed = 0
+        self.unasked: int | None = None
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "_Copies":
+        return self
 
 
 class ScoreTable:
@@ -156,6 +178,7 @@ class ScoreTable:
         self._now = Mark()
         self._unscored: Tensor | None = None  # rows that the newest closed epoch offered without a finite score
         self._used_in: int | None = None
+        self._copies = _Copies()
         self.told_of_use = False
         self._told_of_ignored = False
         # Whether the first logits seem to be probabilities, on their device until an epoch is closed.
@@ -190,9 +213,19 @@ class ScoreTable:
         """Said by a sampler when an epoch in an order of these scores begins."""
         self._used_in = epoch if self._used_in is None else max(self._used_in, epoch)
 
+    def await_order(self) -> None:
+        """Said by a sampler that is made for this table: somebody should ask for its order."""
+        if self._copies.unasked is None:
+            self._copies.unasked = 0
+
+    def note_asked(self) -> None:
+        """Said by a sampler of this table whose epoch is set, or begins."""
+        self._copies.unasked = None
+
     def mark(self) -> Mark:
         """This moment."""
-        return self._now
+        own = self._now.closed - self._now.passes
+        return self._now._replace(copies=self._copies.closed - own)
 
     def scored_since(self, mark: Mark) -> Tensor | None:
         """Which samples training steps or passes have offered since then in epochs that are closed, (N,) bool.
@@ -203,7 +236,7 @@ class ScoreTable:
             None where there is nothing to compare: nothing but scoring passes was closed, or the table was reset or
             loaded in between.
         """
-        _, loads, closed, passes = (now - then for now, then in zip(self._now, mark, strict=True))
+        _, loads, closed, passes, _ = (now - then for now, then in zip(self._now, mark, strict=True))
         if loads or closed == passes:
             return None
         scored = (self.age != NEVER) & (self.age < closed)
@@ -450,6 +483,16 @@ class ScoreTable:
     def _note_closing(self, seen: Tensor, updated: Tensor, scoring_pass: bool) -> None:
         now = self._now
         self._now = now._replace(closed=now.closed + 1, passes=now.passes + scoring_pass)
+        self._copies.closed += not scoring_pass
+        if self._copies.unasked is not None and not scoring_pass:
+            self._copies.unasked += 1
+            if self._copies.unasked == UNASKED:
+                warnings.warn(
+                    f"{UNASKED} epochs have updated the table, and nobody has asked its sampler for an order, by "
+                    "set_epoch or as the sampler of a loader: give it to torch.utils.data.DataLoader(..., "
+                    "sampler=sampler), and see that the framework keeps that loader as it is (docs/frameworks.md)",
+                    stacklevel=3,
+                )
         unscored = (updated & ~seen).nonzero().squeeze(1)
         self._unscored = unscored if len(unscored) else None
         if scoring_pass and self.momentum == 0 and seen.all():

@@ -131,13 +131,20 @@ def identity_of(data: Splits, planned: Plan, numbers: Mapping[str, Any]) -> dict
 
 
 def lists_of(data: Splits) -> dict[str, dict[str, Any]]:
-    """How many samples each list has, and the hash of their names, order and labels where these are known."""
+    """How many samples each list has, and the hash of their names, order and labels where these are known.
+
+    Of the test list, where its labels are known, also ``commonest_class_accuracy``: what it takes to name the training
+    samples' commonest class for every test sample. A run whose numbers are not finite any more counts as that.
+    """
     known = {"train": (data.names, data.labels_N), **data.listed}
     parts = {"train": data.train, "val": data.val, "test": data.test}
     lists: dict[str, dict[str, Any]] = {name: {"count": len(part)} for name, part in parts.items() if part is not None}
     for name in lists.keys() & known.keys():
         names, labels_N = known[name]
         lists[name]["hash"] = list_hash(names, labels_N.numpy())
+    if "test" in known and len(known["test"][1]):
+        commonest = data.labels_N.bincount().argmax()  # of several the one with the lowest id
+        lists["test"]["commonest_class_accuracy"] = float((known["test"][1] == commonest).double().mean())
     return lists
 
 

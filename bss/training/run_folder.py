@@ -141,9 +141,14 @@ READ_BACK = ("config.json", "arm.json", "metrics.jsonl", "scores.npz")
 """Files whose content a finished run's ``summary.json`` vouches for, see :func:`digests`."""
 
 
+def whole_digest(content: Any) -> str:
+    """SHA-256 of a JSON value, whatever its layout and the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def digest(content: Any) -> str:
-    """The first 16 digits of the SHA-256 of a JSON value, whatever its layout and the order of its keys."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    """The first 16 digits of :func:`whole_digest`."""
+    return whole_digest(content)[:16]
 
 
 def _without(content: Mapping[str, Any], *names: str) -> dict[str, Any]:

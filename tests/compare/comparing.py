@@ -36,7 +36,17 @@ def build_model(recipe, root):
 
 
 def write_run(
-    folder, *, arm="uniform", seed=0, accuracy=0.5, last=None, sizes=(40, 40), recipe=(), mark=(), names=None
+    folder,
+    *,
+    arm="uniform",
+    seed=0,
+    accuracy=0.5,
+    last=None,
+    sizes=(40, 40),
+    recipe=(),
+    mark=(),
+    names=None,
+    lists=None,
 ):
     """The files of a finished run with made-up numbers."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +61,8 @@ def write_run(
         "samples": {"train": 40, "val": 10, "test": 30},
         **{"command": ["x"], "commit": "abc", "versions": {"torch": "2"}, "machine": {"cores": 2}},
     }
+    if lists is not None:
+        config["lists"] = lists
     heads = {"all": accuracy, "fused": accuracy, "audio": 0.4, "visual": 0.3}
     metrics = {"accuracy": heads, "macro_f1": heads, "map": heads}
     late = {**metrics, "accuracy": {**heads, "all": accuracy if last is None else last}}
@@ -70,4 +82,12 @@ def write_run(
     parts = {"epoch": np.array([0]), "similarity": scores, "loss": scores, "difficulty": scores}
     np.savez(folder / "scores.npz", **parts, name=np.array(names), label=np.zeros(len(names), np.int64))
     (folder / "done").touch()
+    return folder
+
+
+def fail_run(folder, how="not finite"):
+    """Make a finished run one that failed in its second epoch."""
+    failed = {"how": how, "epoch": 1, "step": 3, "reason": "the loss is nan"}
+    (folder / "summary.json").write_text(json.dumps({"failed": failed}))
+    (folder / "done").unlink()
     return folder

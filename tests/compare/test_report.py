@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import torch
 from PIL import Image
 
@@ -25,35 +26,39 @@ from bss.cli.commands import main
 from bss.compare import figures, samples
 from bss.compare.comparison import task_file
 from bss.compare.page import Source, _recipe, page
+from bss.compare.plan import Analysis, Plan, PlannedRun
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import (
     Table,
     arm_table,
     as_csv,
     as_markdown,
+    choice_tables,
     cost_table,
     difference_table,
     finding,
+    finished_table,
     head_table,
-    p_text,
-    points,
+    primary_tables,
     results_of,
     same_sizes,
+    secondary_tables,
 )
+from bss.compare.wording import interval_text, p_text, points
 from bss.data.batches import Content, Preview, preview_of
 from bss.data.transforms.text import Tokens
 from bss.data.transforms.views import Picture, Pictures, Sound
 from bss.tasks import sarcasm
 from bss.training.run_folder import sealed
 from bss.utils.errors import RecipeError, RunFolderError
-from tests.compare.comparing import write_run
+from tests.compare.comparing import fail_run, write_run
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def results(tmp_path, **options):
-    runs, left_out = read_runs(find_folders([tmp_path]))
-    return results_of(runs, left_out=left_out, **options)
+    runs, failed, left_out = read_runs(find_folders([tmp_path]))
+    return results_of(runs, failed=failed, left_out=left_out, **options)
 
 
 @pytest.fixture
@@ -75,10 +80,15 @@ def comparison(tmp_path, accuracies):
 
 def test_the_table_has_mean_difference_and_interval_by_hand(tmp_path):
     made = results(comparison(tmp_path, {"uniform": [0.50, 0.60, 0.70], "cl": [0.51, 0.62, 0.73]}))
-    uniform, cl = difference_table(made, "uniform", "chosen").rows
-    assert uniform[:3] == ["uniform", "3", "60.0 \u00b1 10.0"] and uniform[3:] == [""] * 5
-    assert cl == ["cl", "3", "62.0 \u00b1 11.0", "+2.0", "[\u22120.5, +4.5]", "-", "0.074 (3)", "0.074"]
-    assert finding(made).startswith("No arm differs from uniform at the 5 % level")
+    table = difference_table(made, "uniform", "chosen")
+    uniform, cl = table.rows
+    assert uniform[:3] == ["uniform", "3", "60.0 \u00b1 10.0"] and uniform[3:] == [""] * 8
+    # Differences 1, 2, 3 at both epochs: twice 0.074 by Holm; 2 of 8 signs are as far out.
+    assert cl[:5] == ["cl", "3", "62.0 \u00b1 11.0", "+2.0", "[\u22120.5, +4.5]"]
+    assert cl[5:9] == ["0.074 (3)", "0.250", "0.148", "undecided"]
+    assert cl[9:] == ["3.3 / 4.6", "10"]
+    assert table.title == "Accuracy against uniform, epoch chosen on validation (exploratory)"
+    assert finding(made).splitlines()[1].startswith("Undecided against uniform: cl. 3 seeds see a difference of 3.3 ")
 
 
 @pytest.mark.parametrize(
@@ -91,27 +101,35 @@ def test_the_page_says_which_seeds(tmp_path, seeds, text):
     assert f"1 arm, {text} " in page(results(tmp_path))
 
 
-def test_the_adjustment_counts_what_was_planned_and_names_what_could_not_be_tested(tmp_path):
-    # The differences of cl are 2, 3, 4 points: t = 3 sqrt(3), p = 1 - t / sqrt(t^2 + 2) = 0.0351, doubled 0.0702.
+def test_what_is_answered_by_signs_and_what_could_not_be_tested(tmp_path):
+    # The differences of cl are 2, 3, 4 points: t = 3 sqrt(3), p = 1 - t / sqrt(t^2 + 2) = 0.0351; by Holm over the two
+    # arms at two epochs four times that. spl has 1.0 on each of three seeds: 2 of 8 signs.
     comparison(
         tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.52, 0.63, 0.74], "spl": [0.51, 0.61, 0.71], "anti": [0.4]}
     )
     write_run(tmp_path / "mix" / "seed9", arm="mix", seed=9)
     made = results(tmp_path, order=("uniform", "cl", "spl", "anti", "mix"))
     said = finding(made)
-    assert said.startswith("No arm differs from uniform at the 5 % level, Holm-adjusted over 2 comparisons. ")
-    named = "Not tested: spl (the same difference with every seed); anti (one seed in common); mix (no seed in common)."
-    table = difference_table(made, "uniform", "chosen")
-    assert said.endswith(named) and table.caption.endswith(f"p by Holm for 2 comparisons. {named}")
-    assert [row[-2:] for row in table.rows[1:3]] == [["0.035 (3)", "0.070"], ["- (3)", "-"]]
+    assert said.startswith("Exploratory: no plan was written before the runs. Test accuracy at the chosen and last ")
+    assert "Holm-adjusted over 4 comparisons, level 5 %;" in said
+    assert said.endswith("Not tested against uniform: anti (one seed in common), mix (no seed in common).")
+    rows = difference_table(made, "uniform", "chosen").rows
+    assert [row[5:9] for row in rows[1:3]] == [
+        ["0.035 (3)", "0.250", "0.140", "undecided"],
+        ["0.250 (3)", "0.250", "0.500", "undecided"],
+    ]
+    assert [row[8] for row in rows[3:]] == ["not tested", "not tested"]
 
 
 def test_the_finding_gives_the_adjusted_p_value(tmp_path):
-    # Differences of 3, 4, 5 points: t = 4 sqrt(3), p = 1 - t / sqrt(t^2 + 2) = 0.0202, and twice that is below 5 %.
-    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.53, 0.64, 0.75], "spl": [0.49, 0.6, 0.71]})
-    assert finding(results(tmp_path, order=("uniform", "cl", "spl"))) == (
-        "Different from uniform at the 5 % level, Holm-adjusted over 2 comparisons: cl (+4.0 points, p = 0.040)."
+    # Differences of 3, 4, 5 and 4 points: t = 4 / (sqrt(2 / 3) / 2), times the four comparisons of two arms.
+    comparison(
+        tmp_path, {"uniform": [0.5, 0.6, 0.7, 0.8], "cl": [0.53, 0.64, 0.75, 0.84], "spl": [0.49, 0.6, 0.71, 0.8]}
     )
+    made = results(tmp_path)
+    p = 4 * 2 * scipy.stats.t.sf(4 / (math.sqrt(2 / 3) / 2), 3)
+    assert made.judgement.find("cl", "uniform", "last").p_holm == pytest.approx(p, rel=1e-6)
+    assert f"Better than uniform: cl (+4.0 points [+2.7, +5.3], p = {p:.3f})." in finding(made)
 
 
 def rewrite(path, **changes):
@@ -351,7 +369,7 @@ def test_every_place_that_names_the_prediction_says_which_heads_are_in_it(tmp_pa
             )
     made = results(tmp_path)
     text, markdown = page(made), as_markdown(made)
-    assert f"Primary: test accuracy of {said}, epoch chosen on validation; control: uniform." in text
+    assert f"Primary: test accuracy of {said}, epoch chosen on validation and last epoch; control: uniform." in text
     assert f"<figcaption>{said[0].upper()}{said[1:]}, on the validation samples." in text
     for whole in (text, markdown):
         assert f"Test accuracy of {said} in %, last epoch" in whole and f"all is {said}, and then" in whole
@@ -366,8 +384,7 @@ def test_the_cost_table_counts_epochs_from_one(tmp_path):
 
 def test_a_difference_that_stands_is_named(tmp_path):
     made = results(comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7, 0.8], "cl": [0.6, 0.701, 0.802, 0.9]}))
-    beginning = "Different from uniform at the 5 % level, Holm-adjusted over "
-    assert finding(made).startswith(beginning) and "cl (+10.1 points, p < 0.001)" in finding(made)
+    assert "Better than uniform: cl (+10.1 points [+9.9, +10.2], p < 0.001)." in finding(made)
 
 
 @pytest.mark.parametrize(
@@ -376,7 +393,7 @@ def test_a_difference_that_stands_is_named(tmp_path):
 def test_epochs_have_the_same_sizes_within_a_batch_and_but_for_the_last(tmp_path, sizes, same):
     write_run(tmp_path / "a", sizes=(40, 40))
     write_run(tmp_path / "b", arm="cl", sizes=sizes)
-    runs, _ = read_runs(find_folders([tmp_path]))
+    runs, *_ = read_runs(find_folders([tmp_path]))
     assert same_sizes(*runs) is same_sizes(*reversed(runs)) is same
 
 
@@ -386,7 +403,7 @@ def test_epochs_have_the_same_sizes_within_a_batch_and_but_for_the_last(tmp_path
 def test_of_runs_of_one_epoch_that_epoch_counts(tmp_path, one, other, same):
     write_run(tmp_path / "a", sizes=one)
     write_run(tmp_path / "b", arm="cl", sizes=other)
-    runs, _ = read_runs(find_folders([tmp_path]))
+    runs, *_ = read_runs(find_folders([tmp_path]))
     assert same_sizes(*runs) is same_sizes(*reversed(runs)) is same
 
 
@@ -412,8 +429,24 @@ def test_the_csv_has_whole_numbers_full_precision_and_empty_cells(tmp_path):
     made = results(comparison(tmp_path, {"uniform": [0.5, 0.6], "cl": [0.6, 0.8, 0.9]}))
     columns, cl, uniform = (line.split(",") for line in as_csv(made).split("\n")[:3])
     assert cl[:10] == "chosen,accuracy,all,cl,3,76.66666666666667,15.275252316519467,uniform,2,15.0".split(",")
-    assert [name for name, cell in zip(columns, cl, strict=True) if not cell] == ["bootstrap_low", "bootstrap_high"]
-    assert uniform == ["chosen", "accuracy", "all", "uniform", "2", "55.0", "7.0710678118654755", *[""] * 9]
+    assert [name for name, cell in zip(columns, cl, strict=True) if not cell] == []
+    assert cl[-2:] == ["undecided", "exploratory"]
+    own = ["chosen", "accuracy", "all", "uniform", "2", "55.0", "7.0710678118654755"]
+    assert uniform == [*own, *[""] * 10, "exploratory"]
+
+
+def test_only_the_primary_comparisons_have_p_values_and_verdicts(tmp_path):
+    """Of 144 raw p values in one file some are small by chance in two files of three."""
+    made = results(comparison(tmp_path, {"uniform": [0.5, 0.6, 0.65], "cl": [0.6, 0.8, 0.9]}))
+    rows = list(csv.DictReader(io.StringIO(as_csv(made))))
+    for row in rows:
+        primary = (row["metric"], row["head"]) == ("accuracy", "all")
+        assert row["family"] == ("exploratory" if primary else "secondary")
+        tested = [row[name] for name in ("p", "p_signs", "p_holm", "p_equivalent", "verdict")]
+        assert all(tested) if primary and row["control"] else not any(tested)
+    for text in (as_markdown(made), page(made)):
+        assert "p (Holm)" in text and "bootstrap" not in text
+        assert text.count("not adjusted over tables") == len(secondary_tables(made)) + len(choice_tables(made)) == 2
 
 
 def test_numbers_are_written_with_their_sign():
@@ -421,8 +454,192 @@ def test_numbers_are_written_with_their_sign():
     assert [p_text(p) for p in (None, 0.00001, 0.0421)] == ["-", "<0.001", "0.042"]
 
 
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        ((-0.6, 3.0), "[\u22120.6, +3.0]"),
+        ((0.04, 1.26), "[+0.04, +1.26]"),
+        ((-1.26, -0.0961), "[\u22121.26, \u22120.10]"),
+        ((0.002, 0.61), "[+0.00, +0.61]"),  # above 0, as p is below 5 %
+        ((-0.002, 0.61), "[\u22120.00, +0.61]"),
+        ((0.0, 0.1), "[0.00, +0.10]"),
+        (None, "-"),
+    ],
+    ids=str,
+)
+def test_an_end_near_0_has_two_decimals_and_says_on_which_side_it_is(interval, text):
+    assert interval_text(interval) == text
+
+
 def test_a_pipe_in_a_name_does_not_end_a_cell():
     assert "| a\\|b |" in Table("t", "c", pd.DataFrame({"x": ["a|b"]})).markdown()
+
+
+# ---- what was planned, and what failed ----
+
+
+def plan_of(arms, seeds, **options):
+    """A plan of every arm against the first."""
+    contrasts = tuple((arm, arms[0]) for arm in arms[1:])
+    seen = options.pop("seen", ())
+    analysis = Analysis(
+        tuple(arms), tuple(seeds), contrasts, **{"metric": "accuracy", "outcomes": ("chosen", "last"), **options}
+    )
+    runs = [PlannedRun(arm, seed, None, f"{arm}/seed{seed}", (), "") for arm in arms for seed in seeds]
+    return Plan(analysis, tuple(runs), seen=seen)
+
+
+PLANNED = {"margin": 1.5, "looks": 1}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_tables_page_and_csv_say_planned_or_exploratory(tmp_path):
+    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.51, 0.61, 0.71], "spl": [0.5, 0.6, 0.75]})
+    plan = plan_of(("uniform", "cl", "spl"), range(3), **PLANNED)
+    made = results(tmp_path, plan=plan)
+    assert finding(made).startswith("Planned: Test accuracy") and "within \u00b11.5 points" in finding(made)
+    assert difference_table(made, "uniform", "last").title == "Accuracy against uniform, last epoch (planned)"
+    families = {row["family"] for row in csv.DictReader(io.StringIO(as_csv(made)))}
+    assert families == {"planned", "secondary"} and "<p>Planned: Test accuracy" in page(made)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"metric": "macro_f1"}, "the plan is about accuracy, and this about macro F1"),
+        ({"controls": ["cl"]}, "the plan compares with uniform, and this with cl"),
+        ({"margin": 3.0}, "the plan has a margin of 1.5 points, and this one of 3"),
+    ],
+    ids=["metric", "control", "margin"],
+)
+def test_another_question_than_the_planned_one_is_exploratory(tmp_path, options, reason):
+    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.51, 0.61, 0.71], "spl": [0.5, 0.6, 0.75]})
+    made = results(tmp_path, plan=plan_of(("uniform", "cl", "spl"), range(3), **PLANNED), **options)
+    assert finding(made).startswith(f"Exploratory: {reason}. ")
+    assert made.analysis.margin == options.get("margin", 1.5)
+
+
+def test_a_contrast_that_the_plan_does_not_have_gets_no_p_value(tmp_path):
+    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.51, 0.61, 0.72], "spl": [0.5, 0.6, 0.75]})
+    made = results(tmp_path, plan=plan_of(("uniform", "cl"), range(3), **PLANNED))
+    spl = difference_table(made, "uniform", "last").rows[2]
+    assert made.judgement.planned and spl[0] == "spl" and spl[5:] == ["-", "-", "-", "not in the family", "", ""]
+
+
+LISTS = {"test": {"hash": "a" * 16, "count": 30, "commonest_class_accuracy": 0.1}}
+
+
+def failing(tmp_path):
+    """cl gains 2 points with three seeds and diverges with the fourth, where 10 % of the test set are one class."""
+    for arm, values in {"uniform": [0.5, 0.6, 0.7, 0.6], "cl": [0.52, 0.62, 0.72, 0.6]}.items():
+        for seed, accuracy in enumerate(values):
+            write_run(tmp_path / arm / f"seed{seed}", arm=arm, seed=seed, accuracy=accuracy, lists=LISTS)
+    fail_run(tmp_path / "cl" / "seed3")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_diverged_counts_at_the_commonest_class_and_is_named(tmp_path):
+    """An arm that gains 2 where it trains and fails in a fifth was "better" in a third of simulations."""
+    plan = plan_of(("uniform", "cl"), range(4), **PLANNED)
+    made = results(failing(tmp_path), plan=plan)
+    (verdict, _) = made.judgement.verdicts
+    assert verdict.difference.values == pytest.approx((2, 2, 2, -50)) and verdict.answer == "undecided"
+    assert made.judgement.planned
+    named = (
+        "Failed, since their loss was no finite number, and counted at the accuracy of the training set's commonest "
+        "class: cl seed 3 (10.0 %)."
+    )
+    assert finding(made).splitlines()[-1] == named
+    titles = [table.title for table in primary_tables(made)]
+    assert titles == [
+        "Accuracy against uniform, epoch chosen on validation (planned)",
+        "Accuracy against uniform, last epoch (planned)",
+        "Without the failed runs: accuracy against uniform, epoch chosen on validation",
+        "Without the failed runs: accuracy against uniform, last epoch",
+    ]
+    assert difference_table(made, "uniform", "last").rows[1][:4] == ["cl", "4", "49.0 \u00b1 27.3", "\u221211.0"]
+    assert finished_table(made, "uniform", "last").rows[1] == ["cl", "3", "62.0 \u00b1 10.0", "+2.0", "-", "3"]
+    rows = [row for row in csv.DictReader(io.StringIO(as_csv(made))) if row["arm"] == "cl" and row["head"] == "all"]
+    found = {row["family"]: row for row in rows if (row["epoch"], row["metric"]) == ("last", "accuracy")}
+    assert found.keys() == {"planned", "finished"}
+    assert (found["planned"]["n"], found["finished"]["n"], found["finished"]["p"]) == ("4", "3", "")
+    for text in (as_markdown(made), html.unescape(page(made))):
+        assert named in text and text.count("Without the failed runs: ") == 2
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_arm_of_which_every_run_diverged_is_worse_and_not_absent(tmp_path):
+    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7]})
+    for seed in range(3):
+        fail_run(write_run(tmp_path / "hot" / f"seed{seed}", arm="hot", seed=seed, lists=LISTS))
+    made = results(tmp_path, plan=plan_of(("uniform", "hot"), range(3), **PLANNED))
+    assert made.judgement.planned and "Worse than uniform: hot (\u221250.0 points" in finding(made)
+    assert "(10.0 %)" in finding(made) and "hot" in page(made) and "| hot | 0 | - | - | - | 0 |" in as_markdown(made)
+
+
+def test_in_another_metric_failed_runs_are_left_out_and_it_is_said(tmp_path):
+    made = results(failing(tmp_path), metric="macro_f1", plan=plan_of(("uniform", "cl"), range(4), **PLANNED))
+    assert not made.judgement.planned and made.judgement.verdicts[0].difference.seeds == (0, 1, 2)
+    assert finding(made).endswith(
+        "left out, which favours arms that fail: cl seed 3. It is not known what macro F1 they count for."
+    )
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_the_machine_lost_makes_the_comparison_incomplete(tmp_path):
+    fail_run(failing(tmp_path) / "uniform" / "seed2", how="out of memory")
+    plan = plan_of(("uniform", "cl"), range(4), **PLANNED)
+    lost = results(tmp_path, plan=plan)
+    assert finding(lost).startswith(
+        f"INCOMPLETE: 1 run was lost ({tmp_path / 'uniform' / 'seed2'}: failed and unfinish"
+    )
+    assert not lost.judgement.planned and lost.judgement.verdicts[0].difference.seeds == (0, 1, 3)
+    told = results(tmp_path, plan=plan, missing=["uniform seed 2: out of memory"])
+    assert finding(told).startswith("INCOMPLETE: 1 run was lost (uniform seed 2: out of memory). ")
+    for text in (as_markdown(told), page(told)):
+        assert text.index("INCOMPLETE") < text.index("Exploratory") < text.index("Undecided")
+
+
+def test_a_planned_run_without_a_folder_is_missing(tmp_path):
+    comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.51, 0.61]})
+    made = results(tmp_path, plan=plan_of(("uniform", "cl"), range(3), **PLANNED))
+    assert finding(made).startswith("INCOMPLETE: 1 run was lost (cl seed 2: not there). ")
+
+
+def test_how_much_choosing_the_epoch_moved_each_arm_is_a_table(tmp_path):
+    """Choosing cost uniform order 1.2 points and CL 0.2, and so made +0.9 points of CL of what was -0.1."""
+    for seed in range(3):
+        write_run(tmp_path / f"u{seed}", seed=seed, accuracy=0.5, last=0.51 + seed / 100)
+        write_run(tmp_path / f"c{seed}", arm="cl", seed=seed, accuracy=0.5, last=0.5)
+    (table,) = choice_tables(results(tmp_path))
+    assert table.rows == [
+        ["uniform", "3", "\u22122.0", "[\u22124.5, +0.5]"],  # -1, -2, -3
+        ["cl", "3", "0.0", "-"],
+    ]
+    assert table.title in as_markdown(results(tmp_path)) and table.title in page(results(tmp_path))
+
+
+def test_other_heads_and_metrics_have_intervals_and_no_tests(tmp_path):
+    made = results(comparison(tmp_path, {"uniform": [0.5, 0.6, 0.7], "cl": [0.51, 0.62, 0.73]}))
+    (table,) = secondary_tables(made)
+    assert table.columns == [
+        "arm", "accuracy, fused", "accuracy, audio", "accuracy, visual", "macro F1", "mean average precision",
+    ]  # fmt: skip
+    same = "+2.0 [\u22120.5, +4.5]"
+    assert table.rows == [["cl", same, "0.0", "0.0", same, same]]
+    assert "Exploratory, not adjusted over tables" in table.caption
+
+
+def test_arms_with_as_many_seeds_that_are_not_the_same_are_a_note(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path / f"u{seed}", seed=seed)
+        write_run(tmp_path / f"c{seed}", arm="cl", seed=seed + 1)
+    (note,) = [note for note in results(tmp_path).notes if "seeds" in note]
+    assert (
+        note
+        == "The arms have different seeds (uniform 0 to 2; cl 1 to 3); differences are over the seeds that both have."
+    )
 
 
 # ---- bad input ----
@@ -444,8 +661,34 @@ def test_a_pipe_in_a_name_does_not_end_a_cell():
 def test_a_damaged_folder_is_told_from_a_whole_one(tmp_path, damage, reason):
     comparison(tmp_path, {"cl": [0.6, 0.8]})
     damage(tmp_path / "cl" / "seed1")
-    runs, ((bad, said),) = read_runs(find_folders([tmp_path]))
+    runs, _, ((bad, said),) = read_runs(find_folders([tmp_path]))
     assert [run.seed for run in runs] == [0] and bad == tmp_path / "cl" / "seed1" and said.startswith(reason)
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf, None], ids=str)
+@pytest.mark.usefixtures("undrawn")
+def test_a_number_that_is_missing_elsewhere_takes_no_seed_from_the_primary_comparison(tmp_path, value):
+    """NaN of one head's mAP dropped the whole seed: -3.2 points became +1.0 with p = 0.002."""
+    comparison(tmp_path / "runs", {"uniform": [0.5, 0.6, 0.7], "cl": [0.6, 0.8, 0.75]})
+    whole = results(tmp_path / "runs")
+    cells = difference_table(whole, "uniform", "last").rows
+    said, heads = finding(whole), head_table(whole).rows
+    bad = tmp_path / "runs" / "cl" / "seed1"
+    test = json.loads((bad / "summary.json").read_text())["test"]
+    for epoch in ("chosen", "last"):
+        test[epoch]["map"]["audio"] = test[epoch]["accuracy"]["visual"] = value
+    rewrite(bad / "summary.json", test=test)
+    made = results(tmp_path / "runs")
+    assert not made.left_out and finding(made) == said and difference_table(made, "uniform", "last").rows == cells
+    now = {row[0]: row[1:] for row in head_table(made).rows}
+    before = {row[0]: row[1:] for row in heads}
+    assert now.pop("cl") == [*before["cl"][:3], "30.0 \u00b1 0.0 (n = 2)", "-"] and now["uniform"] == before["uniform"]
+    rows = [row for row in csv.DictReader(io.StringIO(as_csv(made))) if row["arm"] == "cl" and row["epoch"] == "last"]
+    assert {(row["metric"], row["head"]): row["n"] for row in rows if row["n"] != "3"} == {
+        ("map", "audio"): "2",
+        ("accuracy", "visual"): "2",
+    }
+    assert page(made)
 
 
 @pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (-math.inf, "-inf"), (None, "None")])
@@ -454,9 +697,9 @@ def test_a_run_with_a_result_that_is_no_number_is_left_out(tmp_path, capsys, val
     comparison(tmp_path / "runs", {"uniform": [0.5, 0.6], "cl": [0.6, 0.8]})
     bad = tmp_path / "runs" / "cl" / "seed1"
     test = json.loads((bad / "summary.json").read_text())["test"]
-    test["chosen"]["map"]["audio"] = value
+    test["chosen"]["accuracy"]["all"] = value
     rewrite(bad / "summary.json", test=test)
-    reason = f"{bad}: its test mean average precision of audio is {text} (epoch chosen on validation)"
+    reason = f"{bad}: its test accuracy is {text} (epoch chosen on validation)"
     assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]) == 1
     assert f"left out: {reason}" in capsys.readouterr().err
     for name in ("table.md", "report.html"):
@@ -492,7 +735,7 @@ def test_a_run_that_was_stopped_is_unfinished_and_not_failed(tmp_path, failed):
     comparison(tmp_path, {"cl": [0.6, 0.8]})
     (tmp_path / "cl" / "seed1" / "done").unlink()
     (tmp_path / "cl" / "seed1" / "summary.json").write_text(json.dumps({"failed": failed}))
-    _, ((_, reason),) = read_runs(find_folders([tmp_path]))
+    _, _, ((_, reason),) = read_runs(find_folders([tmp_path]))
     assert reason.startswith("unfinished, 2 epochs so far")
 
 
@@ -718,7 +961,7 @@ def test_a_folder_that_one_may_not_look_into_is_left_out_by_name(tmp_path, monke
         return iterdir(path)
 
     monkeypatch.setattr(Path, "iterdir", refuse)  # a test may run as root, who may look into everything
-    runs, left_out = read_runs(find_folders([tmp_path]))
+    runs, _, left_out = read_runs(find_folders([tmp_path]))
     assert len(runs) == 1 and left_out == [(tmp_path / "cl", "a folder that cannot be looked into")]
 
 
@@ -844,7 +1087,7 @@ def test_generated_data_are_said_before_anything_else(tmp_path, generated, begin
 def test_the_extremes_are_means_over_the_seeds_that_train_on_a_sample(tmp_path):
     comparison(tmp_path, {"cl": [0.5]})
     write_run(tmp_path / "cl" / "seed1", arm="cl", seed=1, names=["clip3", "clip0", "new"])  # 0.1, 0.9, 0.5
-    runs, _ = read_runs(find_folders([tmp_path]))
+    runs, *_ = read_runs(find_folders([tmp_path]))
     balanced, imbalanced = samples.extremes(runs, count=1)
     assert (balanced[0].name, balanced[0].seeds) == ("clip0", 2)  # (0.1 + 0.9) / 2, before clip2's equal 0.5
     assert balanced[0].difficulty == pytest.approx(0.5)

@@ -1,12 +1,29 @@
 """Statistics by hand: means, intervals, tests, Holm's adjustment, paired differences and bands of curves."""
 
 import math
+from itertools import product
 
+import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bss.compare.statistics import band, bootstrap_interval, differences, holm, mean_and_std, t_interval, t_test
+from bss.compare.statistics import (
+    band,
+    detectable,
+    equivalent_within,
+    holm,
+    least_p,
+    mean_and_std,
+    paired,
+    power_of_equivalence,
+    power_to_differ,
+    seeds_to_decide,
+    sign_flip_test,
+    t_interval,
+    t_test,
+)
 
 numbers = st.floats(-100, 100)
 
@@ -21,6 +38,14 @@ def test_the_t_interval_of_one_two_three_is_two_minus_and_plus_2_484():
     assert (low, high) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)
 
 
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.998])
+def test_interval_and_test_are_scipys_at_any_confidence(confidence):
+    values = [0.3, -1.2, 2.5, 0.9]
+    tested = scipy.stats.ttest_1samp(values, 0)
+    assert t_interval(values, confidence) == pytest.approx(tested.confidence_interval(confidence), rel=1e-12)
+    assert t_test(values) == pytest.approx(tested.pvalue, rel=1e-12)
+
+
 def test_the_paired_t_test_has_its_closed_form_for_three_values():
     # With 2 degrees of freedom p = 1 - t / sqrt(t^2 + 2), and t = 2 sqrt(3) here.
     assert t_test([1.0, 2.0, 3.0]) == pytest.approx(1 - math.sqrt(12 / 14), abs=1e-12)
@@ -31,7 +56,7 @@ def test_the_paired_t_test_has_its_closed_form_for_three_values():
     "values", [[1.0], [2.0, 2.0], [0.3 - 0.2, 0.4 - 0.3]], ids=["one", "equal", "equal but rounded"]
 )
 def test_without_scatter_there_is_no_interval_and_no_test(values):
-    assert t_interval(values) is t_test(values) is bootstrap_interval(values * 3 if len(values) > 1 else values) is None
+    assert t_interval(values) is t_test(values) is None
 
 
 def test_rounding_is_no_scatter_but_a_millionth_is():
@@ -53,28 +78,154 @@ def test_holm_is_between_the_p_value_and_bonferroni(p_values):
         assert p <= adjusted <= min(1.0, len(p_values) * p) + 1e-15
 
 
-@given(st.lists(numbers, min_size=5, max_size=9))
-def test_the_bootstrap_interval_is_within_the_values_and_holds_their_mean(values):
-    interval = bootstrap_interval(values)
-    if interval is not None:
-        assert min(values) - 1e-9 <= interval[0] <= sum(values) / len(values) + 1e-9 <= interval[1] + 2e-9
-        assert interval == bootstrap_interval(values)
+# ---- signs ----
 
 
-def test_the_bootstrap_agrees_with_its_normal_limit():
-    values = [float(i % 10) for i in range(400)]  # std 2.876: half the interval is 1.96 * 2.876 / 20 = 0.2818
-    low, high = bootstrap_interval(values)
-    assert (high - low) / 2 == pytest.approx(0.2818, rel=0.05)
+@pytest.mark.parametrize(
+    ("values", "p"),
+    [
+        ([1.0, 2.0, 3.0], 2 / 8),
+        ([3.0, 2.0, -1.0], 4 / 8),  # sums of 4 or more: 3+2+1, 3+2-1, and both turned
+        ([2.0, 1.0, -1.0], 6 / 8),  # sums of 2 or more: 4, 2, 2 and those turned; 0 twice
+        ([1.0, 0.0], 1.0),  # a zero may have either sign: all four sums are 1 or -1
+        ([0.0, 0.0, 0.0], 1.0),
+        ([5.0], 1.0),
+    ],
+    ids=str,
+)
+def test_signs_are_counted_by_hand(values, p):
+    assert sign_flip_test(values) == sign_flip_test([-value for value in values]) == p
+
+
+def test_sums_that_differ_by_rounding_alone_are_ties():
+    values = [0.1, 0.2, -0.3 + 1e-16, 0.3]  # 0.1 + 0.2 is no 0.3 in floats, and the sum of all is 0.3 either way
+    assert values[0] + values[1] != 0.3
+    signs = [
+        sum(sign * whole for sign, whole in zip(each, (1, 2, 3, 3), strict=True)) for each in product((1, -1), repeat=4)
+    ]
+    assert sign_flip_test(values) == sum(abs(total) >= 3 for total in signs) / 16
+
+
+@pytest.mark.parametrize(("n", "least"), [(1, 1.0), (2, 0.5), (3, 0.25), (5, 0.0625), (8, 0.0078125), (10, 2 / 1024)])
+def test_the_least_p_of_so_few_seeds_is_that_of_one_sign(n, least):
+    assert least_p(n) == least == sign_flip_test([5.0] * n) == sign_flip_test([float(i + 1) for i in range(n)])
+
+
+def test_signs_of_many_values_are_not_counted_unless_they_have_no_scatter():
+    assert sign_flip_test([]) is None and sign_flip_test([float(i) for i in range(21)]) is None
+    assert sign_flip_test([5.0] * 40) == 2 / 2**40 and sign_flip_test([0.0] * 40) == 1.0
+    assert sign_flip_test([float(i + 1) for i in range(20)]) == 2 / 2**20
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_test_by_signs_is_scipys_exact_permutation_test(seed):
+    values = np.random.default_rng(seed).normal(0.4, 1, 9)
+    found = scipy.stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True
+    )
+    assert sign_flip_test(values.tolist()) == pytest.approx(found.pvalue, abs=1e-12)
+
+
+# ---- equivalence, and what can be seen ----
+
+
+def test_equivalence_by_hand_for_three_values():
+    # Of mean 0 and std 1, margin 2: t = 2 sqrt(3) with 2 degrees, one-sided half of 1 - t / sqrt(t^2 + 2).
+    assert equivalent_within([-1.0, 0.0, 1.0], 2.0) == pytest.approx((1 - math.sqrt(12 / 14)) / 2, abs=1e-12)
+    assert equivalent_within([1.0, 2.0, 3.0], 2.0) == pytest.approx(0.5)  # the mean is on the margin
+    assert equivalent_within([1.0], 2.0) is None
+    with pytest.raises(ValueError, match="must be above 0, got 0"):
+        equivalent_within([1.0, 2.0], 0)
+
+
+@given(st.lists(numbers, min_size=2, max_size=9), st.floats(0.1, 50))
+def test_equivalence_is_two_one_sided_tests_and_the_interval_of_90_percent(values, margin):
+    interval = t_interval(values, 0.90)
+    if interval is not None and mean_and_std(values)[1] > 1e-3:
+        p = equivalent_within(values, margin)
+        below = scipy.stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+        above = scipy.stats.ttest_1samp(values, margin, alternative="less").pvalue
+        assert p == pytest.approx(max(below, above), abs=1e-9)
+        if abs(p - 0.05) > 1e-6:
+            assert (p <= 0.05) == (-margin <= interval[0] and interval[1] <= margin)
+
+
+def test_without_scatter_equivalence_takes_five_seeds():
+    assert [equivalent_within([0.5] * n, 1.0) for n in (4, 5)] == [1 / 16, 1 / 32]
+    assert equivalent_within([1.0] * 9, 1.0) == equivalent_within([-3.0] * 9, 1.0) == 1.0
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 40])
+@pytest.mark.parametrize("level", [0.05, 0.001])
+@pytest.mark.parametrize("shift", [0.5, 2.0, 4.0])
+def test_power_is_that_of_scipys_noncentral_t_where_that_is_a_number(n, level, shift):
+    bound = scipy.stats.t.ppf(1 - level / 2, n - 1)
+    expected = scipy.stats.nct.sf(bound, n - 1, shift) + scipy.stats.nct.cdf(-bound, n - 1, shift)
+    assert power_to_differ(shift, n, level) == pytest.approx(expected, abs=5e-4)
+
+
+def test_without_a_difference_power_is_the_level():
+    assert power_to_differ(0.0, 10, 0.05) == pytest.approx(0.05, abs=5e-4)
+
+
+def test_the_power_of_equivalence_is_what_a_simulation_counts():
+    n, margin = 8, 1.3
+    drawn = np.random.default_rng(0).normal(0, 1, (20_000, n))
+    half = scipy.stats.t.ppf(0.95, n - 1) * drawn.std(axis=1, ddof=1) / math.sqrt(n)
+    share = np.mean(np.abs(drawn.mean(axis=1)) + half <= margin)
+    assert power_of_equivalence(margin * math.sqrt(n), n) == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize(("n", "times"), [(5, 1.683), (10, 0.996), (20, 0.660)])
+def test_the_detectable_difference_is_the_one_that_tables_give(n, times):
+    """Cohen's effect size for 80 % power of a two-sided paired t test at 5 %, in deviations."""
+    assert detectable(2.0, n, 0.05) == pytest.approx(2 * times, rel=2e-3)
+    assert detectable(2.0, n, 0.05 / 52) > detectable(2.0, n, 0.05 / 26) > detectable(2.0, n, 0.05)
+
+
+def test_of_many_seeds_the_normal_distribution_decides():
+    # 1.96 + 0.8416 = 2.8016 standard errors; both ends of equivalence: 1.6449 + 1.2816 = 2.9264.
+    assert detectable(1.0, 10_000, 0.05) == pytest.approx(2.8016 / 100, rel=1e-3)
+    assert 10_000 + seeds_to_decide(10.0, 10_000, 0.05, 0.25) == pytest.approx((2.9264 / 0.025) ** 2, rel=1e-3)
+    assert 10_000 + seeds_to_decide(10.0, 10_000, 0.001, 0.25) == pytest.approx((4.1321 / 0.025) ** 2, rel=1e-3)
+
+
+@pytest.mark.parametrize(("std", "level"), [(0.7, 0.05), (4.3, 0.05), (2.0, 0.05 / 24)])
+def test_seeds_that_decide_are_the_fewest_with_power_for_both_questions(std, level):
+    whole = 3 + seeds_to_decide(std, 3, level, 1.0)
+    both = [
+        min(power_to_differ(math.sqrt(n) / std, n, level), power_of_equivalence(math.sqrt(n) / std, n))
+        for n in (whole - 1, whole)
+    ]
+    assert both[0] < 0.8 <= both[1]
+    assert seeds_to_decide(std, whole, level, 1.0) == seeds_to_decide(std, whole + 9, level, 1.0) == 0
+    assert detectable(std, whole, level) <= 1.0
+
+
+def test_seeds_that_nobody_trains_are_not_counted_and_without_scatter_signs_decide():
+    assert seeds_to_decide(1000.0, 3, 0.05, 1.0) is None
+    assert seeds_to_decide(0.0, 3, 0.05, 1.0) == 3  # 2 / 2^6 = 0.031
+    assert seeds_to_decide(0.0, 3, 0.0025, 1.0) == 7  # 2 / 2^10 = 0.002
+
+
+# ---- pairs ----
 
 
 def test_differences_are_taken_over_the_seeds_that_both_arms_have():
     values = {"uniform": {0: 50.0, 1: 60.0, 2: 70.0}, "cl": {1: 61.0, 2: 73.0, 5: 99.0}, "spl": {7: 1.0}}
-    cl, spl = differences(values, "uniform")
+    cl, spl = paired(values, "cl", "uniform"), paired(values, "spl", "uniform")
     assert (cl.seeds, cl.values, cl.mean) == ((1, 2), (1.0, 3.0), 2.0)
-    assert (spl.seeds, spl.mean, spl.p, spl.p_holm) == ((), None, None, None)
-    assert cl.p_holm == cl.p  # without a seed in common, spl is no second comparison
-    with pytest.raises(ValueError, match="no values of 'nothing'"):
-        differences(values, "nothing")
+    assert cl.p == pytest.approx(1 - 2 * math.atan(2) / math.pi)  # one degree is Cauchy's, t = 2
+    assert cl.p_signs == 0.5 and cl.interval(0.9) == t_interval([1.0, 3.0], 0.9)
+    assert (spl.seeds, spl.mean, spl.std, spl.p, spl.p_signs, spl.interval()) == ((), None, None, None, None, None)
+    assert not spl.comparable and paired(values, "nothing", "uniform").seeds == ()
+
+
+def test_the_same_difference_with_every_seed_is_tested_by_signs():
+    """+5.0 on each of ten seeds was "no arm differs"."""
+    values = {"a": {seed: 0.1 * seed for seed in range(10)}, "b": {seed: 5 + 0.1 * seed for seed in range(10)}}
+    found = paired(values, "b", "a")
+    assert not found.scatters and found.interval() is None and found.p == found.p_signs == 2 / 1024
 
 
 def test_a_band_is_taken_where_all_curves_are():

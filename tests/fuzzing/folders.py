@@ -91,8 +91,8 @@ class Subject:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             table = load(self.damaged)
-        runs, left_out = read_runs(find_folders([self.damaged]))
-        results = results_of(runs, left_out=left_out)
+        runs, failed, left_out = read_runs(find_folders([self.damaged]))
+        results = results_of(runs, failed=failed, left_out=left_out)
         self.reason = "; ".join(reason for _, reason in results.left_out)
         if left_out and not any(str(left_out[0][0]) in str(warning.message) for warning in said):
             raise AssertionError("bss.compare.load left a folder out and did not name it")

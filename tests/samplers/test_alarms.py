@@ -2,6 +2,7 @@
 table, a data set that is not the one that it orders. And everything that is as it should be, which it must not notice.
 """
 
+import contextlib
 import copy
 import itertools
 import warnings
@@ -445,3 +446,199 @@ def test_an_order_and_its_table_are_on_the_cpu_whatever_the_script_has_set():
             sampler.set_epoch(0)
             assert len(list(sampler)) % 5 == 0
         assert sampler.global_order().tolist() == expected.global_order().tolist()
+
+
+# ---- what frameworks do with a loader, in a few lines ----
+
+
+def pacing(epoch):
+    """Epochs of 8, 16, 24 and 24 samples."""
+    return min(1.0, (epoch + 1) / 3 + 1e-9)
+
+
+def growing(**options):
+    return bss.CurriculumSampler(N, table=filled(), pacing=pacing, **options)
+
+
+def loader_of(sampler, **options):
+    return DataLoader(bss.IndexedDataset(Numbers(sampler.size)), batch_size=4, sampler=sampler, **options)
+
+
+@contextlib.contextmanager
+def warned():
+    """The texts of the warnings that come from inside."""
+    texts = []
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        yield texts
+    texts += [str(warning.message) for warning in told]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("updates", [True, False])
+def test_a_length_that_is_asked_for_once_cuts_growing_epochs_and_is_told_once(workers, updates):
+    """Composer, Keras, Lightning without reloading: ``islice(loader, len(loader) of the first epoch)``."""
+    sampler = growing()
+    loader = loader_of(sampler, num_workers=workers, prefetch_factor=1 if workers else None)
+    steps = len(loader)
+    with warned() as texts:
+        for epoch in range(4):
+            sampler.set_epoch(epoch)
+            for batch in itertools.islice(loader, steps):
+                if updates:
+                    update(sampler.table, batch["bss_index"])
+            sampler.table.synchronize()
+    (text,) = texts
+    assert "epoch 1 has 16 samples and was left after about" in text and "where epoch 0 ended" in text
+
+
+@pytest.mark.parametrize("how", ["asked in every epoch", "a limit of the user's own", "one size"])
+def test_a_length_that_is_asked_for_anew_or_a_limit_raises_no_alarm(how):
+    sampler = growing() if how != "one size" else make()
+    loader = loader_of(sampler)
+    first = len(loader)
+    with warned() as texts:
+        for epoch in range(4):
+            sampler.set_epoch(epoch)
+            steps = {"asked in every epoch": len(loader) if how == "asked in every epoch" else 0, "one size": first}
+            list(itertools.islice(loader, steps.get(how, 5)))
+    assert texts == []
+
+
+def test_an_iterator_that_is_taken_before_the_epoch_is_set_is_told_once():
+    """Keras with ``steps_per_epoch``, Ignite with a fixed ``epoch_length``: the old iterator goes on."""
+    sampler = growing()
+    loader = loader_of(sampler)
+    with warned() as texts:
+        batches = iter(loader)
+        for epoch in range(3):
+            sampler.set_epoch(epoch)
+            for _ in range(2):
+                try:
+                    next(batches)
+                except StopIteration:
+                    batches = iter(loader)
+                    next(batches)
+    assert sum("goes on after set_epoch(2), in the order of epoch 1" in text for text in texts) == 1
+
+
+@pytest.mark.parametrize("peek", [1, 2])
+def test_a_pass_before_the_first_epoch_is_no_epoch(peek):
+    """Keras builds its network by the loader's first batch; others look at the data before they begin."""
+    sampler, new = make(table=ScoreTable(N)), make(table=ScoreTable(N))
+    loader = loader_of(sampler)
+    for _ in range(peek):
+        next(iter(loader))
+    assert epochs(sampler, range(3), loader=loader) == []
+    assert epochs(new, range(3)) == []
+    assert sampler.global_order().tolist() == new.global_order().tolist()
+
+
+def test_a_whole_pass_before_the_first_epoch_is_no_epoch():
+    sampler = growing()
+    loader = loader_of(sampler)
+    assert len(list(loader)) == 2
+    assert epochs(sampler, range(3), loader=loader) == []
+
+
+@pytest.mark.parametrize("stop", [None, 4])
+def test_epochs_that_nobody_sets_are_told_once(stop):
+    """A loop without set_epoch, whether it ends its passes or not, and CombinedLoader, which begins a loader anew."""
+    sampler = make()
+    loader = loader_of(sampler)
+    with warned() as texts:
+        for _ in range(3):
+            list(itertools.islice(loader, stop))
+    (text,) = texts
+    assert "a second pass over epoch 0 sees the same order again: call sampler.set_epoch(epoch)" in text
+
+
+def test_the_shorter_one_of_two_loaders_begins_again_and_says_so():
+    sampler = growing()
+    sampler.set_epoch(0)
+    with warned() as texts:
+        list(itertools.islice(itertools.chain.from_iterable(itertools.repeat(loader_of(sampler))), 6))
+    assert len(texts) == 1 and "a second pass over epoch 0" in texts[0]
+
+
+@pytest.mark.parametrize("first", [range(1), range(4)])
+@pytest.mark.parametrize("kind", [make, growing, lambda: bss.SelfPacedSampler(N, difficulty=torch.rand(N))])
+def test_an_order_that_is_thrown_away_is_told_without_updates_too(kind, first):
+    """Opacus draws batches of its own, fastai's loader drops ``sampler=``: only set_epoch comes."""
+    sampler = kind()
+    for _ in first:
+        sampler.set_epoch(0)  # more than once an epoch
+    with warned() as texts:
+        for epoch in range(4):
+            sampler.set_epoch(epoch)
+            list(DataLoader(bss.IndexedDataset(Numbers()), batch_size=4, shuffle=True))
+    (text,) = texts
+    assert "epoch 0 is over, and nobody has iterated over the sampler" in text
+    assert "torch.utils.data.DataLoader(..., sampler=sampler)" in text
+
+
+def test_an_iterator_that_is_taken_at_an_epochs_end_hides_nothing():
+    """Keras takes the next epoch's iterator at the end of this one, and drops it."""
+    sampler = make()
+    loader = loader_of(sampler)
+    with warned() as texts:
+        for epoch in range(3):
+            sampler.set_epoch(epoch)
+            for batch in loader:
+                update(sampler.table, batch["bss_index"])
+            iter(sampler)
+            sampler.table.synchronize()
+    assert len(texts) == 1 and "a second pass" in texts[0]  # and not that nobody has iterated
+
+
+def test_a_sampler_that_is_never_asked_for_anything_is_told_by_its_table_once():
+    """sentence-transformers makes a sampler of its own, and nobody sets an epoch."""
+    sampler = make(table=ScoreTable(N))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(4):
+            for batch in DataLoader(bss.IndexedDataset(Numbers()), batch_size=4, shuffle=True):
+                update(sampler.table, batch["bss_index"])
+            sampler.table.synchronize()
+    (warning,) = told
+    text = str(warning.message)
+    assert warning.filename == __file__
+    assert "2 epochs have updated the table, and nobody has asked its sampler for an order" in text
+
+
+def test_a_table_whose_sampler_is_asked_or_that_has_none_says_nothing():
+    alone, table = ScoreTable(N), ScoreTable(N)
+    sampler, unused = make(table=table), make(table=table, seed=1)
+    with warned() as texts:
+        for epoch in range(4):
+            sampler.set_epoch(epoch)
+            update(table, torch.tensor(list(sampler)))
+            for one in (table, alone):
+                update(one, torch.arange(N))
+                one.synchronize()
+            scoring_pass(unused.table)
+    assert texts == []
+
+
+def test_scores_that_go_to_another_copy_of_the_table_are_told_once():
+    """sklearn's clone, which skorch's cross-validation uses, deep-copies the sampler, and its table with it."""
+    sampler = make()
+    copied = copy.deepcopy(sampler)
+    with warned() as texts:
+        for epoch in range(3):
+            copied.set_epoch(epoch)
+            for batch in loader_of(copied):
+                update(sampler.table, batch["bss_index"])
+            sampler.table.synchronize()
+    (text,) = texts
+    assert "its scores went to another copy of the table" in text and "Update and close sampler.table" in text
+
+
+def test_a_copy_that_is_updated_itself_and_a_kept_one_raise_no_alarm():
+    sampler = make()
+    copied = copy.deepcopy(sampler)
+    assert epochs(sampler, range(2)) == []
+    kept = copy.deepcopy(sampler)
+    assert epochs(copied, range(2)) == [] and epochs(sampler, range(2, 4)) == []
+    assert epochs(kept, range(2, 4)) == []
+    assert kept.global_order().tolist() == sampler.global_order().tolist()

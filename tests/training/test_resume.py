@@ -280,6 +280,10 @@ def test_a_list_that_was_edited_since_the_stop_is_refused_and_not_measured(tmp_p
     lists = json.loads((tmp_path / "config.json").read_text())["lists"]
     assert {name: entry["count"] for name, entry in lists.items()} == {"train": 60, "val": 24, "test": 30}
     assert all(len(entry["hash"]) == 64 for entry in lists.values())
+    data = with_lists()
+    commonest = max(range(3), key=data.labels_N.tolist().count)  # of several the first
+    assert lists["test"]["commonest_class_accuracy"] == data.test.label.tolist().count(commonest) / 30
+    assert "commonest_class_accuracy" not in lists["val"] | lists["train"]
     with pytest.raises(RunFolderError, match=words):
         run(tmp_path, **{"listed": with_lists().listed, **change(with_lists())})
 

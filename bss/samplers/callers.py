@@ -1,0 +1,105 @@
+"""Who is asking a sampler, read from the call stack.
+
+A sampler is told a number of samples and nothing else, and loaders and frameworks hand it nothing: the call stack is
+the one place where they meet before samples are lost.
+"""
+
+import itertools
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, NamedTuple
+
+from torch.utils.data import BatchSampler
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+
+class Reader(NamedTuple):
+    """A PyTorch loader that is asking for indices.
+
+    Attributes:
+        dataset: the loader's.
+        ahead: how many indices it may have taken of a pass when it is dropped, beyond those of the batches that it has
+            handed out: the batches that its processes prefetch, and one more.
+    """
+
+    dataset: Any
+    ahead: int
+
+
+class Shards(NamedTuple):
+    """How Accelerate shares the batches of a sampler among the ranks.
+
+    Attributes:
+        unit: samples of a step over all ranks; it fills an epoch up to a multiple of these, from its beginning.
+        even: whether it fills at all: with ``even_batches=False`` ranks get different numbers of batches.
+        drop_last: whether the loader leaves out what does not fill a batch.
+    """
+
+    unit: int
+    even: bool
+    drop_last: bool
+
+
+def reader() -> Reader | None:
+    """The PyTorch loader that is asking for indices; None where none is."""
+    for frame in itertools.islice(_callers(), 16):
+        loader = frame.f_locals.get("self")
+        if isinstance(loader, _BaseDataLoaderIter):
+            batch = getattr(getattr(loader, "_index_sampler", None), "batch_size", None) or 1
+            batches = 1 + loader._num_workers * (getattr(loader, "_prefetch_factor", None) or 0)
+            return Reader(loader._dataset, batch * batches)
+    return None
+
+
+def called_by_accelerate(*functions: str) -> bool:
+    """Whether one of Accelerate's loader functions, by the beginning of its qualified name, is calling.
+
+    Accelerate takes any sampler, shards it and numbers its epochs without a word to it.
+    """
+    return _calls("accelerate.data_loader", *functions) is not None
+
+
+def called_by_fabric() -> bool:
+    """Whether the loader of Lightning's Fabric is calling, which numbers the epochs by how often it was iterated."""
+    modules = ("lightning.fabric.wrappers", "lightning_fabric.wrappers")
+    return any(_calls(module, "_FabricDataLoader.__iter__") is not None for module in modules)
+
+
+def shards(world: int) -> Shards | None:
+    """How Accelerate shares the batches that are being asked for; None where it is not asking.
+
+    Args:
+        world: W, the number of ranks.
+    """
+    caller = _calls("accelerate.data_loader", "BatchSamplerShard.", "DataLoaderDispatcher.")
+    if caller is None:
+        return None
+    shard = caller.f_locals["self"]
+    found = (frame.f_locals.get("self") for frame in itertools.islice(_callers(), 16))
+    batches = next((one for one in found if isinstance(one, BatchSampler) and hasattr(one, "sampler")), None)
+    size = getattr(batches, "batch_size", None)
+    if not isinstance(size, int):
+        return None  # batches of the user's own, of any size
+    unit = size if getattr(shard, "split_batches", False) else size * world
+    return Shards(unit, getattr(shard, "even_batches", True), bool(getattr(batches, "drop_last", False)))
+
+
+def _calls(module: str, *functions: str) -> FrameType | None:
+    """The caller that is one of a module's functions, by the beginning of its qualified name.
+
+    Costs nothing where the module is not loaded.
+    """
+    if module not in sys.modules:
+        return None
+    for frame in _callers():
+        if frame.f_globals.get("__name__") == module and frame.f_code.co_qualname.startswith(functions):
+            return frame
+    return None
+
+
+def _callers() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

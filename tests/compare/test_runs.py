@@ -1,0 +1,97 @@
+"""Run folders as the report reads them: which of them failed, which are lost, and which may not stand together."""
+
+import json
+
+import pytest
+
+import bss.compare
+from bss.compare.runs import NO_ACCURACY, find_folders, read_runs
+from bss.compare.tables import results_of
+from bss.utils.errors import RunFolderError
+from tests.compare.comparing import fail_run, write_run
+
+
+def lists(accuracy=None, test="t" * 64):
+    """What ``config.json`` says of the test list."""
+    return {"test": {"hash": test} | ({} if accuracy is None else {"commonest_class_accuracy": accuracy})}
+
+
+def found(folder):
+    return read_runs(find_folders([folder]))
+
+
+# ---- runs that ended by numbers that are not finite ----
+
+
+def test_a_run_that_is_not_finite_is_an_outcome_with_the_accuracy_of_the_commonest_class(tmp_path):
+    write_run(tmp_path / "uniform" / "seed0")
+    fail_run(write_run(tmp_path / "cl" / "seed3", arm="cl", seed=3, lists=lists(0.25)))
+    runs, (failed,), left_out = found(tmp_path)
+    assert [run.arm for run in runs] == ["uniform"] and left_out == []
+    assert (failed.arm, failed.seed, failed.epoch, failed.accuracy) == ("cl", 3, 1, 0.25)
+    assert failed.told == "not finite after step 3 of epoch 2 (the loss is nan)"
+    assert results_of(runs, failed=[failed]).failed == (failed,)
+
+
+def test_a_failed_run_whose_files_do_not_tell_has_it_by_another_run_with_its_test_list(tmp_path):
+    mark = {"training_samples": "same"}
+    fail_run(write_run(tmp_path / "cl" / "seed3", arm="cl", seed=3, lists=lists(), mark=mark))
+    write_run(tmp_path / "uniform" / "seed0", lists=lists(0.5, test="another"))
+    assert found(tmp_path).left_out[0][1].endswith(NO_ACCURACY) and not found(tmp_path).failed
+    write_run(tmp_path / "uniform" / "seed1", seed=1, lists=lists(0.25))
+    assert found(tmp_path).failed[0].accuracy == 0.25
+    fail_run(write_run(tmp_path / "spl" / "seed3", arm="spl", seed=3, lists=lists(0.125), mark=mark))
+    assert found(tmp_path).failed[0].accuracy == 0.125  # the same training list comes first: its class is the commonest
+
+
+def test_without_hashes_the_size_of_the_test_list_must_do(tmp_path):
+    fail_run(write_run(tmp_path / "cl" / "seed3", arm="cl", seed=3))
+    write_run(tmp_path / "uniform" / "seed0", lists=lists(0.5))
+    assert found(tmp_path).failed[0].accuracy == 0.5
+
+
+@pytest.mark.parametrize("how", ["out of memory", "stopped"])
+def test_a_run_that_the_machine_lost_is_no_outcome(tmp_path, how):
+    write_run(tmp_path / "uniform" / "seed0", lists=lists(0.5))
+    bad = fail_run(write_run(tmp_path / "cl" / "seed0", arm="cl", lists=lists(0.5)), how)
+    assert not found(tmp_path).failed and [path for path, _ in found(tmp_path).left_out] == [bad]
+
+
+def test_failed_runs_alone_are_nothing_to_report(tmp_path):
+    bad = fail_run(write_run(tmp_path / "cl" / "seed0", arm="cl", lists=lists(0.5)))
+    with pytest.raises(RunFolderError, match=f"there is no finished run to report: {bad}: failed and unfinished"):
+        found(tmp_path)
+
+
+def test_a_failed_run_with_damaged_files_is_left_out_by_name(tmp_path):
+    write_run(tmp_path / "uniform" / "seed0")
+    bad = fail_run(write_run(tmp_path / "cl" / "seed0", arm="cl", lists=lists(0.5)))
+    for odd in (1.5, "much", float("nan")):
+        config = json.loads((bad / "config.json").read_text())
+        (bad / "config.json").write_text(json.dumps({**config, "lists": lists(odd)}))
+        ((path, reason),) = found(tmp_path).left_out
+        assert path == bad and reason.startswith("config.json: lists.test.commonest_class_accuracy is ")
+
+
+def test_a_failed_run_belongs_into_the_table_or_is_refused_like_any_other(tmp_path):
+    write_run(tmp_path / "uniform" / "seed0")
+    fail_run(write_run(tmp_path / "cl" / "seed0", arm="cl", lists=lists(0.5), recipe={"lr": 0.7}))
+    runs, failed, _ = found(tmp_path)
+    with pytest.raises(RunFolderError, match="different recipes in one report: lr is 0"):
+        results_of(runs, failed=failed)
+
+
+def test_runs_without_names_have_them_together_whatever_became_of_them(tmp_path):
+    bare = {"arm": None, "title": None}
+    write_run(tmp_path / "a", arm="cl", mark=bare)
+    fail_run(write_run(tmp_path / "b", arm="cl", seed=1, mark=bare, lists=lists(0.5)))
+    runs, failed, _ = found(tmp_path)
+    assert runs[0].arm == failed[0].arm == "CurriculumSampler"
+
+
+def test_the_long_table_says_that_a_failed_run_is_not_in_it(tmp_path):
+    write_run(tmp_path / "uniform" / "seed0")
+    bad = fail_run(write_run(tmp_path / "cl" / "seed0", arm="cl", lists=lists(0.5)))
+    with pytest.warns(UserWarning, match=f"1 of 2 run folders were left out; the first is {bad}: failed, not finite"):
+        table = bss.compare.load(tmp_path)
+    assert set(table["run"]) == {"uniform/seed0"}

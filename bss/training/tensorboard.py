@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.utils.errors import RecipeError
+from bss.utils.filesystem import delete
 
 EVENTS = "tensorboard/events.out.tfevents.*"
 """The files in a run folder that this module writes."""
@@ -53,7 +54,7 @@ class Curves:
         from torch.utils.tensorboard import SummaryWriter
 
         for path in folder.glob(EVENTS):
-            path.unlink()
+            delete(path)
         self._writer = SummaryWriter(str((folder / EVENTS).parent))
         self._updates = 0
         for row in rows:

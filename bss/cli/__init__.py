@@ -103,7 +103,12 @@ def add_run_flags(parser: argparse.ArgumentParser, root: str, out: str, defaults
         metavar="NAME",
         help="auto (default), cpu, cuda, cuda:1, mps, ...",
     )
-    add("--workers", type=count, metavar="N", help="processes that load data (default: one per core, at most 8)")
+    add(
+        "--workers",
+        type=count,
+        metavar="N",
+        help="processes that load data (default: one per core, at most 8; none for few samples)",
+    )
     add_recipe_flag(parser)
     add(
         "--set",

@@ -15,7 +15,7 @@ from bss.cli import add_recipe_flag, add_run_flags, endings
 from bss.cli.flags import Parser, count
 from bss.compare.arms import ARMS, find
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
-from bss.utils.extras import need, refuse_other_distribution
+from bss.utils.extras import need, refuse_old, refuse_other_distribution
 from bss.utils.interrupts import interruptible
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     endings.let_output_pass()
     try:
         refuse_other_distribution(Path(bss.__file__))
+        refuse_old()
         flags = _parser().parse_args(argv)
         said = flags.interrupted
         with interruptible():

@@ -25,7 +25,7 @@ from bss.recipes.fields import flatten
 from bss.utils.errors import RecipeError, RunFolderError, first_line, shown
 from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import STATUS, Interrupts
-from bss.utils.processes import default_workers
+from bss.utils.processes import enough_workers
 
 
 def compare(flags: argparse.Namespace) -> int:
@@ -126,8 +126,8 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
         task.write_sample(comparison.data_root)
     first = comparison.recipe(arms[0], comparison.seeds[0], None)
     data = task.build_data(first, comparison.data_root)
-    if flags.workers is None and not getattr(data.train, "in_memory", False):
-        comparison = replace(comparison, workers=default_workers() // flags.jobs)
+    if flags.workers is None:
+        comparison = replace(comparison, workers=enough_workers(data.train) // flags.jobs)
     updates = comparison.updates(len(data.train))
     if updates == 0:
         raise RecipeError(f"{len(data.train)} training samples do not fill one batch of {first.batch_size}")

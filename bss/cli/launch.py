@@ -24,7 +24,7 @@ from bss.utils.claim import Claim
 from bss.utils.devices import accelerators
 from bss.utils.errors import RecipeError
 from bss.utils.interrupts import Interrupted
-from bss.utils.processes import default_workers
+from bss.utils.processes import preload
 from bss.utils.screen_log import kept
 
 
@@ -55,6 +55,7 @@ def launched(
         BssError: flags, data or a run folder that cannot be worked with.
     """
     run: Run | None = None
+    preload(Path(reference).stem)
     try:
         task = tasks.load(reference)
         check_source(task, reference, sample=flags.sample, root=flags.data_root, default=default_root)
@@ -84,7 +85,7 @@ def launched(
                     out,
                     root,
                     device,
-                    workers=_workers(flags.workers),
+                    workers=flags.workers,
                     resume=flags.resume,
                     task=task_name(reference),
                     task_hash=task_file(reference),
@@ -158,7 +159,3 @@ def _device(name: str) -> torch.device:
         listed = f" ({', '.join(gpus)})" if gpus else ""
         raise RecipeError(f"--device {name}: PyTorch sees {len(gpus)} GPUs here{listed}; pass --device cpu or auto")
     return distributed.local_device(name)
-
-
-def _workers(number: int | None) -> int:
-    return default_workers() if number is None else number

@@ -36,7 +36,7 @@ from bss.utils.devices import accelerators
 from bss.utils.errors import BssError, RecipeError, RunFolderError, RunHeldError, first_line
 from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import Interrupted, Interrupts, interruptible
-from bss.utils.processes import stop_without_the_parent
+from bss.utils.processes import preload, start_method, stop_without_the_parent
 from bss.utils.screen_log import kept
 
 RETRY = 2.0
@@ -187,7 +187,7 @@ class _Worker:
     def __init__(self, comparison: Comparison, device: str, threads: int):
         context = multiprocessing.get_context("spawn")  # a forked process could neither use a GPU nor OpenMP safely
         self.pipe, theirs = context.Pipe()
-        loaders = multiprocessing.get_start_method()
+        loaders = start_method()
         self.process = context.Process(target=_work, args=(theirs, comparison, device, threads, loaders))
         # Ctrl-C reaches the whole process group, but it is for the parent to say what ends; fit itself may note it.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -280,6 +280,7 @@ def _work(pipe: Connection, comparison: Comparison, device: str, threads: int, l
     torch.set_num_threads(threads)
     # As in a single run. Else loaders would be started as this process was, which not every data set can be sent to.
     multiprocessing.set_start_method(loaders, force=True)
+    preload(Path(comparison.task).stem)
     with interruptible(), contextlib.suppress(EOFError, BrokenPipeError, Interrupted):
         while True:
             name, seed = pipe.recv()

@@ -29,7 +29,7 @@ from bss.compare.tables import results_of
 from bss.methods import SampleValuation
 from bss.training.build import method_of
 from bss.training.run_folder import read_rows, sealed
-from bss.utils import claim
+from bss.utils import claim, processes
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, RunHeldError
 from bss.utils.interrupts import Interrupts
 from tests import tiny
@@ -160,7 +160,8 @@ def build_data(recipe, root):
 def test_loader_processes_are_started_unless_the_data_are_in_memory(tmp_path, monkeypatch, in_memory, given, workers):
     (tmp_path / "task.py").write_text(TASK_IN_MEMORY)
     planned = []
-    monkeypatch.setattr(command, "default_workers", lambda: 6)
+    monkeypatch.setattr(processes, "default_workers", lambda: 6)
+    monkeypatch.setattr(processes, "FEW", 0)
     monkeypatch.setattr(command, "run_all", lambda comparison, **_: planned.append(comparison.workers) or [])
     words = flags(tmp_path, task=tmp_path / "task.py" if in_memory else TASK, jobs="2")
     place = words.index("--workers")

@@ -335,7 +335,7 @@ def draw_view(available: int, *, frames: int, resize: int, size: int, random: bo
             f"a view of {frames} frames and {size} pixels needs at least as many, got {available} and {resize}"
         )
     room = (available - frames, resize - size, resize - size)
-    start, top, left = (int(torch.randint(n + 1, ())) for n in room) if random else (n // 2 for n in room)
+    start, top, left = (int(torch.randint(n + 1, (), device="cpu")) for n in room) if random else (n // 2 for n in room)
     return View(start, frames, top, left, size)
 
 
@@ -352,7 +352,7 @@ def resize_flow(flow: Tensor, size: int) -> Tensor:
     if (height, width) == (size, size):
         return flow
     resized = F.interpolate(flow, (size, size), mode="bilinear", align_corners=False, antialias=True)
-    return resized * torch.tensor([size / width, size / height]).view(1, 2, 1, 1)
+    return resized * torch.tensor([size / width, size / height], device=flow.device).view(1, 2, 1, 1)
 
 
 def scale_rgb(frames: Tensor, kind: RGBInput) -> Tensor:
@@ -369,7 +369,9 @@ def scale_rgb(frames: Tensor, kind: RGBInput) -> Tensor:
     """
     if kind == "i3d":
         return frames.float().div_(127.5).sub_(1)
-    mean, std = (torch.tensor(values).view(3, 1, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (
+        torch.tensor(values, device=frames.device).view(3, 1, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD)
+    )
     return frames.flip(0).float().div_(255).sub_(mean).div_(std)
 
 

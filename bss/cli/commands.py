@@ -281,8 +281,8 @@ def _add_comparisons(commands: Any) -> None:
     report = commands.add_parser(
         "report",
         help="make the page of runs that exist",
-        description="Make the tables and the page of runs that exist. Exit status: 0, 1 if some were left out, 2\n"
-        "if the runs cannot be compared.",
+        description="Make the tables and the page of runs that exist. Exit status: 0, 1 if some were left out or are\n"
+        "missing, 2 if the runs cannot be compared.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -88,6 +88,8 @@ def test_every_folder_has_its_task_data_set_both_scripts_and_readme(stem):
         "SPL",
         "CL_OFFICIAL",
         "SPL_OFFICIAL",
+        "CL_PAPER",
+        "SPL_PAPER",
         "build_data",
         "build_model",
         "sample_recipe",
@@ -127,6 +129,16 @@ def test_every_public_name_is_exported_and_documented():
 
     for name in bss.__all__:
         assert getattr(bss, name).__doc__, name
+
+
+def test_a_commit_is_checked_by_the_commands_of_ci():
+    yaml = pytest.importorskip("yaml")
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    checks = [line for line in lines if line.split(maxsplit=1)[:1] in (["ruff"], ["lint-imports"], ["mypy"])]
+    assert local["repo"] == "local" and len(checks) == 4
+    assert [hook["entry"] for hook in local["hooks"]] == checks
+    assert all(hook["language"] == "system" and hook["pass_filenames"] is False for hook in local["hooks"])
 
 
 # ---- types ---------------------------------------------------------------------------------------------------------

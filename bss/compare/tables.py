@@ -392,7 +392,8 @@ def _trains_heads(run: FinishedRun) -> bool:
 
 
 def _remarks(results: Results, control_given: bool) -> Iterator[str]:
-    counts = {arm: len(members) for arm, members in results.arms.items()}
+    seeds = _seeds(results)
+    counts = {arm: len(own) for arm, own in seeds.items()}
     control = results.controls[0]
     first = results.runs[0]
     if not control_given and first.config["sampler"] != "UniformSampler" and control == next(iter(results.arms)):
@@ -404,9 +405,9 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
     elif len(set(counts.values())) > 1:
         each = ", ".join(f"{arm} {count}" for arm, count in counts.items())
         yield f"The arms have different numbers of seeds ({each}); {_shared(results)}"
-    elif len({frozenset(run.seed for run in members) for members in results.arms.values()}) > 1:
-        seeds = "; ".join(f"{arm} {seeds_text([run.seed for run in runs])}" for arm, runs in results.arms.items())
-        yield f"The arms have different seeds ({seeds}); {_shared(results)}"
+    elif len({frozenset(own) for own in seeds.values()}) > 1:
+        each = "; ".join(f"{arm} {seeds_text(own)}" for arm, own in seeds.items())
+        yield f"The arms have different seeds ({each}); {_shared(results)}"
     if results.primary == "last":
         yield (
             "There was no validation split (val_fraction=0): the last epoch counts, and what was the best epoch on the "
@@ -432,12 +433,17 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
         yield f"The task's file was changed between the runs ({len(texts)} versions): they may not be comparable."
 
 
-def _shared(results: Results) -> str:
-    """How many seeds the arms have in common with each of their controls, in words."""
+def _seeds(results: Results) -> dict[str, set[int]]:
+    """The seeds that each arm has an outcome with, failed runs that count included."""
     own: dict[str, set[int]] = {arm: set() for arm in results.names}
     for run in (*results.runs, *results.imputed):
         own[run.arm].add(run.seed)
-    told = []
+    return own
+
+
+def _shared(results: Results) -> str:
+    """How many seeds the arms have in common with each of their controls, in words."""
+    own, told = _seeds(results), []
     for control in results.controls:
         counts = {arm: len(own[arm] & own[control]) for arm in results.compared(control)}
         if len(set(counts.values())) == 1:

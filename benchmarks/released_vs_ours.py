@@ -513,7 +513,7 @@ class Ours:
         sampler = SelfPacedSampler(size, difficulty=torch.zeros(size), seed=recipe.seed)
         sampler.set_epoch(0)
         made = Loaders(run, recipe.batch_size, recipe.seed)
-        scoring, _ = made.scoring(self.data.score, shuffled=True, calibration_batches=1, once=False)
+        scoring, _ = made.scoring(self.data.score, shuffled=True, calibration_batches=1)
         return made.training(self.data.train, sampler, Method(), drop_last=True), scoring
 
     def epoch(self) -> Epoch:

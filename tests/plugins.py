@@ -196,7 +196,10 @@ def accelerate(world=1, **options):
 # ---- Trainer ----
 
 
-def trainer(world=1, *, folder=None, record=None, resume=None, callbacks=(), sampler=None, heads=HEADS, **options):
+def trainer(
+    world=1, *, folder=None, record=None, resume=None, callbacks=(), sampler=None, heads=HEADS, data=None,
+    optimizer=sgd, **options,
+):  # fmt: skip
     """(record, the Trainer) of a training with checkpoints in the folder."""
     from transformers import Trainer, TrainingArguments
 
@@ -227,8 +230,8 @@ def trainer(world=1, *, folder=None, record=None, resume=None, callbacks=(), sam
         ours = RecordingTrainer(
             model,
             arguments,
-            train_dataset=bss.IndexedDataset(Samples()),
-            optimizers=(sgd(model), None),
+            train_dataset=bss.IndexedDataset(data or Samples()),
+            optimizers=(optimizer(model), None),
             callbacks=list(callbacks),
             sampler=sampler,
             heads=heads,
@@ -273,15 +276,16 @@ def two_processes():
             for rank in range(2)
         ]
         try:
-            outputs = [process.communicate(timeout=150)[0] for process in processes]
+            outputs = [process.communicate(timeout=240)[0] for process in processes]
         finally:
             for process in processes:
                 process.kill()
         for process, output in zip(processes, outputs, strict=True):
             assert process.returncode == 0, output[-4000:]
         ranks = [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(2)]
+    plain = ("messages", "contract")
     return {
-        name: [value if name == "messages" else Record(**value) for value in (rank[name] for rank in ranks)]
+        name: [value if name in plain else Record(**value) for value in (rank[name] for rank in ranks)]
         for name in ranks[0]
     }
 
@@ -333,7 +337,9 @@ def main(path):
             warnings.simplefilter("always")
             list(DataLoader(Samples(), sampler=curriculum(num_replicas=1, rank=0)))
         messages["not sharded"] = " ".join(str(warning.message) for warning in caught)
-    Path(path).write_text(json.dumps(results | {"messages": messages}))
+    contract = importlib.import_module("tests.integrations.contract").run_all(importlib.util.find_spec, shared_folder)
+    contract = {name: asdict(record) for name, record in contract.items()}
+    Path(path).write_text(json.dumps(results | {"messages": messages, "contract": contract}))
     torch.distributed.destroy_process_group()
 
 

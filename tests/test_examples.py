@@ -18,6 +18,7 @@ NEEDS = {
     "attach_hooks": None,
     "stateful_dataloader": "torchdata",
     "lightning_module": "lightning",
+    "fabric_loop": "lightning",
     "accelerate_loop": "accelerate",
     "hf_trainer": "accelerate",
 }
@@ -83,6 +84,7 @@ def test_an_example_runs_as_a_script():
         ("attach_hooks", ["--mfeat", __file__], "not a .npz file of arrays"),
         ("stateful_dataloader", ["--workers", "-1"], "error: --workers must be >= 0, got -1"),
         ("lightning_module", ["--devices", "0"], "error: --devices must be >= 1, got 0"),
+        ("fabric_loop", ["--devices", "0"], "error: --devices must be >= 1, got 0"),
     ],
 )
 def test_a_wrong_flag_is_two_lines(name, flags, said, monkeypatch, capsys):

@@ -54,11 +54,12 @@ def session(
         refuse_other_distribution(Path(bss.__file__))
         need("training", "train")
         with interruptible():
-            from bss.cli import launch
+            from bss.cli import launch, recipe_file
 
             way = Path(script).stem.partition("-")[2] + "-official" * flags.official
-            base = official if flags.official else recipe
-            with launch.launched(flags, folder.name.lower(), way, base=base, default_root=folder) as handed:
+            base, stem = official if flags.official else recipe, folder.name.lower()
+            file = None if flags.recipe is None else recipe_file.read(flags.recipe, stem)
+            with launch.launched(flags, stem, way, base=base, file=file, default_root=folder) as handed:
                 yield handed
     except endings.ENDINGS as error:
         raise SystemExit(endings.status_of(error, "\ninterrupted")) from None
@@ -102,11 +103,27 @@ def add_run_flags(parser: argparse.ArgumentParser, root: str, out: str, defaults
         metavar="NAME",
         help="auto (default), cpu, cuda, cuda:1, mps, ...",
     )
-    add("--workers", type=count, metavar="N", help="processes that load data (default: one per core, at most 8)")
+    add(
+        "--workers",
+        type=count,
+        metavar="N",
+        help="processes that load data (default: one per core, at most 8; none for few samples)",
+    )
+    add_recipe_flag(parser)
     add(
         "--set",
         action="append",
         default=[],
         metavar="FIELD=VALUE",
         help="override a recipe field, again and again: --set schedule.grow_epochs=20; stronger than any other flag",
+    )
+
+
+def add_recipe_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that names a file of recipe fields."""
+    parser.add_argument(
+        "--recipe",
+        type=Path,
+        metavar="FILE",
+        help="recipe fields from a TOML file, or the recipe of a run: its config.json; all other flags are stronger",
     )

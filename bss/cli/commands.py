@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import bss
 from bss import tasks
-from bss.cli import add_run_flags, endings
+from bss.cli import add_recipe_flag, add_run_flags, endings
 from bss.cli.flags import Parser, count
 from bss.compare.arms import ARMS, find
-from bss.utils.errors import DataError, DataNotFoundError
+from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.extras import need, refuse_other_distribution
 from bss.utils.interrupts import interruptible
 
@@ -111,12 +111,18 @@ def _doctor(flags: argparse.Namespace) -> int:
 
 
 def _train(flags: argparse.Namespace) -> int:
-    (arm,) = find([flags.arm])  # a typo is answered before PyTorch is imported, which takes seconds
+    if flags.arm is None and flags.recipe is None:
+        raise RecipeError("pass --arm ARM, the way to train, or --recipe with the config.json of a run of an arm")
+    named = None if flags.arm is None else find([flags.arm])[0]  # a typo is answered before PyTorch takes its seconds
     need("training", "train")
+    from bss.cli import recipe_file
     from bss.cli.launch import launched
     from bss.training.engine import fit
 
-    with launched(flags, flags.task, arm.name, arm=arm) as (task, recipe, run):
+    file = None if flags.recipe is None else recipe_file.read(flags.recipe, flags.task)
+    arm = file.arm(named) if file is not None else named
+    assert arm is not None  # it was asked for above
+    with launched(flags, flags.task, arm.name, arm=arm, file=file) as (task, recipe, run):
         data = task.build_data(recipe, run.data_root)
         fit(task.build_model(recipe, run.data_root), data, recipe, run)
     return 0
@@ -198,7 +204,9 @@ def _add_training(commands: Any) -> None:
     train.set_defaults(run=_train, interrupted="\ninterrupted")
     train.ending = _arms
     train.add_argument("task", help=_TASK_HELP)
-    train.add_argument("--arm", required=True, metavar="ARM", help="the way to train; see below")
+    train.add_argument(
+        "--arm", metavar="ARM", help="the way to train; see below (needed, unless --recipe is of a run of an arm)"
+    )
     defaults = dict.fromkeys(("seed", "epochs", "batch_size"), "default: that of the task's CL recipe")
     add_run_flags(train, "needed, unless --sample is given", "default: runs/TASK-ARM-seedN", defaults)
 
@@ -208,9 +216,9 @@ def _add_comparisons(commands: Any) -> None:
         "compare",
         help="train arms against each other and report",
         description="Train every arm with every seed from the same weights and data, and write table.md, table.csv\n"
-        "and report.html into --out. The runs are in OUT/ARM/seedN. The same command goes on where it was stopped,\n"
-        "and trains nothing twice. Exit status: 0, 1 if runs failed, 2 if it cannot be done at all, 130 after\n"
-        "Ctrl-C, 75 after SIGTERM.",
+        "and report.html into --out, and before anything is trained plan.json: what will be tested, on which runs.\n"
+        "The runs are in OUT/ARM/seedN. The same command goes on where it was stopped, and trains nothing twice.\n"
+        "Exit status: 0, 1 if runs failed, 2 if it cannot be done at all, 130 after Ctrl-C, 75 after SIGTERM.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -249,8 +257,24 @@ def _add_comparisons(commands: Any) -> None:
         metavar="N",
         help="processes per run that load data (default: the cores, shared; none for data in memory)",
     )
+    add_recipe_flag(compare)
     compare.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the task's CL recipe"
+    )
+
+    compare.add_argument(
+        "--margin",
+        type=float,
+        metavar="POINTS",
+        help="a difference within it does not matter: arms are equivalent inside of it (default: that of the plan in "
+        "OUT, or 1.0)",
+    )
+    compare.add_argument(
+        "--looks",
+        type=int,
+        metavar="N",
+        help="how often the verdict is taken while seeds come in, at equal steps; each gets its share of the 5 %% "
+        "(default: as of the plan in OUT, or 1)",
     )
 
     report = commands.add_parser(
@@ -277,4 +301,8 @@ def _add_comparisons(commands: Any) -> None:
             help="arms to compare with: the first with all, others with the arms whose epochs have their sizes "
             "(default: uniform order, then random pacing)",
         )
-        command.add_argument("--metric", default="accuracy", metavar="NAME", help="accuracy (default), macro_f1 or map")
+        command.add_argument(
+            "--metric",
+            metavar="NAME",
+            help="accuracy, macro_f1 or map (default: that of the plan, or accuracy)",
+        )

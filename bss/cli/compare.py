@@ -1,6 +1,7 @@
 """What ``python -m bss compare`` and ``python -m bss report`` do with their flags."""
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -9,23 +10,26 @@ from pathlib import Path
 
 from bss import tasks
 from bss.cli.launch import check_source, sample_root
+from bss.cli.recipe_file import read
 from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, seeds_of, task_file
 from bss.compare.dry_run import dry_run
 from bss.compare.page import Source, page
-from bss.compare.runner import check_data, devices_of, run_all
-from bss.compare.runs import Found, find_folders, read_runs
+from bss.compare.plan import Plan, write
+from bss.compare.planning import METRIC, Asked, Missing, followed, missing, planned, said
+from bss.compare.runner import check_data, check_finished, devices_of, run_all
+from bss.compare.runs import Found, ended_not_finite, find_folders, read_runs, remarks
 from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
 from bss.data.splits import Splits
 from bss.recipes.fields import flatten
-from bss.utils.errors import RecipeError, RunFolderError, shown
+from bss.utils.errors import RecipeError, RunFolderError, first_line, shown
 from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import STATUS, Interrupts
-from bss.utils.processes import default_workers
+from bss.utils.processes import enough_workers
 
 
 def compare(flags: argparse.Namespace) -> int:
-    """Train what is not trained yet, and write the report.
+    """Write down what is planned, train what is not trained yet, and write the report.
 
     Returns:
         The exit status: 0; 1 if runs failed (the report is of the others); 130 if Ctrl-C stopped it, 75 if SIGTERM did.
@@ -35,43 +39,58 @@ def compare(flags: argparse.Namespace) -> int:
         raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
     devices, controls = devices_of(flags.device), _names(flags.control)
     comparison, data = _planned(flags, controls)
+    asked = Asked(tuple(controls), flags.metric, flags.margin, flags.looks)
+    source = ("--sample",) if flags.sample else ("--data-root", str(comparison.data_root))
+    plan = planned(comparison, data, asked, source)
     updates = comparison.updates(len(data.train))
     budget = f"{comparison.base().epochs} epochs" if updates is None else f"{updates} updates"
     print(f"{len(comparison.arms)} arms x {len(comparison.seeds)} seeds, {budget} each, on {', '.join(devices)}")
+    print("\n".join(said(plan)))
+    runs = comparison.plan()
+    if len(runs) < len(plan.runs):
+        print(f"plan: it has {len(plan.runs)} runs, and this command makes {len(runs)} of them")
     if flags.dry_run:
         print("\n".join(dry_run(comparison, data, jobs=flags.jobs, devices=devices)))
         return 0
     _make(flags.out)
+    check_finished(comparison)
+    if (kept := write(plan, flags.out)) is not None:
+        print(f"plan: another one was there, and is kept as {kept}")
     with Interrupts() as interrupts:
         outcomes = run_all(comparison, jobs=flags.jobs, devices=devices, interrupts=interrupts)
 
     failures = [outcome for outcome in outcomes if outcome.failure]
-    plan = comparison.plan()
-    unfinished = [each for each in plan if not (comparison.folder(*each) / "done").exists()]
+    unfinished = [each for each in runs if not (comparison.folder(*each) / "done").exists()]
     if len(unfinished) > len(failures):
         remaining = len(unfinished) - len(failures)
         print(f"stopped with {remaining} runs to go; the same command goes on from there", file=sys.stderr)
         return STATUS[signal.Signals(interrupts.noted or signal.SIGINT)]
-    failed = {(outcome.arm, outcome.seed): outcome.failure for outcome in failures}
-    if len(failed) == len(plan):
-        reason = failed[plan[0]]
-        print(f"no report was written: all {len(plan)} runs failed, the first with: {reason}", file=sys.stderr)
+    failed = {(outcome.arm, outcome.seed): outcome.failure or "" for outcome in failures}
+    if len(failed) == len(runs):
+        reason = failed[runs[0]]
+        print(f"no report was written: all {len(runs)} runs failed, the first with: {reason}", file=sys.stderr)
         return 1
     if failed:
         listed = ", ".join(f"{arm} seed {seed}" for arm, seed in failed)
-        print(f"{len(failed)} of {len(plan)} runs failed (why: above, and in table.md): {listed}", file=sys.stderr)
-    folders = [comparison.folder(*each) for each in plan if each not in failed]
-    source = Source(comparison.data_root, comparison.task if comparison.task.endswith(".py") else None)
-    notes = [f"Failed and left out: {arm} seed {seed}: {reason}" for (arm, seed), reason in failed.items()]
-    left_out = _write(read_runs(folders), flags.out, controls, flags.metric, source, order=comparison.arms, notes=notes)
-    planned = {comparison.folder(*each).resolve() for each in plan}
-    others = [path for path in find_folders([flags.out]) if path.resolve() not in planned and (path / "done").exists()]
+        print(f"{len(failed)} of {len(runs)} runs failed (why: above, and in table.md): {listed}", file=sys.stderr)
+    # A run whose numbers are not finite is an outcome, and is read; what the machine lost is to be repeated.
+    lost = {each: reason for each, reason in failed.items() if not ended_not_finite(comparison.folder(*each))}
+    notes = [f"Failed and left out: {arm} seed {seed}: {reason}" for (arm, seed), reason in lost.items()]
+    by_folder = {comparison.folder(*each): each for each in runs if each not in lost}
+    found = read_runs(by_folder)
+    lost |= {by_folder[path]: reason for path, reason in found.left_out}
+    commands = {(run.arm, run.seed): run.command for run in plan.runs}
+    gone = [Missing(*each, first_line(reason), commands[each]) for each, reason in lost.items()]
+    shown_from = Source(comparison.data_root, comparison.task if comparison.task.endswith(".py") else None)
+    _write(found, flags, shown_from, order=comparison.arms, notes=notes, plan=plan, gone=gone)
+    known = {comparison.folder(*each).resolve() for each in runs}
+    others = [path for path in find_folders([flags.out]) if path.resolve() not in known and (path / "done").exists()]
     if others:
         print(
             f"the report is of the runs of this command; {flags.out} holds {len(others)} more, and\n"
             f"python -m bss report {flags.out} --out {flags.out} makes one of all of them"
         )
-    return 1 if failed or left_out else 0
+    return 1 if failed or found.left_out else 0
 
 
 def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Comparison, Splits]:
@@ -94,6 +113,8 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
         sample=flags.sample,
         code=task_file(flags.task),
     )
+    if flags.recipe is not None:
+        comparison = _with_recipe_file(comparison, flags.recipe)
     arms = find(comparison.arms)
     for name in controls:
         if name not in comparison.arms:
@@ -105,14 +126,26 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
         task.write_sample(comparison.data_root)
     first = comparison.recipe(arms[0], comparison.seeds[0], None)
     data = task.build_data(first, comparison.data_root)
-    if flags.workers is None and not getattr(data.train, "in_memory", False):
-        comparison = replace(comparison, workers=default_workers() // flags.jobs)
+    if flags.workers is None:
+        comparison = replace(comparison, workers=enough_workers(data.train) // flags.jobs)
     updates = comparison.updates(len(data.train))
     if updates == 0:
         raise RecipeError(f"{len(data.train)} training samples do not fill one batch of {first.batch_size}")
     check_arms(comparison, updates)
     check_data(comparison, data)
     return comparison, data
+
+
+def _with_recipe_file(comparison: Comparison, path: Path) -> Comparison:
+    """The comparison with the fields of ``--recipe``; ``--epochs`` and ``--set`` are stronger."""
+    file = read(path, comparison.task)
+    given = file.for_comparison(replace(comparison, assignments=(), epochs=None).base())
+    if comparison.epochs is not None:
+        given = [each for each in given if not each.startswith("epochs=")]
+    made = replace(comparison, assignments=(*given, *comparison.assignments))
+    if comparison.epochs is not None:
+        file.check_epochs(made.base())
+    return made
 
 
 def report(flags: argparse.Namespace) -> int:
@@ -130,35 +163,45 @@ def report(flags: argparse.Namespace) -> int:
     found = read_runs(folders)
     if source is not None:
         source.check(found.runs)
-    return 1 if _write(found, flags.out, _names(flags.control), flags.metric, source) else 0
+    by = followed([*found.runs, *found.failed])
+    left_out = _write(found, flags, source, plan=by.plan, other=by.reason, gone=missing(found, by, flags.runs))
+    return 1 if left_out else 0
 
 
 def _write(
     found: Found,
-    out: Path,
-    controls: Sequence[str],
-    metric: str,
+    flags: argparse.Namespace,
     source: Source | None,
     *,
+    plan: Plan | None,
+    gone: Sequence[Missing],
     order: Sequence[str] = (),
     notes: Sequence[str] = (),
+    other: str = "",
 ) -> int:
     """Write the three files, say what came out, and return how many folders were left out."""
     results = results_of(
         found.runs,
-        controls=controls,
-        metric=metric,
+        controls=_names(flags.control),
+        metric=flags.metric or (METRIC if plan is None else plan.analysis.metric),
         order=order,
         left_out=found.left_out,
-        notes=notes,
+        notes=[*notes, *remarks([*found.runs, *found.failed])],
+        other=other,
         failed=found.failed,
+        missing=[each.told for each in gone],
+        plan=plan,
     )
+    out = flags.out
     _save(out / "table.md", as_markdown(results))
     _save(out / "table.csv", as_csv(results))
     _save(out / "report.html", page(results, source))  # last, so that a page that cannot be made leaves the tables
     for path, reason in results.left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)
-    print(f"{finding(results)}\n{', '.join(str(out / name) for name in ('table.md', 'table.csv', 'report.html'))}")
+    print(finding(results))
+    for each in gone:
+        print(f"to repeat {each.arm} seed {each.seed}: {shlex.join(each.command) or 'the command that began it'}")
+    print(", ".join(str(out / name) for name in ("table.md", "table.csv", "report.html")))
     return len(results.left_out)
 
 
@@ -170,8 +213,8 @@ def _save(path: Path, text: str) -> None:
         raise RunFolderError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _check_metric(metric: str) -> None:
-    if metric not in METRICS:
+def _check_metric(metric: str | None) -> None:
+    if metric is not None and metric not in METRICS:
         raise RecipeError(f"unknown metric {shown(metric)}; the metrics are {', '.join(METRICS)}")
 
 

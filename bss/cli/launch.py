@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from bss import tasks
+from bss.cli.recipe_file import RecipeFile
 from bss.compare.arms import Arm, partly_reaching
 from bss.compare.comparison import task_file, task_name
 from bss.recipes.fields import flatten, override
@@ -23,7 +24,7 @@ from bss.utils.claim import Claim
 from bss.utils.devices import accelerators
 from bss.utils.errors import RecipeError
 from bss.utils.interrupts import Interrupted
-from bss.utils.processes import default_workers
+from bss.utils.processes import preload
 from bss.utils.screen_log import kept
 
 
@@ -35,6 +36,7 @@ def launched(
     *,
     base: Recipe | None = None,
     arm: Arm | None = None,
+    file: RecipeFile | None = None,
     default_root: Path | None = None,
 ) -> Iterator[tuple[Task, Recipe, Run]]:
     """Hand out ``(task, recipe, run)`` inside the process group, if torchrun started several processes.
@@ -45,6 +47,7 @@ def launched(
         way: the way to train in a word, for the name of the run folder.
         base: the numbers that the flags change; None = the task's curriculum recipe.
         arm: makes its recipe of them; None = they are the recipe.
+        file: of ``--recipe``; the flags are stronger.
         default_root: the data root where no flag names one; None = a flag must.
 
     Raises:
@@ -52,6 +55,7 @@ def launched(
         BssError: flags, data or a run folder that cannot be worked with.
     """
     run: Run | None = None
+    preload(Path(reference).stem)
     try:
         task = tasks.load(reference)
         check_source(task, reference, sample=flags.sample, root=flags.data_root, default=default_root)
@@ -60,8 +64,12 @@ def launched(
             base = base or task.CL
             given = {name: getattr(flags, name) for name in ("seed", "epochs", "batch_size")}
             given = {name: value for name, value in given.items() if value is not None}
-            recipe = dataclasses.replace(task.sample_recipe(base) if flags.sample else base, **given)
-            recipe = override(recipe, flags.set)
+            recipe = task.sample_recipe(base) if flags.sample else base
+            if file is not None:
+                recipe = file.applied(recipe) if arm is None else file.for_arm(recipe, arm)
+            recipe = override(dataclasses.replace(recipe, **given), flags.set)
+            if file is not None and flags.epochs is not None:
+                file.check_epochs(recipe)
             if arm is not None:
                 partly_reaching([arm], flags.set, flatten(recipe))  # an assignment that is for another arm is refused
                 recipe = arm.recipe(recipe)
@@ -77,7 +85,7 @@ def launched(
                     out,
                     root,
                     device,
-                    workers=_workers(flags.workers),
+                    workers=flags.workers,
                     resume=flags.resume,
                     task=task_name(reference),
                     task_hash=task_file(reference),
@@ -151,7 +159,3 @@ def _device(name: str) -> torch.device:
         listed = f" ({', '.join(gpus)})" if gpus else ""
         raise RecipeError(f"--device {name}: PyTorch sees {len(gpus)} GPUs here{listed}; pass --device cpu or auto")
     return distributed.local_device(name)
-
-
-def _workers(number: int | None) -> int:
-    return default_workers() if number is None else number

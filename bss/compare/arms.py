@@ -201,13 +201,25 @@ ARMS = (
 """Every arm of the library; the contract tests run over this tuple."""
 
 
-def partly_reaching(arms: Sequence[Arm], assignments: Iterable[str], known: Collection[str]) -> list[str]:
+def is_reached(arm: Arm, assignment: str, known: Collection[str]) -> bool:
+    """Whether an arm takes over a ``field=value`` of the base; ``known`` are dotted names of the base's fields.
+
+    Raises:
+        RecipeError: there is no such field.
+    """
+    return arm.is_reached_by(named_field(assignment, known)[0])
+
+
+def partly_reaching(
+    arms: Sequence[Arm], assignments: Iterable[str], known: Collection[str], *, source: str = "--set "
+) -> list[str]:
     """A line for every ``field=value`` that some of the arms do not take over, with which do and which do not.
 
     Args:
         arms: their numbers are made from one base.
         assignments: what is set in the base.
         known: dotted names of the base's fields.
+        source: where they are from, for the error.
 
     Raises:
         RecipeError: none of the arms takes it over.
@@ -215,12 +227,12 @@ def partly_reaching(arms: Sequence[Arm], assignments: Iterable[str], known: Coll
     lines = []
     for assignment in assignments:
         path, text = named_field(assignment, known)
-        reached = [arm.name for arm in arms if arm.is_reached_by(path)]
+        reached = [arm.name for arm in arms if is_reached(arm, assignment, known)]
         others = [arm.name for arm in arms if arm.name not in reached]
         if not reached:
             raise RecipeError(
-                f"--set {path}={text} does not reach {', '.join(others)}: the field is one that an arm sets itself, or "
-                "that its order does not have. Leave it out"
+                f"{source}{path}={text} does not reach {', '.join(others)}: the field is one that an arm sets itself, "
+                "or that its order does not have. Leave it out"
             )
         if others:
             lines.append(f"{path}={text} reaches {', '.join(reached)}; not {', '.join(others)}")

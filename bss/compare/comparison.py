@@ -81,7 +81,7 @@ class Comparison:
         base = self.base()
         if self.budget == "epochs":
             if base.updates is not None:
-                raise RecipeError("--set updates= contradicts --updates epochs: leave one of them out")
+                raise RecipeError(f"updates={base.updates} contradicts --updates epochs: leave one of them out")
             return None
         return base.updates or base.epochs * (num_train // base.batch_size)
 

@@ -170,24 +170,28 @@ def plan_hash(plan: Plan) -> str:
     return whole_digest({**plain, "runs": runs})
 
 
-def write(plan: Plan, out: Path) -> None:
+def write(plan: Plan, out: Path) -> Path | None:
     """Write ``plan.json`` whole and onto the disk; another plan that is there is kept as ``plan-HASH8.json``.
 
     A file that says the same already is left untouched, byte for byte.
+
+    Returns:
+        The file that the other plan is kept as; None where there was none.
 
     Raises:
         RunFolderError: the plan that is there is damaged, or the folder cannot be written.
     """
     before = read(out)
     if before == plan:
-        return
-    path = out / PLAN_FILE
+        return None
+    path, kept = out / PLAN_FILE, None
     try:
         if before is not None and plan_hash(before) != plan_hash(plan):
             kept = out / f"plan-{plan_hash(before)[:8]}.json"
             if not kept.exists():  # a copy: there is a plan.json at every moment
                 replace_text(kept, path.read_text(encoding="utf-8"))
         replace_text(path, json.dumps(sealed(_content(plan)), indent=1) + "\n")
+        return kept
     except OSError as error:
         raise RunFolderError(f"cannot write {path}: {error.strerror}; pass another --out") from error
 

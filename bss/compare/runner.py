@@ -36,7 +36,7 @@ from bss.utils.devices import accelerators
 from bss.utils.errors import BssError, RecipeError, RunFolderError, RunHeldError, first_line
 from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import Interrupted, Interrupts, interruptible
-from bss.utils.processes import stop_without_the_parent
+from bss.utils.processes import preload, start_method, stop_without_the_parent
 from bss.utils.screen_log import kept
 
 RETRY = 2.0
@@ -137,6 +137,16 @@ def check_data(comparison: Comparison, data: Splits) -> None:
             )
 
 
+def check_finished(comparison: Comparison) -> list[tuple[str, int]]:
+    """The runs of a comparison that are finished, as (arm, seed), and done as they would be now.
+
+    Raises:
+        RunFolderError: see :func:`is_finished`.
+    """
+    arms = {arm.name: arm for arm in find(comparison.arms)}
+    return [(arm, seed) for arm, seed in comparison.plan() if is_finished(comparison, arms[arm], seed)]
+
+
 def run_all(comparison: Comparison, *, jobs: int, devices: list[str], interrupts: Interrupts) -> list[Outcome]:
     """Train whatever is not finished, with a progress bar over the runs.
 
@@ -153,9 +163,8 @@ def run_all(comparison: Comparison, *, jobs: int, devices: list[str], interrupts
     Raises:
         RunFolderError: see :func:`is_finished`; before anything is trained.
     """
-    arms = {arm.name: arm for arm in find(comparison.arms)}
-    plan = comparison.plan()
-    todo = [(arm, seed) for arm, seed in plan if not is_finished(comparison, arms[arm], seed)]
+    plan, finished = comparison.plan(), set(check_finished(comparison))
+    todo = [each for each in plan if each not in finished]
     outcomes: list[Outcome] = []
     with tqdm(total=len(plan), initial=len(plan) - len(todo), unit="run", disable=None, smoothing=0) as bar:
         for outcome in _pooled(comparison, todo, min(jobs, len(todo)), devices, interrupts):
@@ -178,7 +187,7 @@ class _Worker:
     def __init__(self, comparison: Comparison, device: str, threads: int):
         context = multiprocessing.get_context("spawn")  # a forked process could neither use a GPU nor OpenMP safely
         self.pipe, theirs = context.Pipe()
-        loaders = multiprocessing.get_start_method()
+        loaders = start_method()
         self.process = context.Process(target=_work, args=(theirs, comparison, device, threads, loaders))
         # Ctrl-C reaches the whole process group, but it is for the parent to say what ends; fit itself may note it.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -271,6 +280,7 @@ def _work(pipe: Connection, comparison: Comparison, device: str, threads: int, l
     torch.set_num_threads(threads)
     # As in a single run. Else loaders would be started as this process was, which not every data set can be sent to.
     multiprocessing.set_start_method(loaders, force=True)
+    preload(Path(comparison.task).stem)
     with interruptible(), contextlib.suppress(EOFError, BrokenPipeError, Interrupted):
         while True:
             name, seed = pipe.recv()

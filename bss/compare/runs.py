@@ -17,6 +17,7 @@ from bss.training.run_folder import (
     Failure,
     Summary,
     check_files,
+    checksum,
     count_lines,
     list_hash,
     read_json,
@@ -412,7 +413,7 @@ def read_failed(path: Path) -> FailedRun | None:
         RunFolderError: its files are damaged.
     """
     failed = _said_failure(path)
-    if failed is None or failed["how"] != "not finite":
+    if failed is None or not ended_not_finite(path):
         return None
     config, mark = _config_and_mark(path)
     run = KnownRun(path=path, config=config, mark=mark, arm=_arm(mark, config))
@@ -427,6 +428,21 @@ def read_failed(path: Path) -> FailedRun | None:
         reason=failed["reason"],
         accuracy=math.nan if known is None else known,
     )
+
+
+def ended_not_finite(path: Path) -> bool:
+    """Whether the run in a folder ended by numbers that are not finite, and says so."""
+    failed = _said_failure(path)
+    return failed is not None and failed["how"] == "not finite"
+
+
+def known_run(path: Path) -> KnownRun | None:
+    """What was trained in a folder, whatever became of it; None where its files do not tell."""
+    try:
+        config, mark = _config_and_mark(path)
+    except (RunFolderError, OSError):
+        return None
+    return KnownRun(path=path, config=config, mark=mark, arm=_arm(mark, config))
 
 
 def _said_failure(path: Path) -> Failure | None:
@@ -609,8 +625,8 @@ class _Rule:
         what: the plural that a refusal begins with.
         name: name of the value, in words.
         value: reads it from a run; it is :data:`UNKNOWN` where the run's files do not tell.
-        within: which runs must have it in common: ``"all"``, those of one ``"arm"``, those of one ``"seed"``, or any
-            two of which one is ``"unmarked"``, since its files name no arm.
+        within: which runs must have it in common: ``"all"``, those of one ``"arm"``, those of one ``"seed"``, or all
+            where one is ``"unmarked"``, since its files name no arm.
         told: what a refusal says of a value.
         key: what of a value must be equal.
     """
@@ -681,23 +697,26 @@ def check_comparable(runs: Sequence[KnownRun]) -> None:
 
     All runs must be of one task and one recipe, but for the order, how long an arm trains, and what an arm sets aside.
     The runs of one arm must be of one recipe altogether. The runs of one seed must have the same training samples and,
-    where they are known, the same initial weights. There must be one run of an arm with a seed.
+    where they are known, the same initial weights. There must be one run of an arm with a seed, and none of them may be
+    another one's copy.
 
     Raises:
-        RunFolderError: names the first two runs that differ, and in what.
+        RunFolderError: names the first two runs that differ, and in what, or are one.
     """
     rules = list(_rules(dict.fromkeys(name for run in runs for name in run.recipe)))
-    first = runs[0]
-    of_arm: dict[str, KnownRun] = {}
-    of_seed: dict[int, KnownRun] = {}
+    all_marked = all(run.says_arm for run in runs)
+    # A run is held against the first whose files tell: one that tells nothing fits every other, and stands for none.
+    told: dict[tuple[int, object], tuple[KnownRun, Any]] = {}
     seen: dict[tuple[str, int], KnownRun] = {}
     for run in runs:
-        mates = {"all": first, "arm": of_arm.setdefault(run.arm, run), "seed": of_seed.setdefault(run.seed, run)}
-        mates["unmarked"] = run if first.says_arm and run.says_arm else first
-        for rule in rules:
-            mate = mates[rule.within]
-            here, there = rule.value(mate), rule.value(run)
-            if UNKNOWN not in (here, there) and rule.key(here) != rule.key(there):
+        groups: dict[str, object] = {"all": None, "arm": run.arm, "seed": run.seed}
+        groups["unmarked"] = run.path if all_marked else None
+        for place, rule in enumerate(rules):
+            there = rule.value(run)
+            if there is UNKNOWN:
+                continue
+            mate, here = told.setdefault((place, groups[rule.within]), (run, there))
+            if rule.key(here) != rule.key(there):
                 own, other = shown(rule.told(here)), shown(rule.told(there))
                 raise RunFolderError(
                     f"runs of different {rule.what} in one report: {rule.name} is {own} in {mate.path}\n"
@@ -706,6 +725,51 @@ def check_comparable(runs: Sequence[KnownRun]) -> None:
         twin = seen.setdefault((run.arm, run.seed), run)
         if twin is not run:
             raise RunFolderError(f"{twin.path} and {run.path} are both seed {run.seed} of {run.arm}: give one of them")
+    _check_copies([run for run in runs if isinstance(run, FinishedRun)])
+
+
+def _check_copies(runs: Iterable[FinishedRun]) -> None:
+    """Refuse a run that is there twice: it would count as two.
+
+    Two runs that measured the same in every epoch, to the last digit, are one where it took them equally long as well,
+    where they are of one recipe, seed and sampler under two names of an arm, or where they should differ by their seeds
+    and began with the same weights or do not tell with which. Else they are two arms that come to the same: with few
+    epochs, not all settings have a say.
+    """
+    measured: dict[tuple[str, ...], list[FinishedRun]] = {}
+    for run in runs:
+        alike = measured.setdefault(tuple(checksum(row) for row in run.rows), [])
+        for twin in alike:
+            if _is_copy(twin, run):
+                names = [f"{each.path} ({each.arm} seed {each.seed})" for each in (twin, run)]
+                raise RunFolderError(
+                    f"{names[0]} and {names[1]} are one run under two names, with the same numbers in every epoch: "
+                    "give one of them"
+                )
+        alike.append(run)
+
+
+def _is_copy(one: FinishedRun, other: FinishedRun) -> bool:
+    if one.rows == other.rows:
+        return True
+    if one.seed != other.seed:
+        weights = [run.mark.get("initial_weights") for run in (one, other)]
+        return None in weights or weights[0] == weights[1]
+    return (_arm_recipe(one), one.config["sampler"], one.config.get("method"), _method_settings(one)) == (
+        _arm_recipe(other),
+        other.config["sampler"],
+        other.config.get("method"),
+        _method_settings(other),
+    )
+
+
+def remarks(runs: Sequence[KnownRun]) -> list[str]:
+    """Sentences on what could not be looked at in :func:`check_comparable`, since older runs do not tell."""
+    silent = [run for run in runs if run.hash_of("test") is None]
+    if not silent or len(runs) == 1:
+        return []
+    which = "None of the runs tells" if len(silent) == len(runs) else f"{len(silent)} of {len(runs)} runs do not tell"
+    return [f"{which} which samples the test list had: that it is the same is judged by its size alone."]
 
 
 def by_arm(runs: Sequence[FinishedRun], order: Sequence[str] = ()) -> dict[str, list[FinishedRun]]:

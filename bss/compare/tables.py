@@ -91,7 +91,8 @@ class Results:
         left_out: folders that could not be used, with the reason.
         notes: sentences on what else a reader must know.
         failed: runs that ended by numbers that are not finite.
-        missing: runs that the machine lost, in words: the comparison is incomplete without them.
+        missing: runs that the machine lost, in words: the comparison is incomplete without them. None = whatever was
+            left out or is not there.
         plan: what was set down before the runs; None = nothing, or they are of several plans.
         other: why this is another analysis than the plan's, as the end of a sentence; empty = it is none.
     """
@@ -102,7 +103,7 @@ class Results:
     left_out: Sequence[tuple[Path, str]] = ()
     notes: Sequence[str] = ()
     failed: Sequence[FailedRun] = ()
-    missing: Sequence[str] = ()
+    missing: Sequence[str] | None = None
     plan: Plan | None = None
     other: str = ""
 
@@ -195,7 +196,7 @@ class Results:
     @property
     def lost(self) -> list[str]:
         """Runs without an outcome, in words: those that the machine lost, and those of the plan that are not there."""
-        if self.missing:
+        if self.missing is not None:
             return list(self.missing)
         if self.left_out:
             return [f"{path}: {reason}" for path, reason in self.left_out]
@@ -300,8 +301,9 @@ def results_of(
     order: Sequence[str] = (),
     left_out: Sequence[tuple[Path, str]] = (),
     notes: Sequence[str] = (),
+    other: str = "",
     failed: Sequence[FailedRun] = (),
-    missing: Sequence[str] = (),
+    missing: Sequence[str] | None = None,
     plan: Plan | None = None,
 ) -> Results:
     """Check that runs may be compared, and set down how.
@@ -314,8 +316,9 @@ def results_of(
         order: order of the arms; none = the controls first, then as they come.
         left_out: folders that could not be used, with the reason.
         notes: sentences on what else a reader must know.
+        other: why these are not the runs of a plan, as the end of a sentence; empty = they are, or there is none.
         failed: runs that ended by numbers that are not finite, with the accuracy that they count as.
-        missing: runs that the machine lost, in words.
+        missing: runs that the machine lost, in words; None = whatever was left out or is not there.
         plan: what was set down before the runs; None = nothing, or they are of several plans.
 
     Raises:
@@ -324,7 +327,8 @@ def results_of(
         RecipeError: the runs do not have a control or the metric that is asked for.
     """
     reasons = [_no_number(run, metric) for run in runs]
-    left_out = [*left_out, *((run.path, reason) for run, reason in zip(runs, reasons, strict=True) if reason)]
+    unusable = [(run.path, reason) for run, reason in zip(runs, reasons, strict=True) if reason]
+    left_out = [*left_out, *unusable]
     runs = [run for run, reason in zip(runs, reasons, strict=True) if not reason]
     if not runs:
         raise RunFolderError(f"there is no run to report: {left_out[-1][0]}: {left_out[-1][1]}")
@@ -346,11 +350,11 @@ def results_of(
         metric,
         tuple(left_out),
         failed=tuple(failed),
-        missing=tuple(missing),
+        missing=None if missing is None else (*missing, *(f"{path}: {reason}" for path, reason in unusable)),
         plan=plan,
         other=_other(plan, controls, metric),
     )
-    return replace(results, notes=(*notes, *_remarks(results, bool(controls))))
+    return replace(results, notes=(*notes, *_remarks(results, bool(controls))), other=other or results.other)
 
 
 def _other(plan: Plan | None, controls: Sequence[str], metric: str) -> str:
@@ -361,7 +365,7 @@ def _other(plan: Plan | None, controls: Sequence[str], metric: str) -> str:
     if metric != analysis.metric:
         return f"the plan is about {METRICS[analysis.metric]}, and this about {METRICS[metric]}"
     planned = {control for _, control in analysis.contrasts}
-    if controls and set(controls) != planned:
+    if controls and not planned <= set(controls):
         return f"the plan compares with {listed(sorted(planned))}, and this with {listed(controls)}"
     return ""
 
@@ -392,10 +396,10 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
         yield "One seed only: no interval and no test, since both need two runs or more to judge the scatter by."
     elif len(set(counts.values())) > 1:
         each = ", ".join(f"{arm} {count}" for arm, count in counts.items())
-        yield f"The arms have different numbers of seeds ({each}); differences are over the seeds that both have."
+        yield f"The arms have different numbers of seeds ({each}); {_shared(results)}"
     elif len(set(map(frozenset, seeds.values()))) > 1:
         each = "; ".join(f"{arm} {seeds_text(members)}" for arm, members in seeds.items())
-        yield f"The arms have different seeds ({each}); differences are over the seeds that both have."
+        yield f"The arms have different seeds ({each}); {_shared(results)}"
     if results.primary == "last":
         yield (
             "There was no validation split (val_fraction=0): the last epoch counts, and what was the best epoch on the "
@@ -419,6 +423,21 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
     texts = {run.task_file for run in results.runs} - {None}
     if len(texts) > 1:
         yield f"The task's file was changed between the runs ({len(texts)} versions): they may not be comparable."
+
+
+def _shared(results: Results) -> str:
+    """How many seeds the arms have in common with each of their controls, in words."""
+    own: dict[str, set[int]] = {arm: set() for arm in results.names}
+    for run in (*results.runs, *results.imputed):
+        own[run.arm].add(run.seed)
+    told = []
+    for control in results.controls:
+        counts = {arm: len(own[arm] & own[control]) for arm in results.compared(control)}
+        if len(set(counts.values())) == 1:
+            told.append(f"{next(iter(counts.values()))} with {control}")
+        elif counts:
+            told.append(f"{', '.join(f'{arm} {count}' for arm, count in counts.items())} with {control}")
+    return f"differences are over the seeds that both have: {'; '.join(told)}." if told else "nothing is compared."
 
 
 def _lengths(results: Results) -> Iterator[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate, get_worker_info
 
-from bss.utils.devices import copied
+from bss.utils.devices import copied, made_on_cpu
 from bss.utils.errors import DataError
 
 
@@ -59,6 +59,11 @@ def collate(samples: Sequence[Any]) -> Any:
         DataError: samples, or modalities of dict samples, that are None; dict samples that do not all have the same
             keys (named).
     """
+    with made_on_cpu():
+        return _collated(samples)
+
+
+def _collated(samples: Sequence[Any]) -> Any:
     if any(sample is None for sample in samples):
         raise DataError(
             "a sample is None: leave such samples out in a collate_fn of your own, collate([s for s in samples if s is "
@@ -134,7 +139,7 @@ def batch_zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     if get_worker_info() is None:
         return torch.from_numpy(np.zeros(shape, str(dtype).removeprefix("torch.")))
     storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)  # as torch's own collate does
-    return torch.empty(0, dtype=dtype).set_(storage, 0, tuple(shape))
+    return torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, tuple(shape))
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

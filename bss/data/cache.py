@@ -232,11 +232,12 @@ class Decoded:
         import torch
 
         from bss.utils.loading import Loader
+        from bss.utils.processes import worth_starting
 
         pieces = Loader(
             _Files(self.kind, list(self.rows.items())),
             batch_size=_FILES_A_PIECE,
-            num_workers=workers,
+            num_workers=worth_starting(workers, len(self.rows)),
             collate_fn=list,
             generator=torch.Generator(),  # else the loader would draw from the global one
         )

@@ -58,7 +58,7 @@ class TensorSamples(Dataset):
         return {**sample, "label": int(self.labels_N[index])}
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor | int]]:
-        rows = torch.tensor(indices)
+        rows = torch.tensor(indices, device="cpu")
         names = (*self.modalities, "label")
         columns = [values[rows].unbind() for values in self.modalities.values()]
         samples = zip(*columns, self.labels_N[rows].tolist(), strict=True)
@@ -205,7 +205,7 @@ def _row_numbers(rows: Sequence[int], part: str, count: int) -> Tensor:
         hint = ": pass val=None for no validation" if part == "validation" else ""
         raise DataError(f"the {part} part has no samples{hint}")
     try:
-        index = torch.as_tensor(rows)
+        index = torch.as_tensor(rows, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         raise DataError(f"the {part} part must be a list of row numbers in 0..{count - 1}, got {shown(rows)}") from None
     if index.dim() != 1 or not _is_integer(index):
@@ -243,7 +243,7 @@ def standardized(values: Tensor, train: Sequence[int], *, by_column: bool) -> Te
         raise DataError("complex numbers are not standardized: pass values.abs(), or torch.view_as_real(values)")
     values = values.float()
     over = (0,) if by_column else tuple(range(values.ndim))
-    deviation, mean = torch.std_mean(values[torch.as_tensor(train)], dim=over, correction=0)
+    deviation, mean = torch.std_mean(values[torch.as_tensor(train, device=values.device)], dim=over, correction=0)
     return (values - mean) / torch.where(deviation > 0, deviation, 1.0)
 
 

@@ -1,8 +1,23 @@
 """What every adapter needs: the state of sampler and table over all ranks."""
 
+from typing import Any
+
 from bss.samplers import OrderSampler
 from bss.scoring.table import OPEN_ROWS, ScoreTable
 from bss.utils import distributed
+
+
+def reads(loader: Any, sampler: OrderSampler) -> bool:
+    """Whether a loader, as PyTorch or Accelerate makes it, takes its indices from the very sampler."""
+    parts, looked_at = [loader], set()
+    while parts:
+        part = parts.pop()
+        if part is sampler:
+            return True
+        if part is not None and id(part) not in looked_at:
+            looked_at.add(id(part))
+            parts += [getattr(part, name, None) for name in ("sampler", "batch_sampler", "base_dataloader")]
+    return False
 
 
 def check_filled(table: ScoreTable) -> None:

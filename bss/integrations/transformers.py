@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.data.indexed import INDEX_KEY, index_and_sample
-from bss.integrations.state import check_filled, forget_other_runs, load_run_state, run_state
+from bss.integrations.state import check_filled, forget_other_runs, load_run_state, reads, run_state
 from bss.samplers import OrderSampler
 from bss.scoring.hooks import AttachedScores, Fused, Select, attach
 
@@ -171,6 +171,11 @@ class BalanceTrainerMixin:
 
     def _run_epoch(self, **epoch_arguments: Any) -> None:
         epoch, loader = epoch_arguments["epoch"], epoch_arguments["train_dataloader"]
+        if not reads(loader, self.sampler):
+            raise ValueError(
+                f"the training loader of {type(self).__name__} does not ask for the sampler: its get_train_dataloader, "
+                "or its batch_sampler (sentence-transformers), has an order of its own; leave both to Trainer"
+            )
         if self.sampler.epoch != epoch:
             self._close()  # of the epoch before, if the checkpoint was saved at its last step
         self.sampler.set_epoch(epoch)

@@ -55,7 +55,7 @@ class DataRemixing(Arranging):
     @override
     def arranged(self, epoch: int, order_K: Tensor, values_NM: Tensor) -> Tensor:
         lost = len(order_K) % self.batch_size
-        draw = torch.randperm(len(order_K), generator=generator("remixing tail", self.seed, epoch))
+        draw = torch.randperm(len(order_K), generator=generator("remixing tail", self.seed, epoch), device="cpu")
         order_K = order_K[draw[lost:].sort().values]
         modality_K = values_NM[order_K].argmin(dim=1)
         codes_K = order_K + self.num_samples * (1 + modality_K)

@@ -65,7 +65,7 @@ class ModalityDropout(Masking):
     def begin_epoch(self, epoch: int) -> None:
         """Draw what every sample keeps in this epoch."""
         shape = len(self.network.encoders), self.num_samples
-        draws_MN = torch.rand(shape, generator=generator("modality dropout", self.seed, epoch))
+        draws_MN = torch.rand(shape, generator=generator("modality dropout", self.seed, epoch), device="cpu")
         self.kept_MN = kept_modalities(draws_MN, self.probability)
 
     @override

@@ -80,7 +80,9 @@ class SampleValuation(Arranging):
             place_L, modality_L = (copies_KM > copy).nonzero(as_tuple=True)
             codes.append(order_K[place_L] + self.num_samples * (1 + modality_L + modalities * copy))
         extra = torch.cat(codes[1:])
-        shuffled = torch.randperm(len(order_K) + len(extra), generator=generator("copies", self.seed, epoch))
+        shuffled = torch.randperm(
+            len(order_K) + len(extra), generator=generator("copies", self.seed, epoch), device="cpu"
+        )
         arranged = torch.empty_like(shuffled)
         arranged[shuffled[: len(order_K)].sort().values] = order_K
         arranged[shuffled[len(order_K) :]] = extra

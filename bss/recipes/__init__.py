@@ -4,7 +4,8 @@ They need no PyTorch, so that a script can say at once what it takes. To add one
 ``bss/tasks/<stem>.py`` that builds the data and the network from it.
 """
 
+from bss.recipes.files import from_toml
 from bss.recipes.recipe import CurriculumSchedule, Recipe, Schedule, SelfPacedSchedule
 from bss.recipes.settings import meaning, setting
 
-__all__ = ["CurriculumSchedule", "Recipe", "Schedule", "SelfPacedSchedule", "meaning", "setting"]
+__all__ = ["CurriculumSchedule", "Recipe", "Schedule", "SelfPacedSchedule", "from_toml", "meaning", "setting"]

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar
 
 from bss.recipes.recipe import Schedule, SelfPacedSchedule, written
@@ -25,16 +25,43 @@ def override(recipe: R, assignments: list[str]) -> R:
     Raises:
         RecipeError: an unknown field (lists the known ones), or a value of the wrong type or range.
     """
-    nested: dict[str, Any] = {}
     known = flatten(recipe)
-    for assignment in assignments:
-        name, text = named_field(assignment, known)
-        owner, path = recipe, name.split(".")
-        target = nested
-        for part in path[:-1]:
-            owner, target = getattr(owner, part), target.setdefault(part, {})
-        target[path[-1]] = _parsed(name, text, typing.get_type_hints(type(owner))[path[-1]])
-    return _replaced(recipe, nested)
+    given = (named_field(assignment, known) for assignment in assignments)
+    return _replaced(recipe, {name: _parsed(name, text, _options(recipe, name)) for name, text in given})
+
+
+def with_values(recipe: R, content: Mapping[str, Any]) -> R:
+    """The recipe with the fields of a file: values of TOML or JSON, where ``override`` takes texts.
+
+    A value must be of the field's own type, so that ``lr = "0.1"`` is refused; none, which TOML has no word for, is the
+    text ``"none"``.
+
+    Args:
+        recipe: gives every field that the file does not name.
+        content: field -> value; the fields of a nested part in a table, or by dotted names.
+
+    Raises:
+        RecipeError: an unknown field, one that is given twice, or a value of the wrong type or range.
+    """
+    known, changes = flatten(recipe), {}
+    for key, value in _opened(content):
+        if value == {} and any(name.startswith(f"{key}.") for name in known):
+            continue  # a nested part of which the file changes nothing
+        name = _known_field(key, known)
+        if name in changes:
+            raise RecipeError(f"{name} is given twice")
+        options = _options(recipe, name)
+        changes[name] = _parsed(name, value, _of_its_type(value, options), allowed=options)
+    return _replaced(recipe, changes)
+
+
+def _opened(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and value of everything in nested tables; an empty table is a value."""
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            yield from _opened(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def named_field(assignment: str, known: Collection[str]) -> tuple[str, str]:
@@ -50,13 +77,18 @@ def named_field(assignment: str, known: Collection[str]) -> tuple[str, str]:
     name, separator, text = (part.strip() for part in assignment.partition("="))
     if not separator:
         raise RecipeError(f"--set needs field=value, got {shown(assignment)}")
+    return _known_field(name, known), text
+
+
+def _known_field(name: str, known: Collection[str]) -> str:
+    """The dotted name of a field that is given by it, or by its last part alone."""
     paths = [name] if name in known else [path for path in known if path.rpartition(".")[2] == name]
     if len(paths) > 1:
         raise RecipeError(f"the recipe field {shown(name)} is not unique: write {' or '.join(paths)}")
     if not paths:
         hint = _of_spl(name) or guess(name, [*known, *(path.rpartition(".")[2] for path in known)])
         raise RecipeError(f"unknown recipe field {shown(name)}{hint}; the fields are:\n  {', '.join(known)}")
-    return paths[0], text
+    return paths[0]
 
 
 def _of_spl(name: str) -> str:
@@ -122,22 +154,45 @@ def explain(recipe: "DataclassInstance", prefix: str = "") -> list[tuple[str, st
     return entries
 
 
-def _replaced(owner: Any, changes: dict[str, Any]) -> Any:
-    inner = {
-        name: _replaced(getattr(owner, name), value) if isinstance(value, dict) else value
-        for name, value in changes.items()
-    }
-    return dataclasses.replace(owner, **inner)
+def _replaced(owner: Any, changes: Mapping[str, Any]) -> Any:
+    """A dataclass with the values of dotted names, all at once: some are valid only together."""
+    own: dict[str, Any] = {}
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        part, separator, rest = name.partition(".")
+        if separator:
+            nested.setdefault(part, {})[rest] = value
+        else:
+            own[part] = value
+    inner = {part: _replaced(getattr(owner, part), values) for part, values in nested.items()}
+    return dataclasses.replace(owner, **own, **inner)
 
 
-def _parsed(name: str, text: str, hint: Any) -> Any:
-    options = _alternatives(hint)
+def _options(recipe: object, name: str) -> list[Any]:
+    """What the field of a dotted name may be."""
+    owner: object = recipe
+    *parts, last = name.split(".")
+    for part in parts:
+        owner = getattr(owner, part)
+    return _alternatives(typing.get_type_hints(type(owner))[last])
+
+
+def _of_its_type(value: object, options: list[Any]) -> list[Any]:
+    """Those of a field's options that a value from a file may be read as: a text is no number, and a number no text."""
+    texts = [option for option in options if isinstance(option, str) or option is str]
+    if isinstance(value, str):
+        return [option for option in options if option in texts or option is type(None)]
+    return [option for option in options if option not in texts]
+
+
+def _parsed(name: str, value: object, options: list[Any], allowed: list[Any] | None = None) -> Any:
+    text = written(value)
     for option in options:
-        value = _read(text, option)
-        if value is not _NO:
-            return value
-    allowed = ", ".join(_type_name(option) for option in options)
-    raise RecipeError(f"{name} cannot be {shown(text)}; allowed: {allowed}")
+        read = _read(text, option)
+        if read is not _NO:
+            return read
+    names = ", ".join(_type_name(option) for option in allowed or options)
+    raise RecipeError(f"{name} cannot be {shown(value)}; allowed: {names}")
 
 
 _NO = object()

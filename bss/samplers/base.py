@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import NotRequired, TypedDict, cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -186,7 +187,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         self._reached = 0  # the furthest one that any iterator of this epoch has come to
         self._passes = 0
         self._ahead = 1  # indices that the newest pass's loader may take and drop
-        self._length_was_asked: tuple[int, int] | None = None  # in which epoch, and what was said
+        self._length_was_asked: tuple[int, int] | None = None  # first: in which epoch, and what was said
         self._was_looked_at = False  # whether anybody has asked for the frozen order
         self._resumed_at: int | None = None  # global position at which a resumed epoch goes on
         self._mark = Mark() if table is None else table.mark()  # the table when the order was frozen
@@ -325,8 +326,9 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         return self.num_samples * self.num_replicas
 
     def __len__(self) -> int:
-        self._length_was_asked = self.epoch, self.num_samples
-        return self._length_was_asked[1]
+        if self._length_was_asked is None:
+            self._length_was_asked = self.epoch, self.num_samples
+        return self.num_samples
 
     def __iter__(self) -> Iterator[int]:
         self._check_world()
@@ -341,7 +343,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         self._check_repetition()
         self._ahead = 1 if reader is None else reader.ahead
         self._is_explicit = False
-        return _OrderIterator(self, callers.shards(dist.get_world_size()) if _in_process_group() else None)
+        return _OrderIterator(self, callers.shards())
 
     # ---- resume ------------------------------------------------------------------------------------------------
 
@@ -447,7 +449,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
             if warming_up:
                 order = uniform_order(self.size, seed=self.seed, epoch=epoch)
             else:
-                known = torch.zeros(self.size) if difficulty is None else difficulty
+                known = torch.zeros(self.size, device="cpu") if difficulty is None else difficulty
                 order = self._scored_order(epoch, self.size_at(epoch), known)
         # Only now, so that an epoch that is refused leaves the sampler where it was.
         self.epoch, self._order, self._difficulty = epoch, _compact(order, self.size), difficulty
@@ -529,8 +531,8 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         asked_in, share = self._length_was_asked
         told, total, reached = share * self.num_replicas, len(self._even_order()), self._reached
         scored = None if self.table is None else self.table.scored_since(self._mark)
-        if reached == total and scored is not None:  # processes may have loaded more than was trained on
-            rows = scored.cpu()[self._even_order().long() % self.size].nonzero()
+        if reached == total and scored is not None and not self._resumed_at:
+            rows = scored.cpu()[self._shown()].nonzero()  # processes may have loaded more than was trained on
             reached = int(rows[-1]) + 1 if len(rows) else total
         if asked_in >= self.epoch or not told <= reached < min(total, told + self._ahead * self.num_replicas):
             return None
@@ -566,24 +568,30 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
             return None
         if self._is_unread:
             return None
-        shown = self._even_order()[self._resumed_at or 0 :].long() % self.size
+        shown = self._shown()
         has = scored.cpu()[shown]
         if has.any():
             first, last = has.nonzero().aminmax()
             between = slice(int(first), int(last))
         else:
             between = slice(None)
-        missing = [] if has[between].all() else list(dict.fromkeys(shown[~has].tolist()))
+        missing = [] if has[between].all() else shown[~has].tolist()
         if len(missing) <= self._told_of_unscored:
             return None
         self._told_of_unscored = len(missing)
         named = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
         return (
-            f"epoch {self.epoch} has shown {len(shown.unique())} samples, and {len(missing)} of them got no score "
+            f"epoch {self.epoch} has shown {len(shown)} samples, and {len(missing)} of them got no score "
             f"(indices {named}), though the table was updated: look for a table.update in some steps only (inside "
             "`if step % k == 0`), for an index that is not the sample's place in the data set (parts that are numbered "
             "from 0 each), and for samples that the data set or collate_fn leaves out"
         )
+
+    def _shown(self) -> Tensor:
+        """The samples of the epoch since it was resumed, each where it comes first: padding repeats some at the end."""
+        places = self._even_order()[self._resumed_at or 0 :].long() % self.size
+        _, first = np.unique(places.numpy(), return_index=True)
+        return places[torch.from_numpy(np.sort(first))]
 
     def _check_repetition(self) -> None:
         """Warn, once, when a pass begins over what was seen before: nobody has set the next epoch."""

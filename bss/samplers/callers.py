@@ -66,16 +66,15 @@ def called_by_fabric() -> bool:
     return any(_calls(module, "_FabricDataLoader.__iter__") is not None for module in modules)
 
 
-def shards(world: int) -> Shards | None:
-    """How Accelerate shares the batches that are being asked for; None where it is not asking.
-
-    Args:
-        world: W, the number of ranks.
-    """
+def shards() -> Shards | None:
+    """How Accelerate shares the batches that are being asked for; None where it is not asking, or has one rank."""
     caller = _calls("accelerate.data_loader", "BatchSamplerShard.", "DataLoaderDispatcher.")
     if caller is None:
         return None
     shard = caller.f_locals["self"]
+    world = shard.num_processes if hasattr(shard, "num_processes") else shard.state.num_processes
+    if world == 1:
+        return None
     found = (frame.f_locals.get("self") for frame in itertools.islice(_callers(), 16))
     batches = next((one for one in found if isinstance(one, BatchSampler) and hasattr(one, "sampler")), None)
     size = getattr(batches, "batch_size", None)

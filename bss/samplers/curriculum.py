@@ -45,7 +45,9 @@ class CurriculumSampler(OrderSampler):
         subset = self._ranking(difficulty)[:count]
         if not self.shuffle:
             return subset
-        return self._by_class(subset[torch.randperm(count, generator=generator("shuffle", self.seed, epoch))])
+        return self._by_class(
+            subset[torch.randperm(count, generator=generator("shuffle", self.seed, epoch), device="cpu")]
+        )
 
     def _ranking(self, difficulty: Tensor) -> Tensor:
         """All samples in the order in which they join, (N,) int64."""

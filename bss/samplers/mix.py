@@ -44,9 +44,11 @@ class MixSampler(OrderSampler):
         first, second = ranking.tensor_split([self.size - self.size // 2])
         rare = count * count // (2 * self.size)  # at most half of count, so never more than its half of the set holds
         chance = generator("mix", self.seed, epoch)
-        mixed = torch.empty(count, dtype=torch.int64)
-        is_rare = torch.zeros(count, dtype=torch.bool)
+        mixed = torch.empty(count, dtype=torch.int64, device="cpu")
+        is_rare = torch.zeros(count, dtype=torch.bool, device="cpu")
         is_rare[evenly_spaced(rare, count)] = True
-        mixed[is_rare] = self._by_class(second[torch.randperm(len(second), generator=chance)])[:rare]
-        mixed[~is_rare] = self._by_class(first[torch.randperm(len(first), generator=chance)])[: count - rare]
+        mixed[is_rare] = self._by_class(second[torch.randperm(len(second), generator=chance, device="cpu")])[:rare]
+        mixed[~is_rare] = self._by_class(first[torch.randperm(len(first), generator=chance, device="cpu")])[
+            : count - rare
+        ]
         return mixed

@@ -26,7 +26,7 @@ def evenly_spaced(members: int, places: int) -> Tensor:
     Returns:
         (members,) int64, ascending: place j is ``floor((2 j + 1) * places / (2 * members))``.
     """
-    return (2 * torch.arange(members) + 1) * places // max(2 * members, 1)
+    return (2 * torch.arange(members, device="cpu") + 1) * places // max(2 * members, 1)
 
 
 def curriculum_order(difficulty: Tensor, *, order: Order = "balanced_first", labels: Tensor | None = None) -> Tensor:

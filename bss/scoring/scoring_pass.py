@@ -20,7 +20,7 @@ from bss.models.precision import autocast
 from bss.scoring.formulas import check_choice
 from bss.scoring.table import ScoreTable
 from bss.utils.choices import Precision, ScoringMode
-from bss.utils.devices import widened
+from bss.utils.devices import made_on_cpu, widened
 from bss.utils.errors import TrainingError
 from bss.utils.progress import ProgressBar
 from bss.utils.random_states import random_state_kept
@@ -121,7 +121,8 @@ def score_dataset(
                     if source is None:
                         warnings.warn(_CANNOT_DRAW, stacklevel=3)
                     own = None if source is loader else source
-                    head = list(itertools.islice(batches if own is None else own, calibration_batches))
+                    with made_on_cpu():  # the batches that are drawn have a CPU generator
+                        head = list(itertools.islice(batches if own is None else own, calibration_batches))
                     _calibrate(model, norms, head, forward_in_precision, device)
                     if own is None:
                         batches = itertools.chain(head, batches)

@@ -477,7 +477,7 @@ class ScoreTable:
 
     def _checked_index(self, index: Tensor | Sequence[int], length: int) -> Tensor:
         try:
-            index = torch.as_tensor(index)
+            index = index if isinstance(index, Tensor) else torch.as_tensor(index, device="cpu")
         except (ValueError, TypeError, RuntimeError) as error:
             raise ValueError(f"index must be integers, each sample's position, got {shown(index)}") from error
         if index.is_floating_point() or index.dtype == torch.bool or index.is_complex():

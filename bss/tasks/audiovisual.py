@@ -61,7 +61,7 @@ def build_splits(
         score=dataset(train),
         val=dataset(val) if val is not None else None,
         test=dataset(test),
-        labels_N=torch.tensor([clip.label for clip in train]),
+        labels_N=torch.tensor([clip.label for clip in train], device="cpu"),
         names=[clip.name for clip in train],
         classes=classes,
         dropped=dropped,

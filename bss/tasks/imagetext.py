@@ -91,7 +91,7 @@ def build_splits(
         score=dataset("train", still),
         val=dataset("val", still) if "val" in parts else None,
         test=dataset("test", still),
-        labels_N=torch.tensor([post.label for post in parts["train"]]),
+        labels_N=torch.tensor([post.label for post in parts["train"]], device="cpu"),
         names=[post.name for post in parts["train"]],
         classes=classes,
         dropped=dropped,

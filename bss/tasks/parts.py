@@ -61,7 +61,9 @@ def carved_by_group(samples: list[S], share: float, *, seed: int, noun: str) -> 
 def listed(**lists: Sequence[S] | None) -> dict[str, Listed]:
     """Names and labels of lists of samples, by split; those that are None are left out."""
     return {
-        split: Listed([sample.name for sample in samples], torch.tensor([sample.label for sample in samples]))
+        split: Listed(
+            [sample.name for sample in samples], torch.tensor([sample.label for sample in samples], device="cpu")
+        )
         for split, samples in lists.items()
         if samples is not None
     }

@@ -248,12 +248,12 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         precision=recipe.precision,
         scaler=torch.amp.GradScaler(run.device.type, enabled=recipe.precision == "fp16"),
     )
-    loaders = Loaders(run, recipe.batch_size, recipe.seed)
+    measured = [part for part in (data.val, data.test, data.score) if part is not None]
+    loaders = Loaders(run, recipe.batch_size, recipe.seed, measured)
     scoring, calibration = loaders.scoring(
         data.train if schedule.view == "train" else data.score,
         shuffled=schedule.mode in ("calibrated", "batch"),
         calibration_batches=schedule.calibration_batches,
-        once=schedule.rescore == "once",
     )
     # Without a validation split the test set is watched, as the released code does; the summary calls it an oracle.
     watched: Watched = "test" if data.val is None else "val"

@@ -7,7 +7,7 @@ checkpoint and ends as if it had never been stopped; under torchrun several proc
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -49,6 +49,7 @@ from bss.utils.devices import device_name
 from bss.utils.errors import DataError, MemoryRanOutError, first_line
 from bss.utils.extras import need
 from bss.utils.interrupts import Interrupts
+from bss.utils.processes import enough_workers
 
 
 def fit(
@@ -98,6 +99,8 @@ def fit(
     rows.check_classes(data)
     if recipe.tensorboard:
         tensorboard.check_installed()
+    if run.workers is None:
+        run = replace(run, workers=enough_workers(data.train))
     planned = plan(data, recipe, sampler=sampler, method=method)
     numbers, known = flatten(recipe), defaults(recipe)
     # The folder is opened before the network is touched: a run that is finished, or another one, costs no GPU.

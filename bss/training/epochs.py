@@ -327,7 +327,7 @@ class Training:
         data, measuring, loaders = self.parts.data, self.parts.measuring, self.parts.loaders
         best, last, spent = self.progress.best, self.progress.last, self.progress.spent
         assert best is not None and last is not None  # a run has one epoch at least
-        loader = Checked(loaders.measuring(data.test, once=True), self.interrupts)
+        loader = Checked(loaders.measuring(data.test), self.interrupts)
         if self.parts.watched == "test":
             return {
                 "test": {"chosen": last["test"], "last": last["test"]},
@@ -446,7 +446,7 @@ class Training:
         train = None
         if test.share.features:
             train = self.parts.measuring.predict(
-                Checked(self.parts.loaders.measuring(self.parts.data.score, once=True), self.interrupts),
+                Checked(self.parts.loaders.measuring(self.parts.data.score), self.interrupts),
                 progress="features of the training samples",
             )
         return self.parts.measuring.at_the_end(test, train)
@@ -488,7 +488,7 @@ def _build_cache(data: Splits, loaders: Loaders, interrupts: Interrupts) -> None
     with distributed.main_first():
         if distributed.is_main():
             with interrupts.at_once():
-                said = data.cache.build(workers=loaders.run.workers, check=interrupts.check)
+                said = data.cache.build(workers=loaders.workers, check=interrupts.check)
             say(said)
         else:
             data.cache.open()
@@ -501,6 +501,6 @@ def _check_readable(splits: dict[str, MapDataset | None], loaders: Loaders, inte
     """
     for name, dataset in splits.items():
         if dataset is not None:
-            with ProgressBar(loaders.measuring(dataset, once=True), f"checking the {name} files") as bar:
+            with ProgressBar(loaders.measuring(dataset), f"checking the {name} files") as bar:
                 for _ in interrupts.checked(bar):
                     pass

@@ -5,10 +5,11 @@ What a loader yields is a function of the recipe's seed, the epoch and the sampl
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bss.data.batches import collate
 from bss.data.indexed import IndexedDataset, Key, MapDataset, SeededViews
@@ -17,8 +18,8 @@ from bss.samplers import OrderSampler
 from bss.training.run import Run
 from bss.utils import distributed
 from bss.utils.interrupts import Interrupts
-from bss.utils.loading import Loader
-from bss.utils.seeding import generator, mixed_seed
+from bss.utils.loading import PooledLoader, WorkerPool
+from bss.utils.seeding import generator
 
 
 class _Keys(Sampler):
@@ -75,24 +76,27 @@ class Loaders:
         run: device and number of workers.
         batch_size: of all processes together.
         seed: of the run.
+        measured: what :meth:`measuring` will be asked for, as far as it is known: the processes that load are started
+            once, with all that they will load from.
     """
 
     run: Run
     batch_size: int
     seed: int
+    measured: Sequence[MapDataset] = ()
 
-    def measuring(self, dataset: MapDataset, *, once: bool = False) -> DataLoader:
-        """This process's share of a data set in its own order: for what is measured.
+    @property
+    def workers(self) -> int:
+        """Processes that load data."""
+        assert self.run.workers is not None  # fit has chosen a number
+        return self.run.workers
 
-        Args:
-            dataset: what is measured.
-            once: let its worker processes end after the first pass.
-        """
-        part: MapDataset = dataset
+    def measuring(self, dataset: MapDataset) -> DataLoader:
+        """This process's share of a data set in its own order: for what is measured."""
+        order: Sequence[int] = range(len(dataset))
         if distributed.world_size() > 1:
-            # PyTorch reads a length and samples, and says Dataset, which promises less.
-            part = Subset(dataset, distributed.share(range(len(dataset))))  # type: ignore[arg-type]
-        return self._loader(part, once=once, batch_size=distributed.share_of_batch(self.batch_size))
+            order = distributed.share(order)
+        return self._loader(dataset, sampler=order, batch_size=distributed.share_of_batch(self.batch_size))
 
     def training(self, train: MapDataset, sampler: OrderSampler, method: Method, *, drop_last: bool) -> DataLoader:
         """The training samples in the sampler's order, as the method shows them.
@@ -108,7 +112,7 @@ class Loaders:
         return self._loader(views, sampler=_Keys(sampler), batch_size=share, drop_last=drop_last)
 
     def scoring(
-        self, view: MapDataset, *, shuffled: bool, calibration_batches: int, once: bool
+        self, view: MapDataset, *, shuffled: bool, calibration_batches: int
     ) -> tuple[DataLoader, DataLoader | None]:
         """What a scoring pass looks at, and with several processes what all of them calibrate on.
 
@@ -120,30 +124,33 @@ class Loaders:
             shuffled: where BatchNorm's batches matter: the order of a list is often sorted by class or actor, which
                 would make a batch's statistics those of one class.
             calibration_batches: how many all processes calibrate on.
-            once: there is a single pass.
         """
         order = list(range(len(view)))
         if shuffled:
-            order = torch.randperm(len(order), generator=generator("scoring", self.seed)).tolist()
+            order = torch.randperm(len(order), generator=generator("scoring", self.seed), device="cpu").tolist()
         # Streams of their own: the scoring pass must not look at the very crops that the epoch trains on.
         views = SeededViews(IndexedDataset(view), self.seed, purpose="scoring view")
         batches = [order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size)]
 
         def loader(members: Sequence[list[int]]) -> DataLoader:
-            return self._loader(views, once=once, batch_sampler=_FixedBatches(members))
+            return self._loader(views, batch_sampler=_FixedBatches(members))
 
         if distributed.world_size() == 1:
             return loader(batches), None
         return loader(distributed.share(batches)), loader(batches[:calibration_batches])
 
-    def _loader(self, dataset: MapDataset | Dataset, *, once: bool = False, **options: Any) -> DataLoader:
-        return Loader(
-            dataset,
-            num_workers=self.run.workers,
-            persistent_workers=self.run.workers > 0 and not once,
-            pin_memory=self.run.device.type == "cuda",
-            collate_fn=collate,
+    def _loader(self, dataset: MapDataset | Dataset, **options: Any) -> DataLoader:
+        return PooledLoader(dataset, self._pool, **self._options, **options)
+
+    @cached_property
+    def _pool(self) -> WorkerPool:
+        return WorkerPool(self.workers, self.measured, **self._options)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {
+            "pin_memory": self.run.device.type == "cuda",
+            "collate_fn": collate,
             # Without a generator of its own a loader draws its base seed from the global one.
-            generator=torch.Generator().manual_seed(mixed_seed("loader", self.seed)),
-            **options,
-        )
+            "generator": generator("loader", self.seed),
+        }

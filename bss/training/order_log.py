@@ -82,8 +82,9 @@ class OrderLog:
         """
         order = sampler.global_order()
         # Of a sample that comes more than once the first place counts; -1 marks those that the epoch leaves out.
-        position = torch.full((sampler.size,), len(order))
-        position = position.scatter_reduce(0, order, torch.arange(len(order)), "amin")
+        places = torch.arange(len(order), device=order.device)
+        position = torch.full((sampler.size,), len(order), device=order.device)
+        position = position.scatter_reduce(0, order, places, "amin")
         position[position == len(order)] = -1
         weights, labels = sampler.weights(), self.labels_N[order]
         row: dict[str, Any] = {
@@ -102,7 +103,7 @@ class OrderLog:
         # What the order was made from, and not the table as it is: the log must describe the order that is trained on.
         difficulty = sampler.difficulty()
         if difficulty is not None and not table.is_empty:
-            row["order_to_difficulty"] = rank_correlation(torch.arange(len(order)), difficulty[order])
+            row["order_to_difficulty"] = rank_correlation(places, difficulty[order])
             if rescored and self.difficulty is not None:
                 row["difficulty_to_last"] = rank_correlation(difficulty, self.difficulty)
             if rescored:

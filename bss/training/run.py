@@ -16,7 +16,8 @@ class Run:
         out: the run folder.
         data_root: the data set's folder.
         device: where the network lives.
-        workers: processes that load data; 0 = in this one.
+        workers: processes that load data; 0 = in this one; None = as many as the data are worth, see
+            :func:`bss.utils.processes.enough_workers`.
         resume: a finished run in the folder is fine: it is left as it is, or goes on if the recipe has more epochs.
         task: name of what is trained, or the path of its file; for ``config.json``, as all that follow.
         task_hash: SHA-256 of the code in that file.
@@ -29,7 +30,7 @@ class Run:
     out: Path
     data_root: Path
     device: torch.device
-    workers: int = 0
+    workers: int | None = 0
     resume: bool = False
     task: str | None = None
     task_hash: str | None = None

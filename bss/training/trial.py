@@ -45,7 +45,7 @@ def _texts_of_one_word_apart(tokens_N3L: Tensor) -> Tensor | None:
     lengths_N = tokens_N3L[:, 1].sum(dim=1)
     longest = int(lengths_N.argmax())
     middle = int(lengths_N[longest]) // 2
-    ids_N = tokens_N3L[torch.arange(len(tokens_N3L)), 0, lengths_N // 2]
+    ids_N = tokens_N3L[torch.arange(len(tokens_N3L), device=tokens_N3L.device), 0, lengths_N // 2]
     others = ids_N[ids_N != tokens_N3L[longest, 0, middle]]
     if not len(others):
         return None

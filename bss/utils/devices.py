@@ -1,5 +1,6 @@
 """What a device is and can do, asked of PyTorch rather than known by name: CUDA, Apple's mps, Intel's xpu, others."""
 
+import contextlib
 import functools
 from typing import Any
 
@@ -29,6 +30,15 @@ def copied(values: Tensor, device: torch.device) -> Tensor:
     it was given back (pytorch#189690), which makes silently wrong inputs.
     """
     return values.to(device, non_blocking=device.type == "cuda")
+
+
+def made_on_cpu() -> contextlib.AbstractContextManager[object]:
+    """Inside the block new tensors lie on the CPU, also where a program has set another default device of PyTorch's.
+
+    A draw with a CPU generator fails on another device, and one without a generator would not be the CPU's.
+    """
+    # Only where it is needed: PyTorch's context looks at every call of its functions.
+    return contextlib.nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
 
 
 def accelerators() -> list[str]:

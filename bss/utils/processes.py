@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from types import FrameType
@@ -25,10 +25,58 @@ R = TypeVar("R")
 _WINDOW = 2  # batches per worker that are handed over or done at a time: one that is worked on, and one that waits
 
 
+def forks() -> bool:
+    """Whether a new process begins as a copy of this one, as on Linux before Python 3.14, or imports all anew."""
+    return start_method() == "fork"
+
+
+def start_method() -> str:
+    """How a new process begins: ``"fork"``, ``"spawn"`` or ``"forkserver"``."""
+    # Without allow_none the question would settle it, and a program's own set_start_method would come too late.
+    return multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+
+
 def default_workers() -> int:
-    """Processes that load or prepare data unless told otherwise: one for each core this process may use, at most 8."""
+    """Processes that load or prepare data unless told otherwise: one for each core this process may use, at most 8.
+
+    At most 4 where a process imports PyTorch anew: each then takes 0.3 GB and seconds before its first batch.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, cores)
+    return min(8 if forks() else 4, cores)
+
+
+FEW = 500
+"""Samples, or files, of which a process that imports PyTorch anew loads none sooner than this one does all."""
+
+
+def worth_starting(workers: int, items: int) -> int:
+    """As many of so many processes as are worth their start for a single pass over files.
+
+    Where a process is a copy of this one it costs next to nothing, and all are.
+    """
+    return workers if forks() else min(workers, items // FEW)
+
+
+def enough_workers(data: Sized) -> int:
+    """Processes that load the data of a run unless told otherwise: none for data in memory or few samples.
+
+    Args:
+        data: of the training; ``in_memory`` is an attribute of those that read no files.
+    """
+    return 0 if getattr(data, "in_memory", False) or len(data) < FEW else default_workers()
+
+
+def preload(stem: str) -> None:
+    """Where processes are started by a server (forkserver), let it import once what loads a data set, for all of them.
+
+    For programs of our own alone, since there is one list of modules for a whole program.
+
+    Args:
+        stem: of the data set; for one that is not the package's own the server imports what all have in common.
+    """
+    if start_method() == "forkserver":  # its server leaves out what cannot be imported
+        modules = ["bss.training.loaders", "bss.data.transforms.views", f"bss.data.datasets.{stem}"]
+        multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
 
 
 def check_workers(workers: int) -> None:
@@ -110,9 +158,11 @@ def loading_problem(error: BaseException, statuses: Iterable[int | None] = ()) -
             "Give the container more (docker run --shm-size=8g, or --ipc=host), or pass fewer --workers, or --workers 0"
         )
     if died:
+        # Where it imports the program, that must not do its work as it is imported.
+        unguarded = "" if forks() else ", or the program does its work outside of if __name__ == '__main__'"
         return (
             f"a process that loads data died ({first_line(error)}).\n"
-            "Most often memory ran out: pass fewer --workers, or --workers 0"
+            f"Most often memory ran out{unguarded}: pass fewer --workers, or --workers 0"
         )
     return None
 

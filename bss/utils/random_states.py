@@ -69,7 +69,7 @@ def random_states(device: torch.device) -> RandomStates:
         "torch": torch.get_rng_state(),
         "cuda": generator_state(device),
         "numpy": [drawn["bit_generator"], words, drawn["state"]["pos"], drawn["has_gauss"], drawn["gauss"]],
-        "python": [version, torch.tensor(internal), gauss],
+        "python": [version, torch.tensor(internal, device="cpu"), gauss],
     }
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from bss.utils.devices import made_on_cpu
+
 
 def mixed_seed(purpose: str, *entropy: int) -> int:
     """A 63-bit seed for one purpose (``"order"``, ``"view"`` ...) and any number of integers in [0, 2**32).
@@ -21,7 +23,8 @@ def mixed_seed(purpose: str, *entropy: int) -> int:
     words = [zlib.crc32(purpose.encode()), *(int(word) for word in entropy)]
     if not all(0 <= word < 2**32 for word in words):
         raise ValueError(f"seeds and epochs must lie in 0..2**32 - 1, got {words[1:]}")
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
+    word = np.random.SeedSequence(words).generate_state(1, np.uint64)[0]
+    return int(word) >> 1  # NumPy 1.26 cannot shift its own uint64 by an int
 
 
 def generator(purpose: str, *entropy: int) -> torch.Generator:
@@ -31,15 +34,16 @@ def generator(purpose: str, *entropy: int) -> torch.Generator:
 
 @contextlib.contextmanager
 def seeded(purpose: str, *entropy: int) -> Iterator[None]:
-    """Seed torch's default CPU generator inside the block, and leave it as it was found.
+    """Seed torch's default CPU generator inside the block, where new tensors lie on the CPU; leave it as it was found.
 
     For code that can only draw from the default generator: torchvision's transforms and layer initialisation. The
     CUDA generators are not touched (``torch.manual_seed`` would reseed them).
     """
-    default = torch.default_generator
+    default = torch.default_generator  # the CPU's
     state = default.get_state()
     default.manual_seed(mixed_seed(purpose, *entropy))
     try:
-        yield
+        with made_on_cpu():
+            yield
     finally:
         default.set_state(state)

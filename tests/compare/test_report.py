@@ -637,9 +637,9 @@ def test_arms_with_as_many_seeds_that_are_not_the_same_are_a_note(tmp_path):
         write_run(tmp_path / f"u{seed}", seed=seed)
         write_run(tmp_path / f"c{seed}", arm="cl", seed=seed + 1)
     (note,) = [note for note in results(tmp_path).notes if "seeds" in note]
-    assert (
-        note
-        == "The arms have different seeds (uniform 0 to 2; cl 1 to 3); differences are over the seeds that both have."
+    assert note == (
+        "The arms have different seeds (uniform 0 to 2; cl 1 to 3); differences are over the seeds that both have: "
+        "2 with uniform."
     )
 
 

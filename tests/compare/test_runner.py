@@ -19,15 +19,17 @@ import torch
 from bss import tasks
 from bss.cli import compare as command
 from bss.cli.commands import STEMS, main
+from bss.compare import plan as plans
 from bss.compare import runner
 from bss.compare.arms import ARMS, find
 from bss.compare.comparison import Comparison, seeds_of, task_file, weights_hash
 from bss.compare.dry_run import Work, duration, timed, work_of
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
+from bss.compare.tables import results_of
 from bss.methods import SampleValuation
 from bss.training.build import method_of
 from bss.training.run_folder import read_rows, sealed
-from bss.utils import claim
+from bss.utils import claim, processes
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, RunHeldError
 from bss.utils.interrupts import Interrupts
 from tests import tiny
@@ -117,6 +119,12 @@ def test_a_comparison_that_is_cut_short_has_whole_pairs(comparison):
         ({"metric": "f2"}, "unknown metric 'f2'"),
         ({"control": "spl"}, "the control 'spl' is none of --arms uniform,cl"),
         ({"jobs": "0"}, "--jobs must be at least 1"),
+        ({"margin": "0"}, "error: the margin is 0, and not a number of points above 0"),
+        ({"margin": "nan"}, "error: the margin is nan, and not a number of points above 0"),
+        ({"margin": "inf"}, "error: the margin is inf, and not a number of points above 0"),
+        ({"looks": "0"}, "error: looks is 0, and not 1 to 1, the number of seeds"),
+        ({"looks": "2"}, "error: looks is 2, and not 1 to 1, the number of seeds"),
+        ({"arms": "cl,cl-rank", "set": "normalize=rank"}, "error: the arms cl and cl-rank are the same with these set"),
         ({"device": "tpu"}, "--device tpu: PyTorch sees"),
         ({"set": "nothing=1"}, "error: unknown recipe field 'nothing'"),
         ({"set": "seed=1"}, "--set seed= is not for a comparison: use --seeds"),
@@ -152,7 +160,8 @@ def build_data(recipe, root):
 def test_loader_processes_are_started_unless_the_data_are_in_memory(tmp_path, monkeypatch, in_memory, given, workers):
     (tmp_path / "task.py").write_text(TASK_IN_MEMORY)
     planned = []
-    monkeypatch.setattr(command, "default_workers", lambda: 6)
+    monkeypatch.setattr(processes, "default_workers", lambda: 6)
+    monkeypatch.setattr(processes, "FEW", 0)
     monkeypatch.setattr(command, "run_all", lambda comparison, **_: planned.append(comparison.workers) or [])
     words = flags(tmp_path, task=tmp_path / "task.py" if in_memory else TASK, jobs="2")
     place = words.index("--workers")
@@ -225,7 +234,11 @@ def test_epochs_are_set_before_the_equal_updates_are_counted(comparison):
 
 def test_a_dry_run_says_what_is_left_and_trains_and_writes_nothing(tmp_path, capsys):
     assert main([*flags(tmp_path, arms="uniform,cl,spl+smv", seeds="2"), "--dry-run"]) == 0
-    first, *arms, steps, last = capsys.readouterr().out.splitlines()
+    first, tests, verdicts, *arms, steps, last = capsys.readouterr().out.splitlines()
+    assert tests == (
+        "plan: test accuracy at the chosen and the last epoch, 4 comparisons: cl - uniform, spl+smv - uniform"
+    )
+    assert verdicts.startswith("plan: a verdict at 2 seeds, level 5 % over all of them; a difference within 1 points ")
     assert first == "3 arms x 2 seeds, 12 updates each, on cpu"
     assert [line.split() for line in arms] == [
         f"{name} 12 updates in {epochs} epochs; to train: seeds 0, 1".split()
@@ -420,7 +433,12 @@ def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_t
     said = capsys.readouterr()
     assert "[4/4] cl seed 1: FAILED: RuntimeError: this seed is broken on purpose" in said.out
     assert "1 of 4 runs failed (why: above, and in table.md): cl seed 1\n" in said.err
-    assert "broken" not in said.err  # the reason is said once
+    assert "broken" not in said.err  # the reason is said there, and beside the command that repeats the run
+    assert "\nINCOMPLETE: 1 run was lost (cl seed 1: RuntimeError: this seed is broken on purpose" in said.out
+    assert "\nto repeat cl seed 1: python -m bss compare " in said.out and " --arms cl --seeds 1, " in said.out
+    plan = plans.read(tmp_path / "out")
+    assert plan.seen == (0, 1) and plan.analysis.contrasts == (("cl", "uniform"),)  # it came after the first runs
+    kept = (tmp_path / "out" / "plan.json").read_bytes()
     assert "- Failed and left out: cl seed 1: RuntimeError: this seed" in (tmp_path / "out" / "table.md").read_text()
     assert "Traceback" in (comparison.folder("cl", 1) / "log.txt").read_text()
     assert "this seed is broken on purpose" in (tmp_path / "out" / "report.html").read_text()
@@ -428,6 +446,7 @@ def test_runs_that_fail_do_not_end_the_others_and_the_next_call_trains_nothing_t
     (tmp_path / "data" / "broken-seed").unlink()
     assert attempt(comparison, cl, 1, "cpu").failure is None
     assert main(flags(tmp_path, seeds="2")) == 0
+    assert "INCOMPLETE" not in capsys.readouterr().out and (tmp_path / "out" / "plan.json").read_bytes() == kept
     assert (comparison.folder("uniform", 0) / "done").stat().st_mtime_ns == before
     text = (tmp_path / "out" / "report.html").read_text()
     assert "Tiny &lt;task&gt;: 2 ways to train, compared" in text and "seeds 0, 1, 12 updates each" in text
@@ -469,11 +488,12 @@ def test_where_all_runs_fail_there_is_no_report_and_the_reason_is_said(tmp_path,
     assert main(flags(tmp_path)) == 1
     said = capsys.readouterr().err
     assert said == "no report was written: all 2 runs failed, the first with: RuntimeError: uniform is broken\n"
-    assert list((tmp_path / "out").iterdir()) == []
+    assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "plan.json"]
 
 
 def test_a_report_of_some_of_the_runs_in_the_folder_says_how_to_make_one_of_all(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "check_data", lambda *_: None)
+    for name in ("check_data", "check_finished"):
+        monkeypatch.setattr(command, name, lambda *_: None)
     monkeypatch.setattr(command, "run_all", lambda *_, **__: [])
     monkeypatch.setattr(command, "page", lambda *_: "")
     out = tmp_path / "out"
@@ -488,6 +508,49 @@ def test_a_report_of_some_of_the_runs_in_the_folder_says_how_to_make_one_of_all(
     (out / "cl" / "seed0" / "summary.json").write_text("{")
     assert main(flags(tmp_path, arms="uniform,cl,spl")) == 1
     assert f"left out: {out / 'cl' / 'seed0'}: summary.json is damaged" in capsys.readouterr().err
+
+
+def test_the_plan_is_there_before_anything_is_trained_and_not_where_the_command_is_refused(
+    comparison, tmp_path, monkeypatch
+):
+    found = []
+    monkeypatch.setattr(command, "run_all", lambda comparison, **_: found.append(plans.read(comparison.out)) or [])
+    assert main(flags(tmp_path, seeds="4", looks="2", margin="0.5")) == 130  # nothing was trained
+    assert found[0].analysis.look_sizes() == (2, 4) and found[0].analysis.margin == 0.5
+    before = (tmp_path / "out" / "plan.json").read_bytes()
+    train(comparison, find(["uniform"])[0], 0, "cpu")
+    assert main(flags(tmp_path, seeds="4", looks="2", set="lr=0.5")) == 2  # of another kind than the finished one
+    assert (tmp_path / "out" / "plan.json").read_bytes() == before and len(list((tmp_path / "out").glob("plan*"))) == 1
+    assert main(flags(tmp_path, seeds="3")) == 130  # a part of it
+    assert (tmp_path / "out" / "plan.json").read_bytes() == before
+    assert main(flags(tmp_path, seeds="5")) == 130  # another one
+    assert found[-1].previous == plans.plan_hash(found[0]) and found[-1].seen == (0,)
+    assert (tmp_path / "out" / f"plan-{found[-1].previous[:8]}.json").read_bytes() == before
+
+
+def test_a_comparison_tells_what_was_not_finite_from_what_the_machine_lost(tmp_path, monkeypatch, capsys):
+    out, handed = tmp_path / "out", {}
+    known = {"test": {"count": 30, "commonest_class_accuracy": 0.25}}
+
+    def run_them(comparison, **_):
+        for arm, seed in comparison.plan():
+            comparing.write_run(comparison.folder(arm, seed), arm=arm, seed=seed, lists=known)
+        comparing.fail_run(out / "cl" / "seed1")
+        comparing.fail_run(out / "cl" / "seed2", "out of memory")
+        (out / "cl" / "seed3" / "scores.npz").write_text("damaged")
+        return [Outcome("cl", 1, "the loss is nan"), Outcome("cl", 2, "memory ran out\nlower the batch size")]
+
+    monkeypatch.setattr(command, "run_all", run_them)
+    monkeypatch.setattr(command, "page", lambda *_: "")
+    monkeypatch.setattr(command, "results_of", lambda *given, **more: handed.update(more) or results_of(*given, **more))
+    assert main(flags(tmp_path, seeds="5")) == 1
+    assert [(run.arm, run.seed, run.accuracy) for run in handed["failed"]] == [("cl", 1, 0.25)]
+    assert handed["missing"][0] == "cl seed 2: memory ran out"
+    assert handed["missing"][1].startswith("cl seed 3: scores.npz is damaged")
+    assert handed["plan"] == plans.read(out)
+    said = capsys.readouterr().out
+    assert "INCOMPLETE: 2 runs were lost (cl seed 2: memory ran out; cl seed 3: scores.npz is damaged" in said
+    assert "\nto repeat cl seed 2: python -m bss compare " in said
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, capsys):

@@ -1,11 +1,12 @@
 """Run folders as the report reads them: which of them failed, which are lost, and which may not stand together."""
 
 import json
+import shutil
 
 import pytest
 
 import bss.compare
-from bss.compare.runs import NO_ACCURACY, find_folders, read_runs
+from bss.compare.runs import NO_ACCURACY, find_folders, read_runs, remarks
 from bss.compare.tables import results_of
 from bss.utils.errors import RunFolderError
 from tests.compare.comparing import fail_run, write_run
@@ -95,3 +96,83 @@ def test_the_long_table_says_that_a_failed_run_is_not_in_it(tmp_path):
     with pytest.warns(UserWarning, match=f"1 of 2 run folders were left out; the first is {bad}: failed, not finite"):
         table = bss.compare.load(tmp_path)
     assert set(table["run"]) == {"uniform/seed0"}
+
+
+# ---- runs that are there twice, and lists that differ ----
+
+
+def refused(folder):
+    with pytest.raises(RunFolderError) as error:
+        results_of(found(folder).runs)
+    return str(error.value)
+
+
+def edit(file, **changes):
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, **changes}))
+
+
+def test_a_run_that_was_copied_under_another_seed_is_refused(tmp_path):
+    write_run(tmp_path / "uniform" / "seed0")
+    shutil.copytree(tmp_path / "uniform" / "seed0", tmp_path / "uniform" / "seed1")
+    assert "are both seed 0 of uniform: give one of them" in refused(tmp_path)
+    config = json.loads((tmp_path / "uniform" / "seed0" / "config.json").read_text())
+    edit(tmp_path / "uniform" / "seed1" / "config.json", recipe={**config["recipe"], "seed": 1})
+    one, two = (f"{tmp_path}/uniform/seed{seed} (uniform seed {seed})" for seed in (0, 1))
+    assert refused(tmp_path) == (
+        f"{one} and {two} are one run under two names, with the same numbers in every epoch: give one of them"
+    )
+
+
+def test_a_copy_whose_times_were_changed_too_is_known_by_its_weights(tmp_path):
+    write_run(tmp_path / "uniform" / "seed0")
+    shutil.copytree(tmp_path / "uniform" / "seed0", tmp_path / "copy")
+    config = json.loads((tmp_path / "copy" / "config.json").read_text())
+    edit(tmp_path / "copy" / "config.json", recipe={**config["recipe"], "seed": 1})
+    rows = [json.loads(line) for line in (tmp_path / "copy" / "metrics.jsonl").read_text().splitlines()]
+    later = "".join(json.dumps({**row, "seconds": 9.0}) + "\n" for row in rows)
+    (tmp_path / "copy" / "metrics.jsonl").write_text(later)
+    assert "are one run under two names" in refused(tmp_path)
+    edit(tmp_path / "copy" / "arm.json", initial_weights="others")
+    assert results_of(found(tmp_path).runs).arms.keys() == {"uniform"}
+
+
+def test_a_run_that_was_copied_under_another_arm_is_refused(tmp_path):
+    write_run(tmp_path / "cl" / "seed0", arm="cl")
+    shutil.copytree(tmp_path / "cl" / "seed0", tmp_path / "spl" / "seed0")
+    edit(tmp_path / "spl" / "seed0" / "arm.json", arm="spl")
+    assert "(cl seed 0) and" in refused(tmp_path) and "(spl seed 0) are one run under two names" in refused(tmp_path)
+
+
+def test_two_arms_that_come_to_the_same_are_no_copies(tmp_path):
+    for arm in ("cl", "cl-rank"):
+        write_run(tmp_path / arm, arm=arm, recipe={"schedule": {"start": 0.1, "normalize": arm}})
+    rows = [json.loads(line) for line in (tmp_path / "cl" / "metrics.jsonl").read_text().splitlines()]
+    (tmp_path / "cl-rank" / "metrics.jsonl").write_text(
+        "".join(json.dumps({**row, "seconds": 9.0}) + "\n" for row in rows)
+    )
+    assert results_of(found(tmp_path).runs).arms.keys() == {"cl", "cl-rank"}
+
+
+@pytest.mark.parametrize("silent", ["a", "b", "c"])
+def test_test_lists_that_differ_are_refused_whichever_run_does_not_tell(tmp_path, silent):
+    for seed, name in enumerate("abc"):
+        write_run(tmp_path / name, seed=seed, lists=None if name == silent else lists(test=name * 64))
+    said = refused(tmp_path)
+    assert "runs of different splits in one report: the test list (hash) is" in said
+
+
+def test_any_two_runs_of_which_one_names_no_arm_must_fit(tmp_path):
+    write_run(tmp_path / "a", arm="cl", recipe={"fused_weight": 1.0})
+    write_run(tmp_path / "b", arm="joint", recipe={"fused_weight": 0.5})
+    write_run(tmp_path / "c", seed=1, mark={"arm": None}, recipe={"fused_weight": 1.0})
+    assert "different recipes in one report: fused_weight is 1.0" in refused(tmp_path)
+
+
+def test_older_runs_do_not_tell_their_test_list_and_that_is_said(tmp_path):
+    write_run(tmp_path / "a", lists=lists())
+    assert remarks(found(tmp_path).runs) == []
+    write_run(tmp_path / "b", seed=1)
+    assert remarks(found(tmp_path).runs) == [
+        "1 of 2 runs do not tell which samples the test list had: that it is the same is judged by its size alone."
+    ]

@@ -141,9 +141,10 @@ def test_a_window_that_is_none_is_refused(tmp_path):
 def test_reading_leaves_log_level_environment_and_random_states_as_they_were(tmp_path, untouched_rngs):
     import cv2
 
-    before = cv2.utils.logging.getLogLevel(), dict(os.environ)
+    log = getattr(cv2.utils, "logging", cv2)  # OpenCV 4.12 and older
+    before = log.getLogLevel(), dict(os.environ)
     read_video(put_video(tmp_path / "a.avi"), 0, 6)
-    assert (cv2.utils.logging.getLogLevel(), dict(os.environ)) == before
+    assert (log.getLogLevel(), dict(os.environ)) == before
 
 
 def test_a_video_that_cannot_be_written_is_an_error(tmp_path):

@@ -70,6 +70,10 @@ class Interruption(Exception):
     pass
 
 
+class Quiet(Callback):
+    """In the place of ours, of which it does nothing."""
+
+
 class Interrupt(Callback):
     def __init__(self, epoch, batch):
         self.moment = (epoch, batch)
@@ -120,6 +124,15 @@ def test_growing_epochs_without_reloading_are_refused_with_the_way_out():
     _, callback, module = lightning_parts()
     with pytest.raises(ValueError, match=r"grow from 8 to 24 .*reload_dataloaders_every_n_epochs=1"):
         lightning_trainer(callback, reload_dataloaders_every_n_epochs=0).fit(module)
+
+
+def test_without_the_callback_growing_epochs_that_are_cut_are_told_of():
+    """Lightning sets the epochs, and trains as many batches of each as the first one had."""
+    record = Record()
+    _, _, module = lightning_parts(record)
+    with pytest.warns(UserWarning, match="epoch 1 has 16 samples and was left after about 8, where epoch 0 ended"):
+        lightning_trainer(Quiet(), reload_dataloaders_every_n_epochs=0, max_epochs=3).fit(module)
+    assert [len(steps) for steps in record.seen] == [1, 1, 1]
 
 
 def test_epochs_of_one_size_need_no_reloading():

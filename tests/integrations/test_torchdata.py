@@ -10,14 +10,14 @@ pytest.importorskip("torchdata")
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import bss
-from tests.plugins import BATCH, EPOCHS, HEADS, Net, Record, Samples, check, curriculum, plain, sgd
+from tests.plugins import BATCH, EPOCHS, HEADS, N, Net, Record, Samples, check, curriculum, plain, sgd
 
 
 class Training:
     """Everything that a checkpoint holds."""
 
-    def __init__(self, workers):
-        self.sampler, self.model, self.record = curriculum(), Net(), Record()
+    def __init__(self, workers, make=curriculum):
+        self.sampler, self.model, self.record = make(), Net(), Record()
         self.optimizer = sgd(self.model)
         self.loader = StatefulDataLoader(
             bss.IndexedDataset(Samples()), batch_size=BATCH, sampler=self.sampler, num_workers=workers
@@ -73,6 +73,18 @@ def test_a_training_that_stopped_in_mid_epoch_goes_on_exactly(workers, stop):
     assert finished.weights == expected.weights
     assert finished.similarity == expected.similarity
     assert finished.loss == expected.loss
+
+
+def test_a_weighted_order_goes_on_exactly_too():
+    def weighted():
+        return bss.SelfPacedSampler(N, table=bss.ScoreTable(N), seed=1)
+
+    straight = Training(0, weighted).run()
+    state = Training(0, weighted).run(stop=(1, 2)).saved()
+    resumed = Training(0, weighted).load(state).run(first=1)
+    expected, finished = (one.record.end(one.sampler, one.model) for one in (straight, resumed))
+    assert finished.orders[1:] == expected.orders[1:]
+    assert (finished.weights, finished.loss) == (expected.weights, expected.loss)
 
 
 def test_a_checkpoint_between_two_epochs_begins_the_next_one():

@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -204,6 +205,23 @@ def test_a_head_that_changes_during_the_training_is_refused(tmp_path):
         fused="fusion", callbacks=[Change()],
     )  # fmt: skip
     with pytest.raises(ValueError, match="attach after wrapping"):
+        ours.train()
+
+
+def test_a_trainer_with_a_loader_of_its_own_is_refused_before_it_trains(tmp_path):
+    """sentence-transformers' trainers never ask for the sampler, and so do many get_train_dataloader of users."""
+
+    class Own(BalanceTrainerMixin, Trainer):
+        def get_train_dataloader(self):
+            return self.accelerator.prepare(DataLoader(self.train_dataset, batch_size=8, shuffle=True))
+
+        def training_step(self, *args, **kwargs):
+            raise AssertionError("trained")
+
+    sampler = bss.SelfPacedSampler(N, table=bss.ScoreTable(N), num_replicas=1, rank=0)
+    data = bss.IndexedDataset(Samples("labels"))
+    ours = Own(Net(), arguments(tmp_path), train_dataset=data, sampler=sampler, heads=HEADS, fused="fusion")
+    with pytest.raises(ValueError, match=r"does not ask for the sampler: its get_train_dataloader"):
         ours.train()
 
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, SubsetRandomSampler, random_split
 
 import bss
-from bss.samplers import SAMPLERS, ClassMatchedSampler, SelfPacedSampler
+from bss.samplers import SAMPLERS, ClassMatchedSampler, ResamplingSampler, SelfPacedSampler
 from bss.scoring.table import ScoreTable
 
 N = 24
@@ -69,6 +69,16 @@ def epochs(sampler, which, *, data=None, keep=lambda step: True, loader=None, st
                     update(sampler.table, batch["bss_index"])
             sampler.table.synchronize()
     return [warning for warning in told if issubclass(warning.category, UserWarning)]
+
+
+@contextlib.contextmanager
+def warned():
+    """The texts of the warnings that come from inside."""
+    texts = []
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        yield texts
+    texts += [str(warning.message) for warning in told]
 
 
 def scoring_pass(table, *, network=0):
@@ -244,6 +254,22 @@ def test_a_checkpoint_of_an_epochs_last_step_raises_no_alarm():
 @pytest.mark.parametrize("stop", [1, 4, 5])
 def test_an_epoch_that_is_cut_short_raises_no_alarm(workers, stop):
     assert epochs(make(), range(3), stop=stop, num_workers=workers) == []
+
+
+@pytest.mark.parametrize("kind", [SelfPacedSampler, ResamplingSampler], ids=lambda kind: kind.__name__)
+def test_a_sample_that_comes_again_at_the_end_does_not_make_a_short_epoch_look_full_of_holes(kind):
+    """The padding of ranks repeats the first samples of the order, and draws with replacement any."""
+    n = N - 3
+    table = filled(n)
+    samplers = [make(kind, table=table, n=n, num_replicas=2, rank=rank) for rank in range(2)]
+    with warned() as texts:
+        for epoch in range(3):
+            samplers[0].set_epoch(epoch)
+            samplers[1].set_epoch(epoch)
+            for sampler in samplers:
+                update(table, torch.tensor(list(itertools.islice(sampler, 4))))
+            table.synchronize()
+    assert texts == []
 
 
 def test_ignored_targets_raise_no_alarm_of_missing_scores():
@@ -462,16 +488,6 @@ def growing(**options):
 
 def loader_of(sampler, **options):
     return DataLoader(bss.IndexedDataset(Numbers(sampler.size)), batch_size=4, sampler=sampler, **options)
-
-
-@contextlib.contextmanager
-def warned():
-    """The texts of the warnings that come from inside."""
-    texts = []
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        yield texts
-    texts += [str(warning.message) for warning in told]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

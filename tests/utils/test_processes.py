@@ -1,6 +1,8 @@
 """Worker processes by what they do: the window, a dead one, Ctrl-C, and the end of a killed parent."""
 
+import importlib
 import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -27,6 +29,52 @@ def doubled(job):
 
 def each(jobs, workers=2, **options):
     return processes.each(doubled, jobs, workers, died=lambda job: f"{job} died", **options)
+
+
+# ---- how many, by how they are started ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "cores", "default", "few", "many"),
+    [("fork", 16, 8, 0, 8), ("spawn", 16, 4, 0, 4), ("forkserver", 2, 2, 0, 2)],
+)
+def test_there_are_fewer_processes_where_each_imports_all_anew_and_none_for_little_work(
+    monkeypatch, method, cores, default, few, many
+):
+    monkeypatch.setattr(processes, "start_method", lambda: method)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(cores))
+    assert processes.default_workers() == default
+    assert processes.enough_workers(range(processes.FEW - 1)) == few
+    assert processes.enough_workers(range(processes.FEW)) == many
+    assert processes.worth_starting(3, 40) == (3 if method == "fork" else 0)
+    assert processes.worth_starting(3, 10**6) == 3
+
+
+def test_asking_for_the_start_method_does_not_settle_it():
+    code = (
+        "import multiprocessing; from bss.utils import processes; processes.forks(); processes.preload('ks'); "
+        "multiprocessing.set_start_method('spawn'); assert not processes.forks()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
+
+
+def test_the_server_of_processes_imports_what_loads_where_there_is_one(monkeypatch):
+    named = []
+    monkeypatch.setattr(multiprocessing.get_context("forkserver"), "set_forkserver_preload", named.append)
+    processes.preload("ks")
+    assert named == []
+    monkeypatch.setattr(processes, "start_method", lambda: "forkserver")
+    processes.preload("ks")
+    assert "bss.data.datasets.ks" in named[0]
+    for module in named[0]:
+        importlib.import_module(module)  # the server leaves out what it cannot import, without a word
+
+
+def test_a_process_that_died_may_have_run_the_whole_program(monkeypatch):
+    died = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+    assert "__main__" not in processes.loading_problem(died)
+    monkeypatch.setattr(processes, "start_method", lambda: "spawn")
+    assert "outside of if __name__ == '__main__'" in processes.loading_problem(died)
 
 
 # ---- results and the window ----------------------------------------------------------------------------------------

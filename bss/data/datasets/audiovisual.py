@@ -209,7 +209,7 @@ class AudioVisual(Dataset):
             )
         chosen = frame_indices(len(clip.frames), self.num_frames, self.pick)
         views = [self.view(self.read_frame(clip.frames[i])) for i in chosen]
-        content = Sound(audio, self.sample_rate) if audio.ndim == 1 else torch.tensor(audio)
+        content = Sound(audio, self.sample_rate) if audio.ndim == 1 else torch.tensor(audio, device="cpu")
         return {"audio": content, "visual": Pictures(views), "label": clip.label}
 
     def _read_audio(self, path: Path) -> np.ndarray:
@@ -234,7 +234,7 @@ def frame_indices(available: int, wanted: int, pick: str) -> list[int]:
         ``wanted`` indices below ``available``; they repeat only if ``wanted > available``.
     """
     if pick == "drawn" and wanted <= available:
-        return sorted(torch.randperm(available)[:wanted].tolist())
+        return sorted(torch.randperm(available, device="cpu")[:wanted].tolist())
     if pick == "first" and wanted <= available:
         return list(range(wanted))
     return [(2 * i + 1) * available // (2 * wanted) for i in range(wanted)]

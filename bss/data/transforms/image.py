@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 
 from bss.data.file_heads import absence
 from bss.utils.choices import Interpolation, Normalization
+from bss.utils.devices import made_on_cpu
 from bss.utils.errors import DataError, first_line
 from bss.utils.filesystem import reading
 
@@ -186,9 +187,10 @@ def augment_transform(
     :class:`RandomOperations` (released code, Sarcasm/dataset/sarcasm.py:69-76). It draws from torch's default CPU
     generator only.
     """
-    crop = v2.RandomResizedCrop(
-        (size, size), scale=(0.5, 1.0), interpolation=v2.InterpolationMode(interpolation), antialias=True
-    )
+    with made_on_cpu():  # it holds a tensor (torchvision 0.26), which goes to the loader's processes
+        crop = v2.RandomResizedCrop(
+            (size, size), scale=(0.5, 1.0), interpolation=v2.InterpolationMode(interpolation), antialias=True
+        )
     return v2.Compose([crop, v2.RandomHorizontalFlip(), RandomOperations(), *_normalised(normalization)])
 
 
@@ -218,8 +220,8 @@ class RandomOperations(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """One random view; draws from torch's default CPU generator."""
         for _ in range(self.count):
-            operation = list(OPERATIONS.values())[int(torch.randint(len(OPERATIONS), ()))]
-            applied, sign = torch.rand(2).tolist()
+            operation = list(OPERATIONS.values())[int(torch.randint(len(OPERATIONS), (), device="cpu"))]
+            applied, sign = torch.rand(2, device="cpu").tolist()
             if applied < 0.5:
                 image = operation(image, self.magnitude / 10, 1 if sign < 0.5 else -1)
         return image

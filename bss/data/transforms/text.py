@@ -92,13 +92,17 @@ def readable_model(model: str, root: Path) -> Iterator[Path | str]:
     source = model_source(model, root)
     try:
         yield source
-    except (BssError, ImportError):
-        raise  # said well already; a package that is not installed
+    except BssError:
+        raise  # said well already
     except Exception as error:
+        # transformers 4 asks for protobuf, which nobody needs, while it handles what is wrong with a file.
+        fault = error.__context__ if isinstance(error, ImportError) else error
+        if fault is None or isinstance(fault, ImportError):
+            raise  # a package that is not installed
         # transformers takes most of a file's content on trust, so that a wrong one raises whatever comes up.
-        detail = first_line(error)
-        if not isinstance(error, OSError | ValueError):
-            detail = f"{type(error).__name__}: {detail}"
+        detail = first_line(fault)
+        if not isinstance(fault, OSError | ValueError):
+            detail = f"{type(fault).__name__}: {detail}"
         if isinstance(source, Path):
             raise DataError(
                 f"text_model={model}: {source} is not a whole text model ({detail}).\n"

@@ -146,14 +146,15 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple[Any, int]]:
 @contextlib.contextmanager
 def _silence(cv2: Any) -> Iterator[None]:
     """Keep OpenCV and FFmpeg from explaining on stderr what becomes an error of ours; both are left as found."""
-    name, level = "OPENCV_FFMPEG_LOGLEVEL", cv2.utils.logging.getLogLevel()
+    log = getattr(cv2.utils, "logging", cv2)  # cv2 itself has the two functions up to OpenCV 4.12
+    name, level = "OPENCV_FFMPEG_LOGLEVEL", log.getLogLevel()
     before = os.environ.get(name)
     os.environ.setdefault(name, "-8")  # read once, when the process opens its first video
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    log.setLogLevel(0)  # silent
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        log.setLogLevel(level)
         if before is None:
             os.environ.pop(name, None)
 
@@ -334,7 +335,7 @@ def draw_view(available: int, *, frames: int, resize: int, size: int, random: bo
             f"a view of {frames} frames and {size} pixels needs at least as many, got {available} and {resize}"
         )
     room = (available - frames, resize - size, resize - size)
-    start, top, left = (int(torch.randint(n + 1, ())) for n in room) if random else (n // 2 for n in room)
+    start, top, left = (int(torch.randint(n + 1, (), device="cpu")) for n in room) if random else (n // 2 for n in room)
     return View(start, frames, top, left, size)
 
 
@@ -351,7 +352,7 @@ def resize_flow(flow: Tensor, size: int) -> Tensor:
     if (height, width) == (size, size):
         return flow
     resized = F.interpolate(flow, (size, size), mode="bilinear", align_corners=False, antialias=True)
-    return resized * torch.tensor([size / width, size / height]).view(1, 2, 1, 1)
+    return resized * torch.tensor([size / width, size / height], device=flow.device).view(1, 2, 1, 1)
 
 
 def scale_rgb(frames: Tensor, kind: RGBInput) -> Tensor:
@@ -368,7 +369,9 @@ def scale_rgb(frames: Tensor, kind: RGBInput) -> Tensor:
     """
     if kind == "i3d":
         return frames.float().div_(127.5).sub_(1)
-    mean, std = (torch.tensor(values).view(3, 1, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (
+        torch.tensor(values, device=frames.device).view(3, 1, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD)
+    )
     return frames.flip(0).float().div_(255).sub_(mean).div_(std)
 
 

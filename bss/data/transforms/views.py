@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from bss.data.batches import Content, Preview, batch_zeros
+from bss.utils.devices import made_on_cpu
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Sound(Content):
     @classmethod
     def batch(cls, contents: Sequence[Self]) -> dict[str, Tensor]:
         """``"waveform"`` (B, longest T) float32 and ``"length"`` (B,) int64: T of each."""
-        length_B = torch.tensor([len(sound.waveform_T) for sound in contents])
+        length_B = torch.tensor([len(sound.waveform_T) for sound in contents], device="cpu")
         waveform_BT = batch_zeros((len(contents), int(length_B.max())), torch.float32)
         for row_T, sound in zip(waveform_BT.numpy(), contents, strict=True):
             row_T[: len(sound.waveform_T)] = sound.waveform_T
@@ -70,7 +71,8 @@ class Pictures(Content):
 
         The frames lie in memory as (B, T, h, w, 3).
         """
-        box_BT3 = torch.tensor([[(*view.pixels_HWC.shape[:2], view.flip) for view in each.views] for each in contents])
+        boxes = [[(*view.pixels_HWC.shape[:2], view.flip) for view in each.views] for each in contents]
+        box_BT3 = torch.tensor(boxes, device="cpu")
         frames, (height, width, _) = box_BT3.shape[1], box_BT3.amax(dim=(0, 1)).tolist()
         pixels_BTHWC = batch_zeros((len(contents), frames, height, width, 3), torch.uint8)
         for pixels_THWC, pictures in zip(pixels_BTHWC.numpy(), contents, strict=True):
@@ -99,12 +101,14 @@ class RandomView:
     """
 
     def __init__(self):
-        self.crop = v2.RandomResizedCrop(1, scale=(0.08, 1.0))
-        self._pixel = torch.zeros(1)
+        with made_on_cpu():
+            self.crop = v2.RandomResizedCrop(1, scale=(0.08, 1.0))
+        self._pixel = torch.zeros(1, device="cpu")
 
     def __call__(self, pixels_HWC: np.ndarray) -> Picture:
         """A view of a picture, (H, W, 3) uint8; nothing is copied."""
-        box = self.crop.make_params([self._pixel.expand(1, *pixels_HWC.shape[:2])])
+        with made_on_cpu():
+            box = self.crop.make_params([self._pixel.expand(1, *pixels_HWC.shape[:2])])
         top, left, height, width = box["top"], box["left"], box["height"], box["width"]
-        flip = bool(torch.rand(1) < 0.5)
+        flip = bool(torch.rand(1, device="cpu") < 0.5)
         return Picture(pixels_HWC[top : top + height, left : left + width], flip)

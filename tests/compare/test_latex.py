@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from bss.cli.commands import main
+from bss.compare import figures
 from bss.compare.latex import as_latex, escaped
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import results_of
@@ -64,6 +66,17 @@ def test_the_caption_says_how_it_was_come_by(folder):
     text = table_of(folder)
     assert "1 failed run at the accuracy of the training set's commonest class included." in text
     assert r"41.0 $\pm$" in text  # 51, 62 and 10
+
+
+@pytest.mark.parametrize("flags", [[], ["--format", "latex"]], ids=["as usual", "latex"])
+def test_report_writes_it_where_it_is_asked_for(folder, tmp_path, capsys, monkeypatch, flags):
+    monkeypatch.setattr(figures, "_svg", lambda figure, name: "<svg></svg>")
+    assert main(["report", str(folder), "--out", str(tmp_path / "page"), *flags]) == 0
+    names = ["table.md", "table.csv", *(["table.tex"] if flags else []), "report.html"]
+    assert {path.name for path in (tmp_path / "page").iterdir()} == set(names)
+    assert capsys.readouterr().out.splitlines()[-1] == ", ".join(str(tmp_path / "page" / name) for name in names)
+    if flags:
+        assert (tmp_path / "page" / "table.tex").read_text() == table_of(folder)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")

@@ -11,6 +11,13 @@ for epoch in range(epochs):
     table.synchronize()
 """
 
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - pip refuses that, a clone on somebody's path does not
+    raise ImportError(
+        f"bss needs Python 3.11 or newer, and this is {sys.version.split()[0]}: make an environment of a newer one"
+    )
+
 import lazy_loader
 
 # The public names are listed in __init__.pyi; each is imported when it is first used, for PyTorch alone takes seconds.

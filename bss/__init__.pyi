@@ -32,6 +32,7 @@ from .scoring.orders import curriculum_order as curriculum_order
 from .scoring.orders import weighted_order as weighted_order
 from .scoring.scoring_pass import score_dataset as score_dataset
 from .scoring.table import ScoreTable as ScoreTable
+from .training.callbacks import Callback as Callback
 from .training.engine import fit as fit
 
 __version__: str

@@ -129,6 +129,16 @@ def test_every_public_name_is_exported_and_documented():
         assert getattr(bss, name).__doc__, name
 
 
+def test_a_commit_is_checked_by_the_commands_of_ci():
+    yaml = pytest.importorskip("yaml")
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    checks = [line for line in lines if line.split(maxsplit=1)[:1] in (["ruff"], ["lint-imports"], ["mypy"])]
+    assert local["repo"] == "local" and len(checks) == 4
+    assert [hook["entry"] for hook in local["hooks"]] == checks
+    assert all(hook["language"] == "system" and hook["pass_filenames"] is False for hook in local["hooks"])
+
+
 # ---- types ---------------------------------------------------------------------------------------------------------
 
 GATE = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["files"]

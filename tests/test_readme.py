@@ -36,7 +36,7 @@ def test_links_and_scripts_of_a_page_exist(page):
     prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     links = [link for link in re.findall(r"\]\(([^)]+)\)", prose) if not link.startswith("http")]
     scripts = re.findall(r"^(?:.*&& )?python (\S+\.py)", page.read_text(), flags=re.MULTILINE)
-    for name in links:
+    for name in (link.partition("#")[0] for link in links):
         assert (page.parent / name).exists(), name
     for name in scripts:
         assert any((folder / name).exists() for folder in (page.parent, ROOT / "CREMAD", ROOT)), name

@@ -15,7 +15,7 @@ from bss.cli import add_recipe_flag, add_run_flags, endings
 from bss.cli.flags import Parser, count
 from bss.compare.arms import ARMS, find
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
-from bss.utils.extras import need, refuse_other_distribution
+from bss.utils.extras import need, refuse_old, refuse_other_distribution
 from bss.utils.interrupts import interruptible
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     endings.let_output_pass()
     try:
         refuse_other_distribution(Path(bss.__file__))
+        refuse_old()
         flags = _parser().parse_args(argv)
         said = flags.interrupted
         with interruptible():
@@ -117,6 +118,7 @@ def _train(flags: argparse.Namespace) -> int:
     need("training", "train")
     from bss.cli import recipe_file
     from bss.cli.launch import launched
+    from bss.training.callbacks import of_task
     from bss.training.engine import fit
 
     file = None if flags.recipe is None else recipe_file.read(flags.recipe, flags.task)
@@ -124,7 +126,8 @@ def _train(flags: argparse.Namespace) -> int:
     assert arm is not None  # it was asked for above
     with launched(flags, flags.task, arm.name, arm=arm, file=file) as (task, recipe, run):
         data = task.build_data(recipe, run.data_root)
-        fit(task.build_model(recipe, run.data_root), data, recipe, run)
+        model, told = task.build_model(recipe, run.data_root), of_task(task, recipe, run.out)
+        fit(model, data, recipe, run, callbacks=told)
     return 0
 
 
@@ -280,8 +283,8 @@ def _add_comparisons(commands: Any) -> None:
     report = commands.add_parser(
         "report",
         help="make the page of runs that exist",
-        description="Make the tables and the page of runs that exist. Exit status: 0, 1 if folders were left out, 2\n"
-        "if the runs cannot be compared.",
+        description="Make the tables and the page of runs that exist. Exit status: 0, 1 if some were left out or are\n"
+        "missing, 2 if the runs cannot be compared.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

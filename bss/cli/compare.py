@@ -153,7 +153,7 @@ def report(flags: argparse.Namespace) -> int:
     """Write the report of runs that exist. It reads the run folders, and what the flags name, and nothing else.
 
     Returns:
-        The exit status: 0, or 1 if some folders were left out.
+        The exit status: 0, or 1 if some folders were left out or runs are missing.
     """
     _check_metric(flags.metric)
     folders = find_folders(flags.runs)
@@ -165,8 +165,9 @@ def report(flags: argparse.Namespace) -> int:
     if source is not None:
         source.check(found.runs)
     by = followed([*found.runs, *found.failed])
-    left_out = _write(found, flags, source, plan=by.plan, other=by.reason, gone=missing(found, by, flags.runs))
-    return 1 if left_out else 0
+    gone = missing(found, by, flags.runs)
+    left_out = _write(found, flags, source, plan=by.plan, other=by.reason, gone=gone)
+    return 1 if left_out or gone else 0
 
 
 def _write(

@@ -67,22 +67,22 @@ def load(folder: str | Path) -> "pd.DataFrame":
         - ``task``: name of the task, or its file; missing for runs of format 1 that ``compare`` did not make.
         - ``run``: path of the run folder below ``folder``.
         - ``arm``: name of the arm. Runs of the scripts, which are no arm, are named by sampler, method, and the
-          recipe fields that set them apart.
+            recipe fields that set them apart.
         - ``seed``: the run's seed.
         - ``epoch``: counted from 0, as in the files.
         - ``updates``, ``seconds``: optimiser steps, and wall time of scoring, training and measuring, from the
-          beginning of the run to the end of that epoch.
+            beginning of the run to the end of that epoch.
         - ``split``: ``"train"``, ``"val"`` or ``"test"``.
         - ``checkpoint``: which weights were measured. ``"each"``: those that every epoch ended with, which makes a
-          learning curve. ``"chosen"`` and ``"last"``: the test results of a run, with the weights of the epoch that
-          validation chose and of the last epoch. Without a validation split the last epoch is the chosen one, and the
-          learning curve is on ``"test"``.
+            learning curve. ``"chosen"`` and ``"last"``: the test results of a run, with the weights of the epoch that
+            validation chose and of the last epoch. Without a validation split the last epoch is the chosen one, and the
+            learning curve is on ``"test"``.
         - ``head``: ``"all"`` is the prediction, which sums the heads that the recipe's ``prediction`` names (of CREMA-D
-          the modalities' own, without the fused one); ``"fused"``, or a modality, is that head alone.
+            the modalities' own, without the fused one); ``"fused"``, or a modality, is that head alone.
         - ``metric``: ``"accuracy"``, ``"macro_f1"`` and ``"map"`` (mean average precision) of every head, ``"loss"`` in
-          training, and where they were measured: ``"imbalance_index"``, ``"gradient_ratio"``, and by modality
-          ``"true_class_probability"``, ``"gradient_norm"``, ``"shapley_accuracy"``, ``"shapley_probability"`` and
-          ``"probe_accuracy"``. What they are is said in :mod:`bss.scoring.imbalance`.
+            training, and where they were measured: ``"imbalance_index"``, ``"gradient_ratio"``, and by modality
+            ``"true_class_probability"``, ``"gradient_norm"``, ``"shapley_accuracy"``, ``"shapley_probability"`` and
+            ``"probe_accuracy"``. What they are is said in :mod:`bss.scoring.imbalance`.
         - ``value``: the number as it is in the files; accuracies are fractions.
 
         Texts are categories in the order in which they come.

@@ -27,6 +27,7 @@ from bss.data.splits import Splits
 from bss.recipes.fields import defaults, flatten
 from bss.samplers import BY_NAME
 from bss.training.build import method_of
+from bss.training.callbacks import of_task
 from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_data, with_newer_fields
 from bss.training.engine import fit
 from bss.training.run import Run
@@ -374,7 +375,7 @@ def _train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Clai
         arm=arm.name,
         claim=claim,
     )
-    return fit(model, data, recipe, run)
+    return fit(model, data, recipe, run, callbacks=of_task(task, recipe, folder))
 
 
 def _check_unfinished(folder: Path, mark: Mapping[str, Any]) -> None:

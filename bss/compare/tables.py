@@ -384,8 +384,8 @@ def _trains_heads(run: FinishedRun) -> bool:
 
 
 def _remarks(results: Results, control_given: bool) -> Iterator[str]:
-    seeds = {arm: [run.seed for run in (*results.runs, *results.imputed) if run.arm == arm] for arm in results.names}
-    counts = {arm: len(members) for arm, members in seeds.items()}
+    seeds = _seeds(results)
+    counts = {arm: len(own) for arm, own in seeds.items()}
     control = results.controls[0]
     first = results.runs[0]
     if not control_given and first.config["sampler"] != "UniformSampler" and control == next(iter(results.arms)):
@@ -397,8 +397,8 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
     elif len(set(counts.values())) > 1:
         each = ", ".join(f"{arm} {count}" for arm, count in counts.items())
         yield f"The arms have different numbers of seeds ({each}); {_shared(results)}"
-    elif len(set(map(frozenset, seeds.values()))) > 1:
-        each = "; ".join(f"{arm} {seeds_text(members)}" for arm, members in seeds.items())
+    elif len({frozenset(own) for own in seeds.values()}) > 1:
+        each = "; ".join(f"{arm} {seeds_text(own)}" for arm, own in seeds.items())
         yield f"The arms have different seeds ({each}); {_shared(results)}"
     if results.primary == "last":
         yield (
@@ -425,12 +425,17 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
         yield f"The task's file was changed between the runs ({len(texts)} versions): they may not be comparable."
 
 
-def _shared(results: Results) -> str:
-    """How many seeds the arms have in common with each of their controls, in words."""
+def _seeds(results: Results) -> dict[str, set[int]]:
+    """The seeds that each arm has an outcome with, failed runs that count included."""
     own: dict[str, set[int]] = {arm: set() for arm in results.names}
     for run in (*results.runs, *results.imputed):
         own[run.arm].add(run.seed)
-    told = []
+    return own
+
+
+def _shared(results: Results) -> str:
+    """How many seeds the arms have in common with each of their controls, in words."""
+    own, told = _seeds(results), []
     for control in results.controls:
         counts = {arm: len(own[arm] & own[control]) for arm in results.compared(control)}
         if len(set(counts.values())) == 1:

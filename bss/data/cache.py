@@ -4,8 +4,9 @@ A cache is a folder. Each kind of content has a data file (arrays one after the 
 size, time of change and a hash of its head, middle and tail; where its array lies, its shape and its checksum). The
 name of both ends in a hash of the list of files, so what has a name never changes, and the index is put under its name
 last: half a cache cannot be found. It serves every run whose files it covers; if a file is missing in it or was
-changed, the kind is built anew, and replaces the old one. What no run used for :data:`KEPT_DAYS` days (other sample
-rates, other windows) goes then, too.
+changed, the kind is built anew under another name, and the old one is deleted, by a later build where another run has
+it mapped and the system forbids that (Windows). What no run used for :data:`KEPT_DAYS` days (other sample rates, other
+windows) goes then, too.
 
 Bytes can change on a disk. The index carries a hash of itself, and a process compares an entry with its checksum when
 it first reads it; the file itself is decoded in place of an entry that differs, so that no run trains on it. CRC-32
@@ -16,6 +17,7 @@ time in none of the sampled bytes is not noticed: deleting the folder has everyt
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import shutil
 import time
@@ -203,7 +205,7 @@ class Decoded:
         states = np.array([_state(path, row) for path, row in self.rows.items()], np.int64).reshape(-1, 3)
         offsets, shapes, checksums, position = [], [], [], 0
         content = {"names": np.frombuffer(b"\0".join(names), np.uint8), "states": states}
-        target = folder / f"{self.kind.name}-{_digest(self.kind, content).hex()[: len(_DIGITS) // len(_DIGIT)]}"
+        target = self._free_name(folder, content)
         # The inner one gets its name first: an index is never seen without its data.
         with (
             whole_file(target.with_name(f"{target.name}.index"), flush=True) as index,
@@ -224,9 +226,20 @@ class Decoded:
                 content |= {"offsets": np.array(offsets), "shapes": np.array(shapes), "checksums": np.array(checksums)}
                 content |= {"size": np.array(position), "format": np.array(FORMAT)}
                 np.savez(file, **content, digest=np.frombuffer(_digest(self.kind, content), np.uint8))
-        for old in folder.glob(f"{self.kind.name}-{_DIGITS}.*"):
+        for old in sorted(folder.glob(f"{self.kind.name}-{_DIGITS}.*"), reverse=True):  # the index before its data
             if old.stem != target.name and old.is_file():
-                old.unlink(missing_ok=True)
+                with contextlib.suppress(PermissionError):  # mapped by another run, on Windows; or somebody else's
+                    old.unlink(missing_ok=True)
+
+    def _free_name(self, folder: Path, content: Mapping[str, np.ndarray]) -> Path:
+        """The path of a new cache, without a suffix: data that another run may have mapped keep their name."""
+        for generation in itertools.count():
+            numbered = {**content, "generation": np.array(generation)} if generation else content
+            digits = _digest(self.kind, numbered).hex()[: len(_DIGITS) // len(_DIGIT)]
+            target = folder / f"{self.kind.name}-{digits}"
+            if not target.with_name(f"{target.name}.data").is_file():
+                return target
+        raise AssertionError  # there are more generations than files
 
     def _all(self, workers: int) -> Iterator[np.ndarray]:
         import torch
@@ -433,7 +446,7 @@ def _aligned(position: int) -> int:
 def _forget_unused(folder: Path) -> None:
     """Delete what no run has used for long."""
     for file in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             ours = file.suffix in (".data", ".index") and file.is_file()
             if ours and time.time() - file.stat().st_mtime > KEPT_DAYS * 86400:
                 file.unlink()

@@ -30,7 +30,7 @@ def override(recipe: R, assignments: list[str]) -> R:
     return _replaced(recipe, {name: _parsed(name, text, _options(recipe, name)) for name, text in given})
 
 
-def with_values(recipe: R, content: Mapping[str, Any]) -> R:
+def with_values(recipe: R, content: Mapping[str, object]) -> R:
     """The recipe with the fields of a file: values of TOML or JSON, where ``override`` takes texts.
 
     A value must be of the field's own type, so that ``lr = "0.1"`` is refused; none, which TOML has no word for, is the
@@ -55,7 +55,7 @@ def with_values(recipe: R, content: Mapping[str, Any]) -> R:
     return _replaced(recipe, changes)
 
 
-def _opened(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _opened(content: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Dotted name and value of everything in nested tables; an empty table is a value."""
     for key, value in content.items():
         if isinstance(value, Mapping) and value:

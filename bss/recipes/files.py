@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bss.recipes.fields import with_values
 from bss.recipes.recipe import Recipe
@@ -31,7 +31,7 @@ def from_toml(path: str | Path, recipe: R) -> R:
     return applied(recipe, read_toml(path), path)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, object]:
     """The content of a TOML file.
 
     Raises:
@@ -48,7 +48,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise RecipeError(f"the recipe file {path} is no TOML: {first_line(error)}") from error
 
 
-def applied(recipe: R, content: Mapping[str, Any], path: Path) -> R:
+def applied(recipe: R, content: Mapping[str, object], path: Path) -> R:
     """The recipe with a file's fields.
 
     Args:

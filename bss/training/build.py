@@ -77,7 +77,6 @@ class Parts:
         seed: of the run.
         device: where it runs.
         checkpoint_minutes: age at which a save is due in the middle of an epoch; None = only between epochs.
-        curves: whether TensorBoard's curves are drawn.
         restore: takes back what was changed of the network for this run.
     """
 
@@ -101,7 +100,6 @@ class Parts:
     seed: int
     device: torch.device
     checkpoint_minutes: float | None
-    curves: bool
     restore: tuple[Callable[[], None], ...]
 
 
@@ -301,7 +299,6 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         seed=recipe.seed,
         device=run.device,
         checkpoint_minutes=recipe.checkpoint_minutes,
-        curves=recipe.tensorboard,
         restore=tuple(restore),
     )
 

@@ -6,7 +6,7 @@ checkpoint and ends as if it had never been stopped; under torchrun several proc
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from bss.recipes.recipe import Recipe
 from bss.samplers import OrderSampler
 from bss.training import tensorboard
 from bss.training.build import Plan, parts, plan
+from bss.training.callbacks import Callback, Callbacks
 from bss.training.checkpoint import (
     MENDED,
     allowed_after,
@@ -60,6 +61,7 @@ def fit(
     *,
     sampler: type[OrderSampler] | None = None,
     method: Method | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Summary:
     """Train, choose the epoch, measure the test set, and leave everything in the run folder.
 
@@ -81,6 +83,7 @@ def fit(
         run: folder, device and workers.
         sampler: a sampler class of your own, in place of the one that the schedule names; it gets that one's options.
         method: a method of your own, in place of the one that the recipe names.
+        callbacks: told of the run's start, of every epoch and of its end, on the main process; see :class:`Callback`.
 
     Returns:
         The content of ``summary.json``: ``{"test": {"chosen": metrics, "last": metrics}, "chosen_epoch": int}``, and
@@ -124,7 +127,9 @@ def fit(
     ):
         with _memory_ran_out():
             built = parts(planned, model, data, recipe, run)
-        training = Training(built, folder, identity, asdict(recipe), interrupts)
+        curves = [tensorboard.TensorBoard(folder.path)] if recipe.tensorboard else []
+        told = Callbacks([*curves, *callbacks] if main else [])
+        training = Training(built, folder, identity, asdict(recipe), interrupts, told)
         with contextlib.closing(training), training.endings_noted():
             say("\n".join((describe(recipe), sizes_line(data), *rows.notes(data))))
             say(f"{plan_line(planned, recipe.batch_size, recipe.updates, recipe.tail)}\nrun folder: {folder.path}")
@@ -156,6 +161,7 @@ def fit(
                 training.keep_online_scores()
             summary = training.final_test()
             folder.finish(summary)
+            told.finish(summary)
     say(closing_lines(summary, recipe.prediction))
     return summary
 

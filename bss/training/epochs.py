@@ -11,8 +11,8 @@ import torch
 from bss.data.indexed import MapDataset
 from bss.data.splits import Splits
 from bss.scoring.metrics import classification_metrics
-from bss.training import tensorboard
 from bss.training.build import Parts
+from bss.training.callbacks import Callbacks
 from bss.training.checkpoint import Progress, Spent, fits_best, restore, state_of
 from bss.training.checkpoint_file import read_checkpoint
 from bss.training.loaders import Checked, Loaders
@@ -38,6 +38,7 @@ class Training:
         identity: what tells it from other runs, kept with every checkpoint.
         numbers: the recipe in plain values, kept with every checkpoint.
         interrupts: requests to end.
+        callbacks: told of every epoch.
 
     Attributes:
         progress: how far it has come.
@@ -50,12 +51,12 @@ class Training:
         identity: dict[str, Any],
         numbers: dict[str, Any],
         interrupts: Interrupts,
+        callbacks: Callbacks,
     ):
-        self.parts, self.folder, self.interrupts = parts, folder, interrupts
+        self.parts, self.folder, self.interrupts, self.callbacks = parts, folder, interrupts, callbacks
         self.kept = {"identity": identity, "recipe": numbers}
         self.progress = Progress()
         self.order_log = OrderLog(parts.data.labels_N)
-        self.curves: tensorboard.Curves | None = None
         self.decisions = distributed.Decisions()
         self.saved_at = time.monotonic()
         self.saved: tuple[int, int] | None = None  # finished epochs and step of the newest checkpoint
@@ -71,8 +72,8 @@ class Training:
     def begin(self, config: dict[str, Any]) -> None:
         """Start a new run in the folder."""
         self.folder.clear()
-        self._draw_curves([])
         self.folder.write_config(config)
+        self.callbacks.start(self.folder.path, [])
         data, loaders = self.parts.data, self.parts.loaders
         _build_cache(data, loaders, self.interrupts)
         _check_readable({"validation": data.val, "test": data.test}, loaders, self.interrupts)
@@ -96,7 +97,7 @@ class Training:
         self.failed_from = self.saved if part.get("after") and part["after"]["how"] == "not finite" else None
         _build_cache(self.parts.data, self.parts.loaders, self.interrupts)
         self.folder.note_continuation({name: saved[name] for name in ("finished_epochs", "step")}, **part)
-        self._draw_curves(rows)
+        self.callbacks.start(self.folder.path, rows)
         epoch = self.progress.epoch + 1
         where = f"after step {saved['step']} of epoch {epoch}" if saved["step"] else f"with epoch {epoch}"
         say("continuing with the test" if self.done else f"continuing {where}")
@@ -128,16 +129,11 @@ class Training:
         else:
             raise RunFolderError(f"{reason}: its weights are lost, so pass another --out, or delete the folder")
 
-    def _draw_curves(self, rows: list[EpochRow]) -> None:
-        if self.parts.curves and distributed.is_main():
-            self.curves = tensorboard.Curves(self.folder.path, rows)
-
     def close(self) -> None:
         """End what runs beside the training, and leave the network as it is written."""
         for restored in self.parts.restore:
             restored()
-        if self.curves is not None:
-            self.curves.close()
+        self.callbacks.finish(None)
 
     # ---- an epoch --------------------------------------------------------------------------------------------------
 
@@ -303,8 +299,7 @@ class Training:
         progress, watched = self.progress, self.parts.watched
         progress.note(row, watched)
         self.folder.append_metrics(row)
-        if self.curves is not None:
-            self.curves.add(row)
+        self.callbacks.log(row)
         progress.next_epoch(row)
         self.parts.watch.reset()
         self._save()

@@ -25,8 +25,8 @@ from bss.training.environment import environment
 from bss.training.tensorboard import EVENTS
 from bss.utils import claim
 from bss.utils.claim import Claim
-from bss.utils.errors import RunFolderError, first_line, shown
-from bss.utils.filesystem import flush_file, flush_folder, replace_text, sweep, whole_file
+from bss.utils.errors import FileHeldError, RunFolderError, first_line, shown
+from bss.utils.filesystem import delete, flush_file, flush_folder, rename, replace_text, sweep, whole_file
 
 _NAMES = (
     *("config.json", "metrics.jsonl", "summary.json", "scores.npz", "scores.raw"),
@@ -182,7 +182,7 @@ def _writes(method: Callable[..., None]) -> Callable[..., None]:
             if self.claim is not None:
                 self.claim.check()
             method(self, *args, **options)
-        except RunFolderError:
+        except (RunFolderError, FileHeldError):
             raise
         except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
             raise _unwritable(self.path, error) from error
@@ -281,7 +281,7 @@ class RunFolder:
         files of the newer one.
         """
         for path in (*(self.path / name for name in reversed(FILES)), *self.path.glob(EVENTS)):
-            path.unlink(missing_ok=True)
+            delete(path)
         self.rows, self.scores = [], []
 
     def summary(self) -> Summary:
@@ -347,7 +347,7 @@ class RunFolder:
             rows.tofile(temporary)
         # Until here it is finished, and from here on it is a run that was stopped after its last epoch.
         for name in ("done", "summary.json"):
-            (self.path / name).unlink(missing_ok=True)
+            delete(self.path / name)
         flush_folder(self.path)
         self.finished = False
 
@@ -550,9 +550,9 @@ class RunFolder:
             write_checkpoint(temporary, state)
             if name == "last.pt" and path.exists():
                 flush_file(temporary)  # the one before keeps its name until the new one is on the disk
-                os.replace(path, self.path / "previous.pt")
+                rename(path, self.path / "previous.pt")
         if name == "last.pt":  # the run has come further than where it has failed
-            (self.path / "summary.json").unlink(missing_ok=True)
+            delete(self.path / "summary.json")
 
     @_writes
     def finish(self, summary: Summary) -> None:
@@ -564,7 +564,7 @@ class RunFolder:
         self._write_json("summary.json", {**summary, "files": files})
         replace_text(self.path / "done", "")  # on the disk before anything that a continued run needs is removed
         for name in ("scores.raw", "previous.pt"):
-            (self.path / name).unlink(missing_ok=True)
+            delete(self.path / name)
         self.close()
 
     def close(self) -> None:
@@ -605,6 +605,8 @@ def claimed(path: Path, *, overwrite: bool = False, tell: Callable[[str], None] 
         raise RunFolderError(f"{reason}; pass another --out") from error
     try:
         return None if (path / "done").exists() and not overwrite else claim.take(path, tell=tell)
+    except FileHeldError:
+        raise
     except OSError as error:
         raise _unwritable(path, error) from error
 

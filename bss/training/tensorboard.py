@@ -1,11 +1,11 @@
 """The rows of ``metrics.jsonl`` as curves in TensorBoard, for those who watch a run there."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bss.utils.errors import RecipeError
+from bss.utils.filesystem import delete
 
 EVENTS = "tensorboard/events.out.tfevents.*"
 """The files in a run folder that this module writes."""
@@ -26,46 +26,33 @@ def check_installed() -> None:
         ) from error
 
 
-def scalars(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """The finite numbers of a nested row with their paths, such as ``("val/accuracy/audio", 0.5)``.
-
-    What is None, text or not finite has no point in a curve.
-    """
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            yield from scalars(value, f"{prefix}{name}/")
-        elif isinstance(value, (int, float)) and math.isfinite(value):
-            yield prefix + name, float(value)
-
-
-class Curves:
-    """Writes ``<run folder>/tensorboard``, anew from the rows that there are: a continued run has no double points.
+class TensorBoard:
+    """A :class:`bss.Callback` that writes ``<run folder>/tensorboard``, anew in every part of a run: no double points.
 
     The axis is optimiser steps so far, as in the report: an epoch of a curriculum has fewer of them than one of uniform
     order, so that equal epochs are no equal training. The epoch, from 0, is a curve of its own.
 
     Args:
         folder: the run folder.
-        rows: the rows of the epochs that are finished.
     """
 
-    def __init__(self, folder: Path, rows: Iterable[Mapping[str, Any]]):
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Remove the curves that there are: all epochs are logged again."""
         from torch.utils.tensorboard import SummaryWriter
 
-        for path in folder.glob(EVENTS):
-            path.unlink()
-        self._writer = SummaryWriter(str((folder / EVENTS).parent))
-        self._updates = 0
-        for row in rows:
-            self.add(row)
+        for path in self._folder.glob(EVENTS):
+            delete(path)
+        self._writer = SummaryWriter(str((self._folder / EVENTS).parent))
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def log(self, row: Mapping[str, float], updates: int) -> None:
         """One epoch, on the disk when this returns."""
-        self._updates += row["steps"]
-        for tag, value in scalars(row):
-            self._writer.add_scalar(tag, value, self._updates)
+        for tag, value in row.items():
+            self._writer.add_scalar(tag, value, updates)
         self._writer.flush()
 
-    def close(self) -> None:
+    def finish(self, summary: Mapping[str, float] | None) -> None:
         """End the writer's thread."""
         self._writer.close()

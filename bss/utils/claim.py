@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bss.utils.errors import RunHeldError
-from bss.utils.filesystem import Lock, try_lock
+from bss.utils.errors import FileHeldError, RunHeldError
+from bss.utils.filesystem import Lock, delete, patiently, rename, try_lock
 
 NAME = "claim.json"
 """The file in the folder."""
@@ -38,6 +38,9 @@ PATIENCE = 60.0
 
 LONG_AGO = 600.0
 """A heartbeat that is so many seconds old needs no watching: no two clocks of one file system differ by as much."""
+
+
+_BINARY = getattr(os, "O_BINARY", 0)  # without it Windows writes lines that end otherwise, and are longer
 
 
 _TAKING_OVER = f".{Path(NAME).stem}.takeover.tmp"  # for as long as it is there, nobody else takes the claim over
@@ -173,7 +176,7 @@ def _release(held: _Held, lock: Lock) -> None:
     os.close(held.file)
     with contextlib.suppress(OSError):
         if held.is_ours():
-            held.path.unlink()
+            delete(held.path)
     lock.release()
 
 
@@ -254,7 +257,7 @@ def _held_by(folder: Path, holder: Holder | None) -> RunHeldError:
 def _created(path: Path, own: Holder) -> int | None:
     """Make the claim; its open file, or None if there is one already."""
     try:
-        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        file = patiently(lambda: os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | _BINARY, 0o666), path)
     except FileExistsError:
         return None
     try:
@@ -264,7 +267,7 @@ def _created(path: Path, own: Holder) -> int | None:
         os.fsync(file)
     except BaseException:  # a full disk, Ctrl-C
         os.close(file)
-        path.unlink(missing_ok=True)
+        delete(path)
         raise
     return file
 
@@ -305,6 +308,9 @@ def _taken_over(path: Path, silent: bytes, own: Holder) -> int | None:
 
     Returns:
         Its open file; None if another process was faster.
+
+    Raises:
+        RunHeldError: the other process has it open, where that keeps it from being replaced.
     """
     mutex, temporary = path.with_name(_TAKING_OVER), path.with_name(f".{path.stem}.{own.id}.tmp")
     try:
@@ -312,26 +318,29 @@ def _taken_over(path: Path, silent: bytes, own: Holder) -> int | None:
     except FileExistsError:
         # It is there for a moment only, unless that very moment was somebody's last.
         if _age(mutex) > PATIENCE:
-            mutex.unlink(missing_ok=True)
+            delete(mutex)
         time.sleep(0.05)
         return None
     try:
         if _read(path) != silent:
             return None
         temporary.write_bytes(_content(own))
-        os.replace(temporary, path)
-        return os.open(path, os.O_RDWR)
+        rename(temporary, path)
+        return os.open(path, os.O_RDWR | _BINARY)
     except FileNotFoundError:  # another process has the folder already, and has swept it
         return None
+    except FileHeldError as error:  # Windows, through a network: the silent process still has its claim open
+        raise _held_by(path.parent, holder_of(silent)) from error
     finally:
         temporary.unlink(missing_ok=True)
-        mutex.unlink(missing_ok=True)
+        delete(mutex)
 
 
 def _read(path: Path) -> bytes | None:
     """The content of a claim; None if there is none."""
     try:
-        return path.read_bytes()  # opened anew each time, which is when a network file system looks at the server
+        # Opened anew each time, which is when a network file system looks at the server.
+        return patiently(path.read_bytes, path)
     except FileNotFoundError:
         return None
 

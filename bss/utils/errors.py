@@ -1,7 +1,7 @@
 """Errors that a user can mend: the message says what was found, where, and the way out.
 
 The command line prints these in one or two lines, without a traceback; everything else is a bug and keeps its
-traceback. They also are ``ValueError``, ``FileNotFoundError`` or ``ImportError``, so code that embeds the library can
+traceback. They also are ``ValueError``, ``OSError`` or ``ImportError``, so code that embeds the library can
 catch those.
 """
 
@@ -35,6 +35,16 @@ class NotFiniteError(TrainingError):
 
 class MemoryRanOutError(TrainingError):
     """A training that the memory of its device does not hold."""
+
+
+class FileHeldError(BssError, PermissionError):
+    """A file that can neither be replaced nor deleted, on a system where another program's open file forbids it.
+
+    It is made like any ``OSError``: a number, the text for the user, which names the file, and the file.
+    """
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 class DataError(BssError, ValueError):

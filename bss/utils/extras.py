@@ -5,6 +5,7 @@ need an extra, and say so in one line before they begin.
 """
 
 import importlib.util
+import re
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -43,13 +44,56 @@ def need(what: str, *extras: str) -> None:
         extras: names in :data:`EXTRAS`.
 
     Raises:
-        MissingExtraError: naming the packages, and the command that installs them.
+        MissingExtraError: naming the packages, and the command that installs them; also those that are too old.
     """
     missing = {extra: [name for module, name in EXTRAS[extra].items() if not _found(module)] for extra in extras}
     lacking = [extra for extra in extras if missing[extra]]
     if lacking:
         names = ", ".join(name for extra in lacking for name in missing[extra])
         raise MissingExtraError(f"{what} needs packages that are not installed ({names}): {_command(lacking)}")
+    refuse_old(*extras)
+
+
+def refuse_old(*extras: str) -> None:
+    """Refuse to run with a package that is older than the oldest that this one was tested with.
+
+    pip sees to that when it installs this package, but not when something older is installed later. Nothing is
+    imported; a clone that is not installed says nothing of what it needs, and passes.
+
+    Args:
+        extras: names in :data:`EXTRAS`, whose packages are looked at beside those of the core.
+
+    Raises:
+        MissingExtraError: naming the packages with both versions, and the command that brings newer ones.
+    """
+    old = []
+    try:
+        requirements = metadata.requires(DISTRIBUTION) or ()
+    except metadata.PackageNotFoundError:
+        return
+    for requirement in requirements:
+        found = re.match(r"([\w.-]+)>=([\d.]+)(?:; extra == [\"']([\w-]+)[\"'])?$", requirement.replace(" ;", ";"))
+        if found is None or (found[3] and found[3] not in extras):
+            continue
+        try:
+            installed = metadata.version(found[1])
+        except metadata.PackageNotFoundError:
+            continue  # another distribution may bring the module: opencv-python for opencv-python-headless
+        if _release(installed) < _release(found[2]):
+            old.append((found[1], installed, found[2]))
+    if old:
+        names = ", ".join(f"{name} {installed} is installed, {least} is the oldest" for name, installed, least in old)
+        command = " ".join(f"'{name}>={least}'" for name, _, least in old)
+        raise MissingExtraError(f"too old for {DISTRIBUTION} ({names}): pip install {command}")
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers with which a version begins, without zeros at the end: (2, 6) for ``"2.6.0+cpu"``."""
+    numbers = re.match(r"\d+(?:\.\d+)*", version)
+    release = [int(number) for number in numbers[0].split(".")] if numbers else []
+    while release and release[-1] == 0:
+        release.pop()
+    return tuple(release)
 
 
 def advice(module: str | None) -> str:

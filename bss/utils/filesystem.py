@@ -1,6 +1,8 @@
 """Files and folders that are whole or not there, locks that one process holds, and reading with errors for users."""
 
 import contextlib
+import errno
+import importlib.util
 import os
 import re
 import secrets
@@ -11,8 +13,14 @@ import weakref
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
-from bss.utils.errors import DataError, first_line
+from bss.utils.errors import DataError, FileHeldError, first_line
+
+T = TypeVar("T")
+
+WINDOWS = importlib.util.find_spec("fcntl") is None
+"""Whether files and locks behave as on Windows; asked of what it lacks, which a simulation can take away elsewhere."""
 
 # ---- reading -------------------------------------------------------------------------------------------------------
 
@@ -62,6 +70,69 @@ def load_tensors(path: str | os.PathLike) -> object:
         raise DataError(f"{path}: not a readable pt file of tensors ({detail})") from error
 
 
+# ---- files that other programs have open ----------------------------------------------------------------------------
+
+_PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 2.0)  # seconds between two tries, five in all
+
+
+def patiently(work: Callable[[], T], path: Path) -> T:
+    """Do something with a file, again after a pause where another program may have it open; for five seconds in all.
+
+    Windows neither replaces nor deletes an open file, and a virus scanner, a cloud folder or a report opens each file
+    that was just written. Some network file systems say that it is busy.
+
+    Args:
+        work: what is done; it can be repeated.
+        path: the file, for the error.
+
+    Raises:
+        FileHeldError: the other program has not closed it meanwhile.
+        OSError: any other.
+    """
+    for pause in _PAUSES:
+        try:
+            return work()
+        except OSError as error:
+            if not _may_be_held(error):
+                raise
+        time.sleep(pause)
+    try:
+        return work()
+    except OSError as error:
+        if not _may_be_held(error):
+            raise
+        raise FileHeldError(
+            error.errno,
+            f"{path} is open in another program (a viewer, a virus scanner, a cloud folder), or write-protected: close "
+            "it there, and repeat the command",
+            str(path),
+        ) from error
+
+
+def _may_be_held(error: OSError) -> bool:
+    # Elsewhere than on Windows a lack of permission does not go away by waiting.
+    return error.errno in (errno.EBUSY, errno.ETXTBSY) or (WINDOWS and isinstance(error, PermissionError))
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file or folder another name, in the place of the file that has it: :func:`patiently`.
+
+    Raises:
+        FileHeldError: another program has one of the two open.
+    """
+    half_written = _TEMPORARY.fullmatch(source.name) and target.exists()  # the user knows the other one
+    patiently(lambda: os.replace(source, target), target if half_written else source)
+
+
+def delete(path: Path) -> None:
+    """Delete a file if it is there: :func:`patiently`.
+
+    Raises:
+        FileHeldError: another program has it open.
+    """
+    patiently(lambda: path.unlink(missing_ok=True), path)
+
+
 # ---- whole files only ----------------------------------------------------------------------------------------------
 
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]+\.tmp(\.[A-Za-z0-9]+)?")  # the names that whole_file and whole_folder give
@@ -86,11 +157,12 @@ def whole_file(target: Path, *, flush: bool = False) -> Iterator[Path]:
         yield temporary
         if flush:
             flush_file(temporary)
-        os.replace(temporary, target)
+        rename(temporary, target)
         if flush:
             flush_folder(target.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError):  # open in another program; sweep() finds it later
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -112,11 +184,11 @@ def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
         yield building
         if replace and target.exists():
             # Moved away, not deleted: until the new folder has its name there is a whole one, if not under this name.
-            os.replace(target, before)
-        os.replace(building, target)
+            rename(target, before)
+        rename(building, target)
     except BaseException:
         if before.exists() and not target.exists():
-            os.replace(before, target)
+            rename(before, target)
         raise
     finally:
         for folder in (building, before):
@@ -182,10 +254,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_locks)
 
 
-def _unlock(descriptor: int) -> None:
+def _unlock(descriptor: int, made: Path | None = None) -> None:
     if descriptor in _LOCKS:  # a fork has none
         _LOCKS.remove(descriptor)
         os.close(descriptor)
+        if made is not None:
+            # Windows deletes no open file: what the next process has locked meanwhile stays.
+            with contextlib.suppress(OSError):
+                made.unlink()
 
 
 class Lock:
@@ -197,10 +273,10 @@ class Lock:
         real: whether the file system has locks; without, everybody gets one.
     """
 
-    def __init__(self, descriptor: int, *, real: bool):
+    def __init__(self, descriptor: int, *, real: bool, made: Path | None = None):
         self.real = real
         # Its own finalizer, not __del__: that may run when the modules that it needs are gone.
-        self.release = weakref.finalize(self, _unlock, descriptor)
+        self.release = weakref.finalize(self, _unlock, descriptor, made)
 
     def __enter__(self) -> "Lock":
         return self
@@ -212,24 +288,43 @@ class Lock:
 def try_lock(path: Path) -> Lock | None:
     """Lock a file or a folder against other processes, and against other locks of this one; None if somebody has it.
 
-    Where locks do not exist (on Windows, on some network file systems) everybody gets one.
+    Where locks do not exist (on some network file systems) everybody gets one.
 
     Args:
-        path: a folder that exists, which leaves no trace; or a file, made when missing: network file systems lock
-            files alone.
+        path: a folder that exists, which leaves no trace (on Windows, which opens no folder, a file ``.lock`` in it
+            while it is locked); or a file, made when missing: network file systems lock files alone.
     """
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    made = path / ".lock" if WINDOWS and path.is_dir() else None
+    file = made or path
+    descriptor = os.open(file, os.O_RDONLY if file.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
     _LOCKS.add(descriptor)  # first: another thread may fork now
     try:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
     except BlockingIOError:
         _unlock(descriptor)
         return None
-    except (ImportError, OSError):  # Windows, or a file system without locks
-        return Lock(descriptor, real=False)
-    return Lock(descriptor, real=True)
+    except (ImportError, OSError):  # a file system without locks
+        return Lock(descriptor, real=False, made=made)
+    return Lock(descriptor, real=True, made=made)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file for as long as it is open, or the process lives.
+
+    Raises:
+        BlockingIOError: somebody has it.
+        ImportError, OSError: there are no locks.
+    """
+    if not WINDOWS:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    msvcrt = importlib.import_module("msvcrt")  # by its name: mypy knows it on Windows alone
+    try:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # the first byte, also of an empty file
+    except PermissionError as error:
+        raise BlockingIOError(error.errno, error.strerror) from error
 
 
 def only_one(path: Path, busy: Callable[[], None]) -> Lock:

@@ -26,6 +26,7 @@ from bss.data.synthetic.signals import ClipSizes
 from bss.recipes.fields import override
 from bss.tasks import cremad as task
 from bss.utils.errors import DataError
+from tests import fake_windows
 from tests.conftest import random_states
 
 DECODED = Counter()
@@ -276,6 +277,25 @@ def test_a_cache_of_another_format_is_replaced_and_the_line_says_so(root, monkey
         assert "built anew" not in cache_of(root).build()
     assert "numbers built anew: the cache there was made by another version" in cache_of(root).build()
     assert len(names(root)) == 2
+
+
+def test_a_cache_that_another_run_has_mapped_keeps_its_file_and_the_next_one_has_a_name_of_its_own(root, monkeypatch):
+    """As on Windows, which neither replaces nor deletes a mapped file."""
+    cache_of(root).build()
+    first, data = cache_of(root), data_file(root)
+    first.open()
+    assert contents(first) == EXPECTED  # and now it is mapped
+    data.with_suffix(".index").write_bytes(b"damaged")
+    with monkeypatch.context() as patch:
+        fake_windows.Held(patch, data.name)
+        second = cache_of(root)
+        assert "numbers built anew: the cache there was damaged" in second.build()
+    assert data.exists() and len(names(root)) == 3  # its index is gone
+    DECODED.clear()
+    assert contents(second) == contents(first) == EXPECTED and not DECODED
+    (root / "files" / "6.txt").write_text("6")
+    cache_of(root).build()
+    assert len(names(root)) == 2 and not data.exists()
 
 
 def test_folders_in_place_of_cache_files_leave_the_run_without_a_cache_in_a_line(root):

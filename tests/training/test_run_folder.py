@@ -23,7 +23,8 @@ from bss.training.run_folder import (
     read_rows,
     sealed,
 )
-from bss.utils.errors import RunFolderError, RunHeldError
+from bss.utils.errors import FileHeldError, RunFolderError, RunHeldError
+from tests import fake_windows
 
 NAMES = ["1001_DFA_ANG_XX", "two words", "c"]
 LABELS = torch.tensor([2, 0, 1])
@@ -488,6 +489,18 @@ def test_a_crash_while_the_config_is_written_leaves_no_half_config(tmp_path, mon
         patch.setattr("bss.training.run_folder.os.replace", no_rename)
         folder.write_config({"recipe": {"lr": math.pi}})
     assert not (tmp_path / "config.json").exists()
+
+
+def test_a_file_of_the_run_that_another_program_has_open_is_named(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    folder.save_checkpoint("last.pt", {"epoch": 0})
+    fake_windows.Held(monkeypatch, "last.pt", looks=2)
+    folder.save_checkpoint("last.pt", {"epoch": 1})  # it was closed in time
+    assert read_checkpoint(tmp_path / "previous.pt")["epoch"] == 0
+    fake_windows.Held(monkeypatch, "last.pt")
+    with pytest.raises(FileHeldError, match=r"last\.pt is open in another program .*: close it there, and repeat"):
+        folder.save_checkpoint("last.pt", {"epoch": 2})
+    assert read_checkpoint(tmp_path / "last.pt")["epoch"] == 1
 
 
 def killed_while_saving(path):

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from bss.training import tensorboard
+from bss.training.callbacks import Callbacks, scalars
 from bss.training.engine import fit
 from bss.training.run import Run
-from bss.training.tensorboard import EVENTS, Curves, scalars
+from bss.training.tensorboard import EVENTS, TensorBoard
 from bss.utils.errors import RecipeError
 from tests import tiny
 
@@ -67,9 +68,11 @@ def test_a_run_draws_what_its_metrics_hold(tmp_path):
 
 @pytest.mark.usefixtures("installed")
 def test_a_continued_run_has_every_point_once(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
     for rows in ([ROW], [ROW, {**ROW, "epoch": 4}]):
-        curves = Curves(tmp_path, rows)
-        curves.close()
+        curves = Callbacks([TensorBoard(tmp_path)])
+        curves.start(tmp_path, rows)
+        curves.finish(None)
     assert curve(tmp_path, "lr") == [(7, 0.5), (14, 0.5)]
 
 
@@ -82,6 +85,6 @@ def test_overwriting_a_run_removes_its_curves(tmp_path):
 
 
 def test_no_curves_unless_asked(tmp_path, monkeypatch):
-    monkeypatch.setattr(tensorboard, "Curves", None)
+    monkeypatch.setattr(tensorboard, "TensorBoard", None)
     train(tmp_path, epochs=1)
     assert not (tmp_path / "tensorboard").exists()

@@ -15,20 +15,23 @@ import pytest
 
 from bss.utils import claim
 from bss.utils.errors import RunHeldError
+from tests import fake_windows
 
 fcntl = pytest.importorskip("fcntl")
 
 
-@pytest.fixture(params=["locks", "no locks"])
+@pytest.fixture(params=["locks", "no locks", "locks of Windows"])
 def locks(request, monkeypatch):
     """A file system with locks, and one that has none, as some network file systems."""
+    if request.param == "locks of Windows":
+        fake_windows.install(monkeypatch)
     if request.param == "no locks":
 
         def refuse(*_):
             raise OSError(errno.ENOLCK, "No locks available")
 
         monkeypatch.setattr(fcntl, "flock", refuse)
-    return request.param == "locks"
+    return request.param != "no locks"
 
 
 @pytest.fixture

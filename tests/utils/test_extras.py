@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import bss
-from bss.cli import endings
+from bss.cli import commands, endings
 from bss.utils import extras
 from bss.utils.errors import MissingExtraError
 
@@ -90,6 +90,52 @@ def test_another_projects_package_in_the_same_folder_is_named(tmp_path, monkeypa
     ours_once = f"Metadata-Version: 2.1\nName: bss\nVersion: 0.1.0\nSummary: {PROJECT['description']}\n"
     (info / "METADATA").write_text(ours_once)
     extras.refuse_other_distribution(ours)  # our own former name, in a clone that was installed by it
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Versions as an environment would have them, of what the package requires."""
+    requires = ["torch>=2.6", "numpy >=1.26", "scipy>=1.11; extra == 'train'", 'av>=14.1 ; extra == "video"', "x[y]; z"]
+    versions = {"torch": "2.6.0+cpu", "numpy": "2.4.6", "scipy": "1.11", "av": "14.1.0"}
+    monkeypatch.setattr(metadata, "requires", lambda name: requires)
+    monkeypatch.setattr(metadata, "version", versions.__getitem__)
+    return versions
+
+
+def test_a_package_that_is_too_old_is_named_with_both_versions(installed):
+    extras.refuse_old("train", "video")  # the oldest are old enough
+    installed |= {"torch": "2.5.1+cu124", "scipy": "1.9.3", "av": "9"}
+    with pytest.raises(MissingExtraError) as caught:
+        extras.refuse_old("train")
+    assert str(caught.value) == (
+        "too old for bss-multimodal (torch 2.5.1+cu124 is installed, 2.6 is the oldest, scipy 1.9.3 is installed, "
+        "1.11 is the oldest): pip install 'torch>=2.6' 'scipy>=1.11'"
+    )
+    with pytest.raises(MissingExtraError, match=r"\(torch 2\.5\.1\+cu124 is installed, 2\.6 is the oldest\)"):
+        extras.refuse_old()
+
+
+def test_a_command_ends_in_a_line_where_a_package_of_the_core_is_too_old(installed, capsys):
+    installed["torch"] = "2.5.1"
+    assert commands.main(["prepare", "--help"]) == 2
+    assert capsys.readouterr().err.startswith("error: too old for bss-multimodal (torch 2.5.1 is")
+
+
+@pytest.mark.parametrize("lacking", ["requires", "version"])
+def test_what_says_no_version_is_not_too_old(installed, monkeypatch, lacking):
+    def not_found(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, lacking, not_found)
+    extras.refuse_old("train")
+
+
+def test_an_older_python_is_told_so_at_the_import(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 10, 13))
+    monkeypatch.setattr(sys, "version", "3.10.13 (main)")
+    spec = importlib.util.spec_from_file_location("older", ROOT / "bss" / "__init__.py")
+    with pytest.raises(ImportError, match=r"needs Python 3\.11 or newer, and this is 3\.10\.13"):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 def test_a_sampler_loop_imports_nothing_beyond_the_core():

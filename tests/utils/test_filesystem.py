@@ -8,8 +8,9 @@ import threading
 import pytest
 
 from bss.utils import filesystem
-from bss.utils.errors import DataError, first_line
-from bss.utils.filesystem import only_one, reading, replace_text, sweep, whole_file, whole_folder
+from bss.utils.errors import DataError, FileHeldError, first_line
+from bss.utils.filesystem import delete, only_one, reading, replace_text, sweep, whole_file, whole_folder
+from tests import fake_windows
 
 
 def names(folder):
@@ -107,6 +108,62 @@ def test_a_folder_that_is_not_to_be_replaced_stays_unless_it_is_empty(tmp_path):
     assert names(target) == ["first"] and names(tmp_path) == ["sample"]
 
 
+# ---- files that another program has open, as Windows minds it -------------------------------------------------------
+
+
+def written(target):
+    replace_text(target, "new")
+
+
+def replaced(target):
+    with whole_folder(target) as folder:
+        (folder / "new").touch()
+
+
+@pytest.mark.parametrize(("change", "folder"), [(written, False), (replaced, True), (delete, False)])
+def test_a_file_that_is_open_elsewhere_for_a_moment_is_waited_for(tmp_path, monkeypatch, change, folder):
+    target = tmp_path / "target"
+    target.mkdir() if folder else target.write_text("old")
+    held = fake_windows.Held(monkeypatch, "target", looks=3)
+    change(target)
+    assert held.left == 0 and held.pauses == sorted(set(held.pauses)) and len(held.pauses) == 3
+    assert names(tmp_path) == ([] if change is delete else ["target"])
+    assert folder or change is delete or target.read_text() == "new"
+    assert not folder or names(target) == ["new"]
+
+
+@pytest.mark.parametrize(("change", "folder"), [(written, False), (replaced, True), (delete, False)])
+def test_a_file_that_stays_open_elsewhere_is_one_line_with_its_name_and_the_way_out(
+    tmp_path, monkeypatch, change, folder
+):
+    target = tmp_path / "target"
+    target.mkdir() if folder else target.write_text("old")
+    held = fake_windows.Held(monkeypatch, "target")
+    with pytest.raises(FileHeldError, match=r"is open in another program .*: close it there, and repeat") as caught:
+        change(target)
+    assert str(caught.value).startswith(f"{target} ") and "\n" not in str(caught.value)
+    assert isinstance(caught.value, PermissionError) and caught.value.strerror == str(caught.value)
+    assert 4 < sum(held.pauses) < 6
+    assert names(tmp_path) == ["target"] and (folder or target.read_text() == "old")
+
+
+def test_a_temporary_file_that_stays_open_elsewhere_hides_no_error(tmp_path, monkeypatch):
+    with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "a") as temporary:
+        temporary.touch()
+        fake_windows.Held(monkeypatch, temporary.name)
+        raise ZeroDivisionError
+    assert names(tmp_path) == [temporary.name]  # for sweep() to find
+
+
+def test_elsewhere_than_on_windows_a_permission_is_not_waited_for(tmp_path, monkeypatch):
+    held = fake_windows.Held(monkeypatch, "target")
+    monkeypatch.setattr(filesystem, "WINDOWS", False)
+    (tmp_path / "target").touch()
+    with pytest.raises(PermissionError, match="Access is denied") as caught:
+        written(tmp_path / "target")
+    assert held.pauses == [] and not isinstance(caught.value, FileHeldError)
+
+
 def kill_while_writing(tmp_path):
     """A forked process that is killed inside of both blocks; what it was writing stays behind."""
     child = os.fork()
@@ -139,9 +196,11 @@ def busy():
     raise BusyError
 
 
-@pytest.fixture(params=["a folder", "a file"])
-def place(tmp_path, request):
-    return tmp_path if request.param == "a folder" else tmp_path / ".lock"
+@pytest.fixture(params=["a folder", "a file", "a folder on Windows", "a file on Windows"])
+def place(tmp_path, request, monkeypatch):
+    if request.param.endswith("Windows"):
+        fake_windows.install(monkeypatch)
+    return tmp_path if request.param.startswith("a folder") else tmp_path / "its lock"
 
 
 def is_free(place):
@@ -164,6 +223,7 @@ def test_one_at_a_time_until_it_is_released_or_forgotten(place):
     lock = only_one(place, busy)
     del lock
     assert is_free(place)
+    assert place.is_file() or names(place) == []  # a folder's lock leaves no trace
 
 
 def test_the_one_that_waits_gets_it_when_it_is_free(place):
@@ -212,12 +272,10 @@ def test_a_forked_child_of_a_killed_process_does_not_hold_its_lock(place):
 
 
 def test_a_file_system_without_locks_locks_nothing(place, monkeypatch):
-    fcntl = pytest.importorskip("fcntl")
-
     def refuse(*_):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(filesystem, "_lock", refuse)
     with only_one(place, busy), only_one(place, busy):  # busy raises
         inside = True
     assert inside

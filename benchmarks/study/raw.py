@@ -1,0 +1,300 @@
+"""The raw values of a study: one row per run in a small file, and once what all of its runs share.
+
+    python -m benchmarks.study.raw RUNS --out benchmarks/study/results/NAME --processor "Intel Xeon, AVX-512 and AMX"
+
+RUNS is the --out of ``python -m bss compare``. NAME holds ``plan.json``, which was committed before the runs began. Two
+files are added to it, the same bytes whenever they are made from the same runs:
+
+``runs.csv.gz``
+    A row per run: ``arm``, ``seed``, ``fold`` and ``failed`` (only where a run has one), ``updates``, ``epochs``,
+    ``chosen_epoch`` (from 0), and the test results as ``head.metric.choice``: ``audio.macro_f1.last`` is that of the
+    audio head with the weights of the last epoch. Numbers are those of the run folder, digit by digit; what diverged,
+    and every result of a run that failed, is an empty cell.
+``constants.json``
+    The SHA-256 of the plan and of the rows, and what is one for all runs: commit, versions, machine, task, test list,
+    recipe; of each arm its sampler, method and the recipe fields in which it differs.
+"""
+
+import argparse
+import csv
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = Path(__file__).resolve().parent / "results"
+ROWS, CONSTANTS, PLAN = "runs.csv.gz", "constants.json", "plan.json"
+KEYS = ("arm", "seed", "fold", "failed", "updates", "epochs", "chosen_epoch")
+ONE_FOR_ALL = ("commit", "versions", "machine", "device", "threads", "processes", "workers", "deterministic")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The raw values of a study, as they are committed.
+
+    Attributes:
+        plan: what ``plan.json`` holds.
+        constants: what ``constants.json`` holds.
+        rows: those of ``runs.csv.gz``; every cell is a text, empty where a run has no such value.
+    """
+
+    plan: Mapping[str, Any]
+    constants: Mapping[str, Any]
+    rows: Sequence[Mapping[str, str]]
+
+    def values(self, arm: str, column: str) -> dict[int, float]:
+        """A column of one arm, seed by seed.
+
+        Raises:
+            ValueError: the study has no such arm or column, or a run of it has no such value.
+        """
+        rows = [row for row in self.rows if row["arm"] == arm]
+        if not rows or column not in rows[0]:
+            raise ValueError(f"the study has no {column} of {arm}")
+        if empty := [row["seed"] for row in rows if not row[column]]:
+            raise ValueError(f"{column} of {arm} is empty for seed {empty[0]}")
+        return {int(row["seed"]): float(row[column]) for row in rows}
+
+    def differences(self, arm: str, control: str, column: str, seeds: Iterable[int] | None = None) -> list[float]:
+        """Arm minus control, seed by seed, in percentage points.
+
+        Args:
+            arm: name of the arm.
+            control: name of the arm that is taken off.
+            column: such as ``"all.accuracy.chosen"``, a fraction.
+            seeds: None = all.
+
+        Raises:
+            ValueError: one of the seeds was run by one of them alone, or by none.
+        """
+        own, other = self.values(arm, column), self.values(control, column)
+        wanted = sorted(own.keys() | other.keys()) if seeds is None else list(seeds)
+        if missing := [seed for seed in wanted if seed not in own or seed not in other]:
+            raise ValueError(f"there is no pair of {arm} and {control} for seed {missing[0]}")
+        return [100 * (own[seed] - other[seed]) for seed in wanted]
+
+    @cached_property
+    def batches(self) -> dict[str, range]:
+        """The plan's batches of seeds by name."""
+        return {name: range(first, last + 1) for name, (first, last) in self.plan["batches"].items()}
+
+
+def read(folder: Path) -> Study:
+    """Read a study, and make sure that its three files belong together.
+
+    Raises:
+        ValueError: the plan or the rows are others than those that ``constants.json`` names.
+    """
+    constants = json.loads((folder / CONSTANTS).read_text(encoding="utf-8"))
+    plan, rows = (folder / PLAN).read_bytes(), gzip.decompress((folder / ROWS).read_bytes())
+    for name, content in ((PLAN, plan), (ROWS, rows)):
+        if hashlib.sha256(content).hexdigest() != constants["sha256"][name]:
+            raise ValueError(f"{folder / name} is not the one that {CONSTANTS} was made with")
+    return Study(json.loads(plan), constants, list(csv.DictReader(io.StringIO(rows.decode()))))
+
+
+def write(out: Path, rows: Iterable[Row], constants: Mapping[str, Any]) -> None:
+    """Write ``runs.csv.gz`` and ``constants.json`` beside the plan.
+
+    Args:
+        out: the study's folder, which holds ``plan.json``.
+        rows: a dict per run with some of :data:`KEYS` and the results; None is an empty cell.
+        constants: what is one for all of them.
+
+    Raises:
+        FileNotFoundError: there is no plan.
+    """
+    plan = (out / PLAN).read_bytes()
+    text = table(rows).encode()
+    digests = {PLAN: hashlib.sha256(plan).hexdigest(), ROWS: hashlib.sha256(text).hexdigest()}
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:  # neither a name nor a time
+        file.write(text)
+    (out / ROWS).write_bytes(packed.getvalue())
+    whole = json.dumps({"sha256": digests, **constants}, indent=2, ensure_ascii=False)
+    (out / CONSTANTS).write_text(whole + "\n", encoding="utf-8")
+
+
+def table(rows: Iterable[Row]) -> str:
+    """CSV of the rows, sorted by arm, seed and fold; the columns of :data:`KEYS` come first, then those of results."""
+    rows = sorted(rows, key=lambda row: (row["arm"], row["seed"], row.get("fold") or 0))
+    found = dict.fromkeys(name for row in rows for name in row)
+    always = {"arm", "seed", "updates", "epochs", "chosen_epoch"}
+    keys = [key for key in KEYS if key in always or any(row.get(key) is not None for row in rows)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*keys, *(name for name in found if name not in KEYS)], lineterminator="\n")
+    writer.writeheader()
+    # csv writes floats by repr: as many digits as it takes to read the same number back
+    writer.writerows({name: value for name, value in row.items() if value is not None} for row in rows)
+    return text.getvalue()
+
+
+def row_of(arm: str, config: Mapping[str, Any], summary: Mapping[str, Any], epochs: int) -> Row:
+    """The row of one run.
+
+    Args:
+        arm: name of its arm.
+        config: what ``config.json`` holds.
+        summary: what ``summary.json`` holds; of a failed run it has ``failed`` and no test.
+        epochs: finished ones.
+    """
+    failed = (summary.get("failed") or {}).get("how")
+    row = {"arm": arm, "seed": config["seed"], "fold": config.get("fold"), "failed": failed, "epochs": epochs}
+    row |= {"updates": summary.get("updates"), "chosen_epoch": summary.get("chosen_epoch")}
+    for choice, metrics in ({} if failed else summary["test"]).items():
+        if choice in ("chosen", "last"):
+            row |= {f"{head}.{name}.{choice}": v for name, heads in metrics.items() for head, v in heads.items()}
+    return row
+
+
+def shared(values: Mapping[str, Any], what: str) -> Any:
+    """The one value of all runs.
+
+    Args:
+        values: run -> value.
+        what: its name in the error.
+
+    Raises:
+        ValueError: there are two; a run of each is named.
+    """
+    (first, value), *others = values.items()
+    for name, other in others:
+        if other != value:
+            raise ValueError(f"{what} is {value!r} in {first} and {other!r} in {name}: runs of a study share it")
+    return value
+
+
+def collect(runs: Path, processor: str) -> tuple[list[Row], dict[str, Any]]:
+    """Rows and constants of all runs in and below a folder.
+
+    Args:
+        runs: the ``--out`` of a comparison.
+        processor: its name in words, which run folders do not hold.
+
+    Raises:
+        ValueError: a run is unfinished or damaged, or runs do not share what they must.
+    """
+    from bss.compare.runs import find_folders, opened
+
+    rows: list[Row] = []
+    configs: dict[str, dict[str, Any]] = {}
+    recipes: dict[str, dict[str, Any]] = {}
+    began: dict[tuple[int, int | None], tuple[str, object]] = {}
+    for folder in find_folders([runs]):
+        name = str(folder.relative_to(runs.absolute()))
+        row, config, start = read_run_of_study(folder, name)
+        rows.append(row)
+        configs[name], recipes[name] = config, opened(config["recipe"])
+        first, other = began.setdefault((row["seed"], row["fold"]), (name, start))
+        if start != other:
+            raise ValueError(f"{name} began with other weights or lists than {first}, which has its seed")
+    of_arm: dict[str, list[str]] = {}
+    for row, name in zip(rows, configs, strict=True):
+        of_arm.setdefault(row["arm"], []).append(name)
+    fields = [
+        field for field in dict.fromkeys(field for recipe in recipes.values() for field in recipe) if field != "seed"
+    ]
+    ours, *others = recipes.values()
+    common = [f for f in fields if f in ours and all(f in other and other[f] == ours[f] for other in others)]
+
+    def own(name: str) -> dict[str, Any]:
+        recipe = {f: v for f, v in recipes[name].items() if f not in common and f != "seed"}
+        return {"sampler": configs[name]["sampler"], "method": configs[name]["method"], "recipe": recipe}
+
+    def one(of: Callable[[dict[str, Any]], Any], what: str) -> Any:
+        return shared({name: of(config) for name, config in configs.items()}, what)
+
+    return rows, {
+        **{what: one(itemgetter(what), what) for what in ONE_FOR_ALL},
+        "processor": processor,
+        "commands": sorted({command_line(config["command"]) for config in configs.values()}),
+        "task": {
+            "file": one(lambda config: task_of(config["task"]), "task"),
+            "sha256": one(itemgetter("task_hash"), "code of the task"),
+            "title": one(itemgetter("title"), "title"),
+            "test": one(lambda config: config["lists"]["test"], "test list"),
+        },
+        "recipe": {field: ours[field] for field in common},
+        "arms": {
+            arm: shared({name: own(name) for name in names}, f"recipe of {arm}")
+            for arm, names in sorted(of_arm.items())
+        },
+    }
+
+
+def read_run_of_study(folder: Path, name: str) -> tuple[Row, dict[str, Any], object]:
+    """The row of a run, its ``config.json``, and what it began with: initial weights and lists.
+
+    Raises:
+        ValueError: it is unfinished or damaged, or was made by two commits.
+    """
+    from bss.compare.runs import read_run
+    from bss.training.run_folder import count_lines, read_json
+    from bss.utils.errors import RunFolderError
+
+    try:
+        config, summary, mark = (read_json(folder, file) for file in ("config.json", "summary.json", "arm.json"))
+        if (summary.get("failed") or {}).get("how") != "not finite":  # an outcome; what a machine lost is none
+            read_run(folder)
+    except RunFolderError as error:
+        raise ValueError(f"{name}: {error}; a study's raw values are those of all its runs") from error
+    for part in config.get("continued") or ():
+        shared({name: config["commit"], f"{name}, continued": part.get("commit", config["commit"])}, "commit")
+    row = row_of(mark["arm"], config, summary, count_lines(folder / "metrics.jsonl"))
+    return row, config, (mark["initial_weights"], config["lists"])
+
+
+def check_complete(rows: Iterable[Row], plan: Mapping[str, Any]) -> None:
+    """Make sure that the runs are those of the plan.
+
+    Raises:
+        ValueError: a planned run is missing, or one is there that was not planned.
+    """
+    planned = {(arm, seed) for arm in plan["analysis"]["arms"] for seed in plan["analysis"]["seeds"]}
+    found = {(row["arm"], row["seed"]) for row in rows}
+    for these, what in ((planned - found, "planned and missing"), (found - planned, "there and not planned")):
+        if these:
+            arm, seed = min(these)
+            raise ValueError(f"{len(these)} runs are {what}, such as {arm} with seed {seed}")
+
+
+def command_line(tokens: Sequence[str]) -> str:
+    """A command without the folders of the machine that it ran on."""
+    after = {"--data-root": "DATA", "--out": "OUT"}
+    return " ".join(after.get(before, token) for before, token in zip(["", *tokens], tokens, strict=False))
+
+
+def task_of(path: str) -> str:
+    """A task's name, or its file as seen from the root of the repository."""
+    parts = Path(path).parts
+    inside = (Path(*parts[i:]) for i in range(1, len(parts)))
+    return next((tail.as_posix() for tail in inside if (ROOT / tail).is_file()), Path(path).name)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="the --out of a comparison")
+    parser.add_argument("--out", type=Path, required=True, help="the study's folder, which holds its plan")
+    parser.add_argument("--processor", required=True, help="its name in words, which run folders do not hold")
+    flags = parser.parse_args(arguments)
+    if not (flags.out / PLAN).is_file():
+        parser.error(f"{flags.out} has no {PLAN}: a study's plan is committed before its runs begin")
+    try:
+        rows, constants = collect(flags.runs, flags.processor)
+        check_complete(rows, json.loads((flags.out / PLAN).read_bytes()))
+    except ValueError as error:
+        parser.error(str(error))
+    write(flags.out, rows, constants)
+    print(f"{len(rows)} runs in {flags.out / ROWS}")
+
+
+if __name__ == "__main__":
+    main()

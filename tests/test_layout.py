@@ -88,6 +88,8 @@ def test_every_folder_has_its_task_data_set_both_scripts_and_readme(stem):
         "SPL",
         "CL_OFFICIAL",
         "SPL_OFFICIAL",
+        "CL_PAPER",
+        "SPL_PAPER",
         "build_data",
         "build_model",
         "sample_recipe",

@@ -309,3 +309,6 @@ def _add_comparisons(commands: Any) -> None:
             metavar="NAME",
             help="accuracy, macro_f1 or map (default: that of the plan, or accuracy)",
         )
+        command.add_argument(
+            "--format", choices=["latex"], help="also write the table of a paper: latex = table.tex, beside md and csv"
+        )

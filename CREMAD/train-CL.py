@@ -10,6 +10,6 @@ import bss
 from bss.recipes import cremad as recipes
 
 if __name__ == "__main__":
-    with bss.cli.session(__doc__, __file__, recipes.CL, recipes.CL_OFFICIAL) as (task, recipe, run):
+    with bss.cli.session(__doc__, __file__, recipes.CL_PRESETS) as (task, recipe, run):
         data = task.build_data(recipe, run.data_root)
         bss.fit(task.build_model(recipe, run.data_root), data, recipe, run)

@@ -24,9 +24,16 @@ if TYPE_CHECKING:
     from bss.training.run import Run
 
 
+NAMED = {"default": "", "released": "-official"}
+"""Preset -> what the name of its run folder has more than the data set and the sampler; others have their own name."""
+
+
 @contextlib.contextmanager
 def session(
-    description: str, script: str, recipe: Recipe, official: Recipe, argv: list[str] | None = None
+    description: str,
+    script: str,
+    presets: Mapping[str, Recipe],
+    argv: list[str] | None = None,
 ) -> Iterator[tuple["Task", Recipe, "Run"]]:
     """Parse the flags, hand out ``(task, recipe, run)``, and end in a readable way whatever happens inside.
 
@@ -34,21 +41,27 @@ def session(
         description: the script's docstring.
         script: the script's ``__file__``: ``CREMAD/train-CL.py`` trains ``bss.tasks.cremad``, reads data from its own
             folder and writes to ``runs/cremad-CL-seed42``.
-        recipe: the default numbers.
-        official: the numbers of ``--official``.
+        presets: name of each form of the method -> its numbers: ``"default"``, and with it ``"released"``, for which
+            ``--official`` is another word, and others.
         argv: the flags; None = those of the process.
     """
     endings.let_output_pass()
     folder = Path(script).resolve().parent
     parser = Parser(
         description=description,
-        epilog="recipe fields, as --set takes them:\n\n" + _listed(explain(recipe)),
+        epilog="recipe fields, as --set takes them:\n\n" + _listed(explain(presets["default"])),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    defaults = {name: f"default {getattr(recipe, name)}" for name in ("seed", "epochs", "batch_size")}
+    defaults = {name: f"default {getattr(presets['default'], name)}" for name in ("seed", "epochs", "batch_size")}
     add_run_flags(parser, f"default: {folder.name}/", "default: runs/<data set>-<sampler>-seed<seed>", defaults)
-    parser.add_argument("--official", action="store_true", help="the numbers and habits of the authors' released code")
+    parser.add_argument(
+        "--preset",
+        choices=presets,
+        default="default",
+        help="which form of the method: our default, what the authors' released code does, or what their slides show",
+    )
+    parser.add_argument("--official", action="store_const", const="released", dest="preset", help="--preset released")
     flags = parser.parse_args(argv)
     try:
         refuse_other_distribution(Path(bss.__file__))
@@ -56,8 +69,8 @@ def session(
         with interruptible():
             from bss.cli import launch, recipe_file
 
-            way = Path(script).stem.partition("-")[2] + "-official" * flags.official
-            base, stem = official if flags.official else recipe, folder.name.lower()
+            way = Path(script).stem.partition("-")[2] + NAMED.get(flags.preset, f"-{flags.preset}")
+            base, stem = presets[flags.preset], folder.name.lower()
             file = None if flags.recipe is None else recipe_file.read(flags.recipe, stem)
             with launch.launched(flags, stem, way, base=base, file=file, default_root=folder) as handed:
                 yield handed

@@ -283,8 +283,8 @@ def _add_comparisons(commands: Any) -> None:
     report = commands.add_parser(
         "report",
         help="make the page of runs that exist",
-        description="Make the tables and the page of runs that exist. Exit status: 0, 1 if folders were left out, 2\n"
-        "if the runs cannot be compared.",
+        description="Make the tables and the page of runs that exist. Exit status: 0, 1 if some were left out or are\n"
+        "missing, 2 if the runs cannot be compared.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -308,4 +308,7 @@ def _add_comparisons(commands: Any) -> None:
             "--metric",
             metavar="NAME",
             help="accuracy, macro_f1 or map (default: that of the plan, or accuracy)",
+        )
+        command.add_argument(
+            "--format", choices=["latex"], help="also write the table of a paper: latex = table.tex, beside md and csv"
         )

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from bss import tasks
+from bss.cli.flags import expanded
 from bss.cli.launch import check_source, sample_root
 from bss.cli.recipe_file import read
 from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, seeds_of, task_file
 from bss.compare.dry_run import dry_run
+from bss.compare.latex import as_latex
 from bss.compare.page import Source, page
 from bss.compare.plan import Plan, write
 from bss.compare.planning import METRIC, Asked, Missing, followed, missing, planned, said
@@ -152,10 +154,11 @@ def report(flags: argparse.Namespace) -> int:
     """Write the report of runs that exist. It reads the run folders, and what the flags name, and nothing else.
 
     Returns:
-        The exit status: 0, or 1 if some folders were left out.
+        The exit status: 0, or 1 if some folders were left out or runs are missing.
     """
     _check_metric(flags.metric)
-    folders = find_folders(flags.runs)
+    given = expanded(flags.runs)
+    folders = find_folders(given)
     _make(flags.out)
     if flags.task is not None and flags.data_root is None:
         raise RecipeError("--task is for showing samples: give --data-root, the data set's folder, as well")
@@ -164,8 +167,9 @@ def report(flags: argparse.Namespace) -> int:
     if source is not None:
         source.check(found.runs)
     by = followed([*found.runs, *found.failed])
-    left_out = _write(found, flags, source, plan=by.plan, other=by.reason, gone=missing(found, by, flags.runs))
-    return 1 if left_out else 0
+    gone = missing(found, by, given)
+    left_out = _write(found, flags, source, plan=by.plan, other=by.reason, gone=gone)
+    return 1 if left_out or gone else 0
 
 
 def _write(
@@ -179,7 +183,7 @@ def _write(
     notes: Sequence[str] = (),
     other: str = "",
 ) -> int:
-    """Write the three files, say what came out, and return how many folders were left out."""
+    """Write the report's files, say what came out, and return how many folders were left out."""
     results = results_of(
         found.runs,
         controls=_names(flags.control),
@@ -193,15 +197,18 @@ def _write(
         plan=plan,
     )
     out = flags.out
-    _save(out / "table.md", as_markdown(results))
-    _save(out / "table.csv", as_csv(results))
+    tables = {"table.md": as_markdown(results), "table.csv": as_csv(results)}
+    if flags.format == "latex":
+        tables["table.tex"] = as_latex(results)
+    for name, text in tables.items():
+        _save(out / name, text)
     _save(out / "report.html", page(results, source))  # last, so that a page that cannot be made leaves the tables
     for path, reason in results.left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)
     print(finding(results))
     for each in gone:
         print(f"to repeat {each.arm} seed {each.seed}: {shlex.join(each.command) or 'the command that began it'}")
-    print(", ".join(str(out / name) for name in ("table.md", "table.csv", "report.html")))
+    print(", ".join(str(out / name) for name in (*tables, "report.html")))
     return len(results.left_out)
 
 

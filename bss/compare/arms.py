@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from bss.recipes.fields import named_field
+from bss.recipes.presets import PAPER_SCHEDULE as PAPER
 from bss.recipes.recipe import CurriculumSchedule, MethodName, Recipe, Schedule, SelfPacedSchedule
 from bss.utils.errors import RecipeError, guess, shown
 
 KINDS = {
-    "uniform": Schedule,
+    **dict.fromkeys(("uniform", "uniform_resampling"), Schedule),
     **dict.fromkeys(("curriculum", "random_pacing", "class_matched", "mix"), CurriculumSchedule),
     **dict.fromkeys(("self_paced", "resampling"), SelfPacedSchedule),
 }
@@ -179,12 +180,47 @@ ARMS = (
     ),
     # The same scores used in another way than as an order within the epoch.
     Arm("resampling", "draws with replacement by SPL's weights", "resampling"),
+    Arm("uniform-replacement", "uniform draws with replacement", "uniform_resampling", {"start": 1.0}),
+    # The paper's learning-based sampler. Whether it draws with replacement its authors' slides do not say, so both
+    # readings are arms; and the controls of a draw with replacement, each of the same weights.
+    Arm("spl-paper", "the paper's SPL, drawn without replacement", "self_paced", PAPER),
+    Arm("spl-paper-replacement", "the paper's SPL, drawn with replacement", "resampling", PAPER),
+    Arm(
+        "spl-paper-replacement-reversed",
+        "the paper's SPL with replacement, imbalanced first",
+        "resampling",
+        {**PAPER, "order": "imbalanced_first"},
+    ),
+    Arm(
+        "spl-paper-replacement-class-balanced",
+        "the paper's SPL with replacement, class mix kept",
+        "resampling",
+        {**PAPER, "class_balanced": True},
+    ),
+    Arm(
+        "spl-paper-replacement-loss",
+        "the paper's SPL with replacement, by loss alone",
+        "resampling",
+        {**PAPER, "criterion": "loss"},
+    ),
+    Arm(
+        "spl-paper-replacement-similarity",
+        "the paper's SPL with replacement, by similarity alone",
+        "resampling",
+        {**PAPER, "criterion": "similarity"},
+    ),
     Arm("mix", "every batch one blend of balanced and imbalanced", "mix", {"rescore": "pass"}),
     _uniform(
         "loss-weights",
         "uniform order, losses weighted by SPL's weights",
         schedule={"rescore": "pass"},
         method="loss-weights",
+    ),
+    # What is left of the loss and the prediction without an order.
+    _uniform(
+        "ensemble",
+        "ensemble: the modalities' own losses, their logits summed",
+        numbers={"fused_weight": 0.0, "unimodal_weight": 1.0, "prediction": "unimodal"},
     ),
     # Other methods, in uniform order.
     _uniform(
@@ -252,11 +288,18 @@ def find(names: Iterable[str]) -> list[Arm]:
     return [_joined(name, [_named(part) for part in name.split("+")]) for name in names]
 
 
+ALONE = "alone-"
+"""What the name of an arm begins with that trains one modality by itself: ``alone-audio``."""
+
+
 def _named(name: str) -> Arm:
     for arm in ARMS:
         if arm.name == name:
             return arm
-    names = [arm.name for arm in ARMS]
+    modality = name.removeprefix(ALONE)
+    if modality and modality != name:
+        return _uniform(name, f"{modality} by itself: its encoder and head alone", numbers={"modality": modality})
+    names = [*(arm.name for arm in ARMS), f"{ALONE}MODALITY"]
     raise RecipeError(f"unknown arm {shown(name)}{guess(name, names)}; the arms are:\n  {', '.join(names)}")
 
 

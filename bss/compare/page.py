@@ -24,11 +24,12 @@ from bss.compare.tables import (
     generated_data,
     head_table,
     made_by,
+    power_tables,
     reading,
     secondary_tables,
     sizes,
 )
-from bss.compare.wording import PLUS_MINUS, seeds_text
+from bss.compare.wording import PLUS_MINUS, points_text, seeds_text
 from bss.data.batches import preview_of
 from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
@@ -134,6 +135,7 @@ def page(results: Results, source: Source | None = None) -> str:
         _table(arm_table(results), prose=True),
         *(f'<p class="caption">{escape(said)}</p>' for said in (reading(results),) if said),
         *_comparisons(results),
+        *map(_table, power_tables(results)),
         *map(_table, choice_tables(results)),
         _table(head_table(results)),
         *map(_table, secondary_tables(results)),
@@ -181,11 +183,11 @@ def _comparisons(results: Results) -> Iterator[str]:
             caption = (
                 f"Difference to {control} in test {results.noun}, {EPOCHS[epoch]}: a grey dot per seed, the mean "
                 "(diamond) and its intervals by Student's t, 90 % (thick) and 95 % (thin); grey is the margin, "
-                f"{PLUS_MINUS}{margin:g} points. n = {_span(len(each.seeds) for each in differences)}."
+                f"{PLUS_MINUS}{points_text(margin)}. n = {_span(len(each.seeds) for each in differences)}."
             )
             yield _panels([_panel(figures.forest(differences, "percentage points", margin), caption)])
     if results.imputed:
-        yield from (_table(finished_table(results, *pair)) for pair in pairs)
+        yield from (_table(table) for pair in pairs if (table := finished_table(results, *pair)).rows)
 
 
 def _span(numbers: Iterable[int]) -> str:

@@ -214,7 +214,7 @@ def read(out: Path) -> Plan | None:
         shapes.PLAN(plain, f"{PLAN_FILE}:")
         return _made(plain)
     except (RunFolderError, RecipeError) as error:
-        raise RunFolderError(f"{out}: {error}: bring it back, or pass another --out") from error
+        raise RunFolderError(f"{out}: {error}: bring it back, or move it away") from error
 
 
 def _made(plain: Mapping[str, Any]) -> Plan:

@@ -9,6 +9,7 @@ from bss.compare.arms import Arm, find, is_reached
 from bss.compare.comparison import Comparison
 from bss.compare.plan import PLAN_FILE, Analysis, Plan, PlannedRun, plan_hash, read, recipe_hash
 from bss.compare.runs import Found, KnownRun, known_run
+from bss.compare.wording import listed
 from bss.data.splits import Splits
 from bss.recipes.fields import flatten
 from bss.recipes.recipe import Recipe
@@ -17,6 +18,10 @@ from bss.utils.errors import RecipeError
 
 MARGIN, LOOKS, METRIC = 1.0, 1, "accuracy"
 """Percentage points, number of looks and metric of a plan, where nothing else is asked for."""
+
+
+LEVELS = 3
+"""How many folders above a run's are looked into for its plan: a comparison's is two above."""
 
 
 # ---- what is planned -----------------------------------------------------------------------------------------------
@@ -180,7 +185,7 @@ def said(plan: Plan) -> list[str]:
         return ["plan: a single arm, so that nothing is compared"]
     tests = len(analysis.contrasts) * len(analysis.outcomes)
     pairs = [f"{arm} - {control}" for arm, control in analysis.contrasts]
-    at = " and ".join(str(size) for size in analysis.look_sizes())
+    at = listed([str(size) for size in analysis.look_sizes()])
     lines = [
         f"plan: test {analysis.metric} at the {' and the '.join(analysis.outcomes)} epoch, {tests} "
         f"comparison{'s' * (tests != 1)}: {', '.join(pairs)}",
@@ -224,16 +229,16 @@ def followed(runs: Iterable[KnownRun]) -> Followed:
         RunFolderError: a plan is damaged.
     """
     runs = list(runs)
-    plans: dict[Path, Plan | None] = {}
+    plans: dict[Path, tuple[Plan | None, dict[str, PlannedRun]]] = {}
     homes = [_home(run, plans) for run in runs]
     places = dict.fromkeys(home for home, _ in homes if home is not None)
     if not places:
         return Followed()
     if len(places) > 1:
-        listed = ", ".join(str(place / PLAN_FILE) for place in places)
-        return Followed(reason=f"the runs are of {len(places)} plans ({listed})")
+        files = ", ".join(str(place / PLAN_FILE) for place in places)
+        return Followed(reason=f"the runs are of {len(places)} plans ({files})")
     out = next(iter(places))
-    plan = plans[out]
+    plan, _ = plans[out]
     assert plan is not None
     rows = {(row.arm, row.seed): row for row in plan.runs}
     for run, (home, row) in zip(runs, homes, strict=True):
@@ -252,17 +257,18 @@ def followed(runs: Iterable[KnownRun]) -> Followed:
     return Followed(plan, out)
 
 
-def _home(run: KnownRun, plans: dict[Path, Plan | None]) -> tuple[Path | None, PlannedRun | None]:
+def _home(
+    run: KnownRun, plans: dict[Path, tuple[Plan | None, dict[str, PlannedRun]]]
+) -> tuple[Path | None, PlannedRun | None]:
     """The folder of the plan that has a row for a run's folder, and the row; two Nones where there is none."""
     path = Path(os.path.realpath(run.path))
-    for above in path.parents:
+    for above in path.parents[:LEVELS]:
         if above not in plans:
-            plans[above] = read(above)
-        plan = plans[above]
-        name = path.relative_to(above).as_posix()
-        for row in plan.runs if plan is not None else ():
-            if row.folder == name:
-                return above, row
+            plan = read(above)
+            plans[above] = plan, {row.folder: row for row in plan.runs} if plan is not None else {}
+        row = plans[above][1].get(path.relative_to(above).as_posix())
+        if row is not None:
+            return above, row
     return None, None
 
 

@@ -34,7 +34,7 @@ ARM_FIELDS = {"epochs", "updates"}
 """Recipe fields, beside those of the schedule, that may differ between arms: how long each of them trains."""
 
 
-STEP_FIELDS = {"fused_weight", "unimodal_weight", "prediction"}
+STEP_FIELDS = {"fused_weight", "unimodal_weight", "prediction", "modality"}
 """Recipe fields that an arm of the runner may set as well: ``joint`` trains and predicts with the fused head alone."""
 
 
@@ -220,7 +220,8 @@ class FinishedRun(KnownRun):
     @property
     def prediction(self) -> str:
         """The heads whose logits its prediction sums, in words."""
-        return predicted_by(self.recipe.get("prediction", "all"), self.summary["test"]["last"]["accuracy"])
+        by = self.recipe.get("modality") or self.recipe.get("prediction", "all")
+        return predicted_by(by, self.summary["test"]["last"]["accuracy"])
 
     @property
     def watched(self) -> Literal["val", "test"]:

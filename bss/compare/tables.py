@@ -26,6 +26,7 @@ from bss.compare.wording import (
     p_text,
     point_decimals,
     points,
+    points_text,
     seeds_text,
     span,
 )
@@ -93,7 +94,6 @@ class Results:
         missing: runs that the machine lost, in words: the comparison is incomplete without them. None = whatever was
             left out or is not there.
         plan: what was set down before the runs; None = nothing, or they are of several plans.
-        margin: percentage points; a smaller difference does not matter.
         other: why this is another analysis than the plan's, as the end of a sentence; empty = it is none.
     """
 
@@ -105,7 +105,6 @@ class Results:
     failed: Sequence[FailedRun] = ()
     missing: Sequence[str] | None = None
     plan: Plan | None = None
-    margin: float = MARGIN
     other: str = ""
 
     @property
@@ -252,7 +251,7 @@ class Results:
             contrasts=tuple(contrasts),
             metric=self.metric,
             outcomes=tuple(self.epochs),
-            margin=self.margin,
+            margin=MARGIN if self.plan is None else self.plan.analysis.margin,
             looks=1,
         )
 
@@ -306,7 +305,6 @@ def results_of(
     failed: Sequence[FailedRun] = (),
     missing: Sequence[str] | None = None,
     plan: Plan | None = None,
-    margin: float | None = None,
 ) -> Results:
     """Check that runs may be compared, and set down how.
 
@@ -322,7 +320,6 @@ def results_of(
         failed: runs that ended by numbers that are not finite, with the accuracy that they count as.
         missing: runs that the machine lost, in words; None = whatever was left out or is not there.
         plan: what was set down before the runs; None = nothing, or they are of several plans.
-        margin: percentage points; a smaller difference does not matter. None = the plan's, or :data:`MARGIN`.
 
     Raises:
         RunFolderError: the runs do not belong together, see :func:`bss.compare.runs.check_comparable`, or none of them
@@ -347,8 +344,6 @@ def results_of(
     chosen = tuple(controls) or tuple(name for name in planned if name in arms) or _usual_controls(arms)
     if not order:
         arms = by_arm(runs, chosen)
-    if margin is None:
-        margin = MARGIN if plan is None else plan.analysis.margin
     results = Results(
         arms,
         chosen,
@@ -357,21 +352,18 @@ def results_of(
         failed=tuple(failed),
         missing=None if missing is None else (*missing, *(f"{path}: {reason}" for path, reason in unusable)),
         plan=plan,
-        margin=margin,
-        other=_other(plan, controls, metric, margin),
+        other=_other(plan, controls, metric),
     )
     return replace(results, notes=(*notes, *_remarks(results, bool(controls))), other=other or results.other)
 
 
-def _other(plan: Plan | None, controls: Sequence[str], metric: str, margin: float) -> str:
+def _other(plan: Plan | None, controls: Sequence[str], metric: str) -> str:
     """Why what is asked for is not what was planned, as the end of a sentence; empty where it is, or nothing was."""
     if plan is None:
         return ""
     analysis = plan.analysis
     if metric != analysis.metric:
         return f"the plan is about {METRICS[analysis.metric]}, and this about {METRICS[metric]}"
-    if margin != analysis.margin:
-        return f"the plan has a margin of {analysis.margin:g} points, and this one of {margin:g}"
     planned = {control for _, control in analysis.contrasts}
     if controls and not planned <= set(controls):
         return f"the plan compares with {listed(sorted(planned))}, and this with {listed(controls)}"
@@ -392,7 +384,8 @@ def _trains_heads(run: FinishedRun) -> bool:
 
 
 def _remarks(results: Results, control_given: bool) -> Iterator[str]:
-    counts = {arm: len(members) for arm, members in results.arms.items()}
+    seeds = _seeds(results)
+    counts = {arm: len(own) for arm, own in seeds.items()}
     control = results.controls[0]
     first = results.runs[0]
     if not control_given and first.config["sampler"] != "UniformSampler" and control == next(iter(results.arms)):
@@ -404,9 +397,9 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
     elif len(set(counts.values())) > 1:
         each = ", ".join(f"{arm} {count}" for arm, count in counts.items())
         yield f"The arms have different numbers of seeds ({each}); {_shared(results)}"
-    elif len({frozenset(run.seed for run in members) for members in results.arms.values()}) > 1:
-        seeds = "; ".join(f"{arm} {seeds_text([run.seed for run in runs])}" for arm, runs in results.arms.items())
-        yield f"The arms have different seeds ({seeds}); {_shared(results)}"
+    elif len({frozenset(own) for own in seeds.values()}) > 1:
+        each = "; ".join(f"{arm} {seeds_text(own)}" for arm, own in seeds.items())
+        yield f"The arms have different seeds ({each}); {_shared(results)}"
     if results.primary == "last":
         yield (
             "There was no validation split (val_fraction=0): the last epoch counts, and what was the best epoch on the "
@@ -432,12 +425,17 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
         yield f"The task's file was changed between the runs ({len(texts)} versions): they may not be comparable."
 
 
-def _shared(results: Results) -> str:
-    """How many seeds the arms have in common with each of their controls, in words."""
+def _seeds(results: Results) -> dict[str, set[int]]:
+    """The seeds that each arm has an outcome with, failed runs that count included."""
     own: dict[str, set[int]] = {arm: set() for arm in results.names}
     for run in (*results.runs, *results.imputed):
         own[run.arm].add(run.seed)
-    told = []
+    return own
+
+
+def _shared(results: Results) -> str:
+    """How many seeds the arms have in common with each of their controls, in words."""
+    own, told = _seeds(results), []
     for control in results.controls:
         counts = {arm: len(own[arm] & own[control]) for arm in results.compared(control)}
         if len(set(counts.values())) == 1:
@@ -527,6 +525,7 @@ def all_tables(results: Results) -> list[Table]:
     """The tables of ``table.md``: the primary comparisons, what choosing the epoch did, the rest, the cost."""
     return [
         *primary_tables(results),
+        *power_tables(results),
         *choice_tables(results),
         head_table(results),
         *secondary_tables(results),
@@ -539,7 +538,7 @@ def primary_tables(results: Results) -> list[Table]:
     pairs = [(control, epoch) for epoch in results.epochs for control in results.controls if results.compared(control)]
     tables = [difference_table(results, *pair) for pair in pairs]
     if results.imputed:
-        tables += [finished_table(results, *pair) for pair in pairs]
+        tables += [table for pair in pairs if (table := finished_table(results, *pair)).rows]
     return tables
 
 
@@ -549,14 +548,14 @@ def difference_table(results: Results, control: str, epoch: str) -> Table:
     Failed runs are among them, at what they count for.
     """
     values = results.values(epoch, failed=True)
-    names = ["minus control", "95 % interval", "p (pairs)", "p (signs)", "p (Holm)", "verdict", "sees", "more seeds"]
+    names = ["minus control", "95 % interval", "verdict", "p (Holm)", "p (pairs)", "p (signs)"]
     rows = {control: [""] * len(names)} | {
         arm: _verdict_cells(paired(values, arm, control), results.judgement.find(arm, control, epoch))
         for arm in results.compared(control)
     }
     return Table(
         f"{_capital(results.noun)} against {control}, {EPOCHS[epoch]} ({results.judgement.standing})",
-        f"{_of_what(results, epoch)}{_with_failed(results)} Then the paired difference to {control}"
+        f"{_of_what(results, epoch)}{_with_failed(results, rows)} Then the paired difference to {control}"
         f"{_sizes_of(results, control)} in percentage points.",
         _frame(results, values, names, rows),
     )
@@ -573,32 +572,51 @@ def reading(results: Results) -> str:
     if pairs and max(pairs) <= MOST_FLIPPED:
         exact += f", never below {p_text(least_p(max(pairs)))} with so few"
     return (
-        "How the differences are read: taken seed by seed; 95 % interval by Student's t; p of the paired t test with "
-        f"the number of pairs, p of the exact test by signs ({exact}), and p of the t test by Holm over {family} "
-        f"comparison{'s' * (family != 1)}. Better or worse: the last is at most {100 * results.analysis.level():.3g} %."
-        f" Equivalent: the 90 % interval lies within {PLUS_MINUS}{results.analysis.margin:g} points. Where neither is "
-        "so: what these seeds see with 80 % power, in one test / as the family's smallest p, and how many more would "
-        "decide. Intervals are over seeds, on this one test set: of other test samples they say nothing."
+        "How the differences are read: taken seed by seed; 95 % interval by Student's t; p of the paired t test by "
+        f"Holm over {family} comparison{'s' * (family != 1)}, the same unadjusted with the number of pairs, and p of "
+        f"the exact test by signs ({exact}). Better or worse: the first is at most "
+        f"{100 * results.analysis.level():.3g} %. Equivalent: the 90 % interval lies within "
+        f"{PLUS_MINUS}{points_text(results.analysis.margin)}. Intervals are over seeds, on this one test set: of other "
+        "test samples they say nothing."
     )
 
 
 def _verdict_cells(difference: Difference, verdict: Verdict | None) -> list[str]:
     if not difference.seeds:
-        return ["no common seed", *[DASH] * 4, "not tested", *[""] * 2]
-    estimate = _estimate_cells(difference)
+        return ["no common seed", DASH, "not tested", *[DASH] * 3]
     if verdict is None:
-        return [*estimate, *[DASH] * 3, "not in the family", *[""] * 2]
-    undecided = verdict.answer == "undecided"
-    sees = verdict.detectable if undecided else None
-    further = "" if not undecided else "> 100,000" if verdict.further is None else f"{verdict.further:,}"
+        return [*_estimate_cells(difference), "not in the family", *[DASH] * 3]
     return [
-        *estimate,
+        *_estimate_cells(difference),
+        verdict.answer.replace("by less than the", "<"),
+        p_text(verdict.p_holm),
         f"{p_text(difference.p)} ({len(difference.seeds)})",
         p_text(difference.p_signs),
-        p_text(verdict.p_holm),
-        verdict.answer,
-        "" if sees is None else " / ".join(map(seen_text, sees)),
-        further,
+    ]
+
+
+def power_tables(results: Results) -> list[Table]:
+    """What the seeds of undecided comparisons can see, and how many would decide; no table where all are decided."""
+    import pandas as pd
+
+    rows = []
+    for each in results.judgement.verdicts:
+        if each.answer == "undecided":
+            seen = [DASH] * 2 if each.detectable is None else [seen_text(points) for points in each.detectable]
+            further = "over 100,000" if each.further is None else f"{each.further:,}"
+            count = str(len(each.difference.seeds))
+            rows.append([f"{each.arm} minus {each.control}", each.outcome, count, *seen, further])
+    if not rows:
+        return []
+    return [
+        Table(
+            "What these seeds can see of what is undecided",
+            "The difference in percentage points that so many seeds find with 80 % power, at the observed scatter: in "
+            "one test, and as the smallest p value of the family under Holm. More seeds: as many would find a true "
+            f"difference of {points_text(results.analysis.margin)} there, and arms without one equivalent within it, "
+            "both with 80 % power.",
+            pd.DataFrame(rows, columns=["difference", "epoch", "n", "one test", "under Holm", "more seeds"]),
+        )
     ]
 
 
@@ -634,8 +652,9 @@ def _sizes_of(results: Results, control: str) -> str:
     return "" if control == results.controls[0] else " (arms whose epochs have its sizes)"
 
 
-def _with_failed(results: Results) -> str:
-    count = len(results.imputed)
+def _with_failed(results: Results, arms: Collection[str]) -> str:
+    """A sentence on the failed runs of some arms; empty where they have none."""
+    count = sum(run.arm in arms for run in results.imputed)
     if not count:
         return ""
     return f" With {count} failed run{'s' * (count > 1)}, counted at the accuracy of the commonest class."
@@ -646,17 +665,22 @@ UNADJUSTED = "Exploratory, not adjusted over tables: of many such intervals of 9
 
 
 def finished_table(results: Results, control: str, epoch: str) -> Table:
-    """The differences to a control without the runs that failed: what the arms do where they train."""
-    values = results.values(epoch)
+    """The differences to a control that failed runs changed, without these runs: what the arms do where they train.
+
+    It has no rows where none was changed.
+    """
+    failed = {run.arm for run in results.imputed}
+    values = {arm: results.values(epoch).get(arm, {}) for arm in results.names}
     names = ["minus control", "95 % interval", "pairs"]
-    rows = {control: [""] * len(names)}
-    for each in results.differences(control, epoch):
-        rows[each.arm] = [*_estimate_cells(each), str(len(each.seeds))]
-    own = {arm: values.get(arm, {}) for arm in results.names}
+    rows = {control: [""] * len(names)} if control in failed else {}
+    for arm in results.compared(control):
+        if arm in failed or control in failed:
+            difference = paired(values, arm, control)
+            rows[arm] = [*_estimate_cells(difference), str(len(difference.seeds))]
     return Table(
         f"Without the failed runs: {results.noun} against {control}, {EPOCHS[epoch]}",
         f"{_of_what(results, epoch)} Runs that failed are left out, which favours arms that fail. {UNADJUSTED}",
-        _frame(results, own, names, rows),
+        _frame(results, values, names, rows),
     )
 
 

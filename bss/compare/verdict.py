@@ -19,7 +19,17 @@ from bss.compare.statistics import (
     paired,
     seeds_to_decide,
 )
-from bss.compare.wording import PLUS_MINUS, interval_text, listed, point_decimals, points, relation, seeds_text, span
+from bss.compare.wording import (
+    PLUS_MINUS,
+    interval_text,
+    listed,
+    point_decimals,
+    points,
+    points_text,
+    relation,
+    seeds_text,
+    span,
+)
 
 Outcomes = Mapping[str, Mapping[str, Mapping[int, float]]]
 """Outcome (``"chosen"``, ``"last"``) -> arm -> seed -> the metric in percent."""
@@ -283,7 +293,7 @@ def _opening(judgement: Judgement, noun: str) -> str:
     comparisons = f"{tested} comparison{'s' * (tested != 1)}"
     return (
         f"{begin} Test {noun} at the {where} epoch, paired by seed, Holm-adjusted over {comparisons}, level {level}; "
-        f"equivalent = within {PLUS_MINUS}{analysis.margin:g} points."
+        f"equivalent = within {PLUS_MINUS}{points_text(analysis.margin)}."
     )
 
 
@@ -334,20 +344,21 @@ def _reason(verdict: Verdict) -> str:
 
 def _power(group: Sequence[Verdict]) -> str:
     """What the seeds of undecided comparisons can see, and how many would decide."""
-    counts = span([str(n) for n in sorted({len(each.difference.seeds) for each in group})])
+    seeds = span([str(n) for n in sorted({len(each.difference.seeds) for each in group})])
     seen = [each.detectable for each in group if each.detectable is not None]
     said = ""
     if seen:
         alone, adjusted = (span([seen_text(pick(ends)) for pick in (min, max)]) for ends in zip(*seen, strict=True))
         many = f" in one test, {adjusted} under Holm" if group[0].family > 1 else ""
-        said = f"{counts} seeds see a difference of {alone} points{many} (80 % power). "
+        said = f"{seeds} seeds see a difference of {alone} points{many} (80 % power). "
     further = [each.further for each in group]
     if None in further:
-        return f"{said}More than 100,000 seeds would be needed to decide all."
-    most = max(each for each in further if each is not None)
-    if most == 0:
+        return f"{said}More than 100,000 seeds would be needed to decide."
+    counts = [each for each in further if each is not None]
+    if max(counts) == 0:
         return f"{said}So many decide four times in five; these did not."
-    return f"{said}About {_round(most)} more seeds would decide{' all' * (len(group) > 1)}."
+    least, most = (_round(pick(counts)) for pick in (min, max))
+    return f"{said}About {span([least, most])} more seeds would decide{' each' * (least != most)}."
 
 
 def seen_text(difference: float) -> str:

@@ -57,6 +57,11 @@ def points(value: float | None, decimals: int = 1) -> str:
     return text[1:] if float(f"{value:.{decimals}f}") == 0 else text
 
 
+def points_text(count: float) -> str:
+    """A number of percentage points in words: ``1 point``, ``2.5 points``."""
+    return f"{count:g} point{'s' * (count != 1)}"
+
+
 def point_decimals(interval: tuple[float, float] | None) -> int:
     """How many decimals an interval and its mean have: two where an end is within 0.1 of 0, and else one."""
     return 2 if interval is not None and min(map(abs, interval)) < NEAR_ZERO else 1

@@ -126,6 +126,7 @@ class BalanceCallback(Callback):
                 f"epoch {trainer.current_epoch} has {len(loader)} batches of epoch {self.sampler.epoch}, and Lightning "
                 f"would train {trainer.num_training_batches} of them: pass Trainer(reload_dataloaders_every_n_epochs=1)"
             )
+        self.sampler.forget_length()
         self._trained = 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -181,6 +181,7 @@ class BalanceTrainerMixin:
         self.sampler.set_epoch(epoch)
         epoch_arguments["steps_in_epoch"] = len(loader)
         epoch_arguments["num_update_steps_per_epoch"] = self._updates_of(loader, epoch)
+        self.sampler.forget_length()
         super()._run_epoch(**epoch_arguments)
         self._close()
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bss.recipes.audiovisual import AudioVisualRecipe
-from bss.recipes.presets import released
+from bss.recipes.presets import paper, released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
 from bss.recipes.settings import setting
 from bss.utils.errors import RecipeError
@@ -52,3 +52,12 @@ SPL = replace(CL, epochs=100, seed=0, schedule=SelfPacedSchedule(floor=1e-2))
 CL_OFFICIAL, SPL_OFFICIAL = (
     released(recipe, frames="first", min_frames=4, class_ids="first_seen") for recipe in (CL, SPL)
 )
+
+
+CL_PAPER, SPL_PAPER = (paper(recipe) for recipe in (CL, SPL))
+
+
+CL_PRESETS = {"default": CL, "released": CL_OFFICIAL, "paper": CL_PAPER}
+
+
+SPL_PRESETS = {"default": SPL, "released": SPL_OFFICIAL, "paper": SPL_PAPER}

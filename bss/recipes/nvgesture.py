@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bss.recipes.presets import released
+from bss.recipes.presets import paper, released
 from bss.recipes.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
 from bss.recipes.settings import setting
 from bss.utils.choices import FlowInput, FlowWindow, FusionName, Pooling, RGBInput
@@ -89,3 +89,12 @@ CL_OFFICIAL = released(CL, schedule={"space": "logit"}, **_AS_RELEASED)
 
 
 SPL_OFFICIAL = released(SPL, schedule={"floor": 0.0}, **_AS_RELEASED)
+
+
+CL_PAPER, SPL_PAPER = (paper(recipe) for recipe in (CL, SPL))
+
+
+CL_PRESETS = {"default": CL, "released": CL_OFFICIAL, "paper": CL_PAPER}
+
+
+SPL_PRESETS = {"default": SPL, "released": SPL_OFFICIAL, "paper": SPL_PAPER}

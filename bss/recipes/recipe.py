@@ -13,6 +13,7 @@ from bss import pacing
 from bss.recipes.settings import meaning, setting
 from bss.utils.choices import (
     Criterion,
+    HistoryOf,
     Information,
     Masking,
     Normalize,
@@ -35,7 +36,7 @@ MethodName = Literal["ogm-ge", "mmpareto", "modality-dropout", "smv", "data-remi
 """Methods that a recipe can name; :data:`bss.methods.BY_NAME` has their classes."""
 
 
-WITHOUT_SCORES = ("uniform", "random_pacing")
+WITHOUT_SCORES = ("uniform", "random_pacing", "uniform_resampling")
 """Samplers that need no scores, by the names that a schedule gives them."""
 
 
@@ -47,7 +48,7 @@ FREE_FIELDS = {"overwrite", "checkpoint_minutes", "cache", "tensorboard"}
 class Schedule:
     """The settings that every sampler has: how scores are made, how much an epoch sees; uniform order has no others."""
 
-    sampler: Literal["uniform"] = setting(
+    sampler: Literal["uniform", "uniform_resampling"] = setting(
         "uniform", "which sampler makes the orders, by its name in bss.samplers.BY_NAME."
     )
     pacing: PacingName = setting("root", "shape of the growth, see bss.pacing.")
@@ -90,6 +91,11 @@ class Schedule:
     history: float | None = setting(
         0.0,
         "weight of a sample's past score; 0 = newest only, none = cumulative mean, see bss.ScoreTable.",
+    )
+    history_of: HistoryOf = setting(
+        "scores",
+        'what the history blends: the "scores" (similarity and loss), or the "balance" that is made of them after '
+        "min-max (the paper), see bss.ScoreTable.",
     )
     class_balanced: bool = setting(False, "every epoch and every batch keeps the class mix of the training set.")
 
@@ -239,6 +245,11 @@ class Recipe:
         'samples beyond the last whole batch of an epoch are left out; which ones is a random "draw", or '
         'always the "last" of the order (as released, where SPL\'s last are the most imbalanced).',
     )
+    modality: str | None = setting(
+        None,
+        "the modality that trains and predicts by itself, whatever the two weights and prediction say: its encoder "
+        "and its head, and nothing else. None = all modalities.",
+    )
     val_fraction: float = setting(
         0.1,
         "share of the training list that chooses the epoch (stratified, seeded). 0 measures the test set "
@@ -303,12 +314,22 @@ class Recipe:
         _require(self.lr > 0, "lr", self.lr, "> 0")
         _require(self.imbalance_every >= 0, "imbalance_every", self.imbalance_every, ">= 0")
         _require(0 <= self.val_fraction < 1, "val_fraction", self.val_fraction, "in [0, 1)")
+        if self.modality is not None and (self.schedule.uses_scores or self.method):
+            raise RecipeError(
+                f"modality={self.modality} trains one head, and scores and methods compare those of all modalities: "
+                f"schedule.sampler must be {' or '.join(WITHOUT_SCORES)}, and method none"
+            )
         warmup = self.schedule.warmup_epochs
         if self.updates is None and warmup >= self.epochs:
             raise RecipeError(
                 f"schedule.warmup_epochs={warmup} leaves nothing of epochs={self.epochs}, so the schedule would never "
                 "begin: lower the one or raise the other"
             )
+
+    @property
+    def predicts_by(self) -> str:
+        """Which heads the prediction sums: a value of ``prediction``, or the one modality that is trained."""
+        return self.modality or self.prediction
 
     @property
     def uses_scores(self) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from bss.recipes import imagetext
-from bss.recipes.presets import released
+from bss.recipes.presets import paper, released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
 from bss.recipes.settings import setting
 
@@ -39,3 +39,12 @@ SPL = replace(CL, epochs=100, seed=0, schedule=SelfPacedSchedule(floor=1e-2))  #
 
 # What the released scripts do where it differs from the method: see the table in Sarcasm/README.md.
 CL_OFFICIAL, SPL_OFFICIAL = (released(recipe, **imagetext.AS_RELEASED) for recipe in (CL, SPL))
+
+
+CL_PAPER, SPL_PAPER = (paper(recipe) for recipe in (CL, SPL))
+
+
+CL_PRESETS = {"default": CL, "released": CL_OFFICIAL, "paper": CL_PAPER}
+
+
+SPL_PRESETS = {"default": SPL, "released": SPL_OFFICIAL, "paper": SPL_PAPER}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from bss.recipes import imagetext
-from bss.recipes.presets import released
+from bss.recipes.presets import paper, released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
 from bss.recipes.settings import setting
 from bss.utils.choices import TextPooling
@@ -62,3 +62,12 @@ _SCORING = {"mode": "eval", "view": "test", "order": "imbalanced_first"}
 
 
 SPL_OFFICIAL = released(SPL, schedule=_SCORING, **_AS_RELEASED)
+
+
+CL_PAPER, SPL_PAPER = (paper(recipe) for recipe in (CL, SPL))
+
+
+CL_PRESETS = {"default": CL, "released": CL_OFFICIAL, "paper": CL_PAPER}
+
+
+SPL_PRESETS = {"default": SPL, "released": SPL_OFFICIAL, "paper": SPL_PAPER}

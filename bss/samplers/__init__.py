@@ -8,6 +8,7 @@ from bss.samplers.random_pacing import RandomPacingSampler
 from bss.samplers.resampling import ResamplingSampler
 from bss.samplers.self_paced import SelfPacedSampler
 from bss.samplers.uniform import UniformSampler
+from bss.samplers.uniform_resampling import UniformResamplingSampler
 
 BY_NAME: dict[str, type[OrderSampler]] = {
     "curriculum": CurriculumSampler,
@@ -15,6 +16,7 @@ BY_NAME: dict[str, type[OrderSampler]] = {
     "random_pacing": RandomPacingSampler,
     "class_matched": ClassMatchedSampler,
     "uniform": UniformSampler,
+    "uniform_resampling": UniformResamplingSampler,
     "mix": MixSampler,
     "resampling": ResamplingSampler,
 }
@@ -35,5 +37,6 @@ __all__ = [
     "RandomPacingSampler",
     "ResamplingSampler",
     "SelfPacedSampler",
+    "UniformResamplingSampler",
     "UniformSampler",
 ]

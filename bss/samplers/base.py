@@ -345,6 +345,10 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         self._is_explicit = False
         return _OrderIterator(self, callers.shards())
 
+    def forget_length(self) -> None:
+        """Said by an adapter that has seen to it that each epoch has its own length: a short one was stopped."""
+        self._length_was_asked = None
+
     # ---- resume ------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> SamplerState:

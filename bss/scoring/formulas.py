@@ -159,9 +159,23 @@ def difficulty(
         raise ValueError(f"similarity {tuple(similarity.shape)} and loss {tuple(loss.shape)} must have the same length")
     scale = min_max if normalize == "minmax" else rank_fraction
     similarity, loss = checked_vector("similarity", similarity), checked_vector("loss", loss)
+    return combined(scale(similarity), scale(loss), criterion)
+
+
+def combined(similarity: Tensor, loss: Tensor, criterion: Criterion) -> Tensor:
+    """:func:`difficulty` of scores that are scaled already.
+
+    Args:
+        similarity: (N,) in [0, 1].
+        loss: (N,) in [0, 1].
+        criterion: see :func:`difficulty`.
+
+    Returns:
+        (N,) in [0, 2].
+    """
     if criterion == "both":
-        return (1 - scale(similarity)) + scale(loss)
-    return 2 * scale(loss) if criterion == "loss" else 2 * (1 - scale(similarity))
+        return (1 - similarity) + loss
+    return 2 * loss if criterion == "loss" else 2 * (1 - similarity)
 
 
 def order_weights(difficulty: Tensor, *, floor: float = 1e-2, order: Order = "balanced_first") -> Tensor:

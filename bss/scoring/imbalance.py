@@ -188,7 +188,7 @@ def coalition_values(
     fill_D: Mapping[str, Tensor],
     target_N: Tensor,
     *,
-    prediction: Prediction,
+    prediction: Prediction | str,
 ) -> dict[str, dict[Coalition, float]]:
     """What the prediction achieves with every subset of the modalities, the others masked.
 
@@ -229,7 +229,7 @@ def contributions(
     fill_D: Mapping[str, Tensor],
     target_N: Tensor,
     *,
-    prediction: Prediction,
+    prediction: Prediction | str,
 ) -> dict[str, dict[str, float]] | None:
     """Exact Shapley value of every modality, by accuracy and by mean true-class probability of the prediction.
 

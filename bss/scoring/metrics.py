@@ -6,7 +6,6 @@ import numpy as np
 from torch import Tensor
 
 from bss.models.late_fusion import Logits
-from bss.scoring.formulas import tensors_of
 from bss.utils.choices import Prediction
 from bss.utils.devices import widened
 
@@ -14,28 +13,33 @@ Metrics = dict[str, dict[str, float]]
 """Metric name -> head name -> value in [0, 1]."""
 
 
-def head_logits(logits: Logits, prediction: Prediction) -> dict[str, Tensor]:
+def head_logits(logits: Logits, prediction: Prediction | str) -> dict[str, Tensor]:
     """Logits (B, C) of the prediction (``"all"``), of the fused head (``"fused"``) and of each modality by its name.
 
     Args:
         logits: of a batch.
         prediction: the prediction sums the logits of ``"all"`` heads, or of the ``"unimodal"`` ones only (CREMA-D;
-            released CREMA-D/train-CL.py, ``test``), or is the ``"fused"`` head's.
+            released CREMA-D/train-CL.py, ``test``), or is the ``"fused"`` head's, or that of the modality of this name.
     """
-    heads = [] if prediction == "fused" else tensors_of(logits.unimodal)
-    first, *others = heads if prediction == "unimodal" else [*heads, logits.fused]
+    heads = {**logits.unimodal, "fused": logits.fused}
+    first, *others = [heads[name] for name in heads_of(prediction, logits.unimodal)]
     return {"all": sum(others, start=first), "fused": logits.fused, **logits.unimodal}
 
 
-def predicted_by(prediction: Prediction, heads: Iterable[str]) -> str:
+def heads_of(prediction: Prediction | str, modalities: Iterable[str]) -> list[str]:
+    """Names of the heads that a prediction sums, see :func:`head_logits`."""
+    unimodal = list(modalities)
+    return {"all": [*unimodal, "fused"], "unimodal": unimodal}.get(prediction, [prediction])
+
+
+def predicted_by(prediction: Prediction | str, heads: Iterable[str]) -> str:
     """Which heads' logits the ``"all"`` of :func:`head_logits` sums, in words: ``"audio + visual + fused"``.
 
     Args:
         prediction: the recipe's choice.
         heads: the names that :func:`head_logits` gives.
     """
-    modalities = [name for name in heads if name not in ("all", "fused")]
-    return " + ".join({"all": [*modalities, "fused"], "unimodal": modalities, "fused": ["fused"]}[prediction])
+    return " + ".join(heads_of(prediction, (name for name in heads if name not in ("all", "fused"))))
 
 
 def unimodal_heads(heads: Mapping[str, Tensor]) -> dict[str, Tensor]:

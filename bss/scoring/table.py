@@ -15,13 +15,16 @@ from bss.scoring.formulas import (
     TWO_LOGITS,
     Unimodal,
     check_choice,
+    combined,
     difficulty,
     loss_of,
+    min_max,
+    rank_fraction,
     seem_probabilities,
     similarity_of,
     tensors_of,
 )
-from bss.utils.choices import Criterion, Normalize, Space
+from bss.utils.choices import Criterion, HistoryOf, Normalize, Space
 from bss.utils.devices import copied, widened, widest_float
 from bss.utils.errors import shown
 
@@ -50,8 +53,10 @@ class TableState(TypedDict):
     fused_weight: float
     unimodal_weight: float
     space: Space
+    history_of: HistoryOf
     similarity: Tensor
     loss: Tensor
+    scaled: Tensor
     age: Tensor
     rounds: Tensor
     open_sums: Tensor
@@ -108,10 +113,16 @@ class ScoreTable:
         num_samples: N, the length of the training set.
         momentum: the weight of the past. 0.0 keeps only the newest score (the released code), m blends
             ``m * old + (1 - m) * new``, None is the cumulative mean over all epochs (the paper's figure). As in
-            BatchNorm None means cumulative; unlike there a number weighs the old value, not the new one.
+            BatchNorm None means cumulative; unlike there a number weighs the old value, not the new one: the paper's
+            beta = 0.6, which weighs the new one, is a momentum of 0.4.
         fused_weight: weight of the fused head in the loss, as in training.
         unimodal_weight: weight of each unimodal head in the loss, as in training.
         space: of the similarity, see :func:`bss.prediction_similarity`.
+        history_of: what the momentum blends. ``"scores"``: similarity and loss, which are scaled over the training set
+            whenever a difficulty is asked for. ``"balance"`` (the paper: its authors' slides, IJCAI 2025, slide 10):
+            the balance score ``b = minmax(similarity) - minmax(loss)`` of every round, scaled in that round over all
+            samples that have a score by then; :attr:`similarity` and :attr:`loss` are then the newest ones. Both are
+            the same without a history.
 
     Attributes:
         similarity: (N,) float32 in [0, 1] ([-1, 1] in logit space), NaN where never scored.
@@ -131,8 +142,10 @@ class ScoreTable:
         fused_weight: float = 1.0,
         unimodal_weight: float = 1.0,
         space: Space = "probability",
+        history_of: HistoryOf = "scores",
     ):
         check_choice("space", space, Space)
+        check_choice("history_of", history_of, HistoryOf)
         if not isinstance(num_samples, int | numbers.Integral) or num_samples < 1:
             found = num_samples if isinstance(num_samples, numbers.Number) else f"a {type(num_samples).__name__}"
             raise ValueError(f"num_samples must be a whole number >= 1, got {found}: pass len(dataset)")
@@ -143,9 +156,14 @@ class ScoreTable:
         self.fused_weight = fused_weight
         self.unimodal_weight = unimodal_weight
         self.space = space
+        self.history_of = history_of
         # Type and device are named, since a script may have set others as torch's defaults.
         self.similarity = torch.full((num_samples,), torch.nan, dtype=torch.float32, device="cpu")
         self.loss = torch.full((num_samples,), torch.nan, dtype=torch.float32, device="cpu")
+        # History of the balance: that of its two terms, scaled similarity and scaled loss, since the blend of a
+        # difference is the difference of the blends, and a criterion may ask for one of them.
+        rows = 2 if history_of == "balance" else 0
+        self._scaled = torch.full((rows, num_samples), torch.nan, dtype=torch.float32, device="cpu")
         self.age = torch.full((num_samples,), NEVER, dtype=torch.int32, device="cpu")
         # Closed epochs that scored the sample.
         self._rounds = torch.zeros(num_samples, dtype=torch.int32, device="cpu")
@@ -228,7 +246,7 @@ class ScoreTable:
 
     def to(self, device: torch.device | str) -> "ScoreTable":
         """Move the table; returns itself."""
-        names = ("similarity", "loss", "age", "_rounds", "_open_counts")
+        names = ("similarity", "loss", "_scaled", "age", "_rounds", "_open_counts")
         moved = {name: getattr(self, name).to(device) for name in names}
         moved["_open_sums"] = self._open_sums.to(device, widest_float(torch.device(device)))
         for name, values in moved.items():  # once all have arrived: a half-moved table has no device
@@ -319,11 +337,14 @@ class ScoreTable:
         if updated.any():
             self._note_closing(seen, updated, scoring_pass)
             past = self._weight_of_the_past()
+            of_scores = past if self.history_of == "scores" else torch.zeros_like(past)
             for name, total in zip(("similarity", "loss"), self._open_sums, strict=True):
                 old = getattr(self, name)
-                setattr(self, name, torch.where(seen, _blend(old, total / count, past), old))
+                setattr(self, name, torch.where(seen, _blend(old, total / count, of_scores), old))
             self._rounds = self._rounds + seen  # not in place: a state_dict that was handed out stays as it was
             self.age = torch.where(seen, 0, self.age + (self.age != NEVER)).to(torch.int32)
+            if self.history_of == "balance":
+                self._blend_scaled(seen, past)
         self._clear_open()
         self._touched = False
         return updated
@@ -332,7 +353,9 @@ class ScoreTable:
         """Difficulty of every sample, (N,) float32 in [0, 2] on the table's device; small = balanced.
 
         Scaled over the samples that have a score; those without one get the median, so that they neither lead nor
-        trail. An empty table gives zeros: every sample alike. For the arguments see :func:`bss.difficulty`.
+        trail. An empty table gives zeros: every sample alike. For the arguments see :func:`bss.difficulty`. A history
+        of the balance was scaled by min-max when it was made: with ``"minmax"`` it is taken as it is, so that the
+        difficulty is ``1 - b``, and ``"rank"`` goes by the ranks of its two terms.
 
         Raises:
             ValueError: the epoch is still open (:meth:`synchronize` was not called).
@@ -344,7 +367,7 @@ class ScoreTable:
         seen = self.age != NEVER
         values = torch.zeros_like(self.loss)
         if seen.any():
-            known = difficulty(self.similarity[seen], self.loss[seen], normalize=normalize, criterion=criterion)
+            known = self._known_difficulty(seen, normalize, criterion)
             values[seen] = known
             values[~seen] = known.median()
         return values
@@ -361,8 +384,10 @@ class ScoreTable:
             "fused_weight": self.fused_weight,
             "unimodal_weight": self.unimodal_weight,
             "space": self.space,
+            "history_of": self.history_of,
             "similarity": self.similarity,
             "loss": self.loss,
+            "scaled": self._scaled,
             "age": self.age,
             "rounds": self._rounds,
             "open_sums": self._open_sums,
@@ -376,9 +401,10 @@ class ScoreTable:
         Raises:
             ValueError: the state belongs to a table of another size, momentum or loss weights (named).
         """
-        for name in ("version", "num_samples", "momentum", "fused_weight", "unimodal_weight", "space"):
+        newer = {"history_of": "scores", "scaled": self._scaled}  # what states lack that were saved before there was it
+        for name in ("version", "num_samples", "momentum", "fused_weight", "unimodal_weight", "space", "history_of"):
             own = _VERSION if name == "version" else getattr(self, name)
-            if state.get(name) != own:
+            if state.get(name, newer.get(name)) != own:
                 raise ValueError(
                     f"the saved ScoreTable has {name}={state.get(name)!r}, this one {own!r}; "
                     "a table can only continue from its own kind"
@@ -387,6 +413,7 @@ class ScoreTable:
         self._now, self._used_in = self._now._replace(loads=self._now.loads + 1), None
         self.similarity = state["similarity"].clone().to(device)
         self.loss = state["loss"].clone().to(device)
+        self._scaled = state.get("scaled", newer["scaled"]).clone().to(device)
         self.age = state["age"].clone().to(device)
         self._rounds = state["rounds"].clone().to(device)
         self._open_sums = state["open_sums"].clone().to(device, widest_float(device))
@@ -398,8 +425,14 @@ class ScoreTable:
 
         Under DDP all ranks call it together.
         """
-        settings = {"fused_weight": self.fused_weight, "unimodal_weight": self.unimodal_weight}
-        new = ScoreTable(self.num_samples, momentum=self.momentum, space=self.space, **settings)
+        new = ScoreTable(
+            self.num_samples,
+            momentum=self.momentum,
+            fused_weight=self.fused_weight,
+            unimodal_weight=self.unimodal_weight,
+            space=self.space,
+            history_of=self.history_of,
+        )
         self.load_state_dict(new.state_dict())
         self._now = self._now._replace(resets=self._now.resets + 1)
         self._looked_at_logits, self._seem_probabilities, self._told_of_ignored = False, None, False
@@ -474,6 +507,30 @@ class ScoreTable:
         if self.momentum is None:
             return self._rounds / widened(self._rounds + 1.0)
         return widened(torch.where(self._rounds > 0, self.momentum, 0.0))
+
+    def _blend_scaled(self, seen: Tensor, past: Tensor) -> None:
+        """Scale the newest scores of all samples, and blend those of this round's samples into the history.
+
+        Args:
+            seen: which samples were scored in this round, (N,) bool.
+            past: share of a blended value that the old one keeps, (N,).
+        """
+        known = self.age != NEVER
+        new = torch.zeros_like(self._scaled)
+        for row, values in zip(new, (self.similarity, self.loss), strict=True):
+            row[known] = min_max(values[known])
+        self._scaled = torch.where(seen, _blend(self._scaled, new, past), self._scaled)
+
+    def _known_difficulty(self, seen: Tensor, normalize: Normalize, criterion: Criterion) -> Tensor:
+        """Difficulty of the samples that have a score."""
+        if self.history_of == "scores":
+            return difficulty(self.similarity[seen], self.loss[seen], normalize=normalize, criterion=criterion)
+        check_choice("normalize", normalize, Normalize)
+        check_choice("criterion", criterion, Criterion)
+        similarity, loss = self._scaled[:, seen]
+        if normalize == "rank":
+            similarity, loss = rank_fraction(similarity), rank_fraction(loss)
+        return combined(similarity, loss, criterion)
 
     def _checked_index(self, index: Tensor | Sequence[int], length: int) -> Tensor:
         try:

@@ -33,19 +33,23 @@ class Task(Protocol):
     """A module that can be trained.
 
     Every task defines :data:`REQUIRED`. The tasks of ``bss`` define the rest too: a script trains ``CL`` or ``SPL``, or
-    with ``--official`` the ``_OFFICIAL`` ones, and with ``--sample`` it needs the last two functions.
+    with ``--preset`` the ``_OFFICIAL`` or ``_PAPER`` ones, and with ``--sample`` it needs the last two functions.
 
     Attributes:
         CL: the recipe of a curriculum; ``compare`` makes the recipes of all arms from it.
         SPL: the recipe of self-paced learning.
         CL_OFFICIAL: the recipe of a curriculum with the numbers of the released script.
         SPL_OFFICIAL: the recipe of self-paced learning with the numbers of the released script.
+        CL_PAPER: the recipe of a curriculum as the authors' slides have it.
+        SPL_PAPER: the recipe of self-paced learning as the authors' slides have it.
     """
 
     CL: Recipe
     SPL: Recipe
     CL_OFFICIAL: Recipe
     SPL_OFFICIAL: Recipe
+    CL_PAPER: Recipe
+    SPL_PAPER: Recipe
 
     def build_data(self, recipe: Recipe, root: Path) -> "Splits":
         """Find all samples under the data root, check their files and make the parts."""

@@ -9,7 +9,7 @@ from bss.data.datasets.data_set import find
 from bss.data.splits import Splits
 from bss.data.synthetic.cremad import write_sample
 from bss.models.late_fusion import LateFusion
-from bss.recipes.cremad import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, CremadRecipe
+from bss.recipes.cremad import CL, CL_OFFICIAL, CL_PAPER, SPL, SPL_OFFICIAL, SPL_PAPER, CremadRecipe
 from bss.tasks import audiovisual, parts
 
 TEST_SHARE = 0.1

@@ -9,7 +9,7 @@ from bss.data.datasets.ks import DATA_SET, long_enough
 from bss.data.splits import Splits
 from bss.data.synthetic.ks import write_sample
 from bss.models.late_fusion import LateFusion
-from bss.recipes.ks import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, KineticsSoundsRecipe
+from bss.recipes.ks import CL, CL_OFFICIAL, CL_PAPER, SPL, SPL_OFFICIAL, SPL_PAPER, KineticsSoundsRecipe
 from bss.tasks import audiovisual, parts
 from bss.utils.errors import DataError
 

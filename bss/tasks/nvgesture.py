@@ -14,7 +14,7 @@ from bss.models.encoders.i3d import I3DEncoder, load_i3d
 from bss.models.fusion import FUSIONS
 from bss.models.late_fusion import LateFusion
 from bss.models.weights import initialize
-from bss.recipes.nvgesture import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, NVGestureRecipe
+from bss.recipes.nvgesture import CL, CL_OFFICIAL, CL_PAPER, SPL, SPL_OFFICIAL, SPL_PAPER, NVGestureRecipe
 from bss.tasks import parts
 from bss.utils.errors import DataNotFoundError
 from bss.utils.seeding import seeded

@@ -14,7 +14,7 @@ from bss.data.synthetic.sarcasm import write_sample
 from bss.models.encoders import text_encoder
 from bss.models.fusion import FUSIONS
 from bss.models.late_fusion import LateFusion
-from bss.recipes.sarcasm import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, SarcasmRecipe
+from bss.recipes.sarcasm import CL, CL_OFFICIAL, CL_PAPER, SPL, SPL_OFFICIAL, SPL_PAPER, SarcasmRecipe
 from bss.tasks import imagetext
 from bss.utils.seeding import seeded
 

@@ -14,7 +14,7 @@ from bss.data.synthetic.twitter15 import write_sample
 from bss.models.encoders import text_encoder
 from bss.models.fusion import FUSIONS
 from bss.models.late_fusion import LateFusion
-from bss.recipes.twitter15 import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL, Twitter15Recipe
+from bss.recipes.twitter15 import CL, CL_OFFICIAL, CL_PAPER, SPL, SPL_OFFICIAL, SPL_PAPER, Twitter15Recipe
 from bss.tasks import imagetext
 from bss.utils.errors import DataError
 from bss.utils.seeding import seeded

@@ -121,12 +121,14 @@ def plan(
         RecipeError: numbers that do not go together.
     """
     schedule = recipe.schedule
+    check_modality(recipe.modality, data)
     table = ScoreTable(
         len(data.train),
         momentum=schedule.history,
         fused_weight=recipe.fused_weight,
         unimodal_weight=recipe.unimodal_weight,
         space=schedule.space,
+        history_of=schedule.history_of,
     )
     kind = _sampler_class(schedule.sampler, sampler)
     # What a sampler takes of the data, each under the condition on which it takes it.
@@ -227,6 +229,8 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         precision.to_channels_last(model)
     # What is put on the network for this run is taken off at its end: it is the user's, and may be trained again.
     restore = [compile_network(model)] if recipe.compile else []
+    if recipe.modality is not None:
+        restore.append(_without_gradients(model, recipe.modality))
     if recipe.precision == "bf16" and run.device.type == "cpu" and precision.affected():
         restore.append(precision.guard(model))
     trained = distributed.wrapped(model, run.device, sync_batchnorm=recipe.sync_batchnorm)
@@ -240,6 +244,7 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         optimizer_of(model, recipe.optimizer, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay),
         fused_weight=recipe.fused_weight,
         unimodal_weight=recipe.unimodal_weight,
+        modality=recipe.modality,
         table=table if online else None,
         method=method,
         watch=watch,
@@ -274,7 +279,7 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         ),
         measuring=Measuring(
             model,
-            recipe.prediction,
+            recipe.predicts_by,
             recipe.precision,
             every=recipe.imbalance_every,
             masking=recipe.imbalance_masking,
@@ -301,6 +306,44 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         checkpoint_minutes=recipe.checkpoint_minutes,
         restore=tuple(restore),
     )
+
+
+def check_modality(modality: str | None, data: Splits) -> None:
+    """Refuse to train a modality that the samples do not have.
+
+    Args:
+        modality: the recipe's; None = all are trained.
+        data: the splits.
+
+    Raises:
+        RecipeError: names those that there are.
+    """
+    if modality is None:
+        return
+    there = [name for name in data.train[0] if name != "label"]
+    if modality not in there:
+        raise RecipeError(f"modality={modality} is none of the samples' modalities: {', '.join(there)}")
+
+
+def _without_gradients(model: nn.Module, modality: str) -> Callable[[], None]:
+    """Spare the backward pass through the other modalities' encoders, whose loss does not count; returns the undoing.
+
+    A network without encoders of its own for every modality trains as it is: its other gradients are zeros.
+    """
+    if not has_two_stages(model):
+        return lambda: None
+    encoders = model.encoders
+    own = set(encoders[modality].parameters())
+    others = {parameter for encoder in encoders.values() for parameter in encoder.parameters()} - own
+    frozen = [parameter for parameter in others if parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+
+    def undo() -> None:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+
+    return undo
 
 
 def _check_features(similarity: Similarity, model: nn.Module) -> None:

@@ -162,7 +162,7 @@ def fit(
             summary = training.final_test()
             folder.finish(summary)
             told.finish(summary)
-    say(closing_lines(summary, recipe.prediction))
+    say(closing_lines(summary, recipe.predicts_by))
     return summary
 
 

@@ -69,14 +69,15 @@ class Trained(NamedTuple):
 class Step:
     """One optimiser step, with everything that is the same in all steps of a run.
 
-    The loss is ``w_f CE(fused) + w_u sum_m CE(unimodal_m)``. A ``method`` may change the loss and the gradients; the
-    table's scores stay those of this loss.
+    The loss is ``w_f CE(fused) + w_u sum_m CE(unimodal_m)``, or that of one ``modality``'s head alone. A ``method`` may
+    change the loss and the gradients; the table's scores stay those of this loss.
 
     Attributes:
         model: maps a batch to Logits; may be wrapped in DistributedDataParallel.
         optimizer: of the model's parameters.
         fused_weight: w_f.
         unimodal_weight: w_u.
+        modality: trains by itself: its head's loss is the loss; None = all do.
         table: filled from the logits of this very forward (online scoring); the caller closes the epoch.
         method: hooks into the step. The caller begins its epoch.
         watch: looks at the gradients and features of some steps.
@@ -88,6 +89,7 @@ class Step:
     optimizer: torch.optim.Optimizer
     fused_weight: float = 1.0
     unimodal_weight: float = 1.0
+    modality: str | None = None
     table: ScoreTable | None = None
     method: Method = field(default_factory=Method)
     watch: TrainingWatch | None = None
@@ -98,6 +100,11 @@ class Step:
     def device(self) -> torch.device:
         """Where the network lives."""
         return device_of(self.model)
+
+    def _weight_of(self, head: str) -> float:
+        if self.modality is not None:
+            return float(head == self.modality)
+        return self.fused_weight if head == "fused" else self.unimodal_weight
 
     def take(self, batch: Mapping[str, Any], number: int) -> tuple[Tensor, int]:
         """Train on a batch.
@@ -116,7 +123,7 @@ class Step:
         with autocast(self.device, self.precision), seeing as features:
             logits, target = logits_and_target(self.model, batch)
         losses = head_losses({"fused": logits.fused, **logits.unimodal}, target)
-        weights = {name: self.fused_weight if name == "fused" else self.unimodal_weight for name in losses}
+        weights = {name: self._weight_of(name) for name in losses}
         loss_B = self.method.loss(losses, weights)
         self.optimizer.zero_grad(set_to_none=True)
         # Every head's loss is scaled as the sum is: a method that takes gradients of one of them gets the same scale.
@@ -208,7 +215,7 @@ def predict(
     model: nn.Module,
     loader: Iterable[Mapping[str, Tensor]],
     *,
-    prediction: Prediction = "all",
+    prediction: Prediction | str = "all",
     precision: Precision = "fp32",
     features: bool = False,
     progress: str | None = None,

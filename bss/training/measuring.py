@@ -34,7 +34,7 @@ class Measuring:
     """
 
     model: nn.Module
-    prediction: Prediction
+    prediction: Prediction | str
     precision: Precision
     every: int
     masking: Masking

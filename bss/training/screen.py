@@ -49,14 +49,14 @@ def plan_line(planned: Plan, batch_size: int, updates: int | None, tail: str) ->
     return f"{type(sampler).__name__}: {plan}; {steps} steps of {batch_size} in all{unless}"
 
 
-def _percentages(metrics: Metrics, prediction: Prediction) -> str:
+def _percentages(metrics: Metrics, prediction: Prediction | str) -> str:
     """The accuracy of every head; what is no sum of all heads is not called ``all``, as it is in the files."""
     accuracy = metrics["accuracy"]
     names = {"all": "all" if prediction == "all" else f"prediction ({predicted_by(prediction, accuracy)})"}
     return "  ".join(f"{names.get(head, head)} {100 * value:.1f}" for head, value in accuracy.items())
 
 
-def epoch_line(row: EpochRow, epochs: int, measured: Metrics, name: str, prediction: Prediction) -> str:
+def epoch_line(row: EpochRow, epochs: int, measured: Metrics, name: str, prediction: Prediction | str) -> str:
     """What is printed after an epoch."""
     return (
         f"epoch {row['epoch'] + 1}/{epochs}  {row['samples']} samples  loss {row['train_loss']:.3f}  "
@@ -71,7 +71,7 @@ def failure_line(failure: Failure, changed: Mapping[str, Sequence[Any]]) -> str:
     return f"{line}; {listed or 'nothing is changed, so it may end there again'}"
 
 
-def closing_lines(summary: Summary, prediction: Prediction) -> str:
+def closing_lines(summary: Summary, prediction: Prediction | str) -> str:
     """The test result of a run, by its summary."""
     lines = []
     if "oracle" in summary:

@@ -17,6 +17,9 @@ Order = Literal["balanced_first", "imbalanced_first"]
 Weighting = Literal["linear", "softmax"]
 
 
+HistoryOf = Literal["scores", "balance"]
+
+
 Criterion = Literal["both", "loss", "similarity"]
 
 

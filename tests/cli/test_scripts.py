@@ -123,7 +123,17 @@ def test_without_data_a_script_says_where_it_looked_and_what_to_do(script, tmp_p
 def test_help_lists_the_flags_and_the_recipe(tmp_path):
     done = start(BROKEN, "--help", cwd=tmp_path)
     assert done.returncode == 0
-    flags = ["--data-root", "--out", "--sample", "--official", "--seed", "--epochs", "--batch-size", "--device"]
+    flags = [
+        "--data-root",
+        "--out",
+        "--sample",
+        "--preset",
+        "--official",
+        "--seed",
+        "--epochs",
+        "--batch-size",
+        "--device",
+    ]
     for text in (*flags, "--workers", "--set", "schedule.grow_epochs=", "sample-data beside"):
         assert text in " ".join(done.stdout.split())
 

@@ -167,7 +167,7 @@ def build_data(recipe, root):
         with (
             pytest.raises(SystemExit) as ended,
             cli.session(
-                "", str(tmp_path / "x" / "train-CL.py"), tiny.CL, tiny.CL, ["--out", str(out), "--device", "cpu"]
+                "", str(tmp_path / "x" / "train-CL.py"), {"default": tiny.CL}, ["--out", str(out), "--device", "cpu"]
             ) as (task, recipe, run),
         ):
             task.build_data(recipe, run.data_root)

@@ -1,5 +1,6 @@
 """The arms of a comparison: each is made from a task's curriculum recipe, orders epochs, and trains."""
 
+import copy
 from dataclasses import fields, replace
 
 import pytest
@@ -70,6 +71,7 @@ OTHERS = {
     "criterion": "similarity",
     "normalize": "rank",
     "history": 0.25,
+    "history_of": "balance",
     "class_balanced": True,
 }
 """For every field of TASK's schedule a value that no arm and not TASK has."""
@@ -90,14 +92,16 @@ def test_a_field_reaches_an_arm_if_and_only_if_it_says_so(arm):
         assert arm.is_reached_by(f"schedule.{name}") == (made == value) or own == value, name
     for name, value in {"lr": 0.5, "epochs": 9, "unimodal_weight": 0.5, "prediction": "unimodal"}.items():
         made = getattr(arm.recipe(replace(TASK, **{name: value})), name)
-        assert arm.is_reached_by(name) == (made == value)
+        assert arm.is_reached_by(name) == (made == value) or arm.numbers.get(name) == value
     assert arm.is_reached_by("method") == (arm.recipe(replace(TASK, method="mmpareto")).method == "mmpareto") or (
         arm.method == "mmpareto"
     )
     assert not arm.is_reached_by("schedule.sampler")
 
 
-@pytest.mark.parametrize("name", ["uniform", "feature-gradient", "resampling", "mix", "joint", "cl+loss-weights"])
+@pytest.mark.parametrize(
+    "name", ["uniform", "feature-gradient", "spl-paper-replacement", "mix", "joint", "cl+loss-weights"]
+)
 def test_arms_whose_path_through_the_engine_is_their_own_train(name, tmp_path):
     (arm,) = find([name])
     recipe = arm.recipe(replace(tiny.CL, epochs=2, checkpoint_minutes=None, imbalance_every=0))
@@ -118,6 +122,46 @@ def test_no_two_arms_are_the_same_training():
 
 
 # ---- what single arms are ----
+
+
+def test_a_modality_by_itself_trains_its_encoder_and_head_alone(tmp_path):
+    (arm,) = find(["alone-audio"])
+    recipe = arm.recipe(replace(tiny.CL, epochs=1, weight_decay=0.0, checkpoint_minutes=None, imbalance_every=0))
+    run = Run(out=tmp_path / "run", data_root=tmp_path, device=torch.device("cpu"))
+    model = tiny.model()
+    before = copy.deepcopy(model.state_dict())
+    summary = fit(model, tiny.splits(), recipe, run)
+    changed = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
+    parts = {".".join(name.split(".")[:2]) for name in changed if not name.endswith(("running_mean", "running_var"))}
+    assert {part for part in parts if "num_batches" not in part} <= {"encoders.audio", "heads.audio"}
+    assert any(name.startswith("heads.audio") for name in changed)
+    accuracy = summary["test"]["last"]["accuracy"]
+    assert accuracy["all"] == accuracy["audio"]
+    assert all(parameter.requires_grad for parameter in model.parameters()), "what was spared is given back"
+
+
+def test_a_modality_that_the_samples_lack_is_refused_with_those_that_there_are(tmp_path):
+    recipe = find(["alone-sound"])[0].recipe(tiny.CL)
+    with pytest.raises(RecipeError, match="modality=sound is none of the samples' modalities: audio, visual"):
+        plan(tiny.splits(), recipe)
+
+
+def test_scores_and_methods_need_all_modalities():
+    with pytest.raises(RecipeError, match="modality=audio trains one head"):
+        replace(tiny.CL, modality="audio")
+
+
+def test_the_ensemble_has_no_fused_loss_and_no_fused_prediction():
+    recipe = find(["ensemble"])[0].recipe(TASK)
+    assert (recipe.fused_weight, recipe.unimodal_weight, recipe.prediction) == (0.0, 1.0, "unimodal")
+
+
+def test_the_papers_two_readings_differ_in_the_draw_alone():
+    without, with_ = (arm.recipe(TASK) for arm in find(["spl-paper", "spl-paper-replacement"]))
+    assert (without.schedule.sampler, with_.schedule.sampler) == ("self_paced", "resampling")
+    assert replace(with_.schedule, sampler="self_paced") == without.schedule
+    schedule = without.schedule
+    assert (schedule.weighting, schedule.history, schedule.history_of) == ("softmax", 0.4, "balance")
 
 
 def test_the_uniform_arm_reads_no_scores_and_sees_everything():

@@ -16,8 +16,10 @@ from bss.compare.arms import find
 from bss.compare.comparison import Comparison
 from bss.compare.plan import plan_hash, read, recipe_hash, write
 from bss.compare.planning import Asked, Missing, as_planned, contrasts, followed, missing, planned, said
-from bss.compare.runs import find_folders, read_runs
+from bss.compare.runner import train
+from bss.compare.runs import find_folders, read_run, read_runs
 from bss.compare.tables import results_of
+from bss.training.run_folder import read_rows
 from bss.utils.errors import RecipeError, RunFolderError
 from tests import tiny
 from tests.compare import comparing
@@ -115,7 +117,7 @@ def test_what_is_planned_is_said(comparison):
     first, second, seen = said(replace(made(comparison, Asked(margin=0.5, looks=3)), seen=(1,)))
     assert first.startswith("plan: test accuracy at the chosen and the last epoch, 12 comparisons: random-pacing - uni")
     assert second == (
-        "plan: a verdict at 1 and 2 and 3 seeds, level 1.67 % over all of them; a difference within 0.5 points does "
+        "plan: a verdict at 1, 2, 3 seeds, level 1.67 % over all of them; a difference within 0.5 points does "
         "not matter"
     )
     assert seen == "plan: 1 of the 3 seeds had finished runs when it was made, so what they show is exploratory"
@@ -154,6 +156,19 @@ def test_the_rows_come_seed_by_seed_and_their_hashes_know_every_number(compariso
         made(comparison, assignments=("imbalance_every=0", "checkpoint_minutes=5")).runs[0].recipe
         == plan.runs[0].recipe
     )
+
+
+def test_the_command_of_a_row_makes_the_very_run_of_the_comparison(comparison):
+    small = replace(comparison, arms=("uniform", "cl"), seeds=(0, 1))
+    row = made(small).runs[-1]
+    arms = dict(zip(small.arms, find(small.arms), strict=True))
+    train(small, arms[row.arm], row.seed, "cpu")
+    folder = small.out / row.folder
+    whole = [one["checksum"] for one in read_rows(folder)], read_run(folder).mark
+    shutil.rmtree(folder)
+    alone, _ = command._planned(_parser().parse_args(list(row.command[3:])), [])
+    train(alone, arms[row.arm], row.seed, "cpu")
+    assert ([one["checksum"] for one in read_rows(folder)], read_run(folder).mark) == whole
 
 
 # ---- the plan that is there ----

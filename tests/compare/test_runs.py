@@ -34,6 +34,15 @@ def test_a_run_that_is_not_finite_is_an_outcome_with_the_accuracy_of_the_commone
     assert results_of(runs, failed=[failed]).failed == (failed,)
 
 
+def test_a_failed_run_is_a_seed_of_its_arm(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / "uniform" / f"seed{seed}", seed=seed)
+        write_run(tmp_path / "cl" / f"seed{seed}", arm="cl", seed=seed, lists=lists(0.25))
+    fail_run(tmp_path / "cl" / "seed1")
+    runs, failed, _ = found(tmp_path)
+    assert not [note for note in results_of(runs, failed=failed).notes if "seeds" in note]
+
+
 def test_a_failed_run_whose_files_do_not_tell_has_it_by_another_run_with_its_test_list(tmp_path):
     mark = {"training_samples": "same"}
     fail_run(write_run(tmp_path / "cl" / "seed3", arm="cl", seed=3, lists=lists(), mark=mark))

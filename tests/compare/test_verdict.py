@@ -163,7 +163,7 @@ def test_what_came_out_is_a_sentence_for_each_group_of_arms():
     said = sentences(planned(values, analysis(("uniform", "cl", "spl", "anti", "half"))), "accuracy")
     assert said[0] == (
         "Planned: Test accuracy at the chosen and last epoch, paired by seed, Holm-adjusted over 8 comparisons, level "
-        "5 %; equivalent = within \u00b11 points."
+        "5 %; equivalent = within \u00b11 point."
     )
     assert said[1:4] == [
         "Better than uniform: cl (chosen epoch: +5.0 points [+4.8, +5.2], p < 0.001).",

@@ -69,6 +69,83 @@ def test_momentum_weighs_the_past(momentum, similarities, losses):
     assert [loss for _, loss in history] == pytest.approx(losses)
 
 
+# Three samples, two rounds. Scaled similarities 0, .5, 1 and then 1, .5, 0; losses 0, 1, .5 and then 1/3, 0, 1.
+TWO_ROUNDS = (
+    {0: (0.2, 1.0), 1: (0.6, 3.0), 2: (1.0, 2.0)},
+    {0: (1.0, 2.0), 1: (0.5, 1.0), 2: (0.0, 4.0)},
+)
+
+
+@pytest.mark.parametrize(
+    ("momentum", "balance"),
+    [
+        # The balance is 0, -.5, .5 and then 2/3, .5, -1. The paper's beta = .6 weighs the new one:
+        # .4 * 0 + .6 * 2/3 = .4, .4 * -.5 + .6 * .5 = .1, .4 * .5 + .6 * -1 = -.4.
+        (0.4, [0.4, 0.1, -0.4]),
+        (0.0, [2 / 3, 0.5, -1.0]),
+        (None, [1 / 3, 0.0, -0.25]),
+    ],
+    ids=["the paper's", "newest", "mean"],
+)
+def test_a_history_of_the_balance_blends_what_min_max_has_scaled(momentum, balance):
+    table = closed(bss.ScoreTable(3, momentum=momentum, history_of="balance"), *TWO_ROUNDS)
+    assert (1 - table.difficulty()).tolist() == pytest.approx(balance, abs=1e-6)
+    assert table.similarity.tolist() == [1.0, 0.5, 0.0], "the scores themselves are the newest"
+    assert table.loss.tolist() == [2.0, 1.0, 4.0]
+
+
+def test_the_paper_draws_by_the_softmax_of_that_history():
+    # exp(.4), exp(.1), exp(-.4) = 1.4918, 1.1052, .6703, of 3.2673.
+    table = closed(bss.ScoreTable(3, momentum=0.4, history_of="balance"), *TWO_ROUNDS)
+    sampler = bss.SelfPacedSampler(3, table=table, weighting="softmax", seed=0)
+    weights = sampler.weights()
+    assert (weights / weights.sum()).tolist() == pytest.approx([0.4566, 0.3383, 0.2052], abs=5e-5)
+
+
+def test_a_history_of_the_scores_is_another_thing():
+    # Similarities .4 * .2 + .6 * 1 = .68, .54, .4, scaled 1, .5, 0; losses 1.6, 1.8, 3.2, scaled 0, .125, 1.
+    table = closed(bss.ScoreTable(3, momentum=0.4), *TWO_ROUNDS)
+    assert (1 - table.difficulty()).tolist() == pytest.approx([1.0, 0.375, -1.0], abs=1e-6)
+
+
+def test_without_a_past_both_histories_are_one():
+    of_scores, of_balance = (closed(bss.ScoreTable(3, history_of=kind), *TWO_ROUNDS) for kind in ("scores", "balance"))
+    for criterion in ("both", "loss", "similarity"):
+        assert of_scores.difficulty(criterion=criterion).tolist() == pytest.approx(
+            of_balance.difficulty(criterion=criterion).tolist(), abs=1e-6
+        )
+    ranks = [table.difficulty(normalize="rank").tolist() for table in (of_scores, of_balance)]
+    assert ranks[0] == ranks[1]
+
+
+def test_a_sample_that_a_round_leaves_out_keeps_its_balance_and_still_spans_the_scale():
+    # Round 2 scores 0 and 1 alone. Newest similarities .6, .4, 1 (scaled 1/3, 0, 1), losses 4, 2, 2 (scaled 1, 0, 0):
+    # balance -2/3 and 0 for the two, after 0 and -.5 in round 1; sample 2 keeps its .5.
+    table = closed(bss.ScoreTable(3, momentum=0.4, history_of="balance"), TWO_ROUNDS[0], {0: (0.6, 4.0), 1: (0.4, 2.0)})
+    assert (1 - table.difficulty()).tolist() == pytest.approx([-0.4, -0.2, 0.5], abs=1e-6)
+
+
+def test_a_history_of_the_balance_goes_through_a_file_and_starts_anew():
+    table = closed(bss.ScoreTable(3, momentum=0.4, history_of="balance"), TWO_ROUNDS[0])
+    other = bss.ScoreTable(3, momentum=0.4, history_of="balance")
+    other.load_state_dict(through_a_file(table.state_dict()))
+    for each in (table, other):
+        closed(each, TWO_ROUNDS[1])
+    assert other.difficulty().equal(table.difficulty())
+    with pytest.raises(ValueError, match="history_of='balance'"):
+        bss.ScoreTable(3, momentum=0.4).load_state_dict(table.state_dict())
+    table.reset()
+    assert closed(table, TWO_ROUNDS[0]).difficulty().tolist() == pytest.approx([1.0, 1.5, 0.5])
+
+
+def test_states_from_before_there_was_a_history_of_the_balance_can_be_loaded():
+    table = closed(bss.ScoreTable(3, momentum=0.4), TWO_ROUNDS[0])
+    older = {name: value for name, value in table.state_dict().items() if name not in ("history_of", "scaled")}
+    new = bss.ScoreTable(3, momentum=0.4)
+    new.load_state_dict(older)
+    assert same(table, new)
+
+
 def test_the_cumulative_mean_counts_only_epochs_in_which_a_sample_was_seen():
     # Sample 1 misses the second epoch: its mean is (2 + 4) / 2, not a third of anything.
     table = closed(

@@ -24,7 +24,7 @@ from bss.training.run import Run
 from tests.released import KEYS, renamed
 
 STEMS = tasks.names()
-RECIPES = ("CL", "SPL", "CL_OFFICIAL", "SPL_OFFICIAL")
+RECIPES = ("CL", "SPL", "CL_OFFICIAL", "SPL_OFFICIAL", "CL_PAPER", "SPL_PAPER")
 
 # Task -> (parameters, state-dict entries, some of the released names).
 RELEASED = {
@@ -147,6 +147,15 @@ def test_official_tests_after_every_epoch_and_keeps_the_released_numbers(stem, m
     for name in ("epochs", "batch_size", "lr", "seed", "optimizer", "momentum", "weight_decay", "lr_step", "lr_gamma"):
         assert getattr(official, name) == getattr(default, name)
     assert (official.fused_weight, official.unimodal_weight) == (default.fused_weight, default.unimodal_weight)
+
+
+@every_task
+def test_the_papers_preset_is_the_default_with_the_slides_sampler(stem):
+    task = task_of(stem)
+    of_slides = {"weighting": "softmax", "history": 0.4, "history_of": "balance", "rescore": 1}  # beta = 1 - 0.4
+    loss = {"fused_weight": 0.2, "unimodal_weight": 0.8} if stem == "cremad" else {}
+    assert replace(task.CL, **loss) == task.CL_PAPER
+    assert replace(task.SPL, **loss, schedule=replace(task.SPL.schedule, **of_slides)) == task.SPL_PAPER
 
 
 NUMBERS = {  # epochs CL / SPL, batch, lr, optimiser, seed CL / SPL; released scripts, lines 21-46

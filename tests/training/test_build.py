@@ -51,7 +51,9 @@ def test_the_names_of_methods_are_those_that_recipes_can_give():
 def test_a_name_that_a_schedule_or_a_recipe_cannot_have_is_refused_with_those_that_it_can():
     with pytest.raises(RecipeError, match=r"schedule\.sampler must be one of curriculum, .*got self_paced"):
         CurriculumSchedule(sampler="self_paced")
-    with pytest.raises(RecipeError, match=r"schedule\.sampler must be one of uniform, got curriculum"):
+    with pytest.raises(
+        RecipeError, match=r"schedule\.sampler must be one of uniform, uniform_resampling, got curriculum"
+    ):
         Schedule(sampler="curriculum")
     with pytest.raises(RecipeError, match=r"method must be none or ogm-ge, .*got ogmge"):
         replace(tiny.CL, method="ogmge")

@@ -171,7 +171,7 @@ def drift_made_by() -> str:
     updates = {row["updates"] for row in rows}
     return (
         f"{len(rows)} runs of {' or '.join(sorted(updates))} updates on commit {made['commit'][:7]}: "
-        f"{made['processor']}, {made['threads']} thread, torch {versions['torch']}, Python {versions['python']}. "
+        f"{made['processor']},\n{made['threads']} thread, torch {versions['torch']}, Python {versions['python']}. "
         f"Plan: SHA-256 {made['sha256']['plan.json'][:12]}."
     )
 
@@ -188,8 +188,9 @@ def drift_in_short() -> str:
     alike = all(found.within(margin) for found, _ in parts)
     head = f"- **Equivalent within {margin:g} point**" if alike else f"- **Undecided at a margin of {margin:g} point**"
     return (
-        f"{head}: CL and random pacing (the same sizes, random members) on spoken and written digits. CL minus random "
-        f"pacing\n  is {' and '.join(words for _, words in parts)} (90 % intervals, {parts[0][0].n} seeds)."
+        f"{head}: CL and random pacing (the same sizes, random members), spoken and written\n  digits: "
+        f"{' and '.join(words for _, words in parts)}\n  "
+        f"(CL minus random pacing, 90 % intervals, {parts[0][0].n} seeds that an earlier study had used)."
     )
 
 

@@ -236,6 +236,6 @@ def test_a_checkout_has_the_same_bytes_on_every_system():
     for line in listed.splitlines():
         described, _, name = line.partition("\t")
         stored, _, attributes = described.split(maxsplit=2)
-        binary = name.endswith((".pt", ".npz", ".raw", ".png", ".jpg", ".wav"))
+        binary = name.endswith((".pt", ".npz", ".gz", ".raw", ".png", ".jpg", ".wav"))
         assert stored in (("i/-text", "i/none") if binary else ("i/lf", "i/none")), line
         assert attributes.strip() == ("attr/-text" if binary else "attr/text=auto eol=lf"), line

@@ -14,7 +14,7 @@ from benchmarks.study import raw, tables
 from tests.compare.comparing import write_run
 
 PLAN = {"analysis": {"arms": ["uniform", "cl"], "seeds": [3, 11]}, "batches": {"all": [3, 11]}}
-NUMBERS = (tables.ROOT / tables.FIGURES).read_text()
+NUMBERS = (tables.ROOT / tables.FIGURES).read_text(encoding="utf-8")
 LISTED = tables.read_figures(NUMBERS)
 
 
@@ -188,7 +188,7 @@ def test_an_end_near_0_has_two_decimals(ends, said):
 
 
 def page_of(name):
-    return (tables.ROOT / name).read_text()
+    return (tables.ROOT / name).read_text(encoding="utf-8")
 
 
 def test_every_number_of_both_pages_is_made_from_raw_values_or_listed():

@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests import fake_windows
+
 # Derandomised: a run is a function of the code alone. No deadline: the machines that run this differ.
 settings.register_profile("bss", max_examples=40, deadline=None, derandomize=True)
 settings.load_profile("bss")
@@ -46,9 +48,11 @@ def pytest_collection_modifyitems(items):
 def samples(tmp_path_factory, worker_id):
     """A folder whose ``sample-data/`` holds the generated data sets, written once for all tests that train on them.
 
-    Training scripts find it there when their ``--out`` is in this folder. The test processes share it.
+    Training scripts find it there when their ``--out`` is in this folder. The test processes share it. At the end all
+    names that runs, a comparison, caches and the generated data have there are looked at.
     """
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "samples"
     folder.mkdir(exist_ok=True)
-    return folder
+    yield folder
+    assert not fake_windows.impossible_names(folder)

@@ -1,4 +1,4 @@
-"""Files and locks of Windows, on Linux: an open file is neither replaced nor deleted, and locks are ``msvcrt``'s."""
+"""Files, names and locks of Windows, on Linux: an open file is neither replaced nor deleted, locks are ``msvcrt``'s."""
 
 import os
 import sys
@@ -6,6 +6,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from bss.utils import filesystem
+
+
+def impossible_names(folder):
+    """What is below a folder and cannot be there on Windows: reserved names, and names that differ in case alone."""
+    from bss.data.datasets.listing import is_reserved  # it needs more than the core
+
+    found = []
+    for parent, folders, files in os.walk(folder):
+        seen = set()
+        for name in (*folders, *files):
+            if is_reserved(name) or name.lower() in seen:
+                found.append(os.path.join(parent, name))
+            seen.add(name.lower())
+    return found
 
 
 def install(monkeypatch):

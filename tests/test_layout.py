@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -225,3 +226,16 @@ def test_every_text_file_is_opened_with_an_encoding():
             if text and not binary and not any(word.arg == "encoding" for word in node.keywords):
                 without.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert not without
+
+
+def test_a_checkout_has_the_same_bytes_on_every_system():
+    """A Windows one would end lines in CRLF: bash runs no such script, and golden files would differ."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a checkout")
+    listed = subprocess.run(["git", "ls-files", "--eol"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for line in listed.splitlines():
+        described, _, name = line.partition("\t")
+        stored, _, attributes = described.split(maxsplit=2)
+        binary = name.endswith((".pt", ".npz", ".raw", ".png", ".jpg", ".wav"))
+        assert stored in (("i/-text", "i/none") if binary else ("i/lf", "i/none")), line
+        assert attributes.strip() == ("attr/-text" if binary else "attr/text=auto eol=lf"), line

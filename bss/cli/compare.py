@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bss import tasks
+from bss.cli.flags import expanded
 from bss.cli.launch import check_source, sample_root
 from bss.cli.recipe_file import read
 from bss.compare.arms import find, partly_reaching
@@ -156,7 +157,8 @@ def report(flags: argparse.Namespace) -> int:
         The exit status: 0, or 1 if some folders were left out or runs are missing.
     """
     _check_metric(flags.metric)
-    folders = find_folders(flags.runs)
+    given = expanded(flags.runs)
+    folders = find_folders(given)
     _make(flags.out)
     if flags.task is not None and flags.data_root is None:
         raise RecipeError("--task is for showing samples: give --data-root, the data set's folder, as well")
@@ -165,7 +167,7 @@ def report(flags: argparse.Namespace) -> int:
     if source is not None:
         source.check(found.runs)
     by = followed([*found.runs, *found.failed])
-    gone = missing(found, by, flags.runs)
+    gone = missing(found, by, given)
     left_out = _write(found, flags, source, plan=by.plan, other=by.reason, gone=gone)
     return 1 if left_out or gone else 0
 

@@ -1,8 +1,13 @@
 """What the flags of all commands share: how a wrong one is refused, and kinds of value that argparse does not know."""
 
 import argparse
+import glob
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import NoReturn
+
+from bss.utils.errors import DataNotFoundError
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,3 +30,23 @@ def count(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
     return value
+
+
+def expanded(paths: Iterable[Path]) -> list[Path]:
+    """The paths, with those that a pattern such as ``runs/*`` stands for in its place, sorted.
+
+    Most shells do that themselves; cmd and PowerShell do not. What exists is no pattern.
+
+    Raises:
+        DataNotFoundError: nothing is there that a pattern stands for.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.exists() or not glob.has_magic(str(path)):
+            found.append(path)
+            continue
+        matches = sorted(glob.glob(str(path)))
+        if not matches:
+            raise DataNotFoundError(f"nothing is called {path}: give folders, or a pattern that some match")
+        found += map(Path, matches)
+    return found

@@ -37,7 +37,7 @@ from bss.utils.devices import accelerators
 from bss.utils.errors import BssError, RecipeError, RunFolderError, RunHeldError, first_line
 from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import Interrupted, Interrupts, interruptible
-from bss.utils.processes import preload, start_method, stop_without_the_parent
+from bss.utils.processes import preload, start_method, startable, stop_with_the_parent
 from bss.utils.screen_log import kept
 
 RETRY = 2.0
@@ -153,7 +153,7 @@ def run_all(comparison: Comparison, *, jobs: int, devices: list[str], interrupts
 
     Args:
         comparison: the comparison.
-        jobs: processes.
+        jobs: processes, see :func:`bss.utils.processes.startable`.
         devices: process i trains on device i modulo their number.
         interrupts: requests to end.
 
@@ -168,7 +168,7 @@ def run_all(comparison: Comparison, *, jobs: int, devices: list[str], interrupts
     todo = [each for each in plan if each not in finished]
     outcomes: list[Outcome] = []
     with tqdm(total=len(plan), initial=len(plan) - len(todo), unit="run", disable=None, smoothing=0) as bar:
-        for outcome in _pooled(comparison, todo, min(jobs, len(todo)), devices, interrupts):
+        for outcome in _pooled(comparison, todo, min(startable(jobs), len(todo)), devices, interrupts):
             if outcome.held:
                 tqdm.write(f"waiting for {outcome.arm} seed {outcome.seed}: {outcome.held}")
                 continue
@@ -189,18 +189,25 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a forked process could neither use a GPU nor OpenMP safely
         self.pipe, theirs = context.Pipe()
         loaders = start_method()
-        self.process = context.Process(target=_work, args=(theirs, comparison, device, threads, loaders))
+        heard, self._orders = context.Pipe(duplex=False)
+        self.process = context.Process(target=_work, args=(theirs, heard, comparison, device, threads, loaders))
         # Ctrl-C reaches the whole process group, but it is for the parent to say what ends; fit itself may note it.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.process.start()
         signal.signal(signal.SIGINT, handler)
         theirs.close()  # so that the end of the process is the end of the pipe
+        heard.close()
         self.job: tuple[str, int] | None = None
 
     def give(self, job: tuple[str, int]) -> None:
         self.job = job
         with contextlib.suppress(OSError):  # it died: outcome() will say so
             self.pipe.send(job)
+
+    def stop(self) -> None:
+        """Have the run under way end, which fit does by saving."""
+        with contextlib.suppress(OSError):  # it died
+            self._orders.send_bytes(b"stop")
 
     def outcome(self, *, stopping: bool) -> Outcome:
         """Wait for the worker's job, and return its outcome."""
@@ -260,7 +267,7 @@ def _pooled(
                     tqdm.write("stopping: every run finishes its step and saves")
                 for worker in workers:
                     if worker.job:
-                        worker.process.terminate()  # SIGTERM, which fit answers by saving
+                        worker.stop()
     except BaseException:  # a second Ctrl-C is for those that do not save soon enough
         for worker in workers:
             worker.process.kill()
@@ -275,9 +282,12 @@ def _pooled(
 # ---- in a worker process -------------------------------------------------------------------------------------------
 
 
-def _work(pipe: Connection, comparison: Comparison, device: str, threads: int, loaders: str) -> None:
+def _work(
+    pipe: Connection, orders: Connection, comparison: Comparison, device: str, threads: int, loaders: str
+) -> None:
     """Train what comes through the pipe until it is closed."""
-    stop_without_the_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows hands no handler down from the parent
+    stop_with_the_parent(orders)
     torch.set_num_threads(threads)
     # As in a single run. Else loaders would be started as this process was, which not every data set can be sent to.
     multiprocessing.set_start_method(loaders, force=True)

@@ -1,5 +1,6 @@
 """Worker processes: how many, what they do, and that they end with their parent and leave Ctrl-C to it."""
 
+import contextlib
 import itertools
 import multiprocessing
 import multiprocessing.connection
@@ -13,11 +14,13 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from bss.utils.errors import RecipeError, first_line
-from bss.utils.interrupts import STATUS, TO_END
+from bss.utils.filesystem import WINDOWS
+from bss.utils.interrupts import STATUS, TO_END, end_this_process
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -77,6 +80,11 @@ def preload(stem: str) -> None:
     if start_method() == "forkserver":  # its server leaves out what cannot be imported
         modules = ["bss.training.loaders", "bss.data.transforms.views", f"bss.data.datasets.{stem}"]
         multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
+
+
+def startable(processes: int) -> int:
+    """As many of so many processes as one can wait for: on Windows at most 61, where more are a ValueError."""
+    return min(processes, 61) if WINDOWS else processes
 
 
 def check_workers(workers: int) -> None:
@@ -215,16 +223,27 @@ GRACE = 20.0
 """Seconds that a process which trains gets to save and end when the one that started it is gone."""
 
 
-def stop_without_the_parent() -> None:
-    """Make a process that trains end when the one that started it is gone: it saves as after a SIGTERM."""
-    threading.Thread(target=_stop_without_the_parent, daemon=True).start()
+def stop_with_the_parent(orders: Connection) -> None:
+    """Make a process that trains save and end, as after a SIGTERM, when its parent says so or is gone.
+
+    The parent says it through a pipe, since Windows has no signal that asks: ``terminate()`` ends a process at once
+    there, and Ctrl-Break reaches one alone only in a group of its own, which multiprocessing cannot make.
+
+    Args:
+        orders: the end of a pipe; whatever comes out of it is the order to end.
+    """
+    threading.Thread(target=_stop_with_the_parent, args=(orders,), daemon=True).start()
 
 
-def _stop_without_the_parent() -> None:
+def _stop_with_the_parent(orders: Connection) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None  # this runs in a process that multiprocessing has started
-    multiprocessing.connection.wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
+    if parent.sentinel not in multiprocessing.connection.wait([parent.sentinel, orders]):
+        with contextlib.suppress(EOFError, OSError):  # closed: there are no more orders
+            orders.recv_bytes()
+            end_this_process()
+        multiprocessing.connection.wait([parent.sentinel])
+    end_this_process()
     time.sleep(GRACE)
     os._exit(STATUS[signal.SIGTERM])
 
@@ -248,7 +267,7 @@ def each(
     Args:
         function: importable; its jobs and results can be pickled. What it raises ends the work.
         jobs: its arguments; may be a generator.
-        workers: processes; 0 does the work in this one.
+        workers: processes, see :func:`startable`; 0 does the work in this one.
         died: a job's result where the function takes its process down. The others go on.
         start: called in every worker process as it starts.
         batch: jobs that a worker gets at a time. Ctrl-C waits until they are done.
@@ -264,7 +283,7 @@ def each(
     check_workers(workers)
     if workers == 0:
         return ((job, function(job)) for job in jobs)
-    return _pooled(function, iter(jobs), workers, died, start, batch)
+    return _pooled(function, iter(jobs), startable(workers), died, start, batch)
 
 
 def _pooled(

@@ -22,6 +22,7 @@ import soundfile
 import torch
 from PIL import Image
 
+from bss.compare.arms import ARMS
 from bss.data import safe_pickle
 from bss.data.datasets import cremad, ks, nvgesture, sarcasm, twitter15
 from bss.data.datasets.data_set import find
@@ -34,6 +35,7 @@ from bss.tasks import cremad as cremad_task
 from bss.training.run_folder import read_checkpoint
 from bss.utils import filesystem
 from bss.utils.errors import BssError, DataError, RecipeError, shown
+from tests import fake_windows
 
 RATE = 8000
 
@@ -229,6 +231,42 @@ def test_a_name_is_no_path_and_one_that_a_file_can_have(name):
 @pytest.mark.parametrize("name", ["x" * 255, "--4-0ihtnBU_000058", "\u00e4\u00f6", ".hidden", "a b", "..a", "con"])
 def test_a_usual_name_is_a_name(name):
     assert checked_name(name, "") == name
+
+
+ON_WINDOWS = ["C:evil", "a:b", "NUL", "CON.wav", "com1", "lpt9.tar.gz", "a.", "a ", "a?", "a*", "COM\u00b9", "nul .txt"]
+
+
+@pytest.mark.parametrize("name", ON_WINDOWS)
+def test_a_drive_a_stream_and_a_device_are_refused_on_windows_and_names_elsewhere(name):
+    with pytest.raises(DataError, match=r"^list line 3: the name .* is none of a file on Windows: ") as caught:
+        checked_name(name, "list line 3", windows=True)
+    assert repr(name) in str(caught.value) and "\n" not in str(caught.value)
+    assert checked_name(name, "", windows=False) == name
+
+
+@pytest.mark.parametrize("name", ["1088_IOM_NEU_XX", "--4-0ihtnBU_000058", "console", "com", "com10", "a.b", ".hidden"])
+def test_a_usual_name_is_one_on_windows_too(name):
+    assert checked_name(name, "", windows=True) == name
+
+
+def test_what_windows_cannot_have_in_a_folder_is_found(tmp_path):
+    for name in ("a/fine.wav", "a/B.txt", "a/b.txt", "nul.txt", "x:y", "end."):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = {os.path.relpath(path, tmp_path).lower() for path in fake_windows.impossible_names(tmp_path)}
+    assert found == {"a/b.txt", "nul.txt", "x:y", "end."}
+
+
+@pytest.mark.parametrize("name", [*(arm.name for arm in ARMS), "spl+ogm-ge"])
+def test_the_folder_of_every_arm_can_be_made_on_windows(name):
+    assert checked_name(name, "", windows=True) == name
+
+
+@pytest.mark.parametrize("name", ["//host/share/x", "\\\\host\\share\\x", "C:\\x", "..\\x"])
+@pytest.mark.parametrize("windows", [False, True])
+def test_a_network_path_and_a_backslash_are_refused_everywhere(name, windows):
+    with pytest.raises(DataError, match="leaves the data root"):
+        checked_name(name, "list line 3", windows=windows)
 
 
 def test_a_link_in_the_tree_is_followed_wherever_it_leads(tmp_path):

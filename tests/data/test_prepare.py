@@ -21,6 +21,7 @@ from bss.data.transforms.image import read_frame
 from bss.utils import filesystem
 from bss.utils.errors import DataError, DataNotFoundError
 from bss.utils.processes import default_workers
+from tests import fake_windows
 from tests.data.videos import grey, tone, write_video
 
 REPOSITORY = Path(__file__).parents[2]
@@ -39,6 +40,13 @@ def tree(root):
 
 
 # ---- CREMA-D -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def names_for_every_system(tmp_path):
+    """What is prepared can be copied to Windows."""
+    yield
+    assert not fake_windows.impossible_names(tmp_path)
 
 
 @pytest.fixture

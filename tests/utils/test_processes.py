@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from bss.utils import processes
+from bss.utils import interrupts, processes
 from bss.utils.errors import DataError, RecipeError
 from bss.utils.interrupts import Interrupted, interruptible
 
@@ -233,18 +234,19 @@ def test_after_ctrl_c_the_jobs_under_way_are_finished_and_nothing_is_said(tmp_pa
 TRAINING = """
 import multiprocessing, os, signal, sys, time
 from bss.utils import processes
-def train():
+def train(orders):
     def save(*_):
         open(os.path.join(sys.argv[1], "saved"), "w").close()
         if sys.argv[2] == "1":
             os._exit(75)
     signal.signal(signal.SIGTERM, save)
     processes.GRACE = 0.5
-    processes.stop_without_the_parent()
+    processes.stop_with_the_parent(orders)
     open(os.path.join(sys.argv[1], f"began-{os.getpid()}"), "w").close()
     time.sleep(60)
-multiprocessing.get_context("fork").Process(target=train).start()
-multiprocessing.get_context("fork").Process(target=train).start()
+pipes = [multiprocessing.Pipe(duplex=False) for _ in range(2)]
+for orders, _ in pipes:
+    multiprocessing.get_context("fork").Process(target=train, args=(orders,)).start()
 time.sleep(60)
 """
 
@@ -256,6 +258,40 @@ def test_a_process_that_trains_saves_and_ends_when_its_parent_was_killed(tmp_pat
     process.wait()
     until(lambda: gone(process), 10)
     assert (tmp_path / "saved").exists()
+
+
+def train_until_told(orders, windows):
+    """Ends with the status of an interruption; on Windows ``os.kill`` ends a process at once."""
+    if windows:
+        interrupts.WINDOWS = True
+        os.kill = lambda *_: os._exit(9)
+    with interruptible():
+        try:
+            processes.stop_with_the_parent(orders)
+            while True:
+                time.sleep(0.02 if windows else 60)
+        except Interrupted as error:
+            os._exit(error.status)
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_a_process_that_trains_is_told_to_save_through_a_pipe_also_where_signals_only_kill(windows):
+    orders, told = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=train_until_told, args=(orders, windows))
+    process.start()
+    told.send_bytes(b"stop")
+    process.join(10)
+    assert process.exitcode == 75
+
+
+def test_windows_waits_for_sixty_one_processes_at_most(monkeypatch):
+    assert processes.startable(62) == 62
+    monkeypatch.setattr(processes, "WINDOWS", True)
+    assert (processes.startable(62), processes.startable(8), processes.startable(0)) == (61, 8, 0)
+    made = []
+    pool = ThreadPoolExecutor(1)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", lambda workers, **_: made.append(workers) or pool)
+    assert list(each([1], workers=62)) == [(1, 2)] and made == [61]
 
 
 def test_sigterm_waits_for_the_jobs_under_way_where_somebody_handles_it(monkeypatch):

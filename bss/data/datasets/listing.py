@@ -6,17 +6,18 @@ The module of a data set reads its list into samples (:class:`Sample`), each wit
 
 import csv
 import itertools
+import ntpath
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Protocol
 
 from bss.data import file_heads
 from bss.data.transforms import image as picture
 from bss.data.transforms import video
 from bss.utils.errors import DataError, shown
-from bss.utils.filesystem import reading
+from bss.utils.filesystem import WINDOWS, reading
 
 
 class Sample(Protocol):
@@ -104,14 +105,20 @@ def cells_of(path: str | os.PathLike, delimiter: str | None = ",") -> Iterator[t
             raise DataError(f"{path} line {number}: not a csv row: {error}") from error
 
 
-def checked_name(name: str, where: str) -> str:
+def checked_name(name: str, where: str, *, windows: bool = WINDOWS) -> str:
     """Hand back the name of a sample or file, if it is a name and no path.
 
     A link inside the data root may lead out of it: whoever made the tree wanted that. A list may not.
 
+    Args:
+        name: as the list has it.
+        where: list and row, for the error.
+        windows: whether the rules of Windows hold too. Elsewhere a colon is a letter like any other, and a published
+            data set may have it in its names.
+
     Raises:
         DataError: it is empty, leaves the folder it is looked for in, or is none that a file can have: longer than 255
-            bytes, with control characters, or no Unicode text.
+            bytes, with control characters, no Unicode text, or what Windows takes for a drive, a stream or a device.
     """
     if not name:
         raise DataError(f"{where}: the name is empty")
@@ -122,7 +129,20 @@ def checked_name(name: str, where: str) -> str:
             f"{where}: the name {shown(name)} is none of a file: it has control characters, or more than "
             f"{_LONGEST_NAME} bytes"
         )
+    if windows and is_reserved(name):
+        raise DataError(
+            f"{where}: the name {shown(name)} is none of a file on Windows: it has a colon, a device's name (CON, NUL, "
+            'COM1), one of *?"<>|, or a dot or space at its end; rename the file and the row, or use another system'
+        )
     return name
+
+
+def is_reserved(name: str) -> bool:
+    """Whether Windows has no file of this name: ``C:x``, ``x:y``, ``NUL``, ``con.wav``, ``x.``, ``x?``."""
+    if hasattr(ntpath, "isreserved"):  # Python 3.13
+        return ntpath.isreserved(name)
+    # PureWindowsPath of 3.11 knows the devices alone, and that of 3.13 warns.
+    return bool(re.search(r'[*?"<>|:]|[. ]$', name)) or PureWindowsPath(name).is_reserved()
 
 
 # ----------------------------------------------------------------------------------------------------- files

@@ -1,0 +1,54 @@
+"""The paper's form of the learning-based sampler: the law of its draws, with and without replacement."""
+
+import itertools
+from collections import Counter
+
+import pytest
+import torch
+
+import bss
+from bss.samplers import BY_NAME
+from bss.scoring.formulas import log_weights
+from bss.scoring.orders import race_order, resampled_order
+
+BALANCE = torch.tensor([0.4, 0.1, -0.4])  # of tests/scoring/test_table.py, after two rounds
+SHARES = [0.4566, 0.3383, 0.2052]  # exp(.4), exp(.1), exp(-.4) over their sum, 3.2673
+
+
+def weights() -> torch.Tensor:
+    return log_weights(1 - BALANCE, kind="softmax")
+
+
+def chi_square(counts: list[int], shares: list[float]) -> float:
+    total = sum(counts)
+    return sum((count - total * share) ** 2 / (total * share) for count, share in zip(counts, shares, strict=True))
+
+
+def test_with_replacement_every_draw_follows_the_shares():
+    drawn = resampled_order(weights(), seed=0, epoch=0, k=60_000)
+    assert chi_square(drawn.bincount(minlength=3).tolist(), SHARES) < 13.8  # 0.001 at 2 degrees of freedom
+    assert chi_square(drawn.bincount(minlength=3).tolist(), [1 / 3] * 3) > 1000, "the check can fail"
+
+
+def test_without_replacement_the_orders_follow_plackett_and_luce():
+    # The first by its share, the second by its share of what is left.
+    orders = list(itertools.permutations(range(3)))
+    law = [SHARES[a] * SHARES[b] / (1 - SHARES[a]) for a, b, _ in orders]
+    counts = Counter(tuple(race_order(weights(), seed=0, epoch=epoch).tolist()) for epoch in range(4000))
+    assert chi_square([counts[order] for order in orders], law) < 20.5  # 0.001 at 5 degrees of freedom
+    assert chi_square([counts[order] for order in orders], [1 / 6] * 6) > 100, "the check can fail"
+
+
+def test_linear_and_softmax_weights_coincide_where_the_balance_is_one_value():
+    same = torch.full((4,), 0.7)
+    assert log_weights(same, kind="softmax").softmax(0).tolist() == log_weights(same).softmax(0).tolist() == [0.25] * 4
+
+
+def test_uniform_draws_with_replacement_are_those_of_equal_scores():
+    uniform = BY_NAME["uniform_resampling"](50, seed=3)
+    weighted = bss.ResamplingSampler(50, difficulty=torch.ones(50), weighting="softmax", seed=3)
+    for epoch in range(3):
+        for sampler in (uniform, weighted):
+            sampler.set_epoch(epoch)
+        assert uniform.global_order().equal(weighted.global_order())
+    assert len(uniform.global_order().unique()) == pytest.approx(50 * 0.632, abs=8)

@@ -23,6 +23,27 @@ def test_the_quickstart_runs_as_it_stands(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("stem", ["ks", "cremad", "sarcasm", "twitter15", "nvgesture"])
+def test_the_table_of_presets_is_what_the_recipes_say(stem):
+    from bss.recipes.fields import flatten
+
+    presets = importlib.import_module(f"bss.recipes.{stem}").SPL_PRESETS
+    lines = re.search(r"\| of SPL \|.*?\n\n", TEXT, re.DOTALL)[0].strip().splitlines()
+    head, _, *rows = [line.strip("|").split("|") for line in lines]
+    columns = [next(name for name in presets if name in cell) for cell in head[1:]]
+    assert sorted(columns) == sorted(presets)
+    compared = 0
+    for row in rows:
+        if row[0].strip() == "CREMA-D's loss" and stem != "cremad":
+            continue
+        for name, cell in zip(columns, row[1:], strict=True):
+            known = {path.rpartition(".")[2]: str(value) for path, value in flatten(presets[name]).items()}
+            for field, value in re.findall(r"`(\w+)=([^`]+)`", cell):
+                compared += 1
+                assert known[field] == value, (row[0], field)
+    assert compared >= 18
+
+
 def test_the_two_set_up_commands_are_the_ones_that_ci_takes():
     commands = [line for line in TEXT.splitlines() if line.startswith("pip install ")]
     assert len(commands) == 2

@@ -230,6 +230,7 @@ ARMS = (
     ),
     _uniform("ogm-ge", "OGM-GE", method="ogm-ge"),
     _uniform("mmpareto", "MMPareto", method="mmpareto"),
+    _uniform("mslr", "MSLR, dynamic", method="mslr"),
     _uniform("modality-dropout", "modality dropout", method="modality-dropout"),
     _uniform("smv", "SMV, sample-level", method="smv"),
     _uniform("data-remixing", "Data Remixing", method="data-remixing"),

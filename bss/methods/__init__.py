@@ -11,6 +11,7 @@ from bss.methods.loss_weights import LossWeights
 from bss.methods.masking import Masking
 from bss.methods.mmpareto import MMPareto
 from bss.methods.modality_dropout import ModalityDropout
+from bss.methods.mslr import MSLR
 from bss.methods.ogm_ge import OGMGE
 from bss.methods.sample_valuation import SampleValuation
 
@@ -18,6 +19,7 @@ BY_NAME: dict[str, type[Method]] = {
     "loss-weights": LossWeights,
     "ogm-ge": OGMGE,
     "mmpareto": MMPareto,
+    "mslr": MSLR,
     "modality-dropout": ModalityDropout,
     "smv": SampleValuation,
     "data-remixing": DataRemixing,
@@ -32,6 +34,7 @@ METHODS = tuple(BY_NAME.values())
 __all__ = [
     "BY_NAME",
     "METHODS",
+    "MSLR",
     "OGMGE",
     "Arranging",
     "DataRemixing",

@@ -1,6 +1,7 @@
 """The hooks by which a method changes a training step, beside the order of the samples."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,14 +18,15 @@ class Method:
     """Joint training with the recipe's loss; a method overrides the hooks that it needs.
 
     :class:`bss.training.loops.Step` calls them in this order in every step: :meth:`before_forward`, the
-    forward, :meth:`loss`, :meth:`backward`, :meth:`after_backward`, the optimiser's step. What a method draws at random
-    comes from its own seed. What it remembers between steps is in :meth:`state_dict`, so that a stopped run goes on
-    exactly.
+    forward, :meth:`loss`, :meth:`backward`, :meth:`after_backward`, the optimiser's step. The optimiser is made of
+    :meth:`groups`, and every epoch begins with :meth:`rates`. What a method draws at random comes from its own seed.
+    What it remembers between steps is in :meth:`state_dict`, so that a stopped run goes on exactly.
 
     Attributes:
         takes: what the constructor takes of a recipe: ``"seed"``, ``"batch_size"``, ``"warmup_epochs"``,
             ``"normalize"``, ``"criterion"``.
         released_warmup: epochs of ``"warmup_epochs"`` in the method's own code; a short run gets a quarter of its own.
+        uses_validation: whether the method needs :meth:`measured`, and so a validation split.
         uses_scores: whether the scoring passes of the recipe are made for this method, whatever the sampler needs.
         hides_modalities: whether samples are shown without some of their modalities, so that the training forward
             cannot be scored.
@@ -33,6 +35,7 @@ class Method:
 
     takes: tuple[str, ...] = ()
     released_warmup = 0
+    uses_validation = False
     uses_scores = False
     hides_modalities = False
     rearranges = False
@@ -52,6 +55,14 @@ class Method:
     def wrap(self, train: SeededViews) -> Dataset:
         """The training samples as this method draws them, by :class:`bss.data.Key`; called once, before the run."""
         return train
+
+    def groups(self, parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
+        """The trained parameters in groups with a learning rate each; all of them once, some groups perhaps empty."""
+        return [list(parameters)]
+
+    def rates(self) -> list[float]:
+        """By what the recipe's learning rate is multiplied, for each of :meth:`groups`, in the epoch that begins."""
+        return [1.0]
 
     def prepare(self, epoch: int) -> bool:
         """Called before the order of the 0-based epoch is made; True asks for :meth:`see`."""
@@ -107,6 +118,13 @@ class Method:
             target: (B,) class ids.
         """
 
+    def measured(self, accuracy: Mapping[str, float]) -> None:
+        """Called after every epoch, before its checkpoint, where the run has a validation split.
+
+        Args:
+            accuracy: head -> share of the validation samples that it classifies rightly; equal on all processes.
+        """
+
     def state_dict(self) -> dict[str, Any]:
         """What the method remembers between steps, in plain values and tensors."""
         return {}
@@ -136,6 +154,20 @@ class TwoStageMethod(Method):
                 f"{type(model).__name__}, without encoders, encode and decode: leave the method out"
             )
         self.network = model
+
+    def require_own_encoders(self) -> None:
+        """Refuse encoders that share weights, which would be of several modalities.
+
+        Raises:
+            RecipeError: two encoders have a weight in common.
+        """
+        encoders = self.network.encoders.items()
+        weights = {name: {id(weight) for weight in encoder.parameters()} for name, encoder in encoders}
+        for one, other in itertools.combinations(weights, 2):
+            if weights[one] & weights[other]:
+                raise RecipeError(
+                    f"{type(self).__name__} needs an encoder for each modality, but {one} and {other} share weights"
+                )
 
     def require_weights(self, weights: Mapping[str, float]) -> None:
         """Refuse a loss without the part of some head.

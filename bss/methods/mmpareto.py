@@ -1,7 +1,6 @@
 """MMPareto: where the fused and a unimodal loss pull an encoder apart, take the direction that serves both."""
 
 import functools
-import itertools
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,7 +13,6 @@ from bss.scoring.formulas import weighted_loss
 from bss.scoring.table import ScoreTable
 from bss.utils import distributed
 from bss.utils.devices import widest_float
-from bss.utils.errors import RecipeError
 
 
 def pareto_weights(
@@ -85,11 +83,7 @@ class MMPareto(TwoStageMethod):
             RecipeError: encoders that share weights, whose unimodal gradient would be that of several modalities.
         """
         super().begin_run(table, model)
-        encoders = self.network.encoders.items()
-        weights = {name: {id(weight) for weight in encoder.parameters()} for name, encoder in encoders}
-        for one, other in itertools.combinations(weights, 2):
-            if weights[one] & weights[other]:
-                raise RecipeError(f"MMPareto needs an encoder for each modality, but {one} and {other} share weights")
+        self.require_own_encoders()
 
     def loss(self, losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
         """The recipe's loss.

@@ -4,7 +4,7 @@ What follows (:mod:`bss.training.epochs`, :mod:`bss.training.checkpoint`) is han
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -152,6 +152,11 @@ def plan(
             f"schedule.rescore=online scores the training forward, in which {type(method).__name__} hides modalities: "
             "set schedule.rescore to pass, once or a number of epochs"
         )
+    if method.uses_validation and data.val is None:
+        raise RecipeError(
+            f"{type(method).__name__} goes by the accuracy on a validation split, and there is none; the test "
+            "set cannot stand for it: set val_fraction above 0, or leave the method out"
+        )
     if kind.uses_scores or method.uses_scores:
         recipe.check_heads()
     drop_last = recipe.tail == "last"
@@ -241,7 +246,14 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
     watch = TrainingWatch(model)
     step = Step(
         trained,
-        optimizer_of(model, recipe.optimizer, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay),
+        optimizer_of(
+            model,
+            recipe.optimizer,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            groups=method.groups,
+        ),
         fused_weight=recipe.fused_weight,
         unimodal_weight=recipe.unimodal_weight,
         modality=recipe.modality,
@@ -368,10 +380,17 @@ def _check_features(similarity: Similarity, model: nn.Module) -> None:
 
 
 def optimizer_of(
-    model: nn.Module, kind: Literal["sgd", "adam"], *, lr: float, momentum: float, weight_decay: float
+    model: nn.Module,
+    kind: Literal["sgd", "adam"],
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    groups: Callable[[Sequence[nn.Parameter]], list[list[nn.Parameter]]] | None = None,
 ) -> torch.optim.Optimizer:
-    """SGD or Adam over the parameters that are trained; the momentum is SGD's."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """SGD or Adam over the parameters that are trained; the momentum is SGD's, and ``groups`` a method's."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters = [{"params": group} for group in ([trained] if groups is None else groups(trained))]
     # Fused: three to six times as fast on a CPU, and on a GPU an overflow in fp16 skips a step without a wait for it.
     if kind == "adam":
         return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=True)
@@ -379,7 +398,7 @@ def optimizer_of(
     if momentum:
         # From zeros the first step is the same. PyTorch's fused SGD starts from memory that its first step fills, and
         # leaves it as it was found where an overflow skips that step.
-        for parameter in parameters:
+        for parameter in trained:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
 

@@ -149,8 +149,8 @@ class Training:
         parts, progress, epoch = self.parts, self.progress, self.progress.epoch
         self.began = time.perf_counter() - progress.before.seconds
         lr = parts.learning_rate(epoch, progress.spent.updates)
-        for group in parts.step.optimizer.param_groups:
-            group["lr"] = lr
+        for group, rate in zip(parts.step.optimizer.param_groups, parts.plan.method.rates(), strict=True):
+            group["lr"] = lr * rate
         trained = self._train()
         train_seconds = self._spent_on_epoch().train_seconds
         if not math.isfinite(trained.loss):
@@ -171,6 +171,8 @@ class Training:
             "order": progress.order,
             "imbalance": parts.measuring.after_epoch(epoch, predicted, parts.watch),
         }
+        if parts.watched == "val":
+            parts.plan.method.measured(metrics["accuracy"])
         self._finish_epoch(row)
         say(epoch_line(row, parts.plan.epochs, metrics, parts.watched, parts.measuring.prediction))
 

@@ -14,10 +14,21 @@ from torch import nn
 import bss
 from bss.data.indexed import IndexedDataset, Key, SeededViews, Variants
 from bss.methods import METHODS as CLASSES
-from bss.methods import OGMGE, Arranging, DataRemixing, Masking, MMPareto, ModalityDropout, SampleValuation
+from bss.methods import (
+    MSLR,
+    OGMGE,
+    Arranging,
+    DataRemixing,
+    Masking,
+    Method,
+    MMPareto,
+    ModalityDropout,
+    SampleValuation,
+)
 from bss.methods.data_remixing import certainty
 from bss.methods.mmpareto import pareto_weights
 from bss.methods.modality_dropout import kept_modalities
+from bss.methods.mslr import progress_ratio
 from bss.methods.ogm_ge import modulate, modulation
 from bss.methods.sample_valuation import extra_copies
 from bss.models.fusion import ConcatFusion
@@ -25,6 +36,7 @@ from bss.models.late_fusion import KEEP_KEY, LateFusion, Logits
 from bss.recipes.recipe import Schedule
 from bss.samplers import UniformSampler
 from bss.scoring.formulas import head_losses
+from bss.training.build import optimizer_of
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.training.run_folder import read_checkpoint
@@ -220,11 +232,56 @@ def test_a_frozen_encoder_is_left_alone():
     assert all(parameter.grad is not None for parameter in model.encoders["visual"].parameters())
 
 
-def test_encoders_that_share_weights_are_refused_by_name():
+@pytest.mark.parametrize("kind", [MMPareto, MSLR])
+def test_encoders_that_share_weights_are_refused_by_name(kind):
     encoder, dims = nn.Linear(3, 2), {"left": 2, "right": 2}
     shared = LateFusion({"left": encoder, "right": encoder}, ConcatFusion(dims, 3), 3, feature_dims=dims)
     with pytest.raises(RecipeError, match="left and right share weights"):
-        begun(MMPareto(), shared)
+        begun(kind(), shared)
+
+
+# ---- MSLR ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_rate_follows_the_newest_accuracy_over_the_mean_of_those_before_it():
+    assert progress_ratio([0.9, 0.2, 0.4, 0.6], history=2) == pytest.approx(0.6 / 0.3)
+    assert [progress_ratio(known, history=2) for known in ([], [0.2], [0.2, 0.4], [0.0, 0.0, 0.4])] == [1.0] * 4
+
+
+def test_each_modality_has_its_rate_and_the_fusion_the_recipes():
+    method = begun(MSLR(start={"audio": 0.5, "visual": 2.0}, history=1))
+    assert method.rates() == [1.0, 0.5, 2.0]
+    for audio, visual in ((0.25, 0.5), (0.5, 0.4)):
+        method.measured({"fused": 0.1, "all": 0.2, "audio": audio, "visual": visual})
+    assert method.rates() == pytest.approx([1.0, 0.5 * 2, 2.0 * 0.8])
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_a_step_of_an_encoder_and_its_head_is_multiplied_by_the_rate(kind):
+    def steps(*, apart):
+        model = with_gradients(tiny.model())
+        method = begun(MSLR(start={"audio": 0.5, "visual": 2.0}), model) if apart else Method()
+        optimizer = optimizer_of(model, kind, lr=0.1, momentum=0.9, weight_decay=0.1, groups=method.groups)
+        for group, rate in zip(optimizer.param_groups, method.rates(), strict=True):
+            group["lr"] *= rate
+        before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        optimizer.step()
+        return {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
+
+    plain = steps(apart=False)
+    for name, step in steps(apart=True).items():
+        factor = {"audio": 0.5, "visual": 2.0}.get(name.split(".")[1], 1.0)
+        torch.testing.assert_close(step, factor * plain[name], rtol=1e-4, atol=1e-6)
+
+
+def test_mslr_without_a_validation_split_is_refused_before_the_run(tmp_path):
+    with pytest.raises(RecipeError, match="MSLR goes by the accuracy on a validation split, and there is none"):
+        run(tmp_path / "run", "mslr", data=tiny.splits(val=0))
+
+
+def test_starts_of_other_modalities_are_refused_with_those_of_the_network():
+    with pytest.raises(RecipeError, match="MSLR has start for text, but the network's modalities are audio, visual"):
+        begun(MSLR(start={"text": 1.0}))
 
 
 # ---- modality dropout ----------------------------------------------------------------------------------------------
@@ -581,6 +638,8 @@ def test_training_on_the_fused_loss_alone_is_a_recipe(tmp_path):
     [
         (lambda: OGMGE(alpha=0.0), "alpha must be a number > 0, got 0"),
         (lambda: MMPareto(gamma=math.nan), "gamma must be a number > 0, got nan"),
+        (lambda: MSLR(history=0), "history must be >= 1, got 0"),
+        (lambda: MSLR(start={"audio": -1.0}), r"start must be numbers > 0, got -1\.0 for audio"),
         (lambda: ModalityDropout(probability=1.0), r"probability must be in \(0, 1\), got 1"),
         (lambda: SampleValuation(warmup_epochs=-1), "warmup_epochs must be >= 0, got -1"),
         (lambda: DataRemixing(batch_size=0), "batch_size must be >= 1, got 0"),
@@ -597,7 +656,10 @@ def test_scores_of_incomplete_samples_are_refused(name, tmp_path):
         run(tmp_path, name, recipe=ddp_worker.ONLINE)
 
 
-@pytest.mark.parametrize(("name", "field"), [("ogm-ge", "unimodal_weight"), ("mmpareto", "fused_weight")])
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("ogm-ge", "unimodal_weight"), ("mmpareto", "fused_weight"), ("mslr", "unimodal_weight")],
+)
 def test_a_head_that_is_not_trained_is_refused_where_the_method_needs_it(name, field, tmp_path):
     with pytest.raises(RecipeError, match=f"needs every head trained, but {field} is 0"):
         run(tmp_path, name, recipe=replace(SPL, schedule=replace(SPL.schedule, criterion="loss"), **{field: 0.0}))

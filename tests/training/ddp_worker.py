@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from bss.methods import OGMGE, DataRemixing, LossWeights, MMPareto, ModalityDropout, SampleValuation
+from bss.methods import MSLR, OGMGE, DataRemixing, LossWeights, MMPareto, ModalityDropout, SampleValuation
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.utils import distributed
@@ -25,6 +25,7 @@ METHODS = {
     "loss-weights": partial(LossWeights, temperature=2.0),
     "ogm-ge": partial(OGMGE, seed=1),
     "mmpareto": MMPareto,
+    "mslr": partial(MSLR, start={"audio": 0.5, "visual": 1.5}, history=1),
     "modality-dropout": partial(ModalityDropout, seed=1),
     "smv": partial(SampleValuation, warmup_epochs=1, seed=1),
     "data-remixing": partial(DataRemixing, batch_size=BATCH, warmup_epochs=1, seed=1),

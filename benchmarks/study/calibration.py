@@ -460,14 +460,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.simulations < 4:
         parser.error(f"--simulations is {args.simulations}, and not 4 or more")
     todo = [(setting, round(args.simulations * setting.share)) for setting in settings()]
-    started = time.process_time()
+    commit, started = _commit(), time.process_time()  # another may be checked out before the end
     with tqdm(total=sum(count * len(each.at()) for each, count in todo), unit="verdict", disable=None) as bar:
         rows = [simulate(setting, count, args.seed, bar.update) for setting, count in todo]
     minutes = (time.process_time() - started) / 60
     print("# How often the verdicts are wrong\n")
     print(
         f"`python -m benchmarks.study.calibration --simulations {args.simulations} --seed {args.seed}`, "
-        f"commit {_commit()}, {minutes:.1f} CPU minutes.\n"
+        f"commit {commit}, {minutes:.1f} CPU minutes.\n"
     )
     print(f"{READING}\n{markdown(rows)}")
     print(f"{minutes:.1f} CPU minutes", file=sys.stderr)

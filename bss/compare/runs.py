@@ -1,5 +1,6 @@
 """Run folders as the report reads them, and whether they may stand in one table."""
 
+import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,11 +16,13 @@ from bss.scoring.metrics import predicted_by
 from bss.training.run_folder import (
     EpochRow,
     Failure,
+    Hits,
     Summary,
     check_files,
     checksum,
     count_lines,
     list_hash,
+    read_hits,
     read_json,
     read_rows,
     read_scores,
@@ -159,6 +162,11 @@ class KnownRun:
         """What was measured, of which heads, in words; None where nothing was."""
         return None
 
+    @property
+    def test_groups(self) -> str | None:
+        """Hash of the groups of the test samples; None where its files do not tell, or it knows no groups."""
+        return None
+
     def hash_of(self, split: str) -> str | None:
         """SHA-256 of the samples' names, order and class ids in a split; older versions noted that of the training."""
         return self._of_list(split).get("hash")
@@ -180,11 +188,13 @@ class FinishedRun(KnownRun):
         rows: what ``metrics.jsonl`` holds, a row per epoch.
         summary: what ``summary.json`` holds.
         training_list: SHA-256 of the training samples' names, order and class ids.
+        hits: what ``hits.npz`` holds; None of older runs.
     """
 
     rows: Sequence[EpochRow]
     summary: Summary
     training_list: str
+    hits: Hits | None = None
 
     @property
     def training_samples(self) -> str:
@@ -196,6 +206,18 @@ class FinishedRun(KnownRun):
         """What was measured, of which heads, in words."""
         metrics = self.summary["test"]["last"]
         return f"{', '.join(metrics)} of {', '.join(metrics['accuracy'])}"
+
+    def hash_of(self, split: str) -> str | None:
+        """SHA-256 of a split's names, order and class ids; that of the test list also by its hits."""
+        by_hits = self.hits.names if split == "test" and self.hits is not None else None
+        return super().hash_of(split) or by_hits
+
+    @property
+    def test_groups(self) -> str | None:
+        """Hash of the groups of the test samples; None where its hits do not tell, or it knows no groups."""
+        if self.hits is None or self.hits.groups is None:
+            return None
+        return hashlib.sha256(self.hits.groups.astype("<i8").tobytes()).hexdigest()
 
     @property
     def epochs(self) -> int:
@@ -388,6 +410,7 @@ def read_run(path: Path) -> FinishedRun:
         rows=rows,
         summary=cast(Summary, summary),
         training_list=samples,
+        hits=read_hits(path),
     )
     _check_whole(run)
     return run
@@ -489,6 +512,21 @@ def _check_whole(run: FinishedRun) -> None:
         (f"{ARM_FILE}: training_samples", mark.get("training_samples"), run.training_list),
     ):
         _check_equal(place, known, found)
+    if run.hits is not None:
+        _check_hits(run, run.hits)
+
+
+def _check_hits(run: FinishedRun, hits: Hits) -> None:
+    """Refuse hits that are not those of the run's test samples, or come to another accuracy than its summary says."""
+    _check_equal("hits.npz: count", hits.count, run.config["samples"]["test"])
+    if (listed := KnownRun.hash_of(run, "test")) is not None:
+        _check_equal("hits.npz: names", hits.names, listed)
+    for epoch, tested in (("chosen", run.summary["test"]["chosen"]), ("last", run.summary["test"]["last"])):
+        accuracy = hits.accuracy(epoch)
+        if accuracy.keys() != tested["accuracy"].keys():
+            raise RunFolderError(f"hits.npz is of the heads {', '.join(accuracy)}, and summary.json of others")
+        for head, value in accuracy.items():
+            _check_equal(f"summary.json: test.{epoch}.accuracy.{head}", tested["accuracy"][head], value)
 
 
 def _check_equal(place: str, known: object, found: object) -> None:
@@ -656,6 +694,7 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
             yield _Rule("tasks", f"the recipe field {name}", _has(name), "all")
     yield _Rule("splits", "the number of test samples", lambda run: run.config["samples"]["test"], "all")
     yield _Rule("splits", "the test list (hash)", _hash_of_list("test"), "all", told=_begins)
+    yield _Rule("splits", "the groups of the test samples (hash)", _groups, "all", told=_begins)
     yield _Rule("metrics or heads", "what was measured", lambda run: run.heads or UNKNOWN, "all")
     for name in shared:
         yield _Rule("recipes", name, _field(name), "unmarked" if name in STEP_FIELDS else "all")
@@ -686,6 +725,11 @@ def _field(name: str) -> Callable[[KnownRun], Any]:
 
 def _hash_of_list(split: str) -> Callable[[KnownRun], Any]:
     return lambda run: run.hash_of(split) or UNKNOWN
+
+
+def _groups(run: KnownRun) -> Any:
+    """Hash of the groups of the test samples, by its hits."""
+    return run.test_groups or UNKNOWN
 
 
 def _method_settings(run: KnownRun) -> dict[str, Any]:

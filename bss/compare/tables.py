@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bss.compare.clips import seeds_and_clips_interval
 from bss.compare.frame import long_form
 from bss.compare.plan import Analysis, Plan
 from bss.compare.runs import FailedRun, FinishedRun, by_arm, check_comparable
@@ -43,6 +44,10 @@ MARGIN = 1.0
 
 EPOCHS = {"chosen": "epoch chosen on validation", "last": "last epoch"}
 """The two epochs whose weights met the test set."""
+
+
+OVER_CLIPS = "seeds and clips [95 %]"
+"""The column of intervals over seeds and test samples."""
 
 
 METRICS = {"accuracy": "accuracy", "macro_f1": "macro F1", "map": "mean average precision"}
@@ -235,6 +240,49 @@ class Results:
         """Every arm that is compared with the control against it, in percentage points, without failed runs."""
         values = self.values(epoch, head, metric)
         return [paired(values, arm, control) for arm in self.compared(control)]
+
+    def over_clips(self, difference: Difference, epoch: str, head: str = "all") -> tuple[float, float] | None:
+        """Confidence interval of a difference of accuracies over seeds and test samples, in percentage points.
+
+        It is None where a seed has no hits: older runs, and those that failed; and where there is nothing to judge by.
+
+        Args:
+            difference: arm minus control.
+            epoch: ``"chosen"`` or ``"last"``.
+            head: one of :attr:`heads`.
+        """
+        import numpy as np
+
+        known = {(run.arm, run.seed): run.hits for run in self.runs if run.hits is not None}
+        pairs = [
+            (known.get((difference.arm, seed)), known.get((difference.control, seed))) for seed in difference.seeds
+        ]
+        whole = [(one, other) for one, other in pairs if one is not None and other is not None]
+        if not whole or len(whole) < len(pairs):
+            return None
+        points_NM = [100.0 * (one.of(epoch, head).astype(int) - other.of(epoch, head)) for one, other in whole]
+        return seeds_and_clips_interval(np.stack(points_NM), self.groups)
+
+    @property
+    def groups(self) -> Sequence[int] | None:
+        """Group of every test sample; None where no run knows any. All runs that know them know the same."""
+        told = (run.hits.groups for run in self.runs if run.hits is not None and run.hits.groups is not None)
+        found = next(told, None)
+        return None if found is None else found.tolist()
+
+    @cached_property
+    def clip_intervals(self) -> dict[tuple[str, str, str], tuple[float, float]]:
+        """(arm, control, epoch) -> :meth:`over_clips` of a primary comparison, of those that have one."""
+        if self.metric != "accuracy":
+            return {}
+        found = {}
+        for epoch in self.epochs:
+            values = self.values(epoch, failed=True)
+            for control in self.controls:
+                for arm in self.compared(control):
+                    if (interval := self.over_clips(paired(values, arm, control), epoch)) is not None:
+                        found[arm, control, epoch] = interval
+        return found
 
     @cached_property
     def analysis(self) -> Analysis:
@@ -553,6 +601,11 @@ def difference_table(results: Results, control: str, epoch: str) -> Table:
         arm: _verdict_cells(paired(values, arm, control), results.judgement.find(arm, control, epoch))
         for arm in results.compared(control)
     }
+    if results.clip_intervals:
+        names.insert(2, OVER_CLIPS)
+        for arm, cells in rows.items():
+            interval = results.clip_intervals.get((arm, control, epoch))
+            cells.insert(2, "" if arm == control else interval_text(interval))
     return Table(
         f"{_capital(results.noun)} against {control}, {EPOCHS[epoch]} ({results.judgement.standing})",
         f"{_of_what(results, epoch)}{_with_failed(results, rows)} Then the paired difference to {control}"
@@ -576,9 +629,27 @@ def reading(results: Results) -> str:
         f"Holm over {family} comparison{'s' * (family != 1)}, the same unadjusted with the number of pairs, and p of "
         f"the exact test by signs ({exact}). Better or worse: the first is at most "
         f"{100 * results.analysis.level():.3g} %. Equivalent: the 90 % interval lies within "
-        f"{PLUS_MINUS}{points_text(results.analysis.margin)}. Intervals are over seeds, on this one test set: of other "
-        "test samples they say nothing."
+        f"{PLUS_MINUS}{points_text(results.analysis.margin)}. {_what_intervals_say(results)}"
     )
+
+
+def _what_intervals_say(results: Results) -> str:
+    """A sentence on what the intervals are over: seeds, or seeds and test samples."""
+    if not results.clip_intervals:
+        return "Intervals are over seeds, on this one test set: of other test samples they say nothing."
+    hits = next(run.hits for run in results.runs if run.hits is not None)
+    groups = results.groups
+    clustered = "" if groups is None else f", in {len(set(groups)):,} groups by {_grouped_by(results)}"
+    return (
+        "Intervals and p values are over seeds, on this one test set, and say nothing of other test samples; but for "
+        f"{OVER_CLIPS}: it takes the {hits.count:,} test samples{clustered}, for a draw as well (a dash: a run has "
+        "failed or keeps no hits)."
+    )
+
+
+def _grouped_by(results: Results) -> str:
+    words = (run.hits.grouped_by for run in results.runs if run.hits is not None and run.hits.grouped_by)
+    return next(words, "group")
 
 
 def _verdict_cells(difference: Difference, verdict: Verdict | None) -> list[str]:
@@ -830,7 +901,7 @@ def as_csv(results: Results) -> str:
     import pandas as pd
 
     names = ["epoch", "metric", "head", "arm", "n", "mean", "std", "control", "pairs", "difference", "t_low", "t_high"]
-    names += ["p", "p_signs", "p_holm", "p_equivalent", "verdict", "family"]
+    names += ["clips_low", "clips_high", "p", "p_signs", "p_holm", "p_equivalent", "verdict", "family"]
     rows: list[list[Any]] = []
     for epoch, metric, head in results.test.index.droplevel("seed").unique():
         if epoch not in results.epochs:
@@ -862,9 +933,10 @@ def _csv_rows(
             if verdict is not None:
                 tests = [difference.p, difference.p_signs, verdict.p_holm, verdict.p_equivalent, verdict.answer]
             ends = difference.interval() or (None, None)
-            against = [control, len(difference.seeds), difference.mean, *ends, *tests, family]
-            yield [*where, *_own(arm, values), *against]
-    yield [*where, *_own(results.controls[0], values), *[None] * 10, family]
+            over_clips = results.over_clips(difference, where[0], where[2]) if where[1] == "accuracy" else None
+            against = [control, len(difference.seeds), difference.mean, *ends, *(over_clips or (None, None))]
+            yield [*where, *_own(arm, values), *against, *tests, family]
+    yield [*where, *_own(results.controls[0], values), *[None] * 12, family]
 
 
 def _own(arm: str, values: Mapping[str, Mapping[int, float]]) -> list[Any]:

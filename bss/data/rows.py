@@ -61,6 +61,21 @@ def _rows(part: MapDataset | None) -> list[Row]:
     return known() if known else []
 
 
+def group_ids(part: MapDataset) -> list[int] | None:
+    """The group of every sample as a number, counted from 0 in the order in which groups come.
+
+    A sample of which no group is known is a group of its own.
+
+    Returns:
+        One number per sample; None where the part knows no group of any of them.
+    """
+    rows = _rows(part)
+    if not any(row.group for row in rows):
+        return None
+    ids: dict[Hashable, int] = {}
+    return [ids.setdefault(row.group or ("alone", place), len(ids)) for place, row in enumerate(rows)]
+
+
 def check_classes(data: Splits) -> None:
     """Refuse a validation or test sample of a class that no training sample has: nothing can learn it.
 

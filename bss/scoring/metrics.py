@@ -68,12 +68,31 @@ def classification_metrics(heads: Mapping[str, Tensor], target: Tensor) -> Metri
     truth_N = target.cpu().numpy()
     metrics: Metrics = {"accuracy": {}, "macro_f1": {}, "map": {}}
     for name, logits in heads.items():
-        probability_NC = widened(logits).softmax(dim=1).cpu().numpy()
+        probability_NC = _probability(logits)
         predicted_N = probability_NC.argmax(axis=1)
         metrics["accuracy"][name] = float((predicted_N == truth_N).mean())
         metrics["macro_f1"][name] = float(f1_by_class(predicted_N, truth_N).mean())
         metrics["map"][name] = float(average_precision_by_class(probability_NC, truth_N).mean())
     return metrics
+
+
+def hits(heads: Mapping[str, Tensor], target: Tensor) -> dict[str, np.ndarray]:
+    """Which samples each head classifies rightly; their mean is the accuracy of :func:`classification_metrics`.
+
+    Args:
+        heads: head name -> logits (N, C).
+        target: (N,) class ids.
+
+    Returns:
+        Head name -> (N,) bool.
+    """
+    truth_N = target.cpu().numpy()
+    return {name: _probability(logits).argmax(axis=1) == truth_N for name, logits in heads.items()}
+
+
+def _probability(logits: Tensor) -> np.ndarray:
+    """Softmax of logits (N, C); classes whose logits differ by rounding alone may be equal in it."""
+    return widened(logits).softmax(dim=1).cpu().numpy()
 
 
 def f1_by_class(predicted_N: np.ndarray, truth_N: np.ndarray) -> np.ndarray:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 
 from bss.data.indexed import MapDataset
+from bss.data.rows import group_ids
 from bss.data.splits import Splits
-from bss.scoring.metrics import classification_metrics
+from bss.scoring.metrics import classification_metrics, hits
 from bss.training.build import Parts
 from bss.training.callbacks import Callbacks
 from bss.training.checkpoint import Progress, Spent, fits_best, restore, state_of
@@ -18,7 +19,7 @@ from bss.training.checkpoint_file import read_checkpoint
 from bss.training.loaders import Checked, Loaders
 from bss.training.loops import Predicted, Totals, Trained, train_epoch
 from bss.training.order_log import OrderLog
-from bss.training.run_folder import EpochRow, Failure, Imbalance, RunFolder, Summary
+from bss.training.run_folder import EpochRow, Failure, Hits, Imbalance, RunFolder, Summary, Tested, list_hash
 from bss.training.screen import epoch_line, say
 from bss.utils import distributed
 from bss.utils.choices import Precision
@@ -318,18 +319,21 @@ class Training:
             self.folder.append_scores(self.parts.plan.epochs, self.parts.plan.table, self.parts.difficulty())
 
     def final_test(self) -> Summary:
-        """Measure the test set, and give the summary; leaves the model with the chosen epoch's weights."""
+        """Measure the test set and give the summary; leaves the model with the chosen epoch's weights."""
         data, measuring, loaders = self.parts.data, self.parts.measuring, self.parts.loaders
         best, last, spent = self.progress.best, self.progress.last, self.progress.spent
         assert best is not None and last is not None  # a run has one epoch at least
         loader = Checked(loaders.measuring(data.test), self.interrupts)
         if self.parts.watched == "test":
+            predicted = measuring.predict(loader)
+            tested: Tested = {"chosen": last["test"], "last": last["test"]}
+            self._keep_hits(predicted, predicted, tested)
             return {
-                "test": {"chosen": last["test"], "last": last["test"]},
+                "test": tested,
                 "chosen_epoch": last["epoch"],
                 "chosen_on": "last",
                 "oracle": {"epoch": best["epoch"], **best["test"]},
-                "imbalance": self._final_imbalance(measuring.predict(loader)),
+                "imbalance": self._final_imbalance(predicted),
                 "updates": spent.updates,
                 "seconds": spent.seconds,
                 "train_seconds": spent.train_seconds,
@@ -343,11 +347,13 @@ class Training:
             distributed.copy_from_main(self.parts.model)
         predicted = measuring.predict(loader)
         chosen = classification_metrics(predicted.heads, predicted.target)
+        tested = {
+            "chosen": chosen,
+            "last": classification_metrics(measured.heads, measured.target) if measured else chosen,
+        }
+        self._keep_hits(predicted, measured or predicted, tested)
         return {
-            "test": {
-                "chosen": chosen,
-                "last": classification_metrics(measured.heads, measured.target) if measured else chosen,
-            },
+            "test": tested,
             "chosen_epoch": best["epoch"],
             "chosen_on": "val",
             "imbalance": self._final_imbalance(predicted),
@@ -355,6 +361,28 @@ class Training:
             "seconds": spent.seconds,
             "train_seconds": spent.train_seconds,
         }
+
+    def _keep_hits(self, chosen: Predicted, last: Predicted, tested: Tested) -> None:
+        """Write ``hits.npz``, unless the hits are not those that the summary counts.
+
+        Without a validation split the summary has what was measured after the last epoch. A run that was stopped behind
+        it and goes on with the test alone, on another device, may find a sample on the other side.
+        """
+        data = self.parts.data
+        known = data.listed.get("test")
+        found = Hits.packed(
+            hits(chosen.heads, chosen.target),
+            hits(last.heads, last.target),
+            names=None if known is None else list_hash(known.names, known.labels_N.numpy()),
+            groups=group_ids(data.test),
+            grouped_by=data.group or "group",
+        )
+        same = {"chosen": tested["chosen"]["accuracy"], "last": tested["last"]["accuracy"]}
+        if any(found.accuracy(epoch) != accuracy for epoch, accuracy in same.items()):
+            say("no hits.npz: measured again, the test set's hits are others than those that the last epoch counted")
+            self.folder.write_hits(None)
+        else:
+            self.folder.write_hits(found)
 
     def _best_weights(self, best: EpochRow) -> dict[str, Any]:
         """The weights of the chosen epoch, which must be those that its row speaks of.

@@ -11,7 +11,8 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
@@ -29,7 +30,7 @@ from bss.utils.errors import FileHeldError, RunFolderError, first_line, shown
 from bss.utils.filesystem import delete, flush_file, flush_folder, rename, replace_text, sweep, whole_file
 
 _NAMES = (
-    *("config.json", "metrics.jsonl", "summary.json", "scores.npz", "scores.raw"),
+    *("config.json", "metrics.jsonl", "summary.json", "scores.npz", "hits.npz", "scores.raw"),
     *("best.pt", "last.pt", "previous.pt", "done"),
 )
 
@@ -137,7 +138,7 @@ class Failure(TypedDict):
     reason: str
 
 
-READ_BACK = ("config.json", "arm.json", "metrics.jsonl", "scores.npz")
+READ_BACK = ("config.json", "arm.json", "metrics.jsonl", "scores.npz", "hits.npz")
 """Files whose content a finished run's ``summary.json`` vouches for, see :func:`digests`."""
 
 
@@ -346,7 +347,7 @@ class RunFolder:
         with whole_file(raw, flush=True) as temporary:
             rows.tofile(temporary)
         # Until here it is finished, and from here on it is a run that was stopped after its last epoch.
-        for name in ("done", "summary.json"):
+        for name in ("done", "summary.json", "hits.npz"):
             delete(self.path / name)
         flush_folder(self.path)
         self.finished = False
@@ -538,6 +539,29 @@ class RunFolder:
                 name=np.array(names, dtype=np.str_),
                 label=labels.cpu().numpy(),
             )
+
+    @_writes
+    def write_hits(self, hits: "Hits | None") -> None:
+        """Save which test samples were classified rightly, as ``hits.npz``; None leaves no such file.
+
+        Arrays: ``head`` (H,), names; ``chosen`` and ``last``, each (H, ceil(N / 8)) uint8, a bit per sample with the
+        first sample in the highest bit; ``count``, N. Where they are known: ``names``, the hash of the test list, as
+        ``lists.test.hash`` in ``config.json``; ``group`` (N,) int32 and ``grouped_by``, the word for a group.
+        """
+        if hits is None:
+            delete(self.path / "hits.npz")
+            return
+        arrays: dict[str, Any] = {
+            "head": np.array(hits.heads, dtype=np.str_),
+            "chosen": hits.chosen,
+            "last": hits.last,
+            "count": np.int64(hits.count),
+            "names": hits.names,
+            "group": hits.groups,
+            "grouped_by": hits.grouped_by,
+        }
+        with whole_file(self.path / "hits.npz", flush=True) as temporary:
+            np.savez(temporary, **{name: array for name, array in arrays.items() if array is not None})
 
     @_writes
     def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
@@ -759,18 +783,7 @@ def read_scores(path: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: it is damaged or missing, or they do not fit together; the message does not name the folder.
     """
-    try:
-        with zipfile.ZipFile(path / "scores.npz") as archive:
-            if sum(member.file_size for member in archive.infolist()) > os.path.getsize(path / "scores.npz"):
-                raise zipfile.BadZipFile("it unpacks to more than it is: np.savez writes no such file")
-            # np.load reads as much as an array's head says, which may be less than the checksum is of.
-            if damaged := archive.testzip():
-                raise zipfile.BadZipFile(f"in {damaged}")
-        with np.load(path / "scores.npz") as arrays:
-            found = {name: arrays[name] for name in _SCORES}
-    except Exception as error:
-        # Nothing but the file went in; zipfile and numpy name a dozen exception types for damaged ones.
-        raise RunFolderError(f"scores.npz is damaged or missing ({shown(str(error))})") from error
+    found = _read_arrays(path, "scores.npz", _SCORES)
     epochs, samples = found["epoch"].shape, found["name"].shape
     shapes = {"epoch": epochs, "name": samples, "label": samples}
     for name, kinds in _SCORES.items():
@@ -780,6 +793,128 @@ def read_scores(path: Path) -> dict[str, Any]:
     if (found["epoch"] < 0).any() or (np.diff(found["epoch"]) <= 0).any():
         raise RunFolderError("scores.npz is damaged: its epochs are not in order")
     return found
+
+
+def _read_arrays(path: Path, file: str, needed: Iterable[str], others: Iterable[str] = ()) -> dict[str, np.ndarray]:
+    """Arrays of a file that ``np.savez`` wrote into a run folder: those that it must have, and others that it may have.
+
+    Raises:
+        RunFolderError: it is damaged or missing, or lacks one; the message does not name the folder.
+    """
+    try:
+        with zipfile.ZipFile(path / file) as archive:
+            if sum(member.file_size for member in archive.infolist()) > os.path.getsize(path / file):
+                raise zipfile.BadZipFile("it unpacks to more than it is: np.savez writes no such file")
+            # np.load reads as much as an array's head says, which may be less than the checksum is of.
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"in {damaged}")
+        with np.load(path / file) as arrays:
+            return {name: arrays[name] for name in (*needed, *(name for name in others if name in arrays.files))}
+    except Exception as error:
+        # Nothing but the file went in; zipfile and numpy name a dozen exception types for damaged ones.
+        raise RunFolderError(f"{file} is damaged or missing ({shown(str(error))})") from error
+
+
+# ---- hits of the test samples --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hits:
+    """Which test samples a run classified rightly, with each of its heads.
+
+    Attributes:
+        heads: their names, in the order of the bits.
+        chosen: with the weights of the chosen epoch, (H, ceil(N / 8)) uint8: a bit per sample.
+        last: the same with those of the last epoch.
+        count: N, the number of test samples.
+        names: hash of the test list, see :func:`list_hash`; None where its names are not known.
+        groups: number of every sample's group (speaker, video, user), (N,) int32; None where no group is known.
+        grouped_by: the word for a group (``"actor"``); None where there is none.
+    """
+
+    heads: tuple[str, ...]
+    chosen: np.ndarray
+    last: np.ndarray
+    count: int
+    names: str | None = None
+    groups: np.ndarray | None = None
+    grouped_by: str | None = None
+
+    @classmethod
+    def packed(
+        cls,
+        chosen: Mapping[str, np.ndarray],
+        last: Mapping[str, np.ndarray],
+        *,
+        names: str | None = None,
+        groups: Sequence[int] | None = None,
+        grouped_by: str | None = None,
+    ) -> "Hits":
+        """Turn hits into bits.
+
+        Args:
+            chosen: head name -> (N,) bool, with the weights of the chosen epoch.
+            last: of the same heads, with those of the last epoch.
+            names: see the attributes.
+            groups: see the attributes.
+            grouped_by: see the attributes.
+        """
+        heads = tuple(chosen)
+        return cls(
+            heads=heads,
+            chosen=np.packbits(np.stack([chosen[head] for head in heads]), axis=1),
+            last=np.packbits(np.stack([last[head] for head in heads]), axis=1),
+            count=len(chosen[heads[0]]),
+            names=names,
+            groups=None if groups is None else np.array(groups, np.int32),
+            grouped_by=None if groups is None else grouped_by,
+        )
+
+    def of(self, epoch: str, head: str) -> np.ndarray:
+        """The hits of one head, (N,) bool.
+
+        Args:
+            epoch: ``"chosen"`` or ``"last"``: whose weights they are of.
+            head: one of :attr:`heads`.
+        """
+        bits = {"chosen": self.chosen, "last": self.last}[epoch][self.heads.index(head)]
+        return np.unpackbits(bits, count=self.count).astype(bool)
+
+    def accuracy(self, epoch: str) -> dict[str, float]:
+        """Head -> share of its hits, to the last digit as :func:`bss.scoring.metrics.classification_metrics` has it."""
+        return {head: float(self.of(epoch, head).mean()) for head in self.heads}
+
+
+def read_hits(path: Path) -> Hits | None:
+    """The ``hits.npz`` of a run, see :meth:`RunFolder.write_hits`; None where it has none, as older runs.
+
+    Raises:
+        RunFolderError: it is damaged; the message does not name the folder.
+    """
+    if not (path / "hits.npz").exists():
+        return None
+    found = _read_arrays(path, "hits.npz", ("head", "chosen", "last", "count"), ("names", "group", "grouped_by"))
+    count = found["count"]
+    whole = count.dtype.kind in "iu" and count.shape == () and 0 < count < 2**53
+    size, heads = int(count) if whole else 0, found["head"].size
+    bits = ("u", (heads, -(-size // 8)))
+    wanted = {"count": ("iu", ()), "head": ("U", (heads,)), "chosen": bits, "last": bits}
+    wanted |= {"names": ("U", ()), "group": ("iu", (size,)), "grouped_by": ("U", ())}
+    for name, (kinds, shape) in wanted.items():
+        array = found.get(name)
+        if array is not None and (not whole or array.dtype.kind not in kinds or array.shape != shape):
+            raise RunFolderError(f"hits.npz is damaged: {name} is {array.dtype} of shape {array.shape}")
+    if len(set(found["head"].tolist())) < heads or found["chosen"].dtype != np.uint8 or found["last"].dtype != np.uint8:
+        raise RunFolderError("hits.npz is damaged: it has a head twice, or hits that are no bits")
+    return Hits(
+        heads=tuple(found["head"].tolist()),
+        chosen=found["chosen"],
+        last=found["last"],
+        count=size,
+        names=str(found["names"]) if "names" in found else None,
+        groups=found.get("group"),
+        grouped_by=str(found["grouped_by"]) if "grouped_by" in found else None,
+    )
 
 
 def list_hash(names: Sequence[str], labels_N: np.ndarray) -> str:

@@ -30,7 +30,7 @@ from tests.fuzzing.mutations import damage_bytes, damage_entry, damage_json, dam
 from tests.fuzzing.outcome import Outcome, outcome_of
 
 JSON = ("config.json", "summary.json", "arm.json")
-FILES = (*JSON, "metrics.jsonl", "scores.npz", "done", "log.txt")
+FILES = (*JSON, "metrics.jsonl", "scores.npz", "hits.npz", "done", "log.txt")
 
 HOSTILE = {
     "deep lists": "[" * 100_000,

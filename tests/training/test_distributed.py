@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bss.training.run_folder import read_checkpoint, read_failure
+from bss.training.run_folder import read_checkpoint, read_failure, read_hits
 from bss.utils import distributed
 from bss.utils.errors import DataError, RecipeError
 from tests import tiny
@@ -103,7 +103,16 @@ def test_the_scores_of_the_first_pass_are_the_same_to_the_last_bit(alone, togeth
 
 def test_one_process_writes_and_its_folder_is_complete(together):
     names = {path.name for path in (together / "cl").iterdir()}
-    assert {"best.pt", "config.json", "done", "last.pt", "metrics.jsonl", "scores.npz", "summary.json"} == names
+    files = {"config.json", "done", "metrics.jsonl", "scores.npz", "hits.npz", "summary.json"}
+    assert {"best.pt", "last.pt", *files} == names
+
+
+def test_hits_have_every_sample_once_and_in_the_order_of_the_list(together):
+    hits = read_hits(together / "cl")
+    assert hits.count == json.loads((together / "cl" / "config.json").read_text())["samples"]["test"]
+    summary = json.loads((together / "cl" / "summary.json").read_text())
+    for epoch in ("chosen", "last"):
+        assert hits.accuracy(epoch) == summary["test"][epoch]["accuracy"]
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 3), (3, 1), pytest.param(1, 2, marks=pytest.mark.slow)])

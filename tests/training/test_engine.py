@@ -362,7 +362,7 @@ def test_an_unknown_mode_is_refused():
 def test_a_run_folder_is_complete_and_documented(tmp_path):
     summary = fit(tiny.model(), tiny.splits(), tiny.SPL, run_in(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "best.pt", "config.json", "done", "last.pt", "metrics.jsonl", "scores.npz", "summary.json",
+        "best.pt", "config.json", "done", "hits.npz", "last.pt", "metrics.jsonl", "scores.npz", "summary.json",
     ]  # fmt: skip
     rows = read_metrics(tmp_path)
     assert [row["epoch"] for row in rows] == [0, 1, 2]
@@ -379,7 +379,7 @@ def test_a_run_folder_is_complete_and_documented(tmp_path):
     assert config["versions"]["torch"].startswith("2.")
     files = digests(tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text()) == sealed({**summary, "files": files})
-    assert set(files) == {"config.json", "metrics.jsonl", "scores.npz"}
+    assert set(files) == {"config.json", "metrics.jsonl", "scores.npz", "hits.npz"}
     assert summary["updates"] == sum(row["steps"] for row in rows) == 21
     for name in ("seconds", "train_seconds"):
         assert summary[name] == pytest.approx(sum(row[name] for row in rows))

@@ -139,8 +139,8 @@ def checked_name(name: str, where: str, *, windows: bool = WINDOWS) -> str:
 
 def is_reserved(name: str) -> bool:
     """Whether Windows has no file of this name: ``C:x``, ``x:y``, ``NUL``, ``con.wav``, ``x.``, ``x?``."""
-    if hasattr(ntpath, "isreserved"):  # Python 3.13
-        return ntpath.isreserved(name)
+    if hasattr(ntpath, "isreserved"):  # Python 3.13, for which x: is a drive and y a name on it
+        return ":" in name or ntpath.isreserved(name)
     # PureWindowsPath of 3.11 knows the devices alone, and that of 3.13 warns.
     return bool(re.search(r'[*?"<>|:]|[. ]$', name)) or PureWindowsPath(name).is_reserved()
 

@@ -203,11 +203,13 @@ def _opened(path: Path, longest: float) -> Iterator[Any]:
     head, size = file_heads.read_head(path)
     if problem := file_heads.absence(head, size) or (video_damage(head, size, ".avi") if head[:4] == b"RIFF" else None):
         raise DataError(f"{path}: {problem}")
+    # PyAV 19 escapes what is no UTF-8 in a title by itself, and has no such argument any more.
+    options = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
     try:
         # "file:" keeps a colon in a name from being taken for a protocol.
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        with av.open(f"file:{path}", **options) as container:
             _check_length(container, path, longest)
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        with av.open(f"file:{path}", **options) as container:
             yield container
     except DataError:
         raise

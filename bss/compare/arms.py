@@ -229,6 +229,7 @@ ARMS = (
         numbers={"fused_weight": 1.0, "unimodal_weight": 0.0, "prediction": "fused"},
     ),
     _uniform("ogm-ge", "OGM-GE", method="ogm-ge"),
+    _uniform("agm", "AGM", method="agm"),
     _uniform("mmpareto", "MMPareto", method="mmpareto"),
     _uniform("mslr", "MSLR, dynamic", method="mslr"),
     _uniform("modality-dropout", "modality dropout", method="modality-dropout"),

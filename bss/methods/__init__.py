@@ -4,6 +4,7 @@ Training on the fused head's loss alone is no method but a recipe: ``unimodal_we
 order by scores ``schedule.criterion="loss"``.
 """
 
+from bss.methods.agm import AGM
 from bss.methods.arranging import Arranging
 from bss.methods.base import Method
 from bss.methods.data_remixing import DataRemixing
@@ -18,6 +19,7 @@ from bss.methods.sample_valuation import SampleValuation
 BY_NAME: dict[str, type[Method]] = {
     "loss-weights": LossWeights,
     "ogm-ge": OGMGE,
+    "agm": AGM,
     "mmpareto": MMPareto,
     "mslr": MSLR,
     "modality-dropout": ModalityDropout,
@@ -32,6 +34,7 @@ METHODS = tuple(BY_NAME.values())
 
 
 __all__ = [
+    "AGM",
     "BY_NAME",
     "METHODS",
     "MSLR",

@@ -1,5 +1,6 @@
 """The hooks by which a method changes a training step, beside the order of the samples."""
 
+import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,10 +18,10 @@ from bss.utils.errors import RecipeError
 class Method:
     """Joint training with the recipe's loss; a method overrides the hooks that it needs.
 
-    :class:`bss.training.loops.Step` calls them in this order in every step: :meth:`before_forward`, the
-    forward, :meth:`loss`, :meth:`backward`, :meth:`after_backward`, the optimiser's step. The optimiser is made of
-    :meth:`groups`, and every epoch begins with :meth:`rates`. What a method draws at random comes from its own seed.
-    What it remembers between steps is in :meth:`state_dict`, so that a stopped run goes on exactly.
+    :class:`bss.training.loops.Step` calls them in this order in every step: :meth:`before_forward`, the forward within
+    :meth:`around_forward`, :meth:`loss`, :meth:`backward`, :meth:`after_backward`, the optimiser's step. The optimiser
+    is made of :meth:`groups`, and every epoch begins with :meth:`rates`. What a method draws at random comes from its
+    own seed. What it remembers between steps is in :meth:`state_dict`, so that a stopped run goes on exactly.
 
     Attributes:
         takes: what the constructor takes of a recipe: ``"seed"``, ``"batch_size"``, ``"warmup_epochs"``,
@@ -89,6 +90,10 @@ class Method:
     def before_forward(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """The batch that the network sees; on the device, with ``"label"`` and ``"bss_index"``."""
         return batch
+
+    def around_forward(self) -> contextlib.AbstractContextManager[None]:
+        """Entered for the training forward, and for no other: what changes how the network runs in it."""
+        return contextlib.nullcontext()
 
     def loss(self, losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
         """Every sample's loss, (B,).

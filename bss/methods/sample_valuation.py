@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from bss.methods.arranging import Arranging
-from bss.scoring.imbalance import coalitions, masked, shapley_values
+from bss.scoring.imbalance import masked, shapley_shares
 from bss.scoring.table import ScoreTable
 from bss.utils.seeding import generator
 
@@ -55,9 +55,8 @@ class SampleValuation(Arranging):
     @override
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
         super().begin_run(table, model)
-        names, subsets = list(self.network.encoders), list(coalitions(self.network.encoders))
-        for subset in filter(None, subsets):  # the Shapley value is linear in v, and v of the empty one is 0
-            share = shapley_values({other: float(other == subset) for other in subsets})
+        names = list(self.network.encoders)
+        for subset, share in shapley_shares(names).items():
             self.shares[subset] = torch.tensor([share[name] for name in names], device=table.loss.device)
 
     @override

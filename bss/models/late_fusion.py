@@ -1,7 +1,8 @@
 """Late fusion: one encoder and one head per modality, and a fusion head over all features."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 
 from torch import Tensor, nn
@@ -70,6 +71,29 @@ def kept(features_BD: Mapping[str, Tensor], batch: Mapping[str, Any]) -> dict[st
     return features
 
 
+Decode = Callable[[Mapping[str, Tensor]], Logits]
+"""Features of each modality (B, D_m) to the logits of all heads: :meth:`TwoStageNetwork.decode`."""
+
+
+@contextlib.contextmanager
+def decoding(model: TwoStageNetwork, instead: Callable[[Decode, Mapping[str, Tensor]], Logits]) -> Iterator[None]:
+    """Every forward pass inside the block decodes by ``instead``, which is given the decoding before it and features.
+
+    Args:
+        model: the network, not its DistributedDataParallel wrapper.
+        instead: blocks within blocks nest: the inner one is given the outer one's.
+    """
+    before, decode = vars(model).get("decode"), model.decode
+    # On the object: the class and other networks keep theirs. (mypy would have no method replaced.)
+    model.decode = functools.partial(instead, decode)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del model.decode
+        if before is not None:
+            model.decode = before  # type: ignore[method-assign]  # put back as it was
+
+
 @contextlib.contextmanager
 def features_seen(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """A mapping that every forward pass inside the block fills with the features (B, D_m) that the heads see.
@@ -83,20 +107,13 @@ def features_seen(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     if not has_two_stages(model):
         yield seen
         return
-    before, decode = vars(model).get("decode"), model.decode
 
-    def seeing(features_BD: Mapping[str, Tensor]) -> Logits:
+    def seeing(decode: Decode, features_BD: Mapping[str, Tensor]) -> Logits:
         seen.update(features_BD)
         return decode(features_BD)
 
-    # On the object: the class and other networks keep theirs. (mypy would have no method replaced.)
-    model.decode = seeing  # type: ignore[method-assign]
-    try:
+    with decoding(model, seeing):
         yield seen
-    finally:
-        del model.decode
-        if before is not None:
-            model.decode = before  # type: ignore[method-assign]  # put back as it was
 
 
 class LateFusion(nn.Module):

@@ -32,7 +32,7 @@ Rescore = Literal["once", "pass", "online"] | int
 PacingName = Literal["root", "linear", "geometric", "logarithmic", "exponential", "step"]
 
 
-MethodName = Literal["ogm-ge", "mmpareto", "mslr", "modality-dropout", "smv", "data-remixing", "loss-weights"]
+MethodName = Literal["ogm-ge", "agm", "mmpareto", "mslr", "modality-dropout", "smv", "data-remixing", "loss-weights"]
 """Methods that a recipe can name; :data:`bss.methods.BY_NAME` has their classes."""
 
 

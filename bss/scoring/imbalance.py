@@ -167,6 +167,17 @@ def shapley_values(value: Mapping[Coalition, float]) -> dict[str, float]:
     }
 
 
+def shapley_shares(names: Iterable[str]) -> dict[Coalition, dict[str, float]]:
+    """What each player's Shapley value takes of every coalition's value, where the empty one's is 0.
+
+    For two: ``phi_a = v(ab) / 2 + v(a) / 2 - v(b) / 2``. The value is linear in v: these are its coefficients.
+    """
+    subsets = list(coalitions(names))
+    return {
+        subset: shapley_values({other: float(other == subset) for other in subsets}) for subset in filter(None, subsets)
+    }
+
+
 def masked(features_ND: Features, kept: Coalition, fill_D: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The features with every modality that is not kept replaced by its fill, the same for all samples.
 

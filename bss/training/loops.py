@@ -120,7 +120,7 @@ class Step:
         batch = self.method.before_forward(to_device(batch, self.device))
         watch = self.watch if self.watch is not None and self.watch.due(number) else None
         seeing = _features_seen(watch.model if watch else None)
-        with autocast(self.device, self.precision), seeing as features:
+        with autocast(self.device, self.precision), self.method.around_forward(), seeing as features:
             logits, target = logits_and_target(self.model, batch)
         losses = head_losses({"fused": logits.fused, **logits.unimodal}, target)
         weights = {name: self._weight_of(name) for name in losses}

@@ -13,8 +13,8 @@ from torch import nn
 
 import bss
 from bss.data.indexed import IndexedDataset, Key, SeededViews, Variants
-from bss.methods import METHODS as CLASSES
 from bss.methods import (
+    AGM,
     MSLR,
     OGMGE,
     Arranging,
@@ -25,6 +25,8 @@ from bss.methods import (
     ModalityDropout,
     SampleValuation,
 )
+from bss.methods import METHODS as CLASSES
+from bss.methods.agm import coefficients
 from bss.methods.data_remixing import certainty
 from bss.methods.mmpareto import pareto_weights
 from bss.methods.modality_dropout import kept_modalities
@@ -238,6 +240,100 @@ def test_encoders_that_share_weights_are_refused_by_name(kind):
     shared = LateFusion({"left": encoder, "right": encoder}, ConcatFusion(dims, 3), 3, feature_dims=dims)
     with pytest.raises(RecipeError, match="left and right share weights"):
         begun(kind(), shared)
+
+
+# ---- AGM -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_modality_further_ahead_than_it_used_to_be_is_slowed_down():
+    # r = exp(2 - 1) and exp(1 - 2), both were 1; the weak one's gradient grows.
+    k = coefficients(torch.tensor([1.0, 2.0]), torch.tensor([1.5, 1.5]), alpha=0.5, limit=10.0)
+    assert k.tolist() == pytest.approx([math.exp(0.5 * (1 - math.e)), math.exp(0.5 * (1 - 1 / math.e))])
+    k = coefficients(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]), alpha=0.5, limit=3.0)
+    assert k[0].item() == pytest.approx(math.exp(0.5 * 3))  # exp(4) - exp(1) is beyond the limit
+
+
+def test_with_three_modalities_the_ratio_is_to_their_mean():
+    k = coefficients(torch.tensor([1.0, 2.0, 3.0]), torch.zeros(3), alpha=1.0, limit=10.0)
+    assert k.tolist() == pytest.approx([math.exp(1 - math.exp(1.5)), 1.0, math.exp(1 - math.exp(-1.5))])
+
+
+def fused_gradients(model, batch, method):
+    """Of the fused head's loss alone, by name."""
+    batch = method.before_forward(batch)
+    with method.around_forward():
+        losses = losses_of(model, batch)
+    model.zero_grad()
+    method.backward(method.loss(losses, {"fused": 1.0, "audio": 0.0, "visual": 0.0}), losses, model)
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+def scores_of(method, label):
+    return [nn.functional.cross_entropy(response, label).item() for response in method.responses.values()]
+
+
+def test_the_response_of_a_modality_to_a_linear_head_is_its_part_of_it():
+    model, batch = tiny.model(), batch_of([0, 1, 2, 3])
+    method = begun(AGM(), model)
+    fused_gradients(model, batch, method)
+    features, head = model.encode(batch), model.fusion.classifier
+    for name, weight in zip(tiny.DIMS, head.weight.split(4, dim=1), strict=True):
+        torch.testing.assert_close(method.responses[name], features[name] @ weight.T + head.bias / 2)
+
+
+def test_a_modalitys_gradient_is_modulated_as_its_response_is():
+    model, batch = tiny.model(), batch_of(list(range(12)))
+    plain = fused_gradients(model, batch, Method())
+    method = begun(AGM(alpha=2.0), model)
+    found = fused_gradients(model, batch, method)
+    k = dict(zip(tiny.DIMS, method.factors_M.tolist(), strict=True))
+    audio, visual = scores_of(method, batch["label"])
+    assert k["audio"] == pytest.approx(math.exp(2.0 * (1 - math.exp(visual - audio))), rel=1e-5)
+    assert min(k.values()) < 0.99 and max(k.values()) > 1.01
+    for name, gradient in found.items():
+        if (part := name.split(".")[1]) in k:
+            torch.testing.assert_close(gradient, k[part] * plain[name], rtol=1e-4, atol=1e-6)
+    columns = [each["fusion.classifier.weight"].split(4, dim=1) for each in (found, plain)]
+    for name, got, before in zip(k, *columns, strict=True):
+        torch.testing.assert_close(got, k[name] * before, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_is_compared_with_the_mean_of_those_before_it():
+    model = tiny.model()
+    method, seen = begun(AGM(), model), []
+    for index in ([0, 1, 2], [3, 4, 5]):
+        fused_gradients(model, batch_of(index), method)
+        seen.append(scores_of(method, batch_of(index)["label"]))
+    mean_M = torch.tensor(seen).mean(dim=0)
+    torch.testing.assert_close(method.means_M.float(), mean_M)
+    continued = begun(AGM(), model)
+    continued.load_state_dict(method.state_dict())
+    for each in (method, continued):
+        fused_gradients(model, batch_of([6, 7, 8]), each)
+    expected = coefficients(torch.tensor(scores_of(method, batch_of([6, 7, 8])["label"])), mean_M, alpha=1, limit=10)
+    torch.testing.assert_close(method.factors_M.float(), expected, rtol=1e-4, atol=1e-6)
+    assert torch.equal(method.factors_M, continued.factors_M) and torch.equal(method.means_M, continued.means_M)
+
+
+def test_masked_decodings_leave_the_network_as_it_is():
+    model = tiny.model(dropout=0.5)
+    model.fusion = nn.Sequential(model.fusion, nn.BatchNorm1d(3))
+    method = begun(AGM(), model)
+    with method.around_forward():
+        model(batch_of([0, 1, 2, 3]))
+    assert model.fusion[1].num_batches_tracked == 1 and all(part.training for part in model.modules())
+    assert "decode" not in vars(model)
+
+
+@pytest.mark.parametrize("largest", [0.5, 4.0])
+def test_where_the_fusions_gradient_is_large_all_gradients_are_clipped(largest):
+    model = with_gradients(tiny.model())
+    model.fusion.classifier.weight.grad.fill_(-largest)
+    model.fusion.classifier.bias.grad.zero_()
+    before = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    begun(AGM(clip=2.0), model).after_backward(model, *leading_audio())
+    after = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    torch.testing.assert_close(after, 2 * before / before.norm() if largest > 2 else before)
 
 
 # ---- MSLR ----------------------------------------------------------------------------------------------------------
@@ -638,6 +734,8 @@ def test_training_on_the_fused_loss_alone_is_a_recipe(tmp_path):
     [
         (lambda: OGMGE(alpha=0.0), "alpha must be a number > 0, got 0"),
         (lambda: MMPareto(gamma=math.nan), "gamma must be a number > 0, got nan"),
+        (lambda: AGM(alpha=0.0), "alpha must be a number > 0, got 0"),
+        (lambda: AGM(clip=-1.0), "clip must be a number > 0, got -1"),
         (lambda: MSLR(history=0), "history must be >= 1, got 0"),
         (lambda: MSLR(start={"audio": -1.0}), r"start must be numbers > 0, got -1\.0 for audio"),
         (lambda: ModalityDropout(probability=1.0), r"probability must be in \(0, 1\), got 1"),
@@ -658,7 +756,7 @@ def test_scores_of_incomplete_samples_are_refused(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "field"),
-    [("ogm-ge", "unimodal_weight"), ("mmpareto", "fused_weight"), ("mslr", "unimodal_weight")],
+    [("ogm-ge", "unimodal_weight"), ("mmpareto", "fused_weight"), ("agm", "fused_weight"), ("mslr", "unimodal_weight")],
 )
 def test_a_head_that_is_not_trained_is_refused_where_the_method_needs_it(name, field, tmp_path):
     with pytest.raises(RecipeError, match=f"needs every head trained, but {field} is 0"):

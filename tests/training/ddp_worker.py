@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from bss.methods import MSLR, OGMGE, DataRemixing, LossWeights, MMPareto, ModalityDropout, SampleValuation
+from bss.methods import AGM, MSLR, OGMGE, DataRemixing, LossWeights, MMPareto, ModalityDropout, SampleValuation
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.utils import distributed
@@ -24,6 +24,7 @@ ARMS = {"cl": CL, "spl": SPL, "online": ONLINE}
 METHODS = {
     "loss-weights": partial(LossWeights, temperature=2.0),
     "ogm-ge": partial(OGMGE, seed=1),
+    "agm": AGM,
     "mmpareto": MMPareto,
     "mslr": partial(MSLR, start={"audio": 0.5, "visual": 1.5}, history=1),
     "modality-dropout": partial(ModalityDropout, seed=1),

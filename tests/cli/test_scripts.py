@@ -74,7 +74,8 @@ def test_a_script_trains_on_sample_data_and_leaves_a_complete_run(script, sample
     assert run_here(script.relative_to(ROOT), *flags, monkeypatch=monkeypatch, cwd=ROOT) == 0
     assert "test accuracy %" in capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == [
-        "best.pt", "config.json", "done", "last.pt", "log.txt", "metrics.jsonl", "scores.npz", "summary.json",
+        "best.pt", "config.json", "done", "hits.npz", "last.pt", "log.txt", "metrics.jsonl", "scores.npz",
+        "summary.json",
     ]  # fmt: skip
     row = json.loads((out / "metrics.jsonl").read_text())
     config = json.loads((out / "config.json").read_text())

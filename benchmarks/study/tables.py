@@ -16,89 +16,16 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from math import fsum, sqrt
 
+from benchmarks.study import pooled
+from benchmarks.study.estimates import bracket, estimate, p_value, signed, spread, welch
 from benchmarks.study.raw import RESULTS, ROOT, Study, read
 
 PAGES = ("README.md", "RESULTS.md")
 FIGURES = "benchmarks/study/figures.toml"
 BLOCK = re.compile(r"(<!-- generated: (\S+) -->\n)(.*?)(<!-- end of generated -->)", re.DOTALL)
 NUMBER = re.compile(r"[\w.,]*\d[\w.,]*")
-MINUS = "\N{MINUS SIGN}"
 OUTCOMES = {"all.accuracy.chosen": "chosen epoch", "all.accuracy.last": "last epoch"}
-
-
-# ---- numbers ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean of paired differences in points.
-
-    Attributes:
-        n: number of pairs.
-        mean: their mean.
-        error: its standard error.
-    """
-
-    n: int
-    mean: float
-    error: float
-
-    def interval(self, level: float) -> tuple[float, float]:
-        """Student's t interval with this coverage, in (0, 1)."""
-        from scipy.stats import t
-
-        half = float(t.ppf((1 + level) / 2, self.n - 1)) * self.error
-        return self.mean - half, self.mean + half
-
-    @property
-    def p(self) -> float:
-        """Two-sided p value of the paired t test."""
-        from scipy.stats import t
-
-        return float(2 * t.sf(abs(self.mean) / self.error, self.n - 1))
-
-    def within(self, margin: float) -> bool:
-        """Whether the 90 % interval lies inside of the margin: two one-sided tests at 5 %."""
-        low, high = self.interval(0.90)
-        return -margin < low and high < margin
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and standard error of two values or more."""
-    mean = fsum(values) / len(values)
-    variance = fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    return Estimate(len(values), mean, sqrt(variance / len(values)))
-
-
-def welch(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    """Difference of two means, and the two-sided p value of Welch's t test."""
-    from scipy.stats import ttest_ind
-
-    return fsum(one) / len(one) - fsum(other) / len(other), float(ttest_ind(one, other, equal_var=False).pvalue)
-
-
-def signed(value: float, decimals: int = 1) -> str:
-    """A difference with its sign; what rounds to 0 has none."""
-    text = f"{value:+.{decimals}f}"
-    return (text[1:] if float(text) == 0 else text).replace("-", MINUS)
-
-
-def bracket(ends: tuple[float, float]) -> str:
-    """An interval, with two decimals where an end lies within 0.1 of 0: "0.0" would not say on which side."""
-    decimals = 2 if min(map(abs, ends)) < 0.1 else 1
-    return f"[{', '.join(signed(end, decimals) for end in ends)}]"
-
-
-def p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def spread(values: Iterable[float]) -> str:
-    """Mean ± standard deviation of fractions, in %."""
-    found = estimate([100 * value for value in values])
-    return f"{found.mean:.1f} ± {found.error * sqrt(found.n):.1f}"
 
 
 # ---- the blocks ------------------------------------------------------------------------------------------------------
@@ -199,6 +126,12 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "drift-verdict": drift_verdict,
     "drift-made-by": drift_made_by,
     "drift-in-short": drift_in_short,
+    "paper-form-regimes": pooled.regimes_table,
+    "paper-form-verdicts": pooled.verdicts,
+    "paper-form-sets": pooled.sets_table,
+    "paper-form-secondary": pooled.secondary_table,
+    "paper-form-arms": pooled.arms_table,
+    "paper-form-made-by": pooled.made_by,
 }
 
 

@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from benchmarks.study import raw, tables
+from benchmarks.study import estimates, raw, tables
 from tests.compare.comparing import write_run
 
 PLAN = {"analysis": {"arms": ["uniform", "cl"], "seeds": [3, 11]}, "batches": {"all": [3, 11]}}
@@ -165,15 +165,15 @@ def test_estimates_are_those_of_scipy():
     from scipy.stats import ttest_1samp
 
     values = [1.0, -0.5, 2.5, 0.25, 3.0]
-    found, known = tables.estimate(values), ttest_1samp(values, 0)
+    found, known = estimates.estimate(values), ttest_1samp(values, 0)
     assert found.p == pytest.approx(known.pvalue) and found.mean == 1.25 and found.n == 5
     for level in (0.90, 0.95):
         assert found.interval(level) == pytest.approx(tuple(known.confidence_interval(level)))
 
 
 def test_equivalent_is_an_interval_of_90_percent_inside_of_the_margin():
-    found = tables.Estimate(n=121, mean=0.0, error=0.6)  # t(0.95, 120) = 1.658: 0.995
-    assert found.within(1.0) and not found.within(0.99) and not tables.Estimate(121, 0.01, 0.6).within(1.0)
+    found = estimates.Estimate(n=121, mean=0.0, error=0.6)  # t(0.95, 120) = 1.658: 0.995
+    assert found.within(1.0) and not found.within(0.99) and not estimates.Estimate(121, 0.01, 0.6).within(1.0)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_equivalent_is_an_interval_of_90_percent_inside_of_the_margin():
     [((-1.24, 2.0), "[-1.2, +2.0]"), ((0.04, 1.26), "[+0.04, +1.26]"), ((-0.96, -0.004), "[-0.96, 0.00]")],
 )
 def test_an_end_near_0_has_two_decimals(ends, said):
-    assert tables.bracket(ends) == said.replace("-", tables.MINUS)
+    assert estimates.bracket(ends) == said.replace("-", estimates.MINUS)
 
 
 # ---- the pages -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,158 @@
+"""The study of the paper's form: which cells it has, and running those that are not there yet.
+
+    python -m benchmarks.study.paper_form plan  # a plan.json per cell, committed before any run
+    python -m benchmarks.study.paper_form run --data-root DATA --runs RUNS --hours 2 --processor "Intel Xeon"
+
+``results/paper-form/plan.json`` says what is run and tested; nothing of it is repeated here. A cell is one regime on
+one set: a comparison of its own, whose raw values are written as it ends. ``run`` goes on with the first cell that has
+none, and begins no cell after ``--hours``. All cells are run on one commit, which stands in each cell's
+``constants.json``; :mod:`benchmarks.study.pooled` refuses others.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks.study.raw import PLAN, RESULTS, ROWS
+
+STUDY = RESULTS / "paper-form"
+OTHER_ARMS = "other-arms"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What ``results/paper-form/plan.json`` says."""
+
+    said: Mapping[str, Any]
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        first, last = self.said["seeds"]
+        return list(range(first, last + 1))
+
+    @cached_property
+    def cells(self) -> list["Cell"]:
+        """All cells, in the order in which they are run."""
+        return [Cell(self, regime, name) for regime in self.said["order"] for name in self.said["sets"]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One regime on one set."""
+
+    protocol: Protocol
+    regime: str
+    set: str
+
+    @property
+    def folder(self) -> Path:
+        """Of its plan and its raw values, seen from the study's."""
+        return Path(self.regime) / self.set
+
+    @property
+    def arms(self) -> list[str]:
+        if self.regime == OTHER_ARMS:
+            others = self.protocol.said["other_arms"]
+            return [*others["on_every_set"], *others["arms"][self.set]]
+        return self.protocol.said["arms"]
+
+    def assignments(self) -> Iterator[str]:
+        """The values of ``--set``."""
+        said = self.protocol.said
+        own = said["sets"][self.set]
+        yield from (*own["set"], *said["everywhere"], *said["regimes"].get(self.regime, ()))
+        share = said["share_of_updates"].get(self.regime, 1.0)
+        yield f"updates={int(own['updates'] * share)}"
+
+    def command(self, data: str, out: str, jobs: int) -> list[str]:
+        """What runs it, without the interpreter."""
+        seeds = self.protocol.seeds
+        return [
+            *("-m", "bss", "compare", f"benchmarks/study/{self.protocol.said['sets'][self.set]['task']}.py"),
+            *("--arms", ",".join(self.arms), "--seeds", f"{seeds[0]}-{seeds[-1]}", "--updates", "equal"),
+            *(word for assignment in self.assignments() for word in ("--set", assignment)),
+            *("--jobs", str(jobs), "--device", "cpu", "--data-root", data, "--out", out),
+        ]
+
+    def plan(self) -> dict[str, Any]:
+        """Its ``plan.json``: what :mod:`benchmarks.study.raw` holds the runs against."""
+        return {
+            "format": 1,
+            "protocol": "../../plan.json",
+            "analysis": {"arms": self.arms, "seeds": self.protocol.seeds},
+            "command": " ".join(["python", *self.command("DATA", "OUT", 2)]),
+        }
+
+
+def read_protocol(folder: Path = STUDY) -> Protocol:
+    return Protocol(json.loads((folder / PLAN).read_text(encoding="utf-8")))
+
+
+def write_plans(folder: Path = STUDY) -> None:
+    """Write the plan of every cell."""
+    for cell in read_protocol(folder).cells:
+        (folder / cell.folder).mkdir(parents=True, exist_ok=True)
+        text = json.dumps(cell.plan(), indent=2, ensure_ascii=False)
+        (folder / cell.folder / PLAN).write_text(text + "\n", encoding="utf-8")
+
+
+def run(folder: Path, data: Path, runs: Path, *, hours: float, jobs: int, processor: str) -> int:
+    """Run the cells without raw values, in order, until the time is over.
+
+    Args:
+        folder: the study's, with the plans; raw values are written into it.
+        data: the data root.
+        runs: where run folders go; those of a cell are deleted once its raw values are written.
+        hours: after which no further cell begins.
+        jobs: processes.
+        processor: its name in words.
+
+    Returns:
+        How many cells are left.
+    """
+    until = time.monotonic() + 3600 * hours
+    left = [cell for cell in read_protocol(folder).cells if not (folder / cell.folder / ROWS).exists()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    while left and time.monotonic() < until:
+        cell, out = left[0], runs / left[0].folder
+        print(f"{len(left)} cells to go; {cell.folder}", flush=True)
+        subprocess.run([sys.executable, *cell.command(str(data), str(out), jobs)], env=environment, check=True)
+        raw = ["-m", "benchmarks.study.raw", str(out), "--out", str(folder / cell.folder), "--processor", processor]
+        subprocess.run([sys.executable, *raw], check=True)
+        shutil.rmtree(out)
+        left.pop(0)
+    return len(left)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("plan", help="write the plan of every cell")
+    running = commands.add_parser("run", help="run the cells that have no raw values")
+    running.add_argument("--results", type=Path, default=STUDY, help="the study's folder, with the plans")
+    running.add_argument("--data-root", type=Path, required=True, help="see README.md in this folder")
+    running.add_argument("--runs", type=Path, required=True, help="where run folders go")
+    running.add_argument("--hours", type=float, default=2.0, help="after which no further cell begins")
+    running.add_argument("--jobs", type=int, default=2, help="processes")
+    running.add_argument("--processor", required=True, help="its name in words, which run folders do not hold")
+    flags = parser.parse_args(arguments)
+    if flags.command == "plan":
+        write_plans()
+        return
+    left = run(
+        flags.results, flags.data_root, flags.runs, hours=flags.hours, jobs=flags.jobs, processor=flags.processor
+    )
+    print(f"{left} cells are left")
+
+
+if __name__ == "__main__":
+    main()

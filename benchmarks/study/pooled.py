@@ -1,0 +1,251 @@
+"""What the study of the paper's form found: its regimes pooled over the sets, by the rules of its plan."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import fsum
+from typing import Any
+
+from benchmarks.study.estimates import Estimate, bracket, estimate, p_value, signed, spread
+from benchmarks.study.paper_form import OTHER_ARMS, STUDY, Protocol, read_protocol
+from benchmarks.study.raw import ROWS, Study, read
+from bss.compare.statistics import holm
+
+Contrast = tuple[str, str]
+"""Arm and control: arm minus control."""
+
+PRIMARY, LAST = "all.accuracy.chosen", "all.accuracy.last"
+REGIMES = {
+    "as-they-are": "as they are",
+    "pairs-20": "20 % of the pairs mismatched",
+    "pairs-40": "40 % of the pairs mismatched",
+    "labels-20": "20 % wrong labels",
+    "labels-40": "40 % wrong labels",
+    "fifth": "a fifth of the updates",
+}
+SHORT = {
+    "uniform": "uniform",
+    "uniform-replacement": "uniform, repl.",
+    "spl-paper-replacement": "paper, repl.",
+    "spl-paper-replacement-reversed": "reversed, repl.",
+    "spl-paper": "paper",
+}
+
+
+def values_of(study: Study, arm: str, column: str) -> dict[int, float]:
+    """A column of one arm, seed by seed, in %; a run that was not finite counts as 0.
+
+    Raises:
+        ValueError: a run that ended well has no such value.
+    """
+    found = {}
+    for row in study.rows:
+        if row["arm"] == arm:
+            if not row.get("failed") and not row[column]:
+                raise ValueError(f"{column} of {arm} is empty for seed {row['seed']}")
+            found[int(row["seed"])] = 100 * float(row[column] or 0)
+    return found
+
+
+def pooled(sets: Sequence[Mapping[int, float]], seeds: Sequence[int]) -> list[float]:
+    """The mean over the sets, seed by seed.
+
+    Args:
+        sets: seed -> difference, of each set.
+        seeds: which, and in which order.
+    """
+    return [fsum(values[seed] for values in sets) / len(sets) for seed in seeds]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells that have raw values.
+
+    Attributes:
+        protocol: the study's plan.
+        studies: (regime, set) -> raw values.
+
+    Raises:
+        ValueError: two cells were run on two commits.
+    """
+
+    protocol: Protocol
+    studies: Mapping[tuple[str, str], Study]
+
+    def __post_init__(self) -> None:
+        commits = {study.constants["commit"]: " on ".join(cell) for cell, study in self.studies.items()}
+        if len(commits) > 1:
+            raise ValueError(f"cells of one study were run on {len(commits)} commits: {commits}")
+
+    @property
+    def said(self) -> Mapping[str, Any]:
+        return self.protocol.said
+
+    @property
+    def primary(self) -> list[Contrast]:
+        return [(arm, control) for arm, control in self.said["primary"]["contrasts"]]
+
+    def whole(self, regime: str) -> bool:
+        """Whether a regime has all sets."""
+        return all((regime, name) in self.studies for name in self.said["sets"])
+
+    def differences(self, regime: str, name: str, contrast: Contrast, column: str = PRIMARY) -> dict[int, float]:
+        """Arm minus control on one set, seed by seed, in points."""
+        arm, control = (values_of(self.studies[regime, name], each, column) for each in contrast)
+        return {seed: arm[seed] - control[seed] for seed in self.protocol.seeds}
+
+    def of_regime(self, regime: str, contrast: Contrast, column: str = PRIMARY) -> Estimate:
+        """The pooled contrast of a whole regime."""
+        sets = [self.differences(regime, name, contrast, column) for name in self.said["sets"]]
+        return estimate(pooled(sets, self.protocol.seeds))
+
+    def adjusted(self) -> dict[tuple[str, Contrast], tuple[float, bool]]:
+        """(Regime, contrast) of the whole regimes -> the adjusted p value, and whether it is final.
+
+        Holm needs the p values of all tests of the family. While some are missing, the bound of Bonferroni over all of
+        them stands in: Holm's value cannot be larger.
+        """
+        tests = [(regime, contrast) for regime in self.said["regimes"] for contrast in self.primary]
+        raw = {each: self.of_regime(*each).p for each in tests if self.whole(each[0])}
+        if len(raw) == len(tests):
+            return dict(zip(raw, ((p, True) for p in holm(list(raw.values()))), strict=True))
+        return {each: (min(1.0, len(tests) * p), False) for each, p in raw.items()}
+
+
+@cache
+def cells() -> Cells:
+    """Those that are committed."""
+    protocol = read_protocol()
+    folders = {(cell.regime, cell.set): STUDY / cell.folder for cell in protocol.cells}
+    return Cells(protocol, {key: read(folder) for key, folder in folders.items() if (folder / ROWS).exists()})
+
+
+def _row(values: Sequence[str]) -> str:
+    return f"| {' | '.join(values)} |"
+
+
+def _head(columns: Sequence[str]) -> list[str]:
+    return [_row(columns), "|" + "---|" * len(columns)]
+
+
+def _name(contrast: Contrast) -> str:
+    return " \N{MINUS SIGN} ".join(SHORT[each] for each in contrast)
+
+
+def regimes_table() -> str:
+    """The family of tests: both contrasts in each regime, pooled over the sets."""
+    found = cells()
+    columns = [column for contrast in found.primary for column in (_name(contrast), "p", "adjusted")]
+    lines = _head(["regime", "n", *columns])
+    adjusted = found.adjusted()
+    for regime, title in REGIMES.items():
+        if not found.whole(regime):
+            there = sum((regime, name) in found.studies for name in found.said["sets"])
+            lines.append(_row([title, f"not run ({there} of {len(found.said['sets'])} sets)", *[""] * len(columns)]))
+            continue
+        row = [title, str(len(found.protocol.seeds))]
+        for contrast in found.primary:
+            pooled_, (p, final) = found.of_regime(regime, contrast), adjusted[regime, contrast]
+            row += [_estimate(pooled_), p_value(pooled_.p), ("" if final or p < 0.001 else "≤ ") + p_value(p)]
+        lines.append(_row(row))
+    return "\n".join(lines)
+
+
+def _estimate(found: Estimate) -> str:
+    return f"{signed(found.mean, 2)} {bracket(found.interval(0.95))}"
+
+
+def sets_table() -> str:
+    """Both contrasts on each set by itself."""
+    found = cells()
+    names = list(found.said["sets"])
+    lines = _head(["regime", "contrast", *names])
+    for regime, title in REGIMES.items():
+        for contrast in found.primary:
+            values = [
+                _estimate(estimate(list(found.differences(regime, name, contrast).values())))
+                if (regime, name) in found.studies
+                else "not run"
+                for name in names
+            ]
+            if any(value != "not run" for value in values):
+                lines.append(_row([title, _name(contrast), *values]))
+    return "\n".join(lines)
+
+
+def secondary_table() -> str:
+    """Other contrasts of whole regimes, pooled, one test each and no adjustment."""
+    found = cells()
+    others = [
+        ("spl-paper-replacement", "uniform"),
+        ("spl-paper", "uniform"),
+        ("uniform-replacement", "uniform"),
+        ("spl-paper-replacement-reversed", "uniform"),
+        ("spl", "uniform"),
+        ("random-pacing", "uniform"),
+    ]
+    lines = _head(["regime", "accuracy of uniform order, %", *(f"{arm}" for arm, _ in others)])
+    for regime, title in REGIMES.items():
+        if found.whole(regime):
+            per_set = [values_of(found.studies[regime, name], "uniform", PRIMARY) for name in found.said["sets"]]
+            level = estimate(pooled(per_set, found.protocol.seeds)).mean
+            lines.append(_row([title, f"{level:.1f}", *(_estimate(found.of_regime(regime, each)) for each in others)]))
+    return "\n".join(lines)
+
+
+def verdicts() -> str:
+    """What the plan's rules say, a line for each regime."""
+    found, lines = cells(), []
+    adjusted, margin = found.adjusted(), found.said["primary"]["margin"]
+    for regime, title in REGIMES.items():
+        if not found.whole(regime):
+            continue
+        parts = []
+        for contrast in found.primary:
+            pooled_, (p, final) = found.of_regime(regime, contrast), adjusted[regime, contrast]
+            if p < 0.05:
+                verdict = "holds" if pooled_.mean > 0 else "holds, with the other sign"
+            elif pooled_.within(margin):
+                verdict = f"equivalent within {margin:g} point"
+            else:
+                verdict = "undecided" if final else "undecided so far"
+            parts.append(f"{_name(contrast)}: {verdict}")
+        lines.append(f"- {title.capitalize()}: {'; '.join(parts)}.")
+    return "\n".join(lines)
+
+
+def arms_table() -> str:
+    """Accuracy of all arms on the data as they are."""
+    found = cells()
+    names = [name for name in found.said["sets"] if (OTHER_ARMS, name) in found.studies]
+    known = [name for name in found.said["sets"] if ("as-they-are", name) in found.studies]
+    arms = list(dict.fromkeys([*found.said["arms"], *found.said["other_arms"]["on_every_set"]]))
+    arms += sorted({arm for each in found.said["other_arms"]["arms"].values() for arm in each})
+
+    def cell(arm: str, name: str) -> str:
+        for regime in ("as-they-are", OTHER_ARMS):
+            study = found.studies.get((regime, name))
+            if study is not None and (values := values_of(study, arm, PRIMARY)):
+                return spread([value / 100 for value in values.values()])
+        return ""
+
+    columns = [name for name in found.said["sets"] if name in names or name in known]
+    rows = [[arm, *(cell(arm, name) for name in columns)] for arm in arms]
+    return "\n".join([*_head(["arm", *columns]), *(_row(row) for row in rows if any(row[1:]))])
+
+
+def made_by() -> str:
+    """Where the runs were made."""
+    found = cells()
+    if not found.studies:
+        return "No cell has been run yet."
+    runs = sum(len(study.rows) for study in found.studies.values())
+    failed = sum(bool(row.get("failed")) for study in found.studies.values() for row in study.rows)
+    made = [study.constants for study in found.studies.values()]
+    processors = " or ".join(sorted({each["processor"] for each in made}))
+    versions = made[0]["versions"]
+    return (
+        f"{runs} runs ({failed} of them not finite) in {len(found.studies)} of {len(found.protocol.cells)} cells, on "
+        f"commit {made[0]['commit'][:7]}: {processors},\n"
+        f"{made[0]['threads']} thread a run, torch {versions['torch']}, Python {versions['python']}."
+    )

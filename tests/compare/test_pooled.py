@@ -1,0 +1,91 @@
+"""The study of the paper's form: its plans, and the numbers that are made of several sets."""
+
+import json
+
+import pytest
+
+from benchmarks.study import pooled
+from benchmarks.study.paper_form import STUDY, Protocol, read_protocol
+from benchmarks.study.raw import PLAN, Study
+
+SAID = {
+    "sets": {"one": {}, "two": {}},
+    "regimes": {"calm": [], "rough": []},
+    "seeds": [3, 5],
+    "primary": {"contrasts": [["a", "c"], ["a", "b"]], "margin": 1.0},
+}
+
+
+def study_of(values, commit="abc"):
+    """Raw values: arm -> its accuracies at the seeds 3, 4 and 5; None = a run that was not finite."""
+    rows = [
+        {"arm": arm, "seed": str(seed), "failed": "" if value is not None else "not finite"}
+        | {pooled.PRIMARY: "" if value is None else str(value)}
+        for arm, accuracies in values.items()
+        for seed, value in zip((3, 4, 5), accuracies, strict=True)
+    ]
+    return Study({}, {"commit": commit}, rows)
+
+
+ONE = study_of({"a": (0.50, 0.60, 0.70), "b": (0.50, 0.50, 0.50), "c": (0.40, 0.60, 0.70)})
+TWO = study_of({"a": (0.30, 0.30, 0.30), "b": (0.30, 0.30, 0.31), "c": (0.30, 0.20, 0.30)})
+
+
+def test_a_contrast_is_pooled_over_the_sets_seed_by_seed():
+    cells = pooled.Cells(Protocol(SAID), {("calm", "one"): ONE, ("calm", "two"): TWO})
+    found = cells.of_regime("calm", ("a", "c"))  # (10 + 0) / 2, (0 + 10) / 2, (0 + 0) / 2
+    assert found.n == 3 and found.mean == pytest.approx(10 / 3)
+    assert found.error == pytest.approx((25 / 3) ** 0.5 / 3**0.5)  # deviations 5/3, 5/3, -10/3: variance 25/3
+
+
+def test_a_run_that_was_not_finite_counts_as_0_and_a_missing_number_is_refused():
+    broken = study_of({"a": (0.5, None, 0.5)})
+    assert pooled.values_of(broken, "a", pooled.PRIMARY) == {3: 50.0, 4: 0.0, 5: 50.0}
+    rows = [{**row, "failed": ""} for row in broken.rows]
+    with pytest.raises(ValueError, match=r"all\.accuracy\.chosen of a is empty for seed 4"):
+        pooled.values_of(Study({}, {}, rows), "a", pooled.PRIMARY)
+
+
+def test_until_all_regimes_are_there_p_values_have_the_bound_of_all_tests_and_then_holms():
+    calm = {("calm", "one"): ONE, ("calm", "two"): TWO}
+    partly = pooled.Cells(Protocol(SAID), calm)
+    p = {contrast: partly.of_regime("calm", contrast).p for contrast in partly.primary}
+    assert partly.adjusted() == {("calm", each): (min(1.0, 4 * p[each]), False) for each in p}
+    whole = pooled.Cells(Protocol(SAID), calm | {("rough", "one"): ONE, ("rough", "two"): TWO})
+    adjusted = whole.adjusted()
+    assert len(adjusted) == 4 and all(final for _, final in adjusted.values())
+    smallest = min(p.values())
+    assert min(value for value, _ in adjusted.values()) == pytest.approx(min(1.0, 4 * smallest))
+
+
+def test_a_regime_without_one_of_its_sets_has_no_verdict():
+    cells = pooled.Cells(Protocol(SAID), {("calm", "one"): ONE})
+    assert not cells.whole("calm") and cells.adjusted() == {}
+
+
+def test_cells_of_two_commits_are_refused():
+    other = study_of({"a": (0.1, 0.1, 0.1)}, commit="def")
+    with pytest.raises(ValueError, match="2 commits"):
+        pooled.Cells(Protocol(SAID), {("calm", "one"): ONE, ("calm", "two"): other})
+
+
+def test_the_committed_plans_are_those_of_the_protocol():
+    protocol = read_protocol()
+    assert len(protocol.cells) == 35 and len(protocol.seeds) == 20
+    for cell in protocol.cells:
+        assert json.loads((STUDY / cell.folder / PLAN).read_text(encoding="utf-8")) == cell.plan()
+
+
+def test_a_regime_is_a_setting_of_the_same_command():
+    first = read_protocol().cells[0].command("DATA", "OUT", 2)
+    cells = {(cell.regime, cell.set): cell.command("DATA", "OUT", 2) for cell in read_protocol().cells}
+    assert first == cells["as-they-are", "three-views"]
+    rough = cells["labels-40", "three-views"]
+    assert [word for word in rough if word not in first] == ["corrupt_labels=0.4"]
+    fifth = cells["fifth", "three-views"]
+    assert [word for word in fifth if word not in first] == ["schedule.grow_epochs=1", "updates=50"]
+
+
+def test_the_blocks_can_be_made_of_what_is_there():
+    assert pooled.regimes_table().count("\n") == 1 + len(pooled.REGIMES)
+    assert set(pooled.REGIMES) == set(read_protocol().said["regimes"])

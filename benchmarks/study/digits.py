@@ -21,29 +21,37 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bss.data import Splits, read_arrays, standardized, stratified_split, tensor_splits
+from bss.data import Splits, drawn_test, pairs_of_groups, read_arrays, standardized, tensor_splits, training_rows
 from bss.models import ConcatFusion, LateFusion
 from bss.models.encoders import Norm, normalization, resnet18
-from bss.recipes import CurriculumSchedule, Recipe, SelfPacedSchedule, setting
-from bss.utils.errors import RecipeError
-from bss.utils.seeding import seeded
+from bss.recipes import CurriculumSchedule, ResampledRecipe, SelfPacedSchedule, setting
+from bss.utils.errors import DataError, RecipeError
+from bss.utils.seeding import mixed_seed, seeded
 
 TITLE = "Spoken and written digits"
 CLASSES = tuple("0123456789")
 ADVICE = "benchmarks/study/README.md says what avdigits.npz holds; pass its folder as --data-root"
 CHANNELS = (16, 32, 64)
+SPEAKER_PAIRS = 15
+"""Every two of the six speakers."""
+
 LOG_FLOOR = 1e-6
 """Added to mel powers before the logarithm; the quietest frames of a recording lie around it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DigitsRecipe(Recipe):
+class DigitsRecipe(ResampledRecipe):
     """A recipe with the numbers of the digits and their encoders."""
 
     split: Literal["speaker", "in-domain"] = setting(
         "speaker",
         '"speaker": other speakers are tested than trained (audio is the weak modality for the test); '
         '"in-domain": the same speakers (audio is the strong one).',
+    )
+    folds: int = setting(
+        SPEAKER_PAIRS,
+        f"how many folds there are: by speaker {SPEAKER_PAIRS}, one for every two of the six speakers; in-domain any "
+        "number.",
     )
     images: Literal["pca25", "clean"] = setting(
         "pca25", 'three principal components of the pictures ("pca25"), or the pictures ("clean").'
@@ -67,6 +75,11 @@ class DigitsRecipe(Recipe):
         for name in ("seconds", "n_fft", "hop_length", "mels", "stretch"):
             if not getattr(self, name) > 0:
                 raise RecipeError(f"{name} must be > 0, got {getattr(self, name)}")
+        if self.fold is not None and self.split == "speaker" and self.folds != SPEAKER_PAIRS:
+            raise RecipeError(
+                f"folds={self.folds}, and six speakers make {SPEAKER_PAIRS} folds, one for every two of them: "
+                f"folds={SPEAKER_PAIRS}, or split=in-domain for any number"
+            )
 
 
 CL = DigitsRecipe(
@@ -87,16 +100,27 @@ def build_data(recipe: DigitsRecipe, root: Path) -> Splits:
     """Spectrograms (1, mels, frames) and pictures (1, 28, 28), standardised on the training part.
 
     Raises:
-        DataError, DataNotFoundError: no ``avdigits.npz``, or another one.
+        DataError, DataNotFoundError: no ``avdigits.npz``, or another one; more samples or folds than there can be.
     """
     names = (f"image{'_pca25' * (recipe.images == 'pca25')}", "label", "name", "split", "indomain_test")
     arrays = read_arrays(root / "avdigits.npz", names, title=TITLE, advice=ADVICE)
     labels_N = torch.from_numpy(arrays["label"].astype(np.int64))
-    tested = arrays["split"] == "test" if recipe.split == "speaker" else arrays["indomain_test"]
-    train, val = np.flatnonzero(~tested).tolist(), None
-    if recipe.val_fraction:
-        rest, part = stratified_split(labels_N[train].tolist(), recipe.val_fraction, seed=recipe.seed, classes=CLASSES)
-        train, val = [train[i] for i in rest], [train[i] for i in part]
+    labels = labels_N.tolist()
+    if not recipe.resamples:
+        test = np.flatnonzero(arrays["split"] == "test" if recipe.split == "speaker" else arrays["indomain_test"])
+    elif recipe.split == "speaker":
+        test = speaker_pair(root, recipe.fold, recipe.seed)
+    else:
+        count = int(arrays["indomain_test"].sum())
+        test = drawn_test(labels, fold=recipe.fold, folds=recipe.folds, count=count, seed=recipe.seed, classes=CLASSES)
+    train, val = training_rows(
+        labels,
+        np.setdiff1d(np.arange(len(labels)), test).tolist(),
+        val_fraction=recipe.val_fraction,
+        samples=recipe.train_samples,
+        seed=recipe.seed,
+        classes=CLASSES,
+    )
     audio = log_mel(root, recipe.seconds, recipe.n_fft, recipe.hop_length, recipe.mels)
     image = torch.from_numpy(arrays[names[0]]).unsqueeze(1)
     return tensor_splits(
@@ -107,10 +131,23 @@ def build_data(recipe: DigitsRecipe, root: Path) -> Splits:
         labels_N,
         train=train,
         val=val,
-        test=np.flatnonzero(tested).tolist(),
+        test=np.asarray(test).tolist(),
         names=arrays["name"].tolist(),
         classes=CLASSES,
     )
+
+
+def speaker_pair(root: Path, fold: int | None, seed: int) -> list[int]:
+    """The pairs of two speakers: those of a fold or, without a fold, those that a seed draws.
+
+    Raises:
+        DataError: not six speakers, or no array that names them.
+    """
+    speakers = read_arrays(root / "avdigits.npz", ("speaker",), title=TITLE, advice=ADVICE)["speaker"].tolist()
+    parts = pairs_of_groups(speakers)
+    if len(parts) != SPEAKER_PAIRS:
+        raise DataError(f"{root / 'avdigits.npz'}: {len(set(speakers))} speakers, expected six.\n{ADVICE}")
+    return parts[mixed_seed("test part", seed) % len(parts) if fold is None else fold]
 
 
 @functools.lru_cache(maxsize=2)

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from bss.data import Splits, read_arrays, standardized, stratified_split, tensor_splits
+from bss.data import Splits, drawn_test, read_arrays, standardized, tensor_splits, training_rows
 from bss.models import ConcatFusion, LateFusion
 from bss.models.encoders import GROUPS, Norm, normalization
-from bss.recipes import CurriculumSchedule, Recipe, SelfPacedSchedule, setting
+from bss.recipes import CurriculumSchedule, ResampledRecipe, SelfPacedSchedule, setting
 from bss.utils.errors import RecipeError
 from bss.utils.seeding import seeded
 
@@ -33,7 +33,7 @@ FEATURES = {"pix": 240, "fou": 76, "zer": 47, "mor": 6}
 
 
 @dataclass(frozen=True, kw_only=True)
-class MfeatRecipe(Recipe):
+class MfeatRecipe(ResampledRecipe):
     """A recipe with the numbers of the views and their encoders."""
 
     views: Literal["pix+mor", "fou+zer+mor"] = setting("fou+zer+mor", "the modalities.")
@@ -66,21 +66,31 @@ def build_data(recipe: MfeatRecipe, root: Path) -> Splits:
     """The recipe's views, each feature standardised on the training part.
 
     Raises:
-        DataError, DataNotFoundError: no ``mfeat.npz``, or another one.
+        DataError, DataNotFoundError: no ``mfeat.npz``, or another one; more samples or folds than there can be.
     """
     views = recipe.views.split("+")
     arrays = read_arrays(root / "mfeat.npz", ("y", "train", "test", *views), title=TITLE, advice=ADVICE)
     labels_N = torch.from_numpy(arrays["y"].astype(np.int64))
-    train, val = arrays["train"].tolist(), None
-    if recipe.val_fraction:
-        rest, part = stratified_split(labels_N[train].tolist(), recipe.val_fraction, seed=recipe.seed, classes=CLASSES)
-        train, val = [train[i] for i in rest], [train[i] for i in part]
+    labels, train, test = labels_N.tolist(), arrays["train"].tolist(), arrays["test"].tolist()
+    if recipe.resamples:
+        test = drawn_test(
+            labels, fold=recipe.fold, folds=recipe.folds, count=len(test), seed=recipe.seed, classes=CLASSES
+        )
+        train = sorted(set(range(len(labels))).difference(test))
+    train, val = training_rows(
+        labels,
+        train,
+        val_fraction=recipe.val_fraction,
+        samples=recipe.train_samples,
+        seed=recipe.seed,
+        classes=CLASSES,
+    )
     return tensor_splits(
         {view: standardized(torch.from_numpy(arrays[view]), train, by_column=True) for view in views},
         labels_N,
         train=train,
         val=val,
-        test=arrays["test"].tolist(),
+        test=test,
         names=[f"numeral-{row:04d}" for row in range(len(labels_N))],
         classes=CLASSES,
     )

@@ -33,6 +33,9 @@ RESULTS = Path(__file__).resolve().parent / "results"
 ROWS, CONSTANTS, PLAN = "runs.csv.gz", "constants.json", "plan.json"
 KEYS = ("arm", "seed", "fold", "failed", "updates", "epochs", "chosen_epoch")
 ONE_FOR_ALL = ("commit", "versions", "machine", "device", "threads", "processes", "workers", "deterministic")
+OWN = ("seed", "fold")
+"""Recipe fields that are a run's own."""
+
 Row = dict[str, Any]
 
 
@@ -147,7 +150,7 @@ def row_of(arm: str, config: Mapping[str, Any], summary: Mapping[str, Any], epoc
         epochs: finished ones.
     """
     failed = (summary.get("failed") or {}).get("how")
-    row = {"arm": arm, "seed": config["seed"], "fold": config.get("fold"), "failed": failed, "epochs": epochs}
+    row = {"arm": arm, "seed": config["seed"], "fold": config["recipe"].get("fold"), "failed": failed, "epochs": epochs}
     row |= {"updates": summary.get("updates"), "chosen_epoch": summary.get("chosen_epoch")}
     for choice, metrics in ({} if failed else summary["test"]).items():
         if choice in ("chosen", "last"):
@@ -200,13 +203,13 @@ def collect(runs: Path, processor: str) -> tuple[list[Row], dict[str, Any]]:
     for row, name in zip(rows, configs, strict=True):
         of_arm.setdefault(row["arm"], []).append(name)
     fields = [
-        field for field in dict.fromkeys(field for recipe in recipes.values() for field in recipe) if field != "seed"
+        field for field in dict.fromkeys(field for each in recipes.values() for field in each) if field not in OWN
     ]
     ours, *others = recipes.values()
     common = [f for f in fields if f in ours and all(f in other and other[f] == ours[f] for other in others)]
 
     def own(name: str) -> dict[str, Any]:
-        recipe = {f: v for f, v in recipes[name].items() if f not in common and f != "seed"}
+        recipe = {f: v for f, v in recipes[name].items() if f not in common and f not in OWN}
         return {"sampler": configs[name]["sampler"], "method": configs[name]["method"], "recipe": recipe}
 
     def one(of: Callable[[dict[str, Any]], Any], what: str) -> Any:
@@ -220,7 +223,7 @@ def collect(runs: Path, processor: str) -> tuple[list[Row], dict[str, Any]]:
             "file": one(lambda config: task_of(config["task"]), "task"),
             "sha256": one(itemgetter("task_hash"), "code of the task"),
             "title": one(itemgetter("title"), "title"),
-            "test": one(lambda config: config["lists"]["test"], "test list"),
+            "test": test_lists(configs),
         },
         "recipe": {field: ours[field] for field in common},
         "arms": {
@@ -228,6 +231,29 @@ def collect(runs: Path, processor: str) -> tuple[list[Row], dict[str, Any]]:
             for arm, names in sorted(of_arm.items())
         },
     }
+
+
+def test_lists(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Count and hash of the test list: of all runs or, where every seed draws a test part or folds are tested, of each.
+
+    Args:
+        configs: run -> what its ``config.json`` holds.
+
+    Returns:
+        The one list's entry; or ``"seed 3"``, or ``"fold 0"``, -> the entry of its list.
+
+    Raises:
+        ValueError: runs that should share a test list do not.
+    """
+    of: dict[str, dict[str, Any]] = {}
+    for name, config in sorted(configs.items(), key=lambda each: (each[1]["recipe"].get("fold") or 0, each[1]["seed"])):
+        recipe = config["recipe"]
+        part = "all" if recipe.get("fold") is None else f"fold {recipe['fold']}"
+        if recipe.get("test_part") == "seeded":
+            part = f"seed {config['seed']}"
+        of.setdefault(part, {})[name] = config["lists"]["test"]
+    lists = {part: shared(values, "test list") for part, values in of.items()}
+    return lists["all"] if list(lists) == ["all"] else lists
 
 
 def read_run_of_study(folder: Path, name: str) -> tuple[Row, dict[str, Any], object]:

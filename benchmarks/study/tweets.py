@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bss.data import Splits, stratified_split, tensor_splits
+from bss.data import Splits, drawn_test, stratified_split, tensor_splits, training_rows
 from bss.data.datasets.sarcasm import CLASSES, read_list
 from bss.models import ConcatFusion, LateFusion
 from bss.models.encoders import GROUPS, Norm, normalization
-from bss.recipes import CurriculumSchedule, Recipe, SelfPacedSchedule, meaning, setting
+from bss.recipes import CurriculumSchedule, ResampledRecipe, SelfPacedSchedule, meaning, setting
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError, shown
 from bss.utils.seeding import seeded
 
@@ -39,12 +39,13 @@ PADDING = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class TweetsRecipe(Recipe):
+class TweetsRecipe(ResampledRecipe):
     """A recipe with the numbers of the words and their encoders; ``val_fraction=0`` leaves the validation list out."""
 
     train_samples: int | None = setting(
         None,
-        "size of the training set, a stratified share of the list that is the same for all seeds; none = all of it.",
+        "size of the training set, a stratified share of the published list that is the same for all seeds, or with "
+        "other test parts of what is left, drawn by the seed; none = all of it.",
     )
     min_count: int = setting(3, "words in fewer training tweets than this are left out.")
     max_words: int = setting(40, "known words of a tweet that are kept, from the start.")
@@ -56,9 +57,9 @@ class TweetsRecipe(Recipe):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("train_samples", "min_count", "max_words"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise RecipeError(f"{name} must be >= 1, got {value}")
+        for name in ("min_count", "max_words"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"{name} must be >= 1, got {getattr(self, name)}")
         if self.hidden < 1 or self.hidden % GROUPS:
             raise RecipeError(f"hidden must be a multiple of {GROUPS}, got {self.hidden}")
 
@@ -89,10 +90,9 @@ def build_data(recipe: TweetsRecipe, root: Path) -> Splits:
     """Word ids of text (max_words) and image (5), padded with :data:`PADDING`.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`read_tweets`.
+        DataError, DataNotFoundError: see :func:`parts_of`.
     """
-    parts = {split: read_tweets(root / "sarcasm" / f"{split}_data.json") for split in ("val", "test")}
-    parts["train"] = training_tweets(root, recipe.train_samples)
+    parts = parts_of(recipe, root)
     tweets = [tweet for split in SPLITS for tweet in parts[split]]
     at = [0, *torch.tensor([len(parts[split]) for split in SPLITS]).cumsum(0).tolist()]
     train, val, test = (range(start, end) for start, end in itertools.pairwise(at))
@@ -113,7 +113,7 @@ def build_data(recipe: TweetsRecipe, root: Path) -> Splits:
 
 def build_model(recipe: TweetsRecipe, root: Path) -> LateFusion:
     """For each modality the mean of its words' vectors, and a linear layer with ReLU."""
-    vocabulary = vocabularies(training_tweets(root, recipe.train_samples), recipe.min_count)
+    vocabulary = vocabularies(parts_of(recipe, root)["train"], recipe.min_count)
     with seeded("build", recipe.seed):
         dims = {name: recipe.hidden for name in ("text", "image")}
         return LateFusion(
@@ -163,6 +163,32 @@ def read_tweets(path: Path) -> tuple[Tweet, ...]:
         words = {"text": tuple(post.text.lower().split()), "image": tuple(word.lower() for word in seen)}
         tweets.append(Tweet(post.name, post.label, words))
     return tuple(tweets)
+
+
+def parts_of(recipe: TweetsRecipe, root: Path) -> dict[str, Sequence[Tweet]]:
+    """The tweets of each split: of the published lists, or of all three lists together, dealt anew.
+
+    Dealt anew, the validation part is ``val_fraction`` of what is not tested; the published lists have their own.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`read_tweets`; more samples or folds than there can be.
+    """
+    lists = {split: read_tweets(root / "sarcasm" / f"{split}_data.json") for split in SPLITS}
+    if not recipe.resamples:
+        return {**lists, "train": training_tweets(root, recipe.train_samples)}
+    tweets = [tweet for split in SPLITS for tweet in lists[split]]
+    labels, count = [tweet.label for tweet in tweets], len(lists["test"])
+    test = drawn_test(labels, fold=recipe.fold, folds=recipe.folds, count=count, seed=recipe.seed, classes=CLASSES)
+    train, val = training_rows(
+        labels,
+        sorted(set(range(len(labels))).difference(test)),
+        val_fraction=recipe.val_fraction,
+        samples=recipe.train_samples,
+        seed=recipe.seed,
+        classes=CLASSES,
+    )
+    rows = {"train": train, "val": val or [], "test": test}
+    return {split: [tweets[row] for row in rows[split]] for split in SPLITS}
 
 
 def training_tweets(root: Path, samples: int | None) -> tuple[Tweet, ...]:

@@ -101,6 +101,16 @@ class KnownRun:
         return self.recipe["seed"]
 
     @property
+    def fold(self) -> int | None:
+        """Which fold of its data set it was tested on; None = not on a fold."""
+        return self.recipe.get("fold")
+
+    @property
+    def test_of(self) -> tuple[int | None, int | None]:
+        """What its test part is of: a fold, and the seed where the seed draws it; two Nones for the published one."""
+        return self.fold, self.seed if self.recipe.get("test_part") == "seeded" else None
+
+    @property
     def epochs(self) -> int:
         """How many epochs it has trained, or was to train."""
         return self.recipe.get("epochs", 0)
@@ -664,8 +674,8 @@ class _Rule:
         what: the plural that a refusal begins with.
         name: name of the value, in words.
         value: reads it from a run; it is :data:`UNKNOWN` where the run's files do not tell.
-        within: which runs must have it in common: ``"all"``, those of one ``"arm"``, those of one ``"seed"``, or all
-            where one is ``"unmarked"``, since its files name no arm.
+        within: which runs must have it in common: ``"all"``, those of one ``"arm"``, those of one ``"seed"``, those
+            of one ``"test"`` part, or all where one is ``"unmarked"``, since its files name no arm.
         told: what a refusal says of a value.
         key: what of a value must be equal.
     """
@@ -673,7 +683,7 @@ class _Rule:
     what: str
     name: str
     value: Callable[[KnownRun], Any]
-    within: Literal["all", "arm", "seed", "unmarked"]
+    within: Literal["all", "arm", "seed", "test", "unmarked"]
     told: Callable[[Any], Any] = _itself
     key: Callable[[Any], Any] = _itself
 
@@ -692,9 +702,9 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
     for name in sorted(names):
         if not _of_schedule(name):
             yield _Rule("tasks", f"the recipe field {name}", _has(name), "all")
-    yield _Rule("splits", "the number of test samples", lambda run: run.config["samples"]["test"], "all")
-    yield _Rule("splits", "the test list (hash)", _hash_of_list("test"), "all", told=_begins)
-    yield _Rule("splits", "the groups of the test samples (hash)", _groups, "all", told=_begins)
+    yield _Rule("splits", "the number of test samples", lambda run: run.config["samples"]["test"], "test")
+    yield _Rule("splits", "the test list (hash)", _hash_of_list("test"), "test", told=_begins)
+    yield _Rule("splits", "the groups of the test samples (hash)", _groups, "test", told=_begins)
     yield _Rule("metrics or heads", "what was measured", lambda run: run.heads or UNKNOWN, "all")
     for name in shared:
         yield _Rule("recipes", name, _field(name), "unmarked" if name in STEP_FIELDS else "all")
@@ -754,7 +764,7 @@ def check_comparable(runs: Sequence[KnownRun]) -> None:
     told: dict[tuple[int, object], tuple[KnownRun, Any]] = {}
     seen: dict[tuple[str, int], KnownRun] = {}
     for run in runs:
-        groups: dict[str, object] = {"all": None, "arm": run.arm, "seed": run.seed}
+        groups: dict[str, object] = {"all": None, "arm": run.arm, "seed": run.seed, "test": run.test_of}
         groups["unmarked"] = run.path if all_marked else None
         for place, rule in enumerate(rules):
             there = rule.value(run)

@@ -128,6 +128,11 @@ class Results:
         return ["chosen", "last"] if self.primary == "chosen" else ["last"]
 
     @property
+    def one_test(self) -> bool:
+        """Whether all runs met one test set; else every seed has drawn its own."""
+        return len({run.test_of for run in self.runs}) <= 1
+
+    @property
     def noun(self) -> str:
         """The metric in words."""
         return METRICS.get(self.metric, self.metric)
@@ -244,7 +249,8 @@ class Results:
     def over_clips(self, difference: Difference, epoch: str, head: str = "all") -> tuple[float, float] | None:
         """Confidence interval of a difference of accuracies over seeds and test samples, in percentage points.
 
-        It is None where a seed has no hits: older runs, and those that failed; and where there is nothing to judge by.
+        It is None where a seed has no hits: older runs, and those that failed; where every seed has test samples of its
+        own, so that the interval over seeds is over those as well; and where there is nothing to judge by.
 
         Args:
             difference: arm minus control.
@@ -258,7 +264,7 @@ class Results:
             (known.get((difference.arm, seed)), known.get((difference.control, seed))) for seed in difference.seeds
         ]
         whole = [(one, other) for one, other in pairs if one is not None and other is not None]
-        if not whole or len(whole) < len(pairs):
+        if not whole or len(whole) < len(pairs) or not self.one_test:
             return None
         points_NM = [100.0 * (one.of(epoch, head).astype(int) - other.of(epoch, head)) for one, other in whole]
         return seeds_and_clips_interval(np.stack(points_NM), self.groups)
@@ -635,6 +641,11 @@ def reading(results: Results) -> str:
 
 def _what_intervals_say(results: Results) -> str:
     """A sentence on what the intervals are over: seeds, or seeds and test samples."""
+    if not results.one_test:
+        return (
+            "Every seed has drawn a test part of its own out of the data set: intervals and p values are over seeds "
+            "and these parts, which overlap, and say nothing of data from elsewhere."
+        )
     if not results.clip_intervals:
         return "Intervals are over seeds, on this one test set: of other test samples they say nothing."
     hits = next(run.hits for run in results.runs if run.hits is not None)

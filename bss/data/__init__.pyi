@@ -8,8 +8,13 @@ from .indexed import StandIn as StandIn
 from .indexed import Variants as Variants
 from .indexed import index_and_sample as index_and_sample
 from .splits import Splits as Splits
+from .splits import drawn_test as drawn_test
 from .splits import group_split as group_split
+from .splits import pairs_of_groups as pairs_of_groups
+from .splits import stratified_folds as stratified_folds
+from .splits import stratified_sample as stratified_sample
 from .splits import stratified_split as stratified_split
+from .splits import training_rows as training_rows
 from .tensors import TensorSamples as TensorSamples
 from .tensors import read_arrays as read_arrays
 from .tensors import standardized as standardized

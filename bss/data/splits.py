@@ -74,8 +74,60 @@ def stratified_split(
         DataError: a label that is no class id, a class with a single sample, or a part or rest with fewer samples than
             there are classes.
     """
+    counts = _class_counts(labels, classes)
+    # scikit-learn refuses such a class too, but names neither it nor the way out.
+    alone = [classes[c] for c in np.flatnonzero(counts == 1)]
+    if alone:
+        raise DataError(f"class {alone[0]} has a single training sample, which cannot be split: --set val_fraction=0")
+    try:
+        return _stratified(labels, fraction, mixed_seed("validation", seed))
+    except ValueError as error:
+        raise DataError(
+            f"{len(labels)} training samples of {np.count_nonzero(counts)} classes cannot give a validation "
+            f"share of {fraction:g}: change --set val_fraction=, or 0 for none"
+        ) from error
+
+
+def stratified_sample(
+    labels: Sequence[int], count: int, *, seed: int, classes: Sequence[str], purpose: str = "sample"
+) -> tuple[list[int], list[int]]:
+    """Split indices into (rest, part), with ``count`` samples in the part, of every class its share, rounded.
+
+    Args:
+        labels: class id of every sample.
+        count: at least 1; all of them leave no rest.
+        seed: in 0..2**32 - 1.
+        classes: class names.
+        purpose: what the sample is for: two samples with one seed for different purposes are drawn independently.
+
+    Returns:
+        Both in ascending order.
+
+    Raises:
+        DataError: a label that is no class id, fewer samples than ``count``, or too few for every class to be in both.
+    """
+    counts, state = _class_counts(labels, classes), mixed_seed(purpose, seed)
+    if count == len(labels):
+        return [], list(range(count))
+    try:
+        return _stratified(labels, count, state)
+    except ValueError as error:
+        raise DataError(
+            f"a stratified sample of {count} cannot be drawn from {len(labels)} samples of {np.count_nonzero(counts)} "
+            f"classes, the smallest with {counts[counts > 0].min(initial=len(labels))}: every class must have one in "
+            "the sample and one beside it"
+        ) from error
+
+
+def _stratified(labels: Sequence[int], size: float | int, state: int) -> tuple[list[int], list[int]]:
     from sklearn.model_selection import train_test_split
 
+    rest, part = train_test_split(np.arange(len(labels)), test_size=size, stratify=labels, random_state=state % 2**32)
+    return sorted(rest.tolist()), sorted(part.tolist())
+
+
+def _class_counts(labels: Sequence[int], classes: Sequence[str]) -> np.ndarray:
+    """How many samples each class has, (C,)."""
     ids = np.asarray(labels)
     if ids.size and ids.dtype.kind not in "iu":
         raise DataError(
@@ -87,24 +139,7 @@ def stratified_split(
             f"sample {position} has the label {ids[position]}; {len(classes)} classes have the labels "
             f"0..{len(classes) - 1}"
         )
-    # scikit-learn refuses such a class too, but names neither it nor the way out.
-    counts = np.bincount(labels, minlength=len(classes))
-    alone = [classes[c] for c in np.flatnonzero(counts == 1)]
-    if alone:
-        raise DataError(f"class {alone[0]} has a single training sample, which cannot be split: --set val_fraction=0")
-    try:
-        rest, part = train_test_split(
-            np.arange(len(labels)),
-            test_size=fraction,
-            stratify=labels,
-            random_state=mixed_seed("validation", seed) % 2**32,
-        )
-    except ValueError as error:
-        raise DataError(
-            f"{len(labels)} training samples of {np.count_nonzero(counts)} classes cannot give a validation "
-            f"share of {fraction:g}: change --set val_fraction=, or 0 for none"
-        ) from error
-    return sorted(rest.tolist()), sorted(part.tolist())
+    return np.bincount(labels, minlength=len(classes))
 
 
 def group_split(groups: Sequence[str], fraction: float, *, seed: int, noun: str) -> tuple[list[int], list[int]]:
@@ -126,3 +161,122 @@ def group_split(groups: Sequence[str], fraction: float, *, seed: int, noun: str)
     splitter = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=mixed_seed("groups", seed) % 2**32)
     rest, part = next(splitter.split(np.zeros(len(groups)), groups=np.asarray(groups)))
     return sorted(rest.tolist()), sorted(part.tolist())
+
+
+# ---- folds ---------------------------------------------------------------------------------------------------------
+
+
+DEALING = 0
+"""Seed of the dealing of samples to folds: it is the same in all runs, whatever seed they have."""
+
+
+def stratified_folds(labels: Sequence[int], folds: int, *, classes: Sequence[str]) -> list[list[int]]:
+    """Deal samples to folds so that sizes, and counts of every class, differ by one at most between two folds.
+
+    The dealing is fixed: it depends on the labels and their order alone.
+
+    Args:
+        labels: class id of every sample.
+        folds: how many; at least 2.
+        classes: class names, for the error.
+
+    Returns:
+        The samples of each fold, ascending; every sample is in one of them.
+
+    Raises:
+        DataError: a label that is no class id, or a class with fewer samples than there are folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    counts = _class_counts(labels, classes)
+    for scarce in np.flatnonzero((counts > 0) & (counts < folds))[:1]:
+        raise DataError(
+            f"class {classes[scarce]} has {counts[scarce]} samples, which cannot be dealt to {folds} folds: fewer "
+            "folds, --set folds="
+        )
+    if not len(labels):
+        raise DataError(f"there are no samples to deal to {folds} folds")
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=mixed_seed("folds", DEALING) % 2**32)
+    return [part.tolist() for _, part in splitter.split(np.zeros(len(labels)), labels)]
+
+
+def pairs_of_groups(groups: Sequence[str]) -> list[list[int]]:
+    """The samples of every two groups, as test parts that share no group with their training parts.
+
+    Args:
+        groups: group of every sample: the speaker, the subject.
+
+    Returns:
+        The samples of each pair, ascending; the pairs in the order of the sorted groups: (0, 1), (0, 2), ...
+
+    Raises:
+        DataError: fewer than three groups, so that nothing would be left to train on.
+    """
+    from sklearn.model_selection import LeavePGroupsOut
+
+    if len(set(groups)) < 3:
+        raise DataError(f"{len(set(groups))} groups have no pair to test beside others that train: three are needed")
+    return [part.tolist() for _, part in LeavePGroupsOut(2).split(np.zeros(len(groups)), groups=np.asarray(groups))]
+
+
+def drawn_test(
+    labels: Sequence[int], *, fold: int | None, folds: int, count: int, seed: int, classes: Sequence[str]
+) -> list[int]:
+    """A test part other than the published one: a fold of the data set or, without a fold, what a seed draws.
+
+    Args:
+        labels: class id of every sample of the data set.
+        fold: which of the folds, see :func:`stratified_folds`; None = the seed draws.
+        folds: how many there are.
+        count: how many samples the seed draws, stratified.
+        seed: non-negative.
+        classes: class names.
+
+    Raises:
+        DataError: see :func:`stratified_folds` and :func:`stratified_sample`.
+    """
+    if fold is not None:
+        return stratified_folds(labels, folds, classes=classes)[fold]
+    return stratified_sample(labels, count, seed=seed, classes=classes, purpose="test part")[1]
+
+
+def training_rows(
+    labels: Sequence[int],
+    train: Sequence[int],
+    *,
+    val_fraction: float,
+    samples: int | None,
+    seed: int,
+    classes: Sequence[str],
+) -> tuple[list[int], list[int] | None]:
+    """What trains and what validates: first a stratified share is the validation part, then so many of the rest train.
+
+    So the validation part is the same however many samples train, and a difference between two numbers of them is not
+    one of how well the epoch was chosen.
+
+    Args:
+        labels: class id of every sample of the data set.
+        train: the samples that are not tested.
+        val_fraction: the share of them that validates; 0 = none.
+        samples: how many train; None = all others.
+        seed: draws both.
+        classes: class names.
+
+    Returns:
+        (training samples, validation samples); the latter is None where there are none.
+
+    Raises:
+        DataError: see :func:`stratified_split` and :func:`stratified_sample`.
+    """
+    rows, val = list(train), None
+    if val_fraction:
+        rest, part = stratified_split([labels[i] for i in rows], val_fraction, seed=seed, classes=classes)
+        rows, val = [rows[i] for i in rest], [rows[i] for i in part]
+    if samples is not None:
+        if samples > len(rows):
+            raise DataError(f"train_samples={samples}, but {len(rows)} samples are there to train")
+        _, kept = stratified_sample(
+            [labels[i] for i in rows], samples, seed=seed, classes=classes, purpose="training part"
+        )
+        rows = [rows[i] for i in kept]
+    return rows, val

@@ -5,7 +5,18 @@ They need no PyTorch, so that a script can say at once what it takes. To add one
 """
 
 from bss.recipes.files import from_toml
+from bss.recipes.folds import FoldedRecipe, ResampledRecipe
 from bss.recipes.recipe import CurriculumSchedule, Recipe, Schedule, SelfPacedSchedule
 from bss.recipes.settings import meaning, setting
 
-__all__ = ["CurriculumSchedule", "Recipe", "Schedule", "SelfPacedSchedule", "from_toml", "meaning", "setting"]
+__all__ = [
+    "CurriculumSchedule",
+    "FoldedRecipe",
+    "Recipe",
+    "ResampledRecipe",
+    "Schedule",
+    "SelfPacedSchedule",
+    "from_toml",
+    "meaning",
+    "setting",
+]

@@ -141,6 +141,20 @@ def test_runs_that_make_no_study_are_refused(study, harm, said, capsys):
     assert said in capsys.readouterr().err and not (study / "study" / raw.ROWS).exists()
 
 
+def test_each_seed_has_its_test_list_where_the_seeds_draw_them(study):
+    for arm in ("uniform", "cl"):
+        for seed in (3, 11):
+            folder = write_study_run(study / "runs", arm, seed)
+            config = json.loads((folder / "config.json").read_text())
+            listed = {**config["lists"], "test": {"count": 30, "hash": f"7e57{seed}"}}
+            change(folder / "config.json", recipe={**config["recipe"], "test_part": "seeded"}, lists=listed)
+    _, constants = raw.collect(study / "runs", "an abacus")
+    assert constants["task"]["test"] == {f"seed {seed}": {"count": 30, "hash": f"7e57{seed}"} for seed in (3, 11)}
+    change(study / "runs/cl/seed3/config.json", lists=listed)
+    with pytest.raises(ValueError, match="began with other weights or lists"):
+        raw.collect(study / "runs", "an abacus")
+
+
 def test_a_study_needs_a_plan(study, capsys):
     (study / "study/plan.json").unlink()
     with pytest.raises(SystemExit):

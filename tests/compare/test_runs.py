@@ -7,7 +7,7 @@ import pytest
 
 import bss.compare
 from bss.compare.runs import NO_ACCURACY, find_folders, read_runs, remarks
-from bss.compare.tables import results_of
+from bss.compare.tables import reading, results_of
 from bss.utils.errors import RunFolderError
 from tests.compare.comparing import fail_run, write_run
 
@@ -169,6 +169,17 @@ def test_test_lists_that_differ_are_refused_whichever_run_does_not_tell(tmp_path
         write_run(tmp_path / name, seed=seed, lists=None if name == silent else lists(test=name * 64))
     said = refused(tmp_path)
     assert "runs of different splits in one report: the test list (hash) is" in said
+
+
+def test_a_test_list_of_every_seed_is_shared_by_the_arms_of_a_seed_alone(tmp_path):
+    for arm in ("uniform", "cl"):
+        for seed in (0, 1):
+            folder, recipe = tmp_path / arm / f"seed{seed}", {"test_part": "seeded"}
+            write_run(folder, arm=arm, seed=seed, recipe=recipe, lists=lists(test=str(seed) * 64))
+    results = results_of(found(tmp_path).runs)
+    assert not results.one_test and "Every seed has drawn a test part of its own" in reading(results)
+    write_run(tmp_path / "cl/seed1", arm="cl", seed=1, recipe={"test_part": "seeded"}, lists=lists(test="0" * 64))
+    assert "different splits in one report: the test list (hash) is" in refused(tmp_path)
 
 
 def test_any_two_runs_of_which_one_names_no_arm_must_fit(tmp_path):

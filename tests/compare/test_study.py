@@ -32,6 +32,7 @@ def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     draw = np.random.default_rng(0)
     label = np.arange(150) % 10
+    speaker = np.array(["ada", "ben", "cleo", "dan", "eve", "fay"])[np.arange(150) // 25]
     length = draw.integers(900, 9000, 150)
     audio = draw.integers(-20_000, 20_000, length.sum()).astype(np.int16)
     images = draw.integers(0, 256, (2, 150, 28, 28)).astype(np.uint8)
@@ -42,7 +43,8 @@ def root(tmp_path_factory):
         image=images[0],
         image_pca25=images[1],
         label=label.astype(np.uint8),
-        name=np.array([f"{k}_anna_{i}" for i, k in enumerate(label)]),
+        name=np.array([f"{k}_{who}_{i}" for i, (k, who) in enumerate(zip(label, speaker, strict=True))]),
+        speaker=speaker,
         split=np.where(np.arange(150) < 100, "train", "test"),
         indomain_test=np.arange(150) // 10 % 4 == 3,
         rate=np.int64(8000),
@@ -315,7 +317,8 @@ def test_without_a_validation_part_all_training_samples_train(task, root):
 
 @pytest.mark.parametrize(
     ("task", "assignment"),
-    [(digits, "mels=0"), (digits, "seconds=-1"), (mfeat, "hidden=12"), (tweets, "hidden=0"), (tweets, "min_count=0")],
+    [(task, "train_samples=0") for task in TASKS]
+    + [(digits, "mels=0"), (digits, "seconds=-1"), (mfeat, "hidden=12"), (tweets, "hidden=0"), (tweets, "min_count=0")],
 )
 def test_numbers_that_cannot_be_are_refused(task, assignment):
     with pytest.raises(RecipeError, match=assignment.partition("=")[0]):
@@ -447,3 +450,86 @@ def test_the_real_files_give_the_published_sizes(task, assignments, sizes):
     data = task.build_data(override(task.CL, assignments), SHARED)
     assert (len(data.train), len(data.val), len(data.test)) == sizes
     assert len(set(data.names)) == len(data.names)
+
+
+# ---- other test parts
+
+
+def names_in(task, root, **changed):
+    """Names of the training, validation and test part."""
+    data = task.build_data(replace(task.CL, **changed), root)
+    return set(data.names), set(data.listed["val"].names), set(data.listed["test"].names)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_over_the_folds_every_sample_is_tested_once_and_no_seed_changes_them(task, root):
+    how = {"split": "in-domain"} if task is digits else {}
+    parts = [names_in(task, root, fold=fold, folds=3, **how) for fold in range(3)]
+    whole = set.union(*parts[0])
+    assert [len(test) for _, _, test in parts] == [len(whole) // 3 + (fold < len(whole) % 3) for fold in range(3)]
+    assert set().union(*(test for _, _, test in parts)) == whole
+    assert all(train | val == whole - test and not train & val for train, val, test in parts)
+    assert names_in(task, root, fold=1, folds=3, seed=7, **how)[2] == parts[1][2]
+
+
+def test_two_of_the_six_speakers_are_tested_in_each_of_fifteen_folds(root):
+    pairs = set()
+    for fold in range(15):
+        train, val, test = names_in(digits, root, fold=fold)
+        tested, trained = ({name.split("_")[1] for name in part} for part in (test, train | val))
+        assert len(tested) == 2 and len(trained) == 4 and not tested & trained
+        pairs.add(frozenset(tested))
+    assert len(pairs) == 15
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_test_part_of_every_seed_is_of_the_published_size_and_shared_by_its_runs(task, root):
+    published = names_in(task, root)
+    drawn = [names_in(task, root, test_part="seeded", seed=seed) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] and drawn[0][2] != drawn[2][2] != published[2]
+    assert len(drawn[0][2]) == len(published[2]) and not drawn[0][2] & (drawn[0][0] | drawn[0][1])
+    fewer = names_in(task, root, test_part="seeded", train_samples=20)
+    assert len(fewer[0]) == 20 and fewer[0] < drawn[0][0] and fewer[1:] == drawn[0][1:]
+
+
+@pytest.mark.parametrize("task", [digits, mfeat])
+def test_fewer_training_samples_leave_the_other_parts_as_they_are(task, root):
+    whole, fewer = names_in(task, root), names_in(task, root, train_samples=20)
+    assert len(fewer[0]) == 20 and fewer[0] < whole[0] and fewer[1:] == whole[1:]
+    counts = [task.build_data(replace(task.CL, train_samples=n), root).labels_N.bincount() for n in (None, 20)]
+    assert (counts[1] - counts[0] * 20 / 90).abs().max() < 1
+    with pytest.raises(DataError, match="train_samples=91, but 90 samples are there to train"):
+        names_in(task, root, train_samples=91)
+
+
+def test_features_are_standardised_on_the_training_part_of_a_fold(root):
+    values = mfeat.build_data(replace(mfeat.CL, fold=2, train_samples=60), root).train.modalities["fou"]
+    assert values.mean(dim=0).abs().max() < 1e-5 and len(values) == 60
+
+
+def test_words_of_the_training_part_of_a_fold_alone_are_learned(root):
+    recipe = replace(tweets.CL, fold=0, train_samples=2, min_count=1)
+    listed = tweets.parts_of(recipe, root)["train"]
+    model = tweets.build_model(recipe, root)
+    known = tweets.vocabularies(listed, 1)["image"]
+    assert len(listed) == 2 and model.encoders["image"].vectors.num_embeddings == 1 + len(known)
+
+
+@pytest.mark.parametrize(
+    ("task", "assignments", "said"),
+    [
+        (mfeat, ["folds=1"], "folds must be 2 or more"),
+        (tweets, ["fold=5"], "fold=5 is none of the 5 folds, which are counted from 0 to 4"),
+        (mfeat, ["fold=-1"], "fold=-1 is none"),
+        (mfeat, ["fold=0", "test_part=seeded"], "fold=0 and test_part=seeded both say what is tested"),
+        (digits, ["fold=0", "folds=5"], "six speakers make 15 folds, .*: folds=15, or split=in-domain"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(task, assignments, said):
+    with pytest.raises(RecipeError, match=said):
+        override(task.CL, assignments)
+
+
+def test_more_folds_than_a_class_has_samples_are_refused(root):
+    with pytest.raises(DataError, match=r"class 0 has 15 samples, which cannot be dealt to 16 folds: fewer"):
+        names_in(mfeat, root, fold=0, folds=16)

@@ -15,7 +15,7 @@ from bss.compare.comparison import Comparison
 from bss.compare.runner import is_finished
 from bss.data.splits import Splits
 from bss.models.modes import train_mode
-from bss.training.build import Parts, parts, plan
+from bss.training.build import Parts, as_trained, parts, plan
 from bss.training.loops import predict
 from bss.training.run import Run
 from bss.utils.devices import wait_for
@@ -60,6 +60,7 @@ def dry_run(comparison: Comparison, data: Splits, *, jobs: int, devices: Sequenc
         RunFolderError: see :func:`bss.compare.runner.is_finished`.
     """
     arms = find(comparison.arms)
+    data = as_trained(data, comparison.recipe(arms[0], comparison.seeds[0], None))
     done = {arm.name: [seed for seed in comparison.seeds if is_finished(comparison, arm, seed)] for arm in arms}
     works = {arm.name: work_of(comparison, arm, data) for arm in arms}
     width = max(map(len, works))

@@ -33,6 +33,7 @@ from bss.compare.wording import PLUS_MINUS, points_text, seeds_text
 from bss.data.batches import preview_of
 from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
+from bss.training.build import as_trained
 from bss.training.run_folder import read_scores
 from bss.utils.errors import BssError, RecipeError, first_line, shown
 
@@ -269,10 +270,12 @@ def _samples(results: Results, source: Source | None) -> Iterator[str]:
     classes = tuple(map(str, data.classes if data else runs[0].config.get("classes", ())))
     yield "<h2>Most balanced and most imbalanced samples</h2>"
     missing = "" if data else f" {'No pictures' if classes else 'No pictures and no class names'}: {reason}."
+    as_shown = " Corrupted ones are shown as the first seed has them." if data and data.corrupted else ""
     yield (
         f'<p class="caption">Training samples by their last score in {escape(arm)} (before epoch {epoch + 1}), '
         f"averaged over the seeds that train on them. A recording is shown as its spectrogram, in decibels "
-        f"below its loudest; another array as it is stored, spread to the screen's range.{escape(missing)}</p>"
+        f"below its loudest; another array as it is stored, spread to the screen's range.{as_shown}{escape(missing)}"
+        "</p>"
     )
     hidden: dict[str, str] = {}
     for title, scored in zip(("Most balanced", "Most imbalanced"), ends, strict=True):
@@ -292,7 +295,8 @@ def _data(run: FinishedRun, source: Source | None) -> tuple[Splits | None, str]:
         return None, f"a report reads the run folders alone, unless it is told where the data are: {flags}"
     try:
         task = source.load(run)
-        data = task.build_data(_recipe(task.CL, run.config["recipe"]), source.data_root)
+        recipe = _recipe(task.CL, run.config["recipe"])
+        data = as_trained(task.build_data(recipe, source.data_root), recipe)
         names = list(data.names)
     except Exception as error:  # the task is a user's code, and may raise anything
         return None, f"the data cannot be read any more ({_reason(error)})"
@@ -321,6 +325,7 @@ def _recipe(base: Recipe, saved: Mapping[str, Any]) -> Recipe:
 
 def _sample(sample: samples.ScoredSample, classes: Sequence[str], data: Splits | None, hidden: dict[str, str]) -> str:
     label = classes[sample.label] if 0 <= sample.label < len(classes) else f"class {sample.label}"
+    label += "" if data is None else _corrupted(sample.position, data)
     contents = ""
     if data is not None:
         try:
@@ -332,6 +337,17 @@ def _sample(sample: samples.ScoredSample, classes: Sequence[str], data: Splits |
         f'<div class="sample"><strong>{escape(label)}</strong><br>{escape(sample.name)}<br>{contents}'
         f"{numbers}; n = {sample.seeds}</div>"
     )
+
+
+def _corrupted(position: int, data: Splits) -> str:
+    """What was changed on purpose of a training sample, in brackets; empty where nothing was."""
+    corruption = data.corrupted.get("train")
+    if corruption is None:
+        return ""
+    swap = corruption.pairs.get(position)
+    changed = [] if swap is None else [f"{swap.modality} of {data.names[swap.donor]}"]
+    changed += ["wrong label"] if position in corruption.labels else []
+    return f" (corrupted: {', '.join(changed)})" if changed else ""
 
 
 def _contents(sample: samples.ScoredSample, data: Splits, hidden: dict[str, str]) -> str:

@@ -25,8 +25,9 @@ from bss.compare.comparison import Comparison, task_file, task_name, weights_has
 from bss.compare.runs import ARM_FILE
 from bss.data.splits import Splits
 from bss.recipes.fields import defaults, flatten
+from bss.recipes.recipe import Recipe
 from bss.samplers import BY_NAME
-from bss.training.build import method_of
+from bss.training.build import as_trained, method_of
 from bss.training.callbacks import of_task
 from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_data, with_newer_fields
 from bss.training.engine import fit
@@ -128,7 +129,7 @@ def check_data(comparison: Comparison, data: Splits) -> None:
     Raises:
         RunFolderError: names the first.
     """
-    own = list_hash(data.names, data.labels_N.numpy())
+    own = _samples_hash(data, comparison.recipe(find(comparison.arms)[0], comparison.seeds[0], None))
     for arm in comparison.arms:
         folder = comparison.folder(arm, comparison.seeds[0])
         if (folder / "done").exists() and _mark(folder).get("training_samples") != own:
@@ -365,7 +366,7 @@ def _train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Clai
         "task_file": code,
         "task_title": tasks.title(task),
         "initial_weights": weights_hash(model.state_dict()),
-        "training_samples": list_hash(data.names, data.labels_N.numpy()),
+        "training_samples": _samples_hash(data, recipe),
     }
     _check_unfinished(folder, mark)
     with whole_file(folder / ARM_FILE) as temporary:
@@ -386,6 +387,12 @@ def _train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Clai
         claim=claim,
     )
     return fit(model, data, recipe, run, callbacks=of_task(task, recipe, folder))
+
+
+def _samples_hash(data: Splits, recipe: Recipe) -> str:
+    """The hash of the training samples' names and labels, with the wrong ones that the recipe asks for."""
+    trained = as_trained(data, recipe)
+    return list_hash(trained.names, trained.labels_N.numpy())
 
 
 def _check_unfinished(folder: Path, mark: Mapping[str, Any]) -> None:

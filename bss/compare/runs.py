@@ -714,6 +714,7 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
         yield _Rule("recipes", name, _field(name), "arm")
     yield _Rule("methods", "method_settings", _method_settings, "arm")
     yield _Rule("splits", "the training list (hash)", lambda run: run.training_samples or UNKNOWN, "seed", told=_begins)
+    yield _Rule("splits", "the corrupted samples (hash)", _corrupted, "seed", told=_begins)
     yield _Rule("splits", "the number of validation samples", lambda run: run.config["samples"].get("val"), "seed")
     yield _Rule("splits", "the validation list (hash)", _hash_of_list("val"), "seed", told=_begins)
     yield _Rule(
@@ -735,6 +736,12 @@ def _field(name: str) -> Callable[[KnownRun], Any]:
 
 def _hash_of_list(split: str) -> Callable[[KnownRun], Any]:
     return lambda run: run.hash_of(split) or UNKNOWN
+
+
+def _corrupted(run: KnownRun) -> str:
+    """Hashes of which training and validation samples were corrupted; empty where none was."""
+    parts = run.config.get("corrupted") or {}
+    return " ".join(str(parts[name].get("hash")) for name in sorted(parts))
 
 
 def _groups(run: KnownRun) -> Any:

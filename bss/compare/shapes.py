@@ -245,6 +245,7 @@ CONFIG = record(
         "command": listed(text),
         "classes": listed(text),
         "generated": flag,
+        "corrupted": each(record({}, {"pairs": count, "labels": count, "hash": line})),
         "lists": each(record({}, {"hash": line, "count": count, "commonest_class_accuracy": fraction})),
         "continued": listed(
             record(

@@ -1,5 +1,6 @@
 from .batches import Content as Content
 from .batches import collate as collate
+from .corruption import corrupted as corrupted
 from .indexed import INDEX_KEY as INDEX_KEY
 from .indexed import IndexedDataset as IndexedDataset
 from .indexed import Key as Key

@@ -63,11 +63,16 @@ class IndexedDataset(Dataset):
         return getattr(self.dataset, "random_views", True)
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
-        samples = _samples(self.dataset, indices)
+        samples = fetched(self.dataset, indices)
         return [_with_index(index, sample) for index, sample in zip(indices, samples, strict=True)]
 
 
-def _samples(dataset: MapDataset, indices: list[int]) -> list[Any]:
+def fetched(dataset: MapDataset, indices: Sequence[int]) -> list[Any]:
+    """The samples of a data set at some indices, at once where it has ``__getitems__``.
+
+    Raises:
+        ValueError: that returned another number of samples.
+    """
     fetch = getattr(dataset, "__getitems__", None)
     if not fetch:
         return [dataset[index] for index in indices]
@@ -225,7 +230,7 @@ class SeededViews(Dataset):
     def __getitems__(self, keys: list[Key]) -> list[Any]:
         if getattr(self.dataset, "random_views", True):
             return [self[key] for key in keys]
-        return _samples(self.dataset, [Key(*key).index for key in keys])
+        return fetched(self.dataset, [Key(*key).index for key in keys])
 
 
 class Variants(Dataset):

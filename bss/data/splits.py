@@ -25,6 +25,31 @@ class Listed(NamedTuple):
     labels_N: Tensor
 
 
+class Swap(NamedTuple):
+    """What a sample of a mismatched pair has of another one.
+
+    Attributes:
+        modality: its name.
+        donor: position of the other sample in the same part.
+    """
+
+    modality: str
+    donor: int
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """Which samples of a part were corrupted, by their positions, see :func:`bss.data.corruption.corrupted`.
+
+    Attributes:
+        pairs: mismatched ones, with what they have of others.
+        labels: those with a wrong label -> by how many classes it was moved on, in 1..C-1 modulo C.
+    """
+
+    pairs: Mapping[int, Swap]
+    labels: Mapping[int, int]
+
+
 @dataclass(frozen=True)
 class Splits:
     """The parts of one data set, as a task hands them to :func:`bss.training.engine.fit`.
@@ -44,6 +69,7 @@ class Splits:
         group: what a sound split keeps apart (``"actor"``), for what is said of the parts; None = nothing is known.
         listed: names and labels of ``"val"`` and ``"test"``, by which a run notices that one of these lists was edited
             since it began; a list that is not there is known by its length alone.
+        corrupted: what was changed on purpose of ``"train"`` (and ``score``) and ``"val"``; empty = nothing.
     """
 
     train: MapDataset
@@ -57,6 +83,7 @@ class Splits:
     cache: Cache | None = None
     group: str | None = None
     listed: Mapping[str, Listed] = field(default_factory=dict)
+    corrupted: Mapping[str, Corruption] = field(default_factory=dict)
 
 
 def stratified_split(

@@ -255,6 +255,16 @@ class Recipe:
         "share of the training list that chooses the epoch (stratified, seeded). 0 measures the test set "
         "after every epoch instead, and reports its best epoch as an oracle.",
     )
+    corrupt_pairs: float = setting(
+        0.0,
+        "share of the training and of the validation samples that get one modality of another sample, drawn by the "
+        "seed; in [0, 1). The test samples stay as they are. To study how a method bears mismatched pairs.",
+    )
+    corrupt_labels: float = setting(
+        0.0,
+        "share of the training and of the validation samples that get the label of another class, drawn by the seed; "
+        "in [0, 1). The test samples stay as they are. To study how a method bears wrong labels.",
+    )
     missing: Literal["error", "drop"] = setting(
         "error", 'clips without their files are an "error", or are left out and listed ("drop").'
     )
@@ -314,6 +324,9 @@ class Recipe:
         _require(self.lr > 0, "lr", self.lr, "> 0")
         _require(self.imbalance_every >= 0, "imbalance_every", self.imbalance_every, ">= 0")
         _require(0 <= self.val_fraction < 1, "val_fraction", self.val_fraction, "in [0, 1)")
+        for name in ("corrupt_pairs", "corrupt_labels"):
+            share = getattr(self, name)
+            _require(0 <= share < 1, name, share, "a share of the samples in [0, 1), such as 0.2, or 0 for none")
         if self.modality is not None and (self.schedule.uses_scores or self.method):
             raise RecipeError(
                 f"modality={self.modality} trains one head, and scores and methods compare those of all modalities: "

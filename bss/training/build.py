@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from bss import methods, samplers
+from bss.data.corruption import corrupted
 from bss.data.splits import Splits
 from bss.methods import Method
 from bss.models import precision
@@ -104,6 +105,15 @@ class Parts:
 
 
 # ---- what tells one run from another -------------------------------------------------------------------------------
+
+
+def as_trained(data: Splits, recipe: Recipe) -> Splits:
+    """The splits that a run of a recipe works on: a task's own, or corrupted as the recipe asks for.
+
+    Raises:
+        RecipeError, DataError: see :func:`bss.data.corruption.corrupted`.
+    """
+    return corrupted(data, pairs=recipe.corrupt_pairs, labels=recipe.corrupt_labels, seed=recipe.seed)
 
 
 def plan(

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from bss.data import rows
+from bss.data.corruption import recorded
 from bss.data.splits import Splits
 from bss.data.synthetic.signals import MARKER
 from bss.data.tensors import whole_numbers_named
@@ -23,7 +24,7 @@ from bss.recipes.fields import defaults, describe, flatten
 from bss.recipes.recipe import Recipe
 from bss.samplers import OrderSampler
 from bss.training import tensorboard
-from bss.training.build import Plan, parts, plan
+from bss.training.build import Plan, as_trained, parts, plan
 from bss.training.callbacks import Callback, Callbacks
 from bss.training.checkpoint import (
     MENDED,
@@ -78,7 +79,7 @@ def fit(
 
     Args:
         model: maps a batch to :class:`bss.models.Logits`.
-        data: the splits; labels are class ids.
+        data: the splits as the task has them; labels are class ids.
         recipe: every number; ``recipe.schedule`` names the sampler, ``recipe.method`` what else changes a step.
         run: folder, device and workers.
         sampler: a sampler class of your own, in place of the one that the schedule names; it gets that one's options.
@@ -104,6 +105,7 @@ def fit(
         tensorboard.check_installed()
     if run.workers is None:
         run = replace(run, workers=enough_workers(data.train))
+    given, data = data, as_trained(data, recipe)
     planned = plan(data, recipe, sampler=sampler, method=method)
     numbers, known = flatten(recipe), defaults(recipe)
     # The folder is opened before the network is touched: a run that is finished, or another one, costs no GPU.
@@ -117,7 +119,7 @@ def fit(
             say(f"{folder.path} holds this run, finished: nothing to do")
             return there
 
-    check_texts(model, data)
+    check_texts(model, given)
     # From here on a signal is a request: whatever is under way is finished, saved, and ends with a status of its own.
     with (
         Interrupts() as interrupts,
@@ -270,6 +272,7 @@ def _config(data: Splits, planned: Plan, run: Run) -> dict[str, Any]:
         "samples": {"train": len(data.train), "val": len(data.val or ()), "test": len(data.test)},
         "lists": lists_of(data),
         "dropped": data.dropped,
+        "corrupted": {name: recorded(corruption) for name, corruption in data.corrupted.items()},
     }
 
 

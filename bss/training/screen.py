@@ -27,6 +27,13 @@ def sizes_line(data: Splits) -> str:
     if dropped:
         shown = ", ".join(dropped[:3]) + (" ..." if len(dropped) > 3 else "")
         text += f"; clips without files left out: {len(dropped)} ({shown}; all in config.json)"
+    if data.corrupted:
+        names = {"train": "training", "val": "validation"}
+        parts = [
+            f"{len(each.pairs)} mismatched pairs and {len(each.labels)} wrong labels in {names[name]}"
+            for name, each in data.corrupted.items()
+        ]
+        text += f"\ncorrupted by the seed: {', '.join(parts)}; none in test"
     return text
 
 

@@ -1150,7 +1150,20 @@ def test_the_page_writes_the_texts_of_samples_as_text(tmp_path):
     task_of(tmp_path, TASK_WITH_TEXTS)
     text = page_of(tmp_path)
     assert text.count("<q>&lt;b&gt;oh ") == 4 and "<b>oh" not in text
-    assert "Not shown, being" not in text
+    assert "Not shown, being" not in text and "orrupted" not in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_page_shows_corrupted_samples_as_they_were_trained_and_says_so(tmp_path):
+    other = 'Tokens(torch.ones(3, 2, dtype=torch.int64), f"other {i}")'
+    task = TASK_WITH_TEXTS.replace('"label"', f'"more": {other}, "label"').replace('("none",)', '("no", "yes")')
+    task_of(tmp_path, task, recipe={"corrupt_pairs": 0.5, "corrupt_labels": 0.5})
+    text = page_of(tmp_path)
+    assert "Corrupted ones are shown as the first seed has them." in text
+    assert text.count("wrong label)") == 2
+    assert [text.count(f"(corrupted: {name} of clip") for name in ("text", "more")] == [1, 1]
+    contents = re.findall(r"<q>.*?oh (\d)</q>.*?<q>other (\d)</q>", text)
+    assert len(contents) == 4 and sum(one != two for one, two in contents) == 2
 
 
 def task_of(tmp_path, text, **options):

@@ -25,6 +25,7 @@ from bss.compare.arms import ARMS, find
 from bss.compare.comparison import Comparison, seeds_of, task_file, weights_hash
 from bss.compare.dry_run import Work, duration, timed, work_of
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
+from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import results_of
 from bss.methods import SampleValuation
 from bss.training.build import method_of
@@ -410,6 +411,22 @@ def test_finished_runs_on_other_samples_than_those_under_the_data_root_are_named
     check_data(comparison, data)
     with pytest.raises(RunFolderError, match=r"uniform/seed0 was trained on other samples than those under .*/data"):
         check_data(comparison, replace(data, names=["other", *data.names[1:]]))
+
+
+def test_all_arms_of_a_seed_are_corrupted_alike_and_other_shares_are_refused(comparison):
+    noisy = replace(comparison, assignments=("corrupt_pairs=0.25", "corrupt_labels=0.25", "epochs=1"))
+    configs = []
+    for arm in find(noisy.arms):
+        train(noisy, arm, 0, "cpu")
+        configs.append(json.loads((noisy.folder(arm.name, 0) / "config.json").read_text()))
+        assert is_finished(noisy, arm, 0)
+    assert configs[0]["corrupted"] == configs[1]["corrupted"] and set(configs[0]["corrupted"]) == {"train", "val"}
+    data = tasks.load(noisy.task).build_data(noisy.recipe(find(["cl"])[0], 0, None), noisy.data_root)
+    check_data(noisy, data)  # of the task: which labels are wrong is the recipe's
+    found = read_runs(find_folders([noisy.out]))
+    assert len(found.runs) == 2 and not found.left_out
+    with pytest.raises(RunFolderError, match=r"corrupt_pairs: 0\.25 there, 0\.5 here"):
+        is_finished(replace(noisy, assignments=("corrupt_pairs=0.5", *noisy.assignments[1:])), find(["cl"])[0], 0)
 
 
 def test_an_arm_that_starts_elsewhere_is_refused(comparison):

@@ -200,6 +200,7 @@ CHECKED = [
     *(f"{name}=-1" for name in ("epochs", "batch_size", "lr_step", "lr", "seed", "momentum", "weight_decay")),
     *(f"{name}=-0.5" for name in ("lr_gamma", "fused_weight", "unimodal_weight")),
     *(f"val_fraction={value}" for value in (1, 1.5, -0.1)),
+    *(f"{name}={value}" for name in ("corrupt_pairs", "corrupt_labels") for value in (1, -0.1)),
     *(f"schedule.start={value}" for value in (0, 1.5, -0.1)),
     *(f"schedule.history={value}" for value in (1, 1.5, -0.1)),
     *(f"schedule.rescore={value}" for value in (0, -1)),
@@ -234,7 +235,7 @@ def test_a_value_at_the_edge_of_its_range_is_taken(assignment):
     assert flatten(override(SPL, [assignment]))[name] == float(value)
 
 
-@pytest.mark.parametrize("field", ["lr", "val_fraction", "momentum"])
+@pytest.mark.parametrize("field", ["lr", "val_fraction", "momentum", "corrupt_pairs", "corrupt_labels"])
 def test_a_recipe_made_in_python_refuses_nan_as_well(field):
     with pytest.raises(RecipeError, match=field):
         replace(CL, **{field: float("nan")})

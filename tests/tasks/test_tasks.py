@@ -19,6 +19,7 @@ from bss.data.datasets.data_set import find
 from bss.models.late_fusion import Logits
 from bss.recipes.fields import describe, explain, flatten, override
 from bss.recipes.recipe import Recipe
+from bss.training.build import as_trained
 from bss.training.engine import fit
 from bss.training.run import Run
 from tests.released import KEYS, renamed
@@ -283,6 +284,29 @@ def test_a_test_view_is_fixed_and_a_training_view_draws_from_torchs_generator_on
             views.append(bytes_of(collate([data.train[3]])))
     moving = stem != "twitter15"  # whose released recipe shows training pictures as they are
     assert views[0] == views[1] and (views[0] != views[2]) == moving
+
+
+@every_task
+def test_a_corrupted_pair_has_a_modality_of_its_donor_and_a_wrong_label_is_told_everywhere(stem, root):
+    task = task_of(stem)
+    recipe = replace(small(task.CL, stem), corrupt_pairs=0.2, corrupt_labels=0.4)
+    data = task.build_data(recipe, root)
+    found = as_trained(data, recipe)
+    assert found.test is data.test and as_trained(data, small(task.CL, stem)) is data
+    for name in ("train", "val"):
+        count, change = len(getattr(data, name)), found.corrupted[name]
+        assert (len(change.pairs), len(change.labels)) == (round(0.2 * count), round(0.4 * count))
+        assert [row.name for row in getattr(found, name).listed_rows()] == list(
+            data.names if name == "train" else data.listed["val"].names
+        )
+    pairs = found.corrupted["train"].pairs
+    sample = next(iter(pairs))
+    collated = [collate([part[i]]) for part, i in ((found.score, sample), (data.score, sample))]
+    donor = collate([data.score[pairs[sample].donor]])
+    for modality in set(donor) - {"label"}:
+        of_whom = donor if modality == pairs[sample].modality else collated[1]
+        assert bytes_of(collated[0][modality]) == bytes_of(of_whom[modality])
+    assert int(collated[0]["label"]) == int(found.train[sample]["label"]) == int(found.labels_N[sample])
 
 
 @every_task

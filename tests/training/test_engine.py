@@ -24,12 +24,12 @@ from bss.samplers import CurriculumSampler, UniformSampler
 from bss.scoring.scoring_pass import score_dataset
 from bss.training import epochs as run_in_motion
 from bss.training import passes
-from bss.training.build import learning_rates, parts, plan
+from bss.training.build import as_trained, learning_rates, parts, plan
 from bss.training.engine import fit
 from bss.training.loaders import Loaders
 from bss.training.loops import Step, train_epoch
 from bss.training.run import Run
-from bss.training.run_folder import digests, sealed
+from bss.training.run_folder import digests, list_hash, sealed
 from bss.utils.errors import DataError, RunFolderError, TrainingError
 from tests import tiny
 
@@ -384,6 +384,26 @@ def test_a_run_folder_is_complete_and_documented(tmp_path):
     for name in ("seconds", "train_seconds"):
         assert summary[name] == pytest.approx(sum(row[name] for row in rows))
     assert 0 < summary["train_seconds"] < summary["seconds"]
+
+
+def test_a_corrupted_run_says_so_and_every_part_of_it_sees_the_wrong_labels(tmp_path, capsys):
+    data, recipe = tiny.splits(), replace(tiny.SPL, epochs=1, corrupt_pairs=0.25, corrupt_labels=0.5)
+    fit(tiny.model(), data, recipe, run_in(tmp_path))
+    assert (
+        "corrupted by the seed: 15 mismatched pairs and 30 wrong labels in training, 6 mismatched pairs and 12 wrong "
+        "labels in validation; none in test\n"
+    ) in capsys.readouterr().out
+    config = json.loads((tmp_path / "config.json").read_text())
+    told, found = config["corrupted"], as_trained(data, recipe)
+    assert {name: (part["pairs"], part["labels"]) for name, part in told.items()} == {"train": (15, 30), "val": (6, 12)}
+    assert all(len(part["hash"]) == 64 for part in told.values())
+    assert config["lists"]["train"]["hash"] == list_hash(found.names, found.labels_N.numpy())
+    with np.load(tmp_path / "scores.npz") as scores:
+        assert scores["label"].tolist() == found.labels_N.tolist() != data.labels_N.tolist()
+    with np.load(tmp_path / "hits.npz") as hits:
+        assert hits["count"] == 30
+    fit(tiny.model(), data, replace(tiny.SPL, epochs=1), run_in(tmp_path / "clean"))
+    assert json.loads((tmp_path / "clean" / "config.json").read_text())["corrupted"] == {}
 
 
 def test_the_chosen_epoch_is_the_best_on_validation_and_the_test_set_is_measured_with_its_weights(tmp_path):

@@ -292,7 +292,13 @@ def test_a_list_that_was_edited_since_the_stop_is_refused_and_not_measured(tmp_p
 def test_a_folder_that_is_older_than_an_entry_of_the_identity_goes_on(tmp_path, known):
     stop_in_epoch_two(tmp_path)
     saved = read_checkpoint(tmp_path / "last.pt")
-    for name in ("test samples", "compile", "imbalance_masking"):  # entries that older versions did not have
+    for name in (
+        "test samples",
+        "compile",
+        "imbalance_masking",
+        "corrupt_pairs",
+        "corrupt_labels",
+    ):  # entries that older versions did not have
         saved["identity"].pop(name, None)
         saved["recipe"].pop(name, None)
     for name in ("stamp", "rows", "scores"):
@@ -304,6 +310,16 @@ def test_a_folder_that_is_older_than_an_entry_of_the_identity_goes_on(tmp_path, 
     run(tmp_path, listed=with_lists().listed)  # names and labels are known now, and were not
     config = json.loads((tmp_path / "config.json").read_text())
     assert "test list (hash)" in config["identity"] and config["continued"][0]["device"] == "cpu"
+
+
+def test_a_corrupted_run_goes_on_with_the_same_corruption_and_no_other(tmp_path):
+    noisy = replace(tiny.SPL, corrupt_pairs=0.2, corrupt_labels=0.3)
+    run(tmp_path / "at once", recipe=noisy)
+    stop_in_epoch_two(tmp_path / "in parts", recipe=noisy)
+    with pytest.raises(RunFolderError, match=r"corrupt_pairs: 0\.2 there, 0\.1 here"):
+        run(tmp_path / "in parts", recipe=replace(noisy, corrupt_pairs=0.1))
+    run(tmp_path / "in parts", recipe=noisy)
+    assert_identical(tmp_path / "at once", tmp_path / "in parts")
 
 
 def test_more_epochs_and_other_checkpoints_are_no_difference(tmp_path):

@@ -231,7 +231,9 @@ MARK = record(
 
 CONFIG = record(
     {
-        "recipe": record({"seed": count, "batch_size": positive}, {"prediction": one_of(*get_args(Prediction))}),
+        "recipe": record(
+            {"seed": count, "batch_size": positive}, {"prediction": one_of(*get_args(Prediction)), "fold": maybe(count)}
+        ),
         "sampler": line,
         "samples": record({"test": positive}, {"train": count, "val": maybe(count)}),
         "versions": each(maybe(line)),
@@ -241,6 +243,8 @@ CONFIG = record(
     {
         **dict.fromkeys(("method", "commit", "arm", "task", "task_hash", "title"), maybe(line)),
         "seed": count,
+        "fold": count,
+        "tested_groups": each(listed(line)),
         "method_settings": maybe(each(setting)),
         "command": listed(text),
         "classes": listed(text),

@@ -10,6 +10,7 @@ from .indexed import Variants as Variants
 from .indexed import index_and_sample as index_and_sample
 from .splits import Splits as Splits
 from .splits import drawn_test as drawn_test
+from .splits import group_folds as group_folds
 from .splits import group_split as group_split
 from .splits import pairs_of_groups as pairs_of_groups
 from .splits import stratified_folds as stratified_folds

@@ -67,6 +67,7 @@ class Splits:
         dropped: names left out because ``missing="drop"`` was asked for, by split.
         cache: of the parts' decoded files, built before the training; None = there is none.
         group: what a sound split keeps apart (``"actor"``), for what is said of the parts; None = nothing is known.
+        tested_groups: the word for a group -> the groups that the test part alone has, where it is made of whole ones.
         listed: names and labels of ``"val"`` and ``"test"``, by which a run notices that one of these lists was edited
             since it began; a list that is not there is known by its length alone.
         corrupted: what was changed on purpose of ``"train"`` (and ``score``) and ``"val"``; empty = nothing.
@@ -82,6 +83,7 @@ class Splits:
     dropped: dict[str, list[str]] = field(default_factory=dict)
     cache: Cache | None = None
     group: str | None = None
+    tested_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     listed: Mapping[str, Listed] = field(default_factory=dict)
     corrupted: Mapping[str, Corruption] = field(default_factory=dict)
 
@@ -225,6 +227,40 @@ def stratified_folds(labels: Sequence[int], folds: int, *, classes: Sequence[str
         raise DataError(f"there are no samples to deal to {folds} folds")
     splitter = StratifiedKFold(folds, shuffle=True, random_state=mixed_seed("folds", DEALING) % 2**32)
     return [part.tolist() for _, part in splitter.split(np.zeros(len(labels)), labels)]
+
+
+def group_folds(
+    groups: Sequence[str], folds: int, *, noun: str, order: Mapping[str, tuple[object, ...]] | None = None
+) -> list[list[int]]:
+    """Deal whole groups to folds, so that no group is in two of them; their numbers differ by one at most.
+
+    The groups are dealt in turn, like cards. Where they are sorted before, by sex and age, each stretch of neighbours
+    is spread over all folds: of each sex every fold gets as many as any other or one more, and of every age. (Of
+    scikit-learn's, StratifiedGroupKFold balances the samples' classes, and StratifiedKFold of the groups knows classes,
+    not numbers such as ages.) The dealing is fixed: it depends on the groups and their order alone.
+
+    Args:
+        groups: group of every sample.
+        folds: how many; at least 2.
+        noun: what a group is, for the error.
+        order: group -> what the groups are sorted by before they are dealt; None = they are shuffled.
+
+    Returns:
+        The samples of each fold, ascending; every sample is in one of them.
+
+    Raises:
+        DataError: fewer groups than folds.
+    """
+    names = sorted(set(groups))
+    if len(names) < folds:
+        raise DataError(
+            f"{len(names)} {noun}{'s' * (len(names) != 1)} cannot be dealt to {folds} folds: "
+            f"--set folds={max(len(names), 2)} or fewer"
+        )
+    shuffled = [names[i] for i in np.random.default_rng(mixed_seed("folds", DEALING)).permutation(len(names))]
+    dealt = shuffled if order is None else sorted(shuffled, key=order.__getitem__)  # stable: ties stay shuffled
+    fold_of = {name: place % folds for place, name in enumerate(dealt)}
+    return [[row for row, name in enumerate(groups) if fold_of[name] == fold] for fold in range(folds)]
 
 
 def pairs_of_groups(groups: Sequence[str]) -> list[list[int]]:

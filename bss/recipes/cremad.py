@@ -4,13 +4,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bss.recipes.audiovisual import AudioVisualRecipe
+from bss.recipes.folds import FoldedRecipe
 from bss.recipes.presets import paper, released
 from bss.recipes.recipe import CurriculumSchedule, SelfPacedSchedule
 from bss.recipes.settings import setting
+from bss.utils.errors import RecipeError
 
 
 @dataclass(frozen=True, kw_only=True)
-class CremadRecipe(AudioVisualRecipe):
+class CremadRecipe(FoldedRecipe, AudioVisualRecipe):
     """A recipe with the numbers of CREMA-D's data and encoders."""
 
     sample_rate: int = 22050
@@ -21,6 +23,18 @@ class CremadRecipe(AudioVisualRecipe):
         "clips dealt anew, a tenth of the actors (always the same ones) for the test, val_fraction of the "
         "others for validation, so that no voice or face is in two parts.",
     )
+    fold: int | None = setting(
+        None,
+        "which fold of the actors is tested, counted from 0, with split=speaker; none tests a tenth of the actors.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fold is not None and self.split != "speaker":
+            raise RecipeError(
+                f"fold={self.fold} is of the actors, and split={self.split} has all of them in every part: "
+                "--set split=speaker"
+            )
 
 
 # Released CREMA-D/train-CL.py:21-46 (numbers), :217-218 (pacing); audio and frames CramedDataset.py:58-93. Loss weights

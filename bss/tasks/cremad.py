@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from bss.data.datasets.cremad import DATA_SET
+from bss.data.datasets.cremad import DATA_SET, read_demographics
 from bss.data.datasets.data_set import find
 from bss.data.splits import Splits
 from bss.data.synthetic.cremad import write_sample
@@ -20,22 +20,30 @@ def build_data(recipe: CremadRecipe, root: Path) -> Splits:
     """Find all clips, check their files and make the parts.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find` and
-            :func:`bss.tasks.parts.train_and_test`.
+        DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find`,
+            :func:`bss.tasks.parts.train_and_test` and :func:`bss.data.datasets.cremad.read_demographics`; fewer actors
+            than folds.
     """
     find_split = partial(find, DATA_SET, root, missing=recipe.missing, fps=recipe.fps)
     train, test, dropped = parts.train_and_test(find_split)
+    tested: dict[str, list[str]] = {}
     if recipe.split == "speaker":
         clips = sorted(train + test, key=lambda clip: clip.name)
-        train, test = parts.carved_by_group(clips, TEST_SHARE, seed=0, noun="actor")
+        if recipe.fold is None:
+            train, test = parts.carved_by_group(clips, TEST_SHARE, seed=0, noun="actor")
+        else:
+            known = read_demographics(root, {clip.group for clip in clips})
+            train, test = parts.dealt_by_group(clips, recipe.fold, recipe.folds, noun="actor", order=known)
+        tested = {"actor": sorted({clip.group for clip in test})}
         val = None
         if recipe.val_fraction:
             train, val = parts.carved_by_group(train, recipe.val_fraction, seed=recipe.seed, noun="actor")
     else:
         train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=DATA_SET.classes)
-    return audiovisual.build_splits(
+    made = audiovisual.build_splits(
         recipe, root, DATA_SET.classes, train=train, val=val, test=test, dropped=dropped, group=DATA_SET.group
     )
+    return replace(made, tested_groups=tested)
 
 
 def build_model(recipe: CremadRecipe, root: Path) -> LateFusion:

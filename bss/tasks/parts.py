@@ -1,11 +1,11 @@
 """Make the parts of a run (training, validation and test) from the lists of a data set."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
 from bss.data.datasets.data_set import S
-from bss.data.splits import Listed, group_split, stratified_split
+from bss.data.splits import Listed, group_folds, group_split, stratified_split
 from bss.utils.errors import DataError
 
 Find = Callable[[str], tuple[list[S], list[str]]]
@@ -56,6 +56,25 @@ def carved_by_group(samples: list[S], share: float, *, seed: int, noun: str) -> 
         DataError: see :func:`bss.data.splits.group_split`.
     """
     return _dealt(samples, group_split([sample.group for sample in samples], share, seed=seed, noun=noun))
+
+
+def dealt_by_group(
+    samples: list[S], fold: int, folds: int, *, noun: str, order: Mapping[str, tuple[object, ...]] | None = None
+) -> tuple[list[S], list[S]]:
+    """Take a fold of whole groups out of samples: (the others, the fold).
+
+    Args:
+        samples: all with a group.
+        fold: which one, from 0.
+        folds: how many there are.
+        noun: what a group is called, for errors.
+        order: group -> what the groups are sorted by before they are dealt; None = they are shuffled.
+
+    Raises:
+        DataError: see :func:`bss.data.splits.group_folds`.
+    """
+    part = group_folds([sample.group for sample in samples], folds, noun=noun, order=order)[fold]
+    return _dealt(samples, (sorted(set(range(len(samples))).difference(part)), part))
 
 
 def listed(**lists: Sequence[S] | None) -> dict[str, Listed]:

@@ -139,7 +139,7 @@ def fit(
                 say(f"frozen, so left in eval mode: {', '.join(frozen)}")
             saved = distributed.from_main(newest(folder, identity, overwrite=recipe.overwrite))
             if saved is None:
-                config = {**_config(data, planned, run), **_hardware(run)}
+                config = {**_config(data, planned, run), **_tested(data, numbers), **_hardware(run)}
                 training.begin({**config, "recipe": asdict(recipe), "identity": identity})
             else:
                 # On every process: one that waits for another would wait for ever.
@@ -274,6 +274,12 @@ def _config(data: Splits, planned: Plan, run: Run) -> dict[str, Any]:
         "dropped": data.dropped,
         "corrupted": {name: recorded(corruption) for name, corruption in data.corrupted.items()},
     }
+
+
+def _tested(data: Splits, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Which fold is tested, and which whole groups; neither field where there is nothing to say."""
+    found = {"fold": numbers.get("fold"), "tested_groups": dict(data.tested_groups) or None}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _hardware(run: Run) -> dict[str, Any]:

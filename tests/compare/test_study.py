@@ -507,6 +507,14 @@ def test_features_are_standardised_on_the_training_part_of_a_fold(root):
     assert values.mean(dim=0).abs().max() < 1e-5 and len(values) == 60
 
 
+def test_the_run_folder_says_which_fold_and_which_groups_were_tested(root, tmp_path):
+    recipe = override(mfeat.CL, ["fold=1", "updates=1", "epochs=1"])
+    data = replace(mfeat.build_data(recipe, root), tested_groups={"actor": ("1003", "1007")})
+    bss.fit(mfeat.build_model(recipe, root), data, recipe, Run(tmp_path / "run", root, torch.device("cpu")))
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["fold"] == 1 and config["tested_groups"] == {"actor": ["1003", "1007"]}
+
+
 def test_words_of_the_training_part_of_a_fold_alone_are_learned(root):
     recipe = replace(tweets.CL, fold=0, train_samples=2, min_count=1)
     listed = tweets.parts_of(recipe, root)["train"]

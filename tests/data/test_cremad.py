@@ -22,14 +22,16 @@ from torch.utils.data import DataLoader
 from bss.data.batches import collate
 from bss.data.datasets import audiovisual
 from bss.data.datasets.audiovisual import AudioVisual, frame_indices
-from bss.data.datasets.cremad import CLASSES, DATA_SET, read_list
+from bss.data.datasets.cremad import CLASSES, DATA_SET, DEMOGRAPHICS, read_list
 from bss.data.datasets.data_set import find
 from bss.data.prepare.cremad import write_wav_pkl, write_waveform_pickle
 from bss.data.synthetic import cremad as synthetic_cremad
 from bss.data.synthetic import signals
 from bss.data.synthetic.signals import ClipSizes
 from bss.data.transforms.views import whole
-from bss.utils.errors import DataError, DataNotFoundError
+from bss.recipes.fields import override
+from bss.tasks import cremad as cremad_task
+from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.seeding import seeded
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -644,6 +646,65 @@ def test_the_speaker_split_shares_no_actor_between_its_parts_and_loses_no_clip(t
     other_seed = task.build_data(override(recipe, ["seed=7"]), root)
     assert actors_of(other_seed.test) == parts[2]  # the test actors are always the same
     assert actors_of(data.score) == parts[0]
+
+
+@pytest.fixture(scope="module")
+def six_actors(tmp_path_factory):
+    """Six actors with one clip of each emotion in two lists, which only says what there is."""
+    root = tmp_path_factory.mktemp("six")
+    (root / "annotations").mkdir()
+    for split, actors in (("train", (2001, 2002, 2003, 2004)), ("test", (2005, 2006))):
+        rows = [f"{actor}_IEO_{emotion}_XX,{emotion}" for actor in actors for emotion in CLASSES]
+        (root / "annotations" / f"{split}.csv").write_text("\n".join(rows))
+        for row in rows:
+            name = row.partition(",")[0]
+            put(root / "Image-01-FPS" / name / "0.jpg", JPEG)
+            (root / "AudioWAV").mkdir(exist_ok=True)
+            soundfile.write(root / "AudioWAV" / f"{name}.wav", np.zeros(99), RATE)
+    return root
+
+
+def actors_tested(root, *assignments):
+    recipe = override(cremad_task.CL, ["split=speaker", "cache=none", *assignments])
+    data = cremad_task.build_data(recipe, root)
+    parts = [actors_of(part) for part in (data.train, data.val, data.test)]
+    assert not parts[0] & parts[1] and not parts[2] & (parts[0] | parts[1]) and len(set.union(*parts)) == 6
+    assert data.tested_groups == {"actor": sorted(parts[2])}
+    return parts[2]
+
+
+def test_over_the_folds_every_actor_is_tested_once_whatever_the_seed(six_actors):
+    folds = [actors_tested(six_actors, f"fold={fold}", "folds=3") for fold in range(3)]
+    assert [len(fold) for fold in folds] == [2, 2, 2] and len(set.union(*folds)) == 6
+    assert actors_tested(six_actors, "fold=1", "folds=3", "seed=7") == folds[1]
+    assert actors_tested(six_actors)  # no fold: a tenth of the actors, which is written down as well
+
+
+def test_folds_have_both_sexes_and_all_ages_where_the_demographics_are_there(six_actors, tmp_path):
+    root = shutil.copytree(six_actors, tmp_path / "root")
+    people = [(2001, 60, "Male"), (2002, 30, "Female"), (2003, 20, "Male"), (2004, 40, "Male"), (2005, 50, "Female")]
+    rows = [f'{actor},{age},"{sex}","Unknown","Unknown"\n' for actor, age, sex in (*people, (2006, 20, "Female"))]
+    path = root / DEMOGRAPHICS
+    path.write_text('"ActorID","Age","Sex","Race","Ethnicity"\n' + "".join(rows))
+    # by sex and age: 2006 2002 2005, 2003 2004 2001; dealt to three
+    folds = [actors_tested(root, f"fold={fold}", "folds=3") for fold in range(3)]
+    assert folds == [{"2006", "2003"}, {"2002", "2004"}, {"2005", "2001"}]
+    path.write_text("ActorID,Age,Sex\n" + "".join(rows[:5]).replace(',"Unknown"', ""))
+    with pytest.raises(DataError, match=r"no row of 1 actors, such as 2006: mend it, or move the file away"):
+        actors_tested(root, "fold=0")
+    for text, said in (("ActorID,Age\n", "no column Sex"), ("ActorID,Age,Sex\n2001,old,Male\n", r"line 2: .2001,old")):
+        path.write_text(text)
+        with pytest.raises(DataError, match=said):
+            actors_tested(root, "fold=0")
+
+
+def test_folds_that_cannot_be_dealt_say_what_can(six_actors):
+    with pytest.raises(RecipeError, match=r"fold=0 is of the actors, and split=published .*: --set split=speaker"):
+        override(cremad_task.CL, ["fold=0"])
+    with pytest.raises(DataError, match=r"6 actors cannot be dealt to 7 folds: --set folds=6 or fewer"):
+        actors_tested(six_actors, "fold=0", "folds=7")
+    with pytest.raises(RecipeError, match="fold=5 is none of the 5 folds"):
+        actors_tested(six_actors, "fold=5")
 
 
 def test_one_actor_cannot_be_split_by_speaker(tmp_path):

@@ -67,7 +67,9 @@ def clone(tmp_path):
 
 def test_cremad_becomes_what_training_reads(clone, tmp_path, capsys):
     out = tmp_path / "out"
+    (clone / cremad.DEMOGRAPHICS).write_text("ActorID,Age,Sex\n")
     assert prepare("cremad", clone, out) == 0
+    assert (out / cremad.DEMOGRAPHICS).read_text() == "ActorID,Age,Sex\n"
     train, dropped = find(cremad.DATA_SET, out, "train")
     (test,), _ = find(cremad.DATA_SET, out, "test")
     assert [clip.name for clip in train] == ["1001_IEO_ANG_XX", "1002_IEO_SAD_XX"] and not dropped

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bss.data.splits import drawn_test, pairs_of_groups, stratified_folds, stratified_sample, training_rows
+from bss.data.splits import drawn_test, group_folds, pairs_of_groups, stratified_folds, stratified_sample, training_rows
 from bss.utils.errors import DataError
 
 LABELS = [0, 1, 0, 2, 1, 0, 1, 0, 2, 0, 2]  # five, three and three
@@ -27,6 +27,27 @@ def test_a_class_with_fewer_samples_than_folds_is_named():
         stratified_folds(LABELS, 4, classes="abc")
     with pytest.raises(DataError, match="there are no samples to deal to 2 folds"):
         stratified_folds([], 2, classes="abc")
+
+
+def test_groups_are_dealt_whole_and_in_the_order_that_is_given():
+    groups = ["d", "a", "b", "a", "c", "e", "d"]
+    order = {"a": (1, 40), "b": (0, 30), "c": (0, 20), "d": (1, 20), "e": (0, 50)}  # c b e d a
+    assert group_folds(groups, 2, noun="actor", order=order) == [[1, 3, 4, 5], [0, 2, 6]]  # c e a, and b d
+    plain = group_folds(groups, 2, noun="actor")
+    assert sorted(plain[0] + plain[1]) == list(range(7)) and plain == group_folds(groups, 2, noun="actor")
+    assert sorted(len({groups[row] for row in fold}) for fold in plain) == [2, 3]
+    with pytest.raises(DataError, match=r"5 actors cannot be dealt to 6 folds: --set folds=5 or fewer"):
+        group_folds(groups, 6, noun="actor")
+
+
+def test_each_fold_has_as_many_of_each_sex_as_any_other_or_one_more_and_alike_ages():
+    people = {f"{n:02}": ("FM"[n % 7 < 4], 20 + n * n % 47) for n in range(91)}
+    folds = group_folds(list(people), 5, noun="actor", order=people)
+    for sex in "FM":
+        counts = [sum(people[f"{row:02}"][0] == sex for row in fold) for fold in folds]
+        assert max(counts) - min(counts) <= 1
+    means = [sum(people[f"{row:02}"][1] for row in fold) / len(fold) for fold in folds]
+    assert max(means) - min(means) < 3
 
 
 def test_three_speakers_have_three_pairs_in_the_order_of_their_names():

@@ -376,6 +376,7 @@ def test_a_run_folder_is_complete_and_documented(tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["recipe"]["schedule"]["floor"] == 0.01
     assert config["sampler"] == "SelfPacedSampler"
+    assert not config.keys() & {"fold", "tested_groups"}  # absent where there is nothing to say
     assert config["versions"]["torch"].startswith("2.")
     files = digests(tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text()) == sealed({**summary, "files": files})

@@ -22,12 +22,14 @@ Layout (several others that are in use are found as well, see :data:`DATA_SET`):
     annotations/train.csv, test.csv           rows like 1088_IOM_NEU_XX,NEU, no header
     AudioWAV/1088_IOM_NEU_XX.wav              or wav_pkl/1088_IOM_NEU_XX.pkl (CREMAD/sound_preprocessing.py)
     Image-01-FPS/1088_IOM_NEU_XX/00000.jpg    one frame a second
+    VideoDemographics.csv                     the actors' age and sex, as published; only folds look at it
 
 Known faults of the original: ``1076_MTI_SAD_XX`` has next to no sound, ``1064_IEO_DIS_MD`` lasts a minute.
 """
 
 import os
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +94,45 @@ def read_list(path: str | os.PathLike) -> list[Clip]:
     if not clips:
         raise DataError(f"{path}: the list has no rows; expected lines like 1088_IOM_NEU_XX,NEU")
     return list(clips.values())
+
+
+DEMOGRAPHICS = "VideoDemographics.csv"
+"""The authors' file on the actors, in the data root as in their repository, or in ``annotations/``."""
+
+
+def read_demographics(root: Path, actors: Collection[str]) -> dict[str, tuple[str, int]] | None:
+    """Sex and age of actors, by the columns ActorID, Age and Sex of :data:`DEMOGRAPHICS`.
+
+    Args:
+        root: the data root.
+        actors: those that must be in it.
+
+    Returns:
+        Actor -> (sex, age), of these actors; None where there is no such file.
+
+    Raises:
+        DataError: a column or an actor that is not there, an actor that is there twice, an age that is no whole number,
+            or a file that is not csv in UTF-8.
+    """
+    path = next((path for path in (root / DEMOGRAPHICS, root / "annotations" / DEMOGRAPHICS) if path.is_file()), None)
+    if path is None:
+        return None
+    away = "mend it, or move the file away to deal the actors without it"
+    rows = list(cells_of(path))
+    header = rows[0][1] if rows else []
+    if missing := [name for name in ("ActorID", "Age", "Sex") if name not in header]:
+        raise DataError(f"{path}: no column {', '.join(missing)} in its first line: {away}")
+    known: dict[str, tuple[str, int]] = {}
+    for line, cells in rows[1:]:
+        row = dict(zip(header, cells, strict=False))
+        if len(cells) != len(header) or not row["Age"].isdecimal() or row["ActorID"] in known:
+            raise DataError(
+                f"{path} line {line}: {shown(','.join(cells))} is no row of an actor, or a second one: {away}"
+            )
+        known[row["ActorID"]] = row["Sex"], int(row["Age"])
+    if strangers := sorted(set(actors) - known.keys()):
+        raise DataError(f"{path}: no row of {len(strangers)} actors, such as {strangers[0]}: {away}")
+    return {actor: known[actor] for actor in actors}
 
 
 def _located(root: Path, split: str, path: Path, *, fps: int = 1) -> list[Clip]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bss.data import file_heads, safe_pickle
-from bss.data.datasets.cremad import CLASSES, DATA_SET
+from bss.data.datasets.cremad import CLASSES, DATA_SET, DEMOGRAPHICS
 from bss.data.datasets.listing import visible
 from bss.data.prepare import jobs, lists, media
 from bss.data.transforms.audio import WAVE_SUFFIXES, conditioned, mono, read_waveform
@@ -37,6 +37,8 @@ LIBROSA_SUFFIXES = (".mp3", ".opus", ".aiff", ".aif", ".au", ".m4a", ".aac", ".w
 
 def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> list[str]:
     """Write the layout that training reads: ``annotations/{train,test}.csv``, ``AudioWAV/`` and ``Image-01-FPS/``.
+
+    The actors' age and sex, by which folds are dealt, are linked (or copied) too where the clone has their file.
 
     All clips that the clone or a list has are prepared. A wav is linked (or copied); one that is missing is taken from
     the video, at its own rate. Without lists the media are prepared all the same, and the lists count as failures.
@@ -67,6 +69,8 @@ def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> li
         rows = "".join(f"{clip.name},{CLASSES[clip.label]}\n" for clip in clips)
         lists.write(out / DATA_SET.places[split][0], rows, clips)
         listed |= {clip.name: clip.listed for clip in clips}
+    if (source / DEMOGRAPHICS).is_file():
+        jobs.link_or_copy(source / DEMOGRAPHICS, out / DEMOGRAPHICS)
     # Every clip that there is anything of, and where it is listed.
     names = {**dict.fromkeys(sorted({*videos, *wavs}), "in no list"), **listed}
 

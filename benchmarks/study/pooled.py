@@ -249,3 +249,26 @@ def made_by() -> str:
         f"commit {made[0]['commit'][:7]}: {processors},\n"
         f"{made[0]['threads']} thread a run, torch {versions['torch']}, Python {versions['python']}."
     )
+
+
+def in_short() -> str:
+    """The README's lines on it."""
+    found = cells()
+    adjusted, margin = found.adjusted(), found.said["primary"]["margin"]
+    regimes = list(dict.fromkeys(regime for regime, _ in adjusted))
+    if not regimes:
+        return "- **Not run yet**: the paper's form in six regimes, [planned](RESULTS.md)."
+    n, sets = len(found.protocol.seeds), len(found.said["sets"])
+    lines = []
+    for contrast in found.primary:
+        means = [found.of_regime(regime, contrast) for regime in regimes]
+        held = [REGIMES[regime] for regime in regimes if adjusted[regime, contrast][0] < 0.05]
+        alike = [REGIMES[regime] for regime, each in zip(regimes, means, strict=True) if each.within(margin)]
+        low, high = (signed(pick(each.mean for each in means), 2) for pick in (min, max))
+        said = f"holds for {', '.join(held)}" if held else "holds in none of them"
+        lines.append(
+            f"- **The paper's sampler with replacement**, minus {contrast[1]}: {low} to {high} points over {len(regimes)} of "
+            f"{len(REGIMES)} regimes ({sets} sets, {n} seeds):\n  {said}"
+            + (f"; equivalent within {margin:g} point for {', '.join(alike)}." if alike else ".")
+        )
+    return "\n".join(lines)

@@ -132,6 +132,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "paper-form-secondary": pooled.secondary_table,
     "paper-form-arms": pooled.arms_table,
     "paper-form-made-by": pooled.made_by,
+    "paper-form-in-short": pooled.in_short,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from bss import samplers
 from bss.compare.arms import KINDS, Arm, find, partly_reaching
 from bss.compare.comparison import task_file, task_name
-from bss.methods import Method
+from bss.methods import Method, settings_of_run
 from bss.recipes.fields import flatten
 from bss.recipes.files import applied, read_toml
 from bss.recipes.recipe import Recipe, written
@@ -89,7 +89,8 @@ class RecipeFile:
             method = method_of(recipe, int(self.config["samples"]["train"]))
             settings = json.loads(json.dumps(method.settings()))  # with the types that a file has
             ours = None if type(method) is Method else type(method).__name__, settings
-            there = self.config.get("method"), self.config.get("method_settings", {})
+            name = self.config.get("method")
+            there = name, settings_of_run(name, self.config.get("method_settings", {}))
         except (KeyError, TypeError) as error:
             raise RecipeError(f"{self.path} is no run's config.json: its samples or method are odd") from error
         if ours != there:
@@ -122,8 +123,9 @@ class RecipeFile:
             RecipeError: the arm would change one of them (named): they are not of this arm.
         """
         if self.config is None:
-            partly_reaching([arm], self.assignments(recipe), flatten(recipe), source=f"{self.path}: ")
-            return self.applied(recipe)
+            made = self.applied(recipe)
+            partly_reaching([arm], self.assignments(recipe), flatten(made), source=f"{self.path}: ")
+            return made
         made = self.applied(self._of_its_kind(recipe))
         before, after = flatten(made), flatten(arm.recipe(made))
         changed = [name for name in before if name not in after or before[name] != after[name]]
@@ -176,7 +178,9 @@ class RecipeFile:
     def assignments(self, recipe: Recipe) -> list[str]:
         """``field=value`` for every field in which the file differs from a recipe."""
         before, after = flatten(recipe), flatten(self.applied(recipe))
-        return [f"{name}={written(value)}" for name, value in after.items() if value != before[name]]
+        return [
+            f"{name}={written(value)}" for name, value in after.items() if name not in before or value != before[name]
+        ]
 
 
 def _samplers_of(recipe: Recipe) -> tuple[str, ...]:

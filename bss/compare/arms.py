@@ -4,10 +4,11 @@ An arm changes the order (sampler and schedule), or the training step (method), 
 arms, one of each kind, are joined by a plus: ``spl+ogm-ge`` has the order of the first and the step of the second.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from bss.recipes.constants import PREFIX, Constant, Constants
 from bss.recipes.fields import named_field
 from bss.recipes.presets import PAPER_SCHEDULE as PAPER
 from bss.recipes.recipe import CurriculumSchedule, MethodName, Recipe, Schedule, SelfPacedSchedule
@@ -36,6 +37,7 @@ class Arm:
         schedule: fields of the schedule that make this arm what it is.
         warmup: share of the curriculum's growth that comes before it in uniform order, at least one epoch; 0 = none.
         method: changes the training step, see :attr:`bss.recipes.Recipe.method`; None = joint training.
+        constants: of the method, see :attr:`bss.recipes.Recipe.method_options`, that make this arm what it is.
         numbers: other fields of the recipe that make this arm what it is.
         by_order: whether the arm is about the order, and so joins one that is about the step.
     """
@@ -46,6 +48,7 @@ class Arm:
     schedule: Mapping[str, Any] = field(default_factory=dict)
     warmup: float = 0.0
     method: MethodName | None = None
+    constants: Mapping[str, Constant] = field(default_factory=dict)
     numbers: Mapping[str, Any] = field(default_factory=dict)
     by_order: bool = True
 
@@ -53,7 +56,8 @@ class Arm:
         """The task's curriculum recipe as this arm trains it.
 
         Every field of the base's schedule reaches every arm, but for those that make the arm what it is, and those of
-        :data:`OF_THE_CURRICULUM`, which reach arms with a growing schedule alone.
+        :data:`OF_THE_CURRICULUM`, which reach arms with a growing schedule alone. A constant of a method reaches the
+        arms whose method has it.
 
         Raises:
             RecipeError: numbers that do not go together.
@@ -66,7 +70,10 @@ class Arm:
         reaching = {each.name for each in fields(base.schedule) if self.is_reached_by(f"schedule.{each.name}")}
         kept = {name: getattr(base.schedule, name) for name in reaching}
         schedule = kind(**kept | own | {"sampler": self.sampler})
-        made = replace(base, schedule=schedule, method=self.method or base.method, **self.numbers)
+        method = self.method or base.method
+        given = {name: value for name, value in base.method_options.items() if self._takes(name, method)}
+        options = Constants({**given, **self.constants})
+        made = replace(base, schedule=schedule, method=method, method_options=options, **self.numbers)
         goes_by_heads = schedule.criterion == "both" and schedule.similarity == "prediction"
         if made.unimodal_weight == 0 and schedule.uses_scores and "unimodal_weight" in self.numbers and goes_by_heads:
             # The fused head is all there is to judge by.
@@ -75,13 +82,20 @@ class Arm:
             made.check_heads()
         return made
 
-    def is_reached_by(self, path: str) -> bool:
+    def _takes(self, constant: str, method: str | None) -> bool:
+        """Whether a constant of the base is one that the method has and the arm does not set itself."""
+        return constant not in self.constants and constant in constants_known(method)
+
+    def is_reached_by(self, path: str, *, method: str | None = None) -> bool:
         """Whether a field of the base has a say in this arm's recipe.
 
         Args:
             path: the dotted name of the field.
+            method: of the base; an arm that is not about a method has that one.
         """
         group, _, name = path.rpartition(".")
+        if path.startswith(PREFIX):
+            return self._takes(name, self.method or method)
         if group != "schedule":
             return name not in self.numbers and (name != "method" or self.method is None)
         if name == "sampler" or name in self.schedule or (name == "warmup_epochs" and self.warmup):
@@ -95,6 +109,16 @@ class Arm:
 def _uniform(name: str, title: str, *, schedule: Mapping[str, Any] | None = None, **changes: Any) -> Arm:
     """An arm in uniform order that is about the training step."""
     return Arm(name, title, "uniform", {"start": 1.0, **(schedule or {})}, by_order=False, **changes)
+
+
+def constants_known(method: str | None) -> tuple[str, ...]:
+    """Names of a method's constants; none of no method."""
+    if method is None:
+        return ()
+    from bss.methods import BY_NAME  # they need PyTorch, which takes seconds, and the list of arms does not
+    from bss.methods.constants import constants_of
+
+    return tuple(constants_of(BY_NAME[method]))
 
 
 ARMS = (
@@ -216,6 +240,13 @@ ARMS = (
         schedule={"rescore": "pass"},
         method="loss-weights",
     ),
+    _uniform(
+        "loss-weights-paper",
+        "uniform order, losses weighted by the paper's weights",
+        schedule={name: value for name, value in PAPER.items() if name != "weighting"},
+        method="loss-weights",
+        constants={"weighting": PAPER["weighting"]},
+    ),
     # What is left of the loss and the prediction without an order.
     _uniform(
         "ensemble",
@@ -239,24 +270,29 @@ ARMS = (
 """Every arm of the library; the contract tests run over this tuple."""
 
 
-def is_reached(arm: Arm, assignment: str, known: Collection[str]) -> bool:
-    """Whether an arm takes over a ``field=value`` of the base; ``known`` are dotted names of the base's fields.
+def is_reached(arm: Arm, assignment: str, known: Mapping[str, object]) -> bool:
+    """Whether an arm takes over a ``field=value`` of the base; ``known`` are the base's fields, by dotted names.
 
     Raises:
         RecipeError: there is no such field.
     """
-    return arm.is_reached_by(named_field(assignment, known)[0])
+    return arm.is_reached_by(named_field(assignment, known)[0], method=_method(known))
+
+
+def _method(known: Mapping[str, object]) -> str | None:
+    named = known["method"]
+    return None if named is None else str(named)
 
 
 def partly_reaching(
-    arms: Sequence[Arm], assignments: Iterable[str], known: Collection[str], *, source: str = "--set "
+    arms: Sequence[Arm], assignments: Iterable[str], known: Mapping[str, object], *, source: str = "--set "
 ) -> list[str]:
     """A line for every ``field=value`` that some of the arms do not take over, with which do and which do not.
 
     Args:
         arms: their numbers are made from one base.
         assignments: what is set in the base.
-        known: dotted names of the base's fields.
+        known: the base's fields, by dotted names.
         source: where they are from, for the error.
 
     Raises:
@@ -267,6 +303,10 @@ def partly_reaching(
         path, text = named_field(assignment, known)
         reached = [arm.name for arm in arms if is_reached(arm, assignment, known)]
         others = [arm.name for arm in arms if arm.name not in reached]
+        if not reached and path.startswith(PREFIX):
+            raise RecipeError(
+                f"{source}{path}={text} does not reach {', '.join(others)}{_constants_of(arms, path, known)}"
+            )
         if not reached:
             raise RecipeError(
                 f"{source}{path}={text} does not reach {', '.join(others)}: the field is one that an arm sets itself, "
@@ -275,6 +315,17 @@ def partly_reaching(
         if others:
             lines.append(f"{path}={text} reaches {', '.join(reached)}; not {', '.join(others)}")
     return lines
+
+
+def _constants_of(arms: Sequence[Arm], path: str, known: Mapping[str, object]) -> str:
+    """Which constants the methods of these arms have, and which of them a mistyped name is most like."""
+    methods = dict.fromkeys(name for arm in arms if (name := arm.method or _method(known)) is not None)
+    if not methods:
+        return ": none of them has a method, whose constant it could be"
+    names = {name: constants_known(name) for name in methods}
+    hint = guess(path.removeprefix(PREFIX), [each for own in names.values() for each in own])
+    listed = "; ".join(f"{name} has {', '.join(own) or 'none'}" for name, own in names.items())
+    return f"{hint}: of the methods' constants {listed}, as far as the arm does not set them itself"
 
 
 def find(names: Iterable[str]) -> list[Arm]:
@@ -321,6 +372,7 @@ def _joined(name: str, parts: list[Arm]) -> Arm:
         name=name,
         title=f"{order.title}; {step.title}",
         method=step.method,
+        constants=step.constants,
         numbers={**order.numbers, **step.numbers},
         by_order=False,
     )

@@ -11,6 +11,7 @@ from bss import tasks
 from bss.compare.arms import Arm, find
 from bss.recipes.fields import override
 from bss.recipes.recipe import Recipe
+from bss.training.build import check_method
 from bss.utils.errors import RecipeError
 
 
@@ -104,7 +105,7 @@ def check_arms(comparison: Comparison, updates: int | None) -> None:
     comparison.base()
     for arm in find(comparison.arms):
         try:
-            comparison.recipe(arm, comparison.seeds[0], updates)
+            check_method(comparison.recipe(arm, comparison.seeds[0], updates))
         except RecipeError as error:
             raise RecipeError(f"the arm {arm.name}: {error}") from error
 

@@ -152,7 +152,8 @@ def recipe_hash(recipe: Mapping[str, Any]) -> str:
         recipe: ``dataclasses.asdict`` of it, or ``recipe`` of a run's ``config.json``. A plan has the recipe as it is
             before the data are read, so with ``"updates": null`` where equal updates are worked out from them.
     """
-    return whole_digest({name: value for name, value in recipe.items() if name not in FREE_FIELDS})
+    # Without constants of a method a recipe is what it was before there were any: older plans stay whose they are.
+    return whole_digest({name: value for name, value in recipe.items() if name not in FREE_FIELDS and value != {}})
 
 
 # ---- as a file -----------------------------------------------------------------------------------------------------

@@ -29,7 +29,13 @@ from bss.recipes.recipe import Recipe
 from bss.samplers import BY_NAME
 from bss.training.build import as_trained, method_of
 from bss.training.callbacks import of_task
-from bss.training.checkpoint import OF_THE_DATA, difference, identity_without_data, with_newer_fields
+from bss.training.checkpoint import (
+    OF_THE_DATA,
+    defaults_of_method,
+    difference,
+    identity_without_data,
+    with_newer_fields,
+)
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.training.run_folder import claimed, list_hash, read_identity, read_json, sealed
@@ -102,12 +108,14 @@ def is_finished(comparison: Comparison, arm: Arm, seed: int) -> bool:
     except (RunFolderError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(f"{folder} is marked as done, but damaged ({error}): delete it, and repeat") from error
     recipe, code = comparison.recipe(arm, seed, comparison.updates(samples)), task_file(comparison.task)
-    own = identity_without_data(BY_NAME[recipe.schedule.sampler], method_of(recipe, samples), flatten(recipe))
+    method = method_of(recipe, samples)
+    own = identity_without_data(BY_NAME[recipe.schedule.sampler], method, flatten(recipe))
     here = {**own, "epochs": recipe.epochs, "compile": recipe.compile, "task": task_name(comparison.task)}
     if code is not None and code_there == code:
         here["task"] = mark["task"]  # the file lies elsewhere now
     here = json.loads(json.dumps(here))
-    names = difference(with_newer_fields(there, defaults(recipe)), here)
+    there = with_newer_fields(there, defaults(recipe) | defaults_of_method(method))
+    names = difference(there, here)
     if names:
         name = names[0]
         more = f", and {len(names) - 1} more" if len(names) > 1 else ""

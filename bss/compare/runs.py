@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, cast
 
 from bss.compare import shapes
 from bss.compare.arms import find
+from bss.methods import settings_of_run
+from bss.recipes.constants import CONSTANTS, PREFIX
 from bss.recipes.recipe import FREE_FIELDS
 from bss.scoring.metrics import predicted_by
 from bss.training.run_folder import (
@@ -328,10 +330,11 @@ class Found(NamedTuple):
 
 
 def opened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The recipe of ``config.json`` with dotted field names in place of nested ones."""
+    """The recipe of ``config.json`` with dotted field names in place of nested ones, as ``--set`` has them."""
     flat: dict[str, Any] = {}
     for name, value in nested.items():
-        flat |= opened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+        inner = PREFIX if name == CONSTANTS else f"{prefix}{name}."
+        flat |= opened(value, inner) if isinstance(value, Mapping) else {prefix + name: value}
     return flat
 
 
@@ -696,11 +699,11 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
     """
     names = list(names)
     numbers = [name for name in names if name not in FREE_FIELDS | {"seed"}]
-    shared = [name for name in numbers if not _of_schedule(name) and name not in ARM_FIELDS]
+    shared = [name for name in numbers if not _of_the_arm(name) and name not in ARM_FIELDS]
     # Of a task's own file the name counts: a repository may lie elsewhere by now, or on another machine.
     yield _Rule("tasks", "the task", lambda run: run.task or UNKNOWN, "all", key=lambda task: Path(task).name)
     for name in sorted(names):
-        if not _of_schedule(name):
+        if not _of_the_arm(name):
             yield _Rule("tasks", f"the recipe field {name}", _has(name), "all")
     yield _Rule("splits", "the number of test samples", lambda run: run.config["samples"]["test"], "test")
     yield _Rule("splits", "the test list (hash)", _hash_of_list("test"), "test", told=_begins)
@@ -722,8 +725,8 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
     )
 
 
-def _of_schedule(name: str) -> bool:
-    return name.startswith("schedule.")
+def _of_the_arm(name: str) -> bool:
+    return name.startswith(("schedule.", PREFIX))
 
 
 def _has(name: str) -> Callable[[KnownRun], str]:
@@ -751,7 +754,8 @@ def _groups(run: KnownRun) -> Any:
 
 def _method_settings(run: KnownRun) -> dict[str, Any]:
     """Settings of its method, but for the seed, which is the run's."""
-    return {name: value for name, value in (run.config.get("method_settings") or {}).items() if name != "seed"}
+    settings = settings_of_run(run.config.get("method"), run.config.get("method_settings") or {})
+    return {name: value for name, value in settings.items() if name != "seed"}
 
 
 def check_comparable(runs: Sequence[KnownRun]) -> None:

@@ -4,9 +4,12 @@ Training on the fused head's loss alone is no method but a recipe: ``unimodal_we
 order by scores ``schedule.criterion="loss"``.
 """
 
+from collections.abc import Mapping
+
 from bss.methods.agm import AGM
 from bss.methods.arranging import Arranging
 from bss.methods.base import Method
+from bss.methods.constants import default_settings
 from bss.methods.data_remixing import DataRemixing
 from bss.methods.loss_weights import LossWeights
 from bss.methods.masking import Masking
@@ -33,6 +36,17 @@ METHODS = tuple(BY_NAME.values())
 """Every method; the contract tests run over all of them."""
 
 
+def settings_of_run(name: str | None, settings: Mapping[str, object]) -> dict[str, object]:
+    """The ``method_settings`` of a run, with the defaults of constants that came into the library after it.
+
+    Args:
+        name: of the method's class, as ``config.json`` has it.
+        settings: as ``config.json`` has them.
+    """
+    newer = next((default_settings(kind) for kind in METHODS if kind.__name__ == name), {})
+    return {**newer, **settings}
+
+
 __all__ = [
     "AGM",
     "BY_NAME",
@@ -47,4 +61,5 @@ __all__ = [
     "Method",
     "ModalityDropout",
     "SampleValuation",
+    "settings_of_run",
 ]

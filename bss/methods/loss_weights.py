@@ -11,13 +11,18 @@ from bss.data.indexed import INDEX_KEY
 from bss.methods.base import Method
 from bss.scoring.formulas import check_choice, check_weighting, log_weights, weighted_loss
 from bss.scoring.table import ScoreTable
-from bss.utils.choices import Criterion, Normalize, Order
+from bss.utils.choices import Criterion, Normalize, Order, Weighting
 
 
 def mean_one_weights(
-    difficulty: Tensor, *, floor: float = 1e-2, temperature: float = 1.0, order: Order = "balanced_first"
+    difficulty: Tensor,
+    *,
+    floor: float = 1e-2,
+    temperature: float = 1.0,
+    order: Order = "balanced_first",
+    kind: Weighting = "linear",
 ) -> Tensor:
-    """SPL's linear weights ``(2 - d + floor) ** (1 / temperature)``, scaled to mean 1.
+    """SPL's weights, scaled to mean 1: ``(2 - d + floor) ** (1 / T)``, or the paper's ``exp((1 - d) / T)``.
 
     For the arguments see :func:`bss.scoring.log_weights`.
 
@@ -28,7 +33,7 @@ def mean_one_weights(
         ValueError: see :func:`bss.scoring.log_weights`.
     """
     # The softmax of log w / T is w^(1/T) over its sum, without overflow for small T.
-    return (log_weights(difficulty, floor, temperature, order).softmax(dim=0) * len(difficulty)).float()
+    return (log_weights(difficulty, floor, temperature, order, kind).softmax(dim=0) * len(difficulty)).float()
 
 
 class LossWeights(Method):
@@ -42,9 +47,10 @@ class LossWeights(Method):
     Args:
         normalize: how the table scales its scores, see :func:`bss.difficulty`.
         criterion: which of them count, see :func:`bss.difficulty`.
-        floor: see :func:`mean_one_weights`.
-        temperature: see :func:`mean_one_weights`.
-        order: see :func:`mean_one_weights`.
+        weighting: ``"linear"`` weights (the released code's), or the ``"softmax"`` of the balance (the paper's).
+        floor: of linear weights, see :func:`bss.scoring.log_weights`.
+        temperature: see :func:`bss.scoring.log_weights`.
+        order: see :func:`bss.scoring.log_weights`.
     """
 
     table: ScoreTable  # from begin_run on
@@ -56,14 +62,15 @@ class LossWeights(Method):
         *,
         normalize: Normalize = "minmax",
         criterion: Criterion = "both",
+        weighting: Weighting = "linear",
         floor: float = 1e-2,
         temperature: float = 1.0,
         order: Order = "balanced_first",
     ):
         check_choice("normalize", normalize, Normalize)
         check_choice("criterion", criterion, Criterion)
-        check_weighting(floor=floor, temperature=temperature, order=order)
-        self.normalize, self.criterion = normalize, criterion
+        check_weighting(floor=floor, temperature=temperature, order=order, kind=weighting)
+        self.normalize, self.criterion, self.weighting = normalize, criterion, weighting
         self.floor, self.temperature, self.order = floor, temperature, order
         self.epoch = -1  # whose weights these are
         self.weights_N: Tensor | None = None
@@ -71,8 +78,8 @@ class LossWeights(Method):
 
     @override
     def settings(self) -> dict[str, object]:
-        scaling = {"normalize": self.normalize, "criterion": self.criterion}
-        return {**scaling, "floor": self.floor, "temperature": self.temperature, "order": self.order}
+        kinds = {"normalize": self.normalize, "criterion": self.criterion, "weighting": self.weighting}
+        return {**kinds, "floor": self.floor, "temperature": self.temperature, "order": self.order}
 
     @override
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
@@ -83,7 +90,11 @@ class LossWeights(Method):
         if epoch != self.epoch:
             difficulty_N = self.table.difficulty(normalize=self.normalize, criterion=self.criterion)
             self.weights_N = mean_one_weights(
-                difficulty_N, floor=self.floor, temperature=self.temperature, order=self.order
+                difficulty_N,
+                floor=self.floor,
+                temperature=self.temperature,
+                order=self.order,
+                kind=self.weighting,
             )
             self.epoch = epoch
 

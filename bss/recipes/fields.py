@@ -4,9 +4,10 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar
 
+from bss.recipes.constants import CONSTANTS, PREFIX, Constant, Constants
 from bss.recipes.recipe import Schedule, SelfPacedSchedule, written
 from bss.recipes.settings import meaning_of
 from bss.utils.errors import RecipeError, guess, shown
@@ -20,7 +21,8 @@ R = TypeVar("R", bound="DataclassInstance")
 def override(recipe: R, assignments: list[str]) -> R:
     """The recipe with ``field=value`` texts applied; nested fields with dots.
 
-    A nested field whose name is unique may be given without its path: ``rescore=2`` is ``schedule.rescore=2``.
+    A nested field whose name is unique may be given without its path: ``rescore=2`` is ``schedule.rescore=2``. A
+    constant of the recipe's method is set by its name, ``method.alpha=0.3``: any name here, since methods are unknown.
 
     Raises:
         RecipeError: an unknown field (lists the known ones), or a value of the wrong type or range.
@@ -45,7 +47,7 @@ def with_values(recipe: R, content: Mapping[str, object]) -> R:
     """
     known, changes = flatten(recipe), {}
     for key, value in _opened(content):
-        if value == {} and any(name.startswith(f"{key}.") for name in known):
+        if value == {} and (key == CONSTANTS or any(name.startswith(f"{key}.") for name in known)):
             continue  # a nested part of which the file changes nothing
         name = _known_field(key, known)
         if name in changes:
@@ -81,13 +83,20 @@ def named_field(assignment: str, known: Collection[str]) -> tuple[str, str]:
 
 
 def _known_field(name: str, known: Collection[str]) -> str:
-    """The dotted name of a field that is given by it, or by its last part alone."""
+    """The dotted name of a field that is given by it, or by its last part alone.
+
+    A constant of the method has its own, whether the recipe sets it or not: ``method.alpha``.
+    """
+    constant = name.removeprefix(f"{CONSTANTS}.").removeprefix(PREFIX)
+    if name != constant and constant.isidentifier() and "method" in known:
+        return PREFIX + constant
     paths = [name] if name in known else [path for path in known if path.rpartition(".")[2] == name]
     if len(paths) > 1:
         raise RecipeError(f"the recipe field {shown(name)} is not unique: write {' or '.join(paths)}")
     if not paths:
         hint = _of_spl(name) or guess(name, [*known, *(path.rpartition(".")[2] for path in known)])
-        raise RecipeError(f"unknown recipe field {shown(name)}{hint}; the fields are:\n  {', '.join(known)}")
+        listed = ", ".join([*known, *([f"{PREFIX}NAME"] if "method" in known else [])])
+        raise RecipeError(f"unknown recipe field {shown(name)}{hint}; the fields are:\n  {listed}")
     return paths[0]
 
 
@@ -101,12 +110,14 @@ def _of_spl(name: str) -> str:
 
 
 def flatten(recipe: "DataclassInstance", prefix: str = "") -> dict[str, object]:
-    """Dotted field name -> value, nested dataclasses opened."""
+    """Dotted field name -> value, nested dataclasses opened; constants of the method as far as they are set."""
     flat: dict[str, object] = {}
     for member in dataclasses.fields(recipe):
         value = getattr(recipe, member.name)
         if _is_nested(value):
             flat.update(flatten(value, f"{prefix}{member.name}."))
+        elif isinstance(value, Constants):
+            flat |= {f"{prefix}{PREFIX}{name}": constant for name, constant in value.items()}
         else:
             flat[prefix + member.name] = value
     return flat
@@ -128,6 +139,12 @@ def defaults(recipe: "DataclassInstance", prefix: str = "") -> dict[str, object]
     return flat
 
 
+def plain(recipe: "DataclassInstance") -> dict[str, object]:
+    """``dataclasses.asdict`` in values that a checkpoint can hold."""
+    values = dataclasses.asdict(recipe)
+    return {name: dict(value) if isinstance(value, Constants) else value for name, value in values.items()}
+
+
 def describe(recipe: "DataclassInstance", width: int = 108) -> str:
     """All fields with their values, as ``--set`` takes them, wrapped to lines."""
     lines = [""]
@@ -147,7 +164,10 @@ def explain(recipe: "DataclassInstance", prefix: str = "") -> list[tuple[str, st
         if _is_nested(value):
             entries += explain(value, f"{name}.")
             continue
-        options = _alternatives(typing.get_type_hints(type(recipe))[member.name])
+        if isinstance(value, Constants):
+            entries.append((f"{prefix}{PREFIX}NAME=VALUE", meaning_of(type(recipe), member.name)))
+            continue
+        options = alternatives(typing.get_type_hints(type(recipe))[member.name])
         choices = [_type_name(option) for option in options]
         allowed = f" [{' | '.join(choices)}]" if len(choices) > 1 and options != [True, False] else ""
         entries.append((f"{name}={written(value)}", meaning_of(type(recipe), member.name) + allowed))
@@ -158,8 +178,13 @@ def _replaced(owner: Any, changes: Mapping[str, Any]) -> Any:
     """A dataclass with the values of dotted names, all at once: some are valid only together."""
     own: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
+    constants = {name.removeprefix(PREFIX): value for name, value in changes.items() if name.startswith(PREFIX)}
+    if constants:
+        own[CONSTANTS] = {**getattr(owner, CONSTANTS), **constants}
     for name, value in changes.items():
         part, separator, rest = name.partition(".")
+        if name.startswith(PREFIX):
+            continue
         if separator:
             nested.setdefault(part, {})[rest] = value
         else:
@@ -168,16 +193,18 @@ def _replaced(owner: Any, changes: Mapping[str, Any]) -> Any:
     return dataclasses.replace(owner, **own, **inner)
 
 
-def _options(recipe: object, name: str) -> list[Any]:
+def _options(recipe: object, name: str) -> list[object]:
     """What the field of a dotted name may be."""
+    if name.startswith(PREFIX):
+        return alternatives(Constant)
     owner: object = recipe
     *parts, last = name.split(".")
     for part in parts:
         owner = getattr(owner, part)
-    return _alternatives(typing.get_type_hints(type(owner))[last])
+    return alternatives(typing.get_type_hints(type(owner))[last])
 
 
-def _of_its_type(value: object, options: list[Any]) -> list[Any]:
+def _of_its_type(value: object, options: Sequence[object]) -> list[object]:
     """Those of a field's options that a value from a file may be read as: a text is no number, and a number no text."""
     texts = [option for option in options if isinstance(option, str) or option is str]
     if isinstance(value, str):
@@ -185,7 +212,21 @@ def _of_its_type(value: object, options: list[Any]) -> list[Any]:
     return [option for option in options if option not in texts]
 
 
-def _parsed(name: str, value: object, options: list[Any], allowed: list[Any] | None = None) -> Any:
+def read_as(name: str, value: Constant, options: Sequence[object]) -> Constant:
+    """A value that was read before its field's type was known, as one of the types and literal values of the field.
+
+    Args:
+        name: of the field, for the error.
+        value: from a text or a file.
+        options: see :func:`alternatives`.
+
+    Raises:
+        RecipeError: it is none of them; lists them.
+    """
+    return _parsed(name, value, _of_its_type(value, options), allowed=options)
+
+
+def _parsed(name: str, value: object, options: Sequence[object], allowed: Sequence[object] | None = None) -> Any:
     text = written(value)
     for option in options:
         read = _read(text, option)
@@ -198,12 +239,12 @@ def _parsed(name: str, value: object, options: list[Any], allowed: list[Any] | N
 _NO = object()
 
 
-def _alternatives(hint: Any) -> list[Any]:
+def alternatives(hint: object) -> list[object]:
     """The types and literal values that a hint admits: literal values first, text, which everything is, last."""
     if typing.get_origin(hint) is Literal:
         return list(typing.get_args(hint))
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        found = [option for part in typing.get_args(hint) for option in _alternatives(part)]
+        found = [option for part in typing.get_args(hint) for option in alternatives(part)]
         return sorted(found, key=lambda option: (isinstance(option, type), option is str))
     return [hint]
 

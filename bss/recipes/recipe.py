@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from typing_extensions import override
 
 from bss import pacing
+from bss.recipes.constants import Constants
 from bss.recipes.settings import meaning, setting
 from bss.utils.choices import (
     Criterion,
@@ -307,9 +308,18 @@ class Recipe:
     method: MethodName | None = setting(
         None, "what changes the training step beside the order, see bss.methods; none = joint training."
     )
+    method_options: Constants = field(
+        default_factory=Constants,
+        hash=False,  # a dictionary has no hash, and a recipe has the others'
+        metadata=meaning(
+            "a constant of the method by its own name, as method.alpha=0.3 is one of OGM-GE's; those that are not set "
+            "stay as the method has them, see bss.methods."
+        ),
+    )
     tensorboard: bool = setting(False, "write the metrics of every epoch for TensorBoard too, into the run folder.")
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "method_options", Constants(self.method_options))  # callers may give any mapping
         methods = get_args(MethodName)
         _require(self.method is None or self.method in methods, "method", self.method, f"none or {', '.join(methods)}")
         minutes = self.checkpoint_minutes

@@ -17,10 +17,12 @@ from bss import methods, samplers
 from bss.data.corruption import corrupted
 from bss.data.splits import Splits
 from bss.methods import Method
+from bss.methods.constants import checked_constants
 from bss.models import precision
 from bss.models.compiling import compile_network
 from bss.models.late_fusion import has_two_stages
-from bss.recipes.recipe import Recipe
+from bss.recipes.constants import PREFIX
+from bss.recipes.recipe import Recipe, written
 from bss.samplers import OrderSampler
 from bss.scoring.criteria import feature_scores
 from bss.scoring.table import ScoreTable
@@ -157,6 +159,10 @@ def plan(
     )
     if method is None:
         method = method_of(recipe, len(data.train))
+    elif recipe.method_options:
+        raise RecipeError(
+            f"{_listed(recipe)} is for the method that a recipe names: give it to your own when it is made"
+        )
     if method.hides_modalities and schedule.rescore == "online":
         raise RecipeError(
             f"schedule.rescore=online scores the training forward, in which {type(method).__name__} hides modalities: "
@@ -190,8 +196,15 @@ def method_of(recipe: Recipe, num_train: int) -> Method:
 
     A method's warm-up is the released one, at most a quarter of the run's epochs: with ``updates`` of those that
     uniform order has.
+
+    Raises:
+        RecipeError: constants that the method does not have or admit, or without a method.
     """
     if recipe.method is None:
+        if recipe.method_options:
+            raise RecipeError(
+                f"{_listed(recipe)} is a constant of a method, and the recipe has none: set method as well"
+            )
         return Method()
     kind, epochs = methods.BY_NAME[recipe.method], recipe.epochs
     if recipe.updates is not None:
@@ -203,7 +216,26 @@ def method_of(recipe: Recipe, num_train: int) -> Method:
         "normalize": recipe.schedule.normalize,
         "criterion": recipe.schedule.criterion,
     }
-    return kind(**{name: offered[name] for name in kind.takes})
+    constants = checked_constants(recipe.method, kind, recipe.method_options)
+    try:
+        return kind(**{name: offered[name] for name in kind.takes}, **constants)
+    except ValueError as error:  # a range, of which the constructor speaks by the constant's own name
+        spoken = any(str(error).startswith(name) for name in constants)
+        raise RecipeError(f"{PREFIX}{error}" if spoken else f"{_listed(recipe)}: {error}") from error
+
+
+def _listed(recipe: Recipe) -> str:
+    """The constants that a recipe sets, as ``--set`` takes them."""
+    return ", ".join(f"{PREFIX}{name}={written(value)}" for name, value in recipe.method_options.items())
+
+
+def check_method(recipe: Recipe) -> None:
+    """Refuse constants that :func:`method_of` would, before there are data.
+
+    Raises:
+        RecipeError: see there.
+    """
+    method_of(recipe, recipe.batch_size)
 
 
 def num_epochs(sampler: OrderSampler, epochs: int, updates: int | None, batch_size: int, drop_last: bool) -> int:

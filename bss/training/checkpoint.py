@@ -10,6 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bss.data.splits import Splits
 from bss.methods import Method
+from bss.methods.constants import default_settings
+from bss.recipes.constants import PREFIX
 from bss.recipes.recipe import FREE_FIELDS
 from bss.samplers import OrderSampler
 from bss.scoring.table import OPEN_ROWS
@@ -154,8 +156,14 @@ def identity_without_data(sampler: type[OrderSampler], method: Method, numbers: 
     The names of the classes stand for those that the recipe gives: one's own sampler or method has no other.
     """
     fixed = {name: value for name, value in numbers.items() if name not in MAY_CHANGE | NAMED}
-    settings = {f"method.{name}": value for name, value in method.settings().items()}
+    settings = {f"{PREFIX}{name}": value for name, value in method.settings().items()}
     return {"sampler": sampler.__name__, "method": type(method).__name__, **settings, **fixed}
+
+
+def defaults_of_method(method: Method) -> dict[str, object]:
+    """The entries that an identity has of a method, as far as its class has a default for them."""
+    told, known = method.settings(), default_settings(type(method))
+    return {f"{PREFIX}{name}": value for name, value in known.items() if name in told}
 
 
 def with_newer_fields(
@@ -165,7 +173,7 @@ def with_newer_fields(
 
     Args:
         saved: the identity.
-        defaults: those of the recipe's fields.
+        defaults: those of the recipe's fields, and :func:`defaults_of_method`.
         own: what stands for the lists that an older identity says nothing of.
     """
     newer = {name: value for name, value in defaults.items() if name not in MAY_CHANGE | NAMED}

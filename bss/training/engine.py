@@ -7,7 +7,7 @@ checkpoint and ends as if it had never been stopped; under torchrun several proc
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from bss.data.synthetic.signals import MARKER
 from bss.data.tensors import whole_numbers_named
 from bss.methods import Method
 from bss.models.modes import frozen_parts
-from bss.recipes.fields import defaults, describe, flatten
+from bss.recipes.fields import defaults, describe, flatten, plain
 from bss.recipes.recipe import Recipe
 from bss.samplers import OrderSampler
 from bss.training import tensorboard
@@ -31,6 +31,7 @@ from bss.training.checkpoint import (
     allowed_after,
     changes,
     check_entries,
+    defaults_of_method,
     difference,
     identity_of,
     lists_of,
@@ -107,7 +108,7 @@ def fit(
         run = replace(run, workers=enough_workers(data.train))
     given, data = data, as_trained(data, recipe)
     planned = plan(data, recipe, sampler=sampler, method=method)
-    numbers, known = flatten(recipe), defaults(recipe)
+    numbers, known = flatten(recipe), defaults(recipe) | defaults_of_method(planned.method)
     # The folder is opened before the network is touched: a run that is finished, or another one, costs no GPU.
     identity = identity_of(data, planned, numbers)
     main = distributed.is_main()
@@ -131,7 +132,7 @@ def fit(
             built = parts(planned, model, data, recipe, run)
         curves = [tensorboard.TensorBoard(folder.path)] if recipe.tensorboard else []
         told = Callbacks([*curves, *callbacks] if main else [])
-        training = Training(built, folder, identity, asdict(recipe), interrupts, told)
+        training = Training(built, folder, identity, plain(recipe), interrupts, told)
         with contextlib.closing(training), training.endings_noted():
             say("\n".join((describe(recipe), sizes_line(data), *rows.notes(data))))
             say(f"{plan_line(planned, recipe.batch_size, recipe.updates, recipe.tail)}\nrun folder: {folder.path}")
@@ -140,7 +141,7 @@ def fit(
             saved = distributed.from_main(newest(folder, identity, overwrite=recipe.overwrite))
             if saved is None:
                 config = {**_config(data, planned, run), **_tested(data, numbers), **_hardware(run)}
-                training.begin({**config, "recipe": asdict(recipe), "identity": identity})
+                training.begin({**config, "recipe": plain(recipe), "identity": identity})
             else:
                 # On every process: one that waits for another would wait for ever.
                 failure = distributed.from_main(folder.failure())
@@ -152,7 +153,7 @@ def fit(
                 refuse_difference(folder.path, "an unfinished run", begun, identity, allowed=allowed)
                 refuse_other_calibration(folder.path, saved, built)
                 refuse_fewer_epochs(folder.path, saved, built)
-                changed = changes(saved["recipe"], asdict(recipe))
+                changed = changes(saved["recipe"], plain(recipe))
                 if failure is not None and failure["how"] in MENDED:
                     say(failure_line(failure, changed))
                 part = {"changed": changed, "after": failure, "identity": identity, "hardware": _hardware(run)}
@@ -191,7 +192,7 @@ def _finished(
     Args:
         folder: with a finished run.
         asked: identity and number of epochs of the run that is asked for.
-        known: defaults of the recipe's fields.
+        known: defaults of the recipe's fields and the method's settings.
         updates: of the recipe; a run that counts optimiser steps has no more epochs to go on to.
 
     Raises:

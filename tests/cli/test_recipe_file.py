@@ -148,6 +148,37 @@ def test_every_arm_comes_back_from_the_config_of_its_run(name, tmp_path):
     assert again == recipe and arm.recipe(again) == recipe
 
 
+def test_a_file_has_the_constants_of_a_method_in_a_table_of_its_own(tmp_path):
+    """The method itself is a name, and TOML has no room for both: the arm says it, or the table has another name."""
+    by_arm = recipe_file.read(toml(tmp_path, "[method]\nalpha = 0.3\n"), "cremad")
+    (ogm_ge, uniform) = find(["ogm-ge", "uniform"])
+    assert ogm_ge.recipe(by_arm.for_arm(CL, ogm_ge)).method_options == {"alpha": 0.3}
+    with pytest.raises(
+        RecipeError, match=r"recipe\.toml: method\.alpha=0\.3 does not reach uniform: none of them has a"
+    ):
+        by_arm.for_arm(CL, uniform)
+    assert by_arm.for_comparison(CL) == ["method.alpha=0.3"]
+    both = recipe_file.read(toml(tmp_path, 'method = "agm"\n[method_options]\nalpha = 0.3\n'), "cremad")
+    assert uniform.recipe(both.for_arm(CL, uniform)).method_options == {"alpha": 0.3}
+    assert both.for_comparison(CL) == ["method=agm", "method.alpha=0.3"]
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.3}])
+def test_a_run_gives_the_constants_of_its_method(tmp_path, options):
+    (arm,) = find(["agm"])
+    run = arm.recipe(replace(CL, method_options=options))
+    file = recipe_file.read(config_of(tmp_path, run, arm="agm"), "cremad")
+    assert arm.recipe(file.for_arm(CL, arm)) == run and run.method_options == options
+
+
+def test_a_run_that_is_older_than_a_constant_of_its_method_gives_its_recipe(tmp_path):
+    (arm,) = find(["loss-weights"])
+    run = arm.recipe(CL)
+    settings = {name: value for name, value in method_of(run, 100).settings().items() if name != "weighting"}
+    file = recipe_file.read(config_of(tmp_path, run, arm="loss-weights", method_settings=settings), "cremad")
+    assert arm.recipe(file.for_arm(CL, arm)) == run
+
+
 @pytest.mark.parametrize("name", ["cl", "spl"])
 def test_a_run_of_format_1_gives_its_recipe(name):
     file = recipe_file.read(FORMAT1 / name / "config.json", str(TASK))

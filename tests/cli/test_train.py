@@ -66,7 +66,8 @@ def test_the_recipe_is_the_one_that_a_comparison_gives_the_arm(tmp_path):
     recipe = comparison.recipe(find(["uniform"])[0], 5, None)
     saved = config_of(tmp_path / "run")["recipe"]
     assert saved["schedule"] == {n[9:]: v for n, v in flatten(recipe).items() if n.startswith("schedule.")}
-    assert {n: v for n, v in saved.items() if n != "schedule"} == {
+    assert saved["method_options"] == {}
+    assert {n: v for n, v in saved.items() if n not in ("schedule", "method_options")} == {
         n: v for n, v in flatten(recipe).items() if not n.startswith("schedule.")
     }
 

@@ -6,7 +6,8 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from bss.compare.arms import ARMS, Arm, find
+from bss.compare.arms import ARMS, Arm, find, partly_reaching
+from bss.recipes.fields import flatten
 from bss.recipes.recipe import CurriculumSchedule, Recipe
 from bss.training.build import method_of, plan
 from bss.training.engine import fit
@@ -100,7 +101,8 @@ def test_a_field_reaches_an_arm_if_and_only_if_it_says_so(arm):
 
 
 @pytest.mark.parametrize(
-    "name", ["uniform", "feature-gradient", "spl-paper-replacement", "mix", "joint", "cl+loss-weights"]
+    "name",
+    ["uniform", "feature-gradient", "spl-paper-replacement", "mix", "joint", "cl+loss-weights", "loss-weights-paper"],
 )
 def test_arms_whose_path_through_the_engine_is_their_own_train(name, tmp_path):
     (arm,) = find([name])
@@ -235,6 +237,53 @@ def test_an_order_by_heads_that_nothing_trains_is_one_by_the_fused_loss_or_refus
 def test_arms_join_in_either_order():
     (arm,) = find(["loss-weights+cl"])
     assert arm.sampler == "curriculum" and arm.method == "loss-weights"
+
+
+def test_the_papers_weights_on_the_loss_are_those_of_its_draw():
+    """The control of ``spl-paper``: uniform order, and the same weights of the same scores."""
+    (control, joined), paper = (
+        find(["loss-weights-paper", "cl+loss-weights-paper"]),
+        find(["spl-paper"])[0].recipe(TASK),
+    )
+    recipe = control.recipe(TASK)
+    assert (recipe.schedule.sampler, recipe.schedule.start, recipe.method) == ("uniform", 1.0, "loss-weights")
+    for name in ("rescore", "history", "history_of", "normalize", "criterion", "mode"):
+        assert getattr(recipe.schedule, name) == getattr(paper.schedule, name), name
+    method = method_of(recipe, 60)
+    assert method.settings()["weighting"] == paper.schedule.weighting == "softmax"
+    assert (method.temperature, method.order) == (paper.schedule.temperature, paper.schedule.order)
+    assert joined.recipe(TASK).method_options == {"weighting": "softmax"}
+
+
+def test_a_constant_reaches_the_arms_whose_method_has_it_and_that_do_not_set_it():
+    names = ["uniform", "ogm-ge", "agm", "mmpareto", "cl+ogm-ge", "loss-weights-paper"]
+    base = replace(TASK, method_options={"alpha": 0.3, "weighting": "linear"})
+    made = {arm.name: dict(arm.recipe(base).method_options) for arm in find(names)}
+    alpha = {"alpha": 0.3}
+    assert made == {
+        **{"uniform": {}, "mmpareto": {}, "ogm-ge": alpha, "agm": alpha, "cl+ogm-ge": alpha},
+        "loss-weights-paper": {"weighting": "softmax"},
+    }
+    # The method that the base names is that of all arms that are about none themselves.
+    assert find(["cl"])[0].recipe(replace(base, method="agm")).method_options == alpha
+    assert find(["mmpareto"])[0].recipe(replace(base, method="agm")).method_options == {}
+
+
+def test_which_arms_a_constant_reaches_is_said_and_one_that_reaches_none_is_refused():
+    arms, known = find(["uniform", "ogm-ge", "loss-weights-paper"]), flatten(TASK)
+    said = partly_reaching(arms, ["method.alpha=0.3"], known)
+    assert said == ["method.alpha=0.3 reaches ogm-ge; not uniform, loss-weights-paper"]
+    assert partly_reaching(arms, ["method.alpha=0.3"], {**known, "method": "agm"}) == [
+        "method.alpha=0.3 reaches uniform, ogm-ge; not loss-weights-paper"
+    ]
+    message = (
+        r"--set method.alpah=1 does not reach uniform, ogm-ge, loss-weights-paper \(did you mean alpha\?\): of the "
+        r"methods' constants ogm-ge has alpha, noise, last_epoch; loss-weights has weighting, floor, temperature, order"
+    )
+    with pytest.raises(RecipeError, match=message):
+        partly_reaching(arms, ["method.alpah=1"], known)
+    with pytest.raises(RecipeError, match="does not reach uniform: none of them has a method"):
+        partly_reaching(find(["uniform"]), ["method.alpha=1"], known)
 
 
 @pytest.mark.parametrize("name", ["spl+cl", "loss-weights+loss-weights", "cl+spl+loss-weights"])

@@ -27,7 +27,7 @@ from bss.compare.dry_run import Work, duration, timed, work_of
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import results_of
-from bss.methods import SampleValuation
+from bss.methods import LossWeights, SampleValuation
 from bss.training.build import method_of
 from bss.training.run_folder import read_rows, sealed
 from bss.utils import claim, processes
@@ -131,6 +131,12 @@ def test_a_comparison_that_is_cut_short_has_whole_pairs(comparison):
         ({"set": "seed=1"}, "--set seed= is not for a comparison: use --seeds"),
         ({"data-root": "no-folder-here"}, "--data-root no-folder-here is not a folder"),
         ({"set": "schedule.start=0.5", "arms": "uniform,spl"}, "--set schedule.start=0.5 does not reach uniform, spl"),
+        ({"set": "method.alpha=1"}, "--set method.alpha=1 does not reach uniform, cl: none of them has a method"),
+        (
+            {"set": "method.alpha=x", "arms": "uniform,agm"},
+            "the arm agm: method.alpha cannot be 'x'; allowed: a number",
+        ),
+        ({"set": "method.alpha=0", "arms": "uniform,agm"}, "the arm agm: method.alpha must be a number > 0, got 0.0"),
         ({"epochs": "0"}, "epochs must be >= 1, got 0"),
         ({"set": "batch_size=64"}, "48 training samples do not fill one batch of 64"),
     ],
@@ -376,6 +382,45 @@ def test_a_finished_run_with_another_number_of_its_method_is_refused(comparison,
     monkeypatch.setattr(SampleValuation, "released_warmup", 0)  # as a later version of the method might have it
     with pytest.raises(RunFolderError, match=r"of another kind \(method.warmup_epochs: 1 there, 0 here"):
         is_finished(comparison, arm, 0)
+
+
+def test_a_constant_of_a_method_is_part_of_what_a_run_is(comparison):
+    (arm,) = find(["ogm-ge"])
+    comparison = replace(comparison, arms=("ogm-ge",), assignments=("imbalance_every=0", "method.alpha=1"))
+    train(comparison, arm, 0, "cpu")
+    folder = comparison.folder("ogm-ge", 0)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["recipe"]["method"] == "ogm-ge" and config["recipe"]["method_options"] == {"alpha": 1}
+    assert config["method_settings"]["alpha"] == 1
+    assert is_finished(replace(comparison, assignments=("imbalance_every=0", "method.alpha=1.0")), arm, 0)
+    with pytest.raises(RunFolderError, match=r"of another kind \(method.alpha: 1 there, 0.8 here\)"):
+        is_finished(replace(comparison, assignments=("imbalance_every=0",)), arm, 0)
+    (folder / "done").unlink()
+    (folder / "summary.json").unlink()
+    other = replace(comparison, assignments=("imbalance_every=0", "method.alpha=2"))
+    with pytest.raises(RunFolderError, match=r"differs from this one \(method.alpha: 1 there, 2 here\)"):
+        train(other, arm, 0, "cpu")
+
+
+def test_a_run_that_is_older_than_a_constant_stands_for_its_default(comparison, monkeypatch):
+    (arm,) = find(["loss-weights"])
+    comparison = replace(comparison, arms=("loss-weights",))
+    told = LossWeights.settings
+    with monkeypatch.context() as older:  # before there was a weighting to choose
+        older.setattr(LossWeights, "settings", lambda self: {n: v for n, v in told(self).items() if n != "weighting"})
+        train(comparison, arm, 0, "cpu")
+    folder = comparison.folder("loss-weights", 0)
+    assert "method.weighting" not in json.loads((folder / "config.json").read_text())["identity"]
+    assert is_finished(comparison, arm, 0)
+    softmax = replace(comparison, assignments=("imbalance_every=0", "method.weighting=softmax"))
+    with pytest.raises(RunFolderError, match=r"of another kind \(method.weighting: linear there, softmax here\)"):
+        is_finished(softmax, arm, 0)
+    for name in ("done", "summary.json"):
+        (folder / name).unlink()
+    train(comparison, arm, 0, "cpu")  # goes on from its last checkpoint
+    assert len(json.loads((folder / "config.json").read_text())["continued"]) == 1
+    train(comparison, arm, 1, "cpu")
+    assert len(results_of(read_runs([folder, comparison.folder("loss-weights", 1)]).runs).arms) == 1
 
 
 def test_the_warm_up_of_a_method_is_a_share_of_the_updates_where_they_are_given():

@@ -1,4 +1,7 @@
+import copy
 import dataclasses
+import json
+import pickle
 import typing
 from dataclasses import dataclass, field, replace
 
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 
 from bss import pacing
 from bss.recipes.cremad import CL, CL_OFFICIAL, SPL, SPL_OFFICIAL
-from bss.recipes.fields import describe, flatten, override
+from bss.recipes.fields import describe, explain, flatten, override, plain, with_values
 from bss.recipes.recipe import CurriculumSchedule, PacingName, Recipe, Schedule, SelfPacedSchedule
 from bss.tasks import cremad
 from bss.training.build import plan
@@ -340,6 +343,69 @@ def test_any_valid_values_survive_describe_and_override(lr, start, history, resc
     schedule = replace(CL.schedule, start=start, history=history, rescore=rescore)
     recipe = replace(CL, lr=lr, overwrite=overwrite, schedule=schedule)
     assert override(CL, describe(recipe).split()) == recipe
+
+
+# ---- constants of the method ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0.3", 0.3), ("3", 3), ("1e-2", 0.01), ("true", True), ("none", None), ("softmax", "softmax"), ("nan", "nan")],
+)
+def test_a_constant_of_the_method_is_set_by_its_name_and_read_as_what_it_looks_like(text, value):
+    recipe = override(CL, ["method=ogm-ge", f"method.alpha={text}"])
+    assert recipe.method == "ogm-ge" and recipe.method_options == {"alpha": value}
+    assert type(recipe.method_options["alpha"]) is type(value)
+    assert {name: value for name, value in flatten(recipe).items() if name.startswith("method")} == {
+        "method": "ogm-ge",
+        "method.alpha": value,
+    }
+    assert override(CL, describe(recipe).split()) == recipe
+    assert override(recipe, ["method.beta=1"]).method_options == {"alpha": value, "beta": 1}
+
+
+def test_a_recipe_with_constants_stays_a_plain_value():
+    one = replace(CL, method_options={"b": 1, "a": 0.5})
+    two = override(CL, ["method.a=0.5", "method.b=1"])
+    assert one == two and hash(one) == hash(two) and one != CL and list(one.method_options) == ["a", "b"]
+    assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
+    assert json.loads(json.dumps(dataclasses.asdict(one)))["method_options"] == {"a": 0.5, "b": 1}
+    assert type(plain(one)["method_options"]) is dict
+    for change in (lambda made: made.update(a=1), lambda made: made.__setitem__("a", 1), lambda made: made.pop("a")):
+        with pytest.raises(TypeError, match="cannot be changed"):
+            change(one.method_options)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"method_options": {"alpha": [1]}}, r"method.alpha cannot be \[1\]"),
+        ({"method_options": 3}, "unknown recipe field 'method_options'"),
+        ({"method.": 3}, "unknown recipe field 'method.'"),
+        ({"method": {"alpha": 1}, "method_options": {"alpha": 1}}, "method.alpha is given twice"),
+    ],
+)
+def test_a_file_whose_constants_are_odd_is_refused(content, message):
+    with pytest.raises(RecipeError, match=message):
+        with_values(CL, content)
+
+
+@pytest.mark.parametrize("given", [{"alpha": [1]}, {"alpha": {"of": 1}}, 3, "text"])
+def test_constants_that_are_no_plain_values_are_refused(given):
+    with pytest.raises(RecipeError, match="method"):
+        replace(CL, method_options=given)
+
+
+def test_a_file_has_constants_in_a_table_of_either_name():
+    wanted = override(CL, ["method=agm", "method.limit=5"])
+    assert with_values(CL, {"method": "agm", "method_options": {"limit": 5}}) == wanted
+    assert with_values(CL, {"method": "agm", "method.limit": 5}) == wanted
+    assert with_values(wanted, {"method_options": {}}) == wanted
+
+
+def test_help_and_the_list_of_fields_say_that_a_method_has_constants():
+    assert any(name == "method.NAME=VALUE" and "method.alpha=0.3" in text for name, text in explain(CL))
+    assert refusal(CL, "methud=agm").endswith(", method.NAME")
 
 
 # ---- schedules -----------------------------------------------------------------------------------------------------

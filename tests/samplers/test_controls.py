@@ -346,12 +346,24 @@ def test_mean_one_weights_by_hand():
     assert hard.tolist() == pytest.approx([0, 1, 1, 2])
 
 
+def test_softmax_weights_of_three_samples_by_hand():
+    # Balances 1, 0, -1: e, 1 and 1 / e have the sum 4.08616, and three times e over it is 1.99572.
+    difficulty = torch.tensor([0.0, 1.0, 2.0])
+    assert mean_one_weights(difficulty, kind="softmax").tolist() == pytest.approx([1.99572, 0.73418, 0.27009], abs=1e-5)
+    hard = mean_one_weights(difficulty, kind="softmax", order="imbalanced_first", floor=9.0)  # no floor there
+    assert hard.tolist() == pytest.approx([0.27009, 0.73418, 1.99572], abs=1e-5)
+    # At temperature 2 the roots: 1.64872, 1, 0.60653 have the sum 3.25525.
+    flat = mean_one_weights(difficulty, kind="softmax", temperature=2.0)
+    assert flat.tolist() == pytest.approx([1.51944, 0.92159, 0.55897], abs=1e-5)
+
+
 @given(
     rows=st.lists(st.floats(0, 2, width=32), min_size=1, max_size=30),
     temperature=st.floats(1e-3, 1e3),
+    kind=st.sampled_from(["linear", "softmax"]),
 )
-def test_loss_weights_have_mean_one_whatever_the_temperature(rows, temperature):
-    weights = mean_one_weights(torch.tensor(rows), temperature=temperature)
+def test_loss_weights_have_mean_one_whatever_the_temperature(rows, temperature, kind):
+    weights = mean_one_weights(torch.tensor(rows), temperature=temperature, kind=kind)
     assert weights.isfinite().all() and (weights >= 0).all()
     assert weights.double().mean().item() == pytest.approx(1, abs=1e-5)
 
@@ -360,14 +372,17 @@ def test_equal_difficulties_leave_the_loss_alone():
     assert torch.equal(mean_one_weights(torch.full((8,), 0.7)), torch.ones(8))
 
 
-@pytest.mark.parametrize("options", [{"temperature": 0.0}, {"floor": -1.0}, {"order": "up"}, {"criterion": "margin"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": 0.0}, {"floor": -1.0}, {"order": "up"}, {"criterion": "margin"}, {"weighting": "square"}],
+)
 def test_bad_numbers_of_loss_weights_are_refused_by_name(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         LossWeights(**options)
 
 
-def weighing(table, epoch=0):
-    method = LossWeights(floor=0.0)
+def weighing(table, epoch=0, **options):
+    method = LossWeights(floor=0.0, **options)
     method.begin_run(table, tiny.model())
     method.begin_epoch(epoch)
     return method
@@ -384,6 +399,9 @@ def test_each_samples_loss_is_weighed_by_its_own_difficulty():
     # Difficulties 0, 1, 1, 2 (loss alone varies the last three): weights 2, 1, 1, 0 times 1 + 0.5 * 3.
     table = table_of([1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0])
     assert loss_of_samples(weighing(table), [3, 0, 2]) == pytest.approx([0.0, 5.0, 2.5])
+    # Softmax: e, 1, 1, 1 / e have the sum 5.08616.
+    soft = loss_of_samples(weighing(table, weighting="softmax"), [3, 0, 2])
+    assert soft == pytest.approx([2.5 * 4 * w / 5.08616 for w in (0.36788, 2.71828, 1.0)], abs=1e-4)
 
 
 def test_loss_weights_are_frozen_for_the_epoch_and_survive_a_stop():

@@ -1,5 +1,6 @@
 """What a run is made of: the names in a recipe, and networks and methods of one's own."""
 
+import re
 from dataclasses import replace
 from typing import get_args, get_type_hints
 
@@ -10,9 +11,10 @@ from torch import nn
 from bss import methods, samplers
 from bss.compare.arms import KINDS
 from bss.methods import Method
+from bss.methods.constants import constants_of, default_settings
 from bss.models import Logits, has_two_stages, kept
 from bss.recipes.recipe import CurriculumSchedule, MethodName, Schedule, SelfPacedSchedule
-from bss.training.build import method_of, plan
+from bss.training.build import check_method, method_of, plan
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.utils.errors import RecipeError
@@ -128,6 +130,69 @@ def test_a_network_with_logits_alone_is_trained_and_told_what_a_method_needs(tmp
     assert summary["imbalance"]["shapley"] is None
     with pytest.raises(RecipeError, match="the task's network is a Plain, without encoders, encode and decode"):
         fit(Plain(tiny.model()), tiny.splits(), replace(tiny.SPL, method="ogm-ge"), run_in(tmp_path / "method"))
+
+
+# ---- constants of a method -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "settings"),
+    [
+        ("ogm-ge", {"alpha": 1, "noise": False}, {"alpha": 1.0, "noise": False, "last_epoch": 50}),
+        ("agm", {"clip": 0.5}, {"alpha": 1.0, "limit": 10.0, "clip": 0.5}),
+        ("mslr", {"history": 3}, {"history": 3}),
+        ("loss-weights", {"weighting": "softmax", "temperature": 2}, {"weighting": "softmax", "temperature": 2.0}),
+    ],
+)
+def test_a_method_is_made_with_the_constants_of_its_recipe(method, options, settings):
+    made = method_of(replace(tiny.CL, method=method, method_options=options), 60)
+    assert settings.items() <= made.settings().items()
+    assert {type(value) for value in settings.values()} == {type(made.settings()[name]) for name in settings}
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        (
+            "ogm-ge",
+            {"alpah": 1},
+            "ogm-ge has no constant method.alpah (did you mean alpha?); its constants are: alpha, ",
+        ),
+        ("ogm-ge", {"seed": 1}, "ogm-ge has no constant method.seed; its constants are: alpha, noise, last_epoch"),
+        ("smv", {"alpha": 1}, "smv has no constant method.alpha; its constants are: none"),
+        ("mslr", {"start": 1}, "mslr has no constant method.start"),
+        ("ogm-ge", {"alpha": "much"}, "method.alpha cannot be 'much'; allowed: a number"),
+        ("ogm-ge", {"last_epoch": 1.5}, "method.last_epoch cannot be 1.5; allowed: a whole number"),
+        ("loss-weights", {"order": "up"}, "method.order cannot be 'up'; allowed: balanced_first, imbalanced_first"),
+        ("ogm-ge", {"noise": 1}, "method.noise cannot be 1; allowed: true or false"),
+        ("ogm-ge", {"alpha": -1}, "method.alpha must be a number > 0, got -1.0"),
+        (
+            None,
+            {"alpha": 0.5},
+            "method.alpha=0.5 is a constant of a method, and the recipe has none: set method as well",
+        ),
+    ],
+)
+def test_constants_that_a_method_does_not_have_or_admit_are_refused_with_what_it_has(method, options, message):
+    recipe = replace(tiny.CL, method=method, method_options=options)
+    for refused in (check_method, lambda recipe: method_of(recipe, 60), lambda recipe: plan(tiny.splits(), recipe)):
+        with pytest.raises(RecipeError, match=re.escape(message)):
+            refused(recipe)
+
+
+def test_constants_are_not_for_a_method_of_ones_own():
+    with pytest.raises(RecipeError, match=r"method\.alpha=0.5 is for the method that a recipe names"):
+        plan(tiny.splits(), replace(tiny.CL, method="ogm-ge", method_options={"alpha": 0.5}), method=Method())
+
+
+@pytest.mark.parametrize("name", methods.BY_NAME)
+def test_every_constant_of_a_method_has_its_default_in_the_settings_and_may_be_set_to_it(name):
+    kind = methods.BY_NAME[name]
+    made, constants = method_of(replace(tiny.CL, method=name), 60), constants_of(kind)
+    assert default_settings(kind).items() <= made.settings().items()
+    options = {each: constant.default for each, constant in constants.items()}
+    again = method_of(replace(tiny.CL, method=name, method_options=options), 60)
+    assert again.settings() == made.settings()
 
 
 # ---- a method of one's own -------------------------------------------------------------------------------------------

@@ -267,8 +267,8 @@ def in_short() -> str:
         low, high = (signed(pick(each.mean for each in means), 2) for pick in (min, max))
         said = f"holds for {', '.join(held)}" if held else "holds in none of them"
         lines.append(
-            f"- **The paper's sampler with replacement**, minus {contrast[1]}: {low} to {high} points over {len(regimes)} of "
-            f"{len(REGIMES)} regimes ({sets} sets, {n} seeds):\n  {said}"
+            f"- **The paper's sampler with replacement**, minus {contrast[1]}: {low} to {high} points over "
+            f"{len(regimes)} of {len(REGIMES)} regimes ({sets} sets, {n} seeds):\n  {said}"
             + (f"; equivalent within {margin:g} point for {', '.join(alike)}." if alike else ".")
         )
     return "\n".join(lines)

@@ -61,11 +61,13 @@ class Table:
         title: the heading.
         caption: what is shown, of what, and n.
         cells: the texts, under the names of their columns.
+        prose: its cells are words, which a page aligns to the left and breaks into lines.
     """
 
     title: str
     caption: str
     cells: "pd.DataFrame"
+    prose: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -885,6 +887,7 @@ def arm_table(results: Results) -> Table:
         "Arms",
         f"Sampler and method of every arm, and the fields in which its recipe differs from that of {control}.",
         pd.DataFrame(rows, columns=["arm", "way to train", "sampler, method", "recipe"]),
+        prose=True,
     )
 
 

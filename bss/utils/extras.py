@@ -30,7 +30,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     },
     "text": {"transformers": "transformers"},
     "video": {"cv2": "opencv-python-headless", "av": "av"},
-    "report": {"matplotlib": "matplotlib", "librosa": "librosa"},
+    "report": {"matplotlib": "matplotlib", "librosa": "librosa", "jinja2": "jinja2"},
     "frameworks": {"lightning": "lightning", "accelerate": "accelerate", "torchdata": "torchdata"},
 }
 """Extra -> what it brings: name in an import -> name of the distribution."""

@@ -1185,7 +1185,7 @@ def page_of(tmp_path):
     ("text", "reason"),
     [
         ("raise RuntimeError('moved\\naway')", "the data cannot be read any more (RuntimeError: moved)."),
-        (TASK_WITH_TEXTS.replace("texts = [", "texts = {}['gone'], ["), "any more (KeyError: &#x27;gone&#x27;)."),
+        (TASK_WITH_TEXTS.replace("texts = [", "texts = {}['gone'], ["), "any more (KeyError: &#39;gone&#39;)."),
         (TASK_WITH_TEXTS.replace("return Splits", "return print"), "any more (AttributeError: "),
         ("CL = None", "task.py does not define build_data, build_model, as bss/tasks/cremad.py does)."),
     ],
@@ -1243,7 +1243,7 @@ def test_a_stem_in_a_run_folder_is_a_task_of_the_library_or_nothing(tmp_path):
     """``os.path`` is importable under ``bss.tasks`` no more than ``../evil`` is a file to run."""
     write_run(tmp_path / "runs" / "one", mark={"task": "../evil"})
     text = page(results(tmp_path / "runs"), Source(tmp_path))
-    assert "the task of these runs is a file (&#x27;../evil&#x27;): name it with --task FILE.py" in text
+    assert "the task of these runs is a file (&#39;../evil&#39;): name it with --task FILE.py" in text
 
 
 def test_texts_of_a_recipe_in_a_run_folder_are_not_taken_for_files(tmp_path):
@@ -1297,8 +1297,8 @@ def test_names_of_classes_samples_and_modalities_are_escaped(tmp_path):
     text = text.replace(modality, "'\"><u>': torch.eye(4), '<s>': torch.zeros(3)")
     task_of(tmp_path, text, names=[f'"><b>{i}' for i in range(4)])
     text = page_of(tmp_path)
-    assert text.count("<strong>&lt;i&gt;none</strong><br>&quot;&gt;&lt;b&gt;") == 4
-    assert 'alt="&quot;&gt;&lt;u&gt; of &quot;&gt;&lt;b&gt;0"' in text
+    assert text.count("<strong>&lt;i&gt;none</strong><br>&#34;&gt;&lt;b&gt;") == 4
+    assert 'alt="&#34;&gt;&lt;u&gt; of &#34;&gt;&lt;b&gt;0"' in text
     assert "neither picture, sound nor text: &lt;s&gt;." in text
     assert not re.search("<[ibus]>", text)
 

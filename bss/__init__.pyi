@@ -34,5 +34,6 @@ from .scoring.scoring_pass import score_dataset as score_dataset
 from .scoring.table import ScoreTable as ScoreTable
 from .training.callbacks import Callback as Callback
 from .training.engine import fit as fit
+from .training.load import load_run as load_run
 
 __version__: str

@@ -13,7 +13,7 @@ from bss.cli.flags import expanded
 from bss.cli.launch import check_source, sample_root
 from bss.cli.recipe_file import read
 from bss.compare.arms import find, partly_reaching
-from bss.compare.comparison import Comparison, check_arms, seeds_of, task_file
+from bss.compare.comparison import Comparison, check_arms, seeds_of
 from bss.compare.dry_run import dry_run
 from bss.compare.latex import as_latex
 from bss.compare.page import Source, page
@@ -113,7 +113,7 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
         workers=flags.workers or 0,
         epochs=flags.epochs,
         sample=flags.sample,
-        code=task_file(flags.task),
+        code=tasks.task_file(flags.task),
     )
     if flags.recipe is not None:
         comparison = _with_recipe_file(comparison, flags.recipe)

@@ -12,7 +12,6 @@ import torch
 from bss import tasks
 from bss.cli.recipe_file import RecipeFile
 from bss.compare.arms import Arm, partly_reaching
-from bss.compare.comparison import task_file, task_name
 from bss.recipes.fields import flatten, override
 from bss.recipes.recipe import Recipe
 from bss.tasks import Task
@@ -89,8 +88,8 @@ def launched(
                     device,
                     workers=flags.workers,
                     resume=flags.resume,
-                    task=task_name(reference),
-                    task_hash=task_file(reference),
+                    task=tasks.task_name(reference),
+                    task_hash=tasks.task_file(reference),
                     title=tasks.title(task),
                     arm=None if arm is None else arm.name,
                     claim=claim,

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from bss import samplers
-from bss.compare.arms import KINDS, Arm, find, partly_reaching
-from bss.compare.comparison import task_file, task_name
+from bss.compare.arms import Arm, find, partly_reaching
 from bss.methods import Method, settings_of_run
 from bss.recipes.fields import flatten
 from bss.recipes.files import applied, read_toml
-from bss.recipes.recipe import Recipe, written
+from bss.recipes.recipe import KINDS, Recipe, written
+from bss.tasks import task_file, task_name
 from bss.training.build import method_of
 from bss.training.run_folder import read_json
 from bss.utils.errors import RecipeError, RunFolderError, shown

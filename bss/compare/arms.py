@@ -11,16 +11,8 @@ from typing import Any
 from bss.recipes.constants import PREFIX, Constant, Constants
 from bss.recipes.fields import named_field
 from bss.recipes.presets import PAPER_SCHEDULE as PAPER
-from bss.recipes.recipe import CurriculumSchedule, MethodName, Recipe, Schedule, SelfPacedSchedule
+from bss.recipes.recipe import KINDS, CurriculumSchedule, MethodName, Recipe
 from bss.utils.errors import RecipeError, guess, shown
-
-KINDS = {
-    **dict.fromkeys(("uniform", "uniform_resampling"), Schedule),
-    **dict.fromkeys(("curriculum", "random_pacing", "class_matched", "mix"), CurriculumSchedule),
-    **dict.fromkeys(("self_paced", "resampling"), SelfPacedSchedule),
-}
-"""Name of a sampler -> the kind of schedule that it has."""
-
 
 OF_THE_CURRICULUM = {"pacing", "start", "grow_epochs", "power", "rescore"}
 """Fields of a schedule that say how a curriculum grows and when it is scored: other kinds have their own, by nature."""

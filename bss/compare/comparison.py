@@ -1,6 +1,5 @@
 """What a comparison consists of: a task, arms, seeds and how long each trains. Plain values, so that it can be sent."""
 
-import ast
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +29,8 @@ class Comparison:
         workers: processes per run that load data.
         epochs: in place of those of the task's recipe; None = those.
         sample: the numbers are those that suit the task's generated data.
-        code: see :func:`task_file`, when the comparison began; None = a task without a file, or nobody has looked.
+        code: see :func:`bss.tasks.task_file`, when the comparison began; None = a task without a file, or nobody has
+            looked.
     """
 
     task: str
@@ -108,22 +108,6 @@ def check_arms(comparison: Comparison, updates: int | None) -> None:
             check_method(comparison.recipe(arm, comparison.seeds[0], updates))
         except RecipeError as error:
             raise RecipeError(f"the arm {arm.name}: {error}") from error
-
-
-def task_name(reference: str) -> str:
-    """How run folders name a task: its stem, or the whole path of its file."""
-    return str(Path(reference).resolve()) if reference.endswith(".py") else reference
-
-
-def task_file(reference: str) -> str | None:
-    """SHA-256 of the code in a task's own file, comments and layout aside; None of the library's tasks.
-
-    It is the same task wherever the file lies.
-    """
-    if not reference.endswith(".py"):
-        return None
-    code = ast.unparse(ast.parse(Path(reference).read_text(encoding="utf-8")))
-    return hashlib.sha256(code.encode()).hexdigest()
 
 
 def seeds_of(text: str) -> tuple[int, ...]:

@@ -7,7 +7,6 @@ from typing import Any, get_args, get_type_hints
 
 from bss import tasks
 from bss.compare import figures, samples
-from bss.compare.comparison import task_file
 from bss.compare.document import Panel, Section, document
 from bss.compare.runs import FinishedRun
 from bss.compare.statistics import paired
@@ -63,7 +62,7 @@ class Source:
         if not Path(self.task).is_file():
             raise RecipeError(f"--task {self.task} is not a file")
         theirs = {run.task_file for run in runs if run.task not in tasks.names()}
-        if theirs and task_file(self.task) not in theirs:
+        if theirs and tasks.task_file(self.task) not in theirs:
             raise RecipeError(
                 f"--task {self.task} has other code than the task that {runs[0].path} was trained with, and is not "
                 "run: pass the file as it was then, or leave --task out"
@@ -79,7 +78,7 @@ class Source:
             return tasks.load(run.task)
         if self.task is None:
             raise RecipeError(f"the task of these runs is a file ({shown(run.task)}): name it with --task FILE.py")
-        if task_file(self.task) != run.task_file:
+        if tasks.task_file(self.task) != run.task_file:
             raise RecipeError(f"--task {self.task} has other code than the task of {run.path}")
         return tasks.load(self.task)
 

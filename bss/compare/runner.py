@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from bss import tasks
 from bss.compare.arms import Arm, find
-from bss.compare.comparison import Comparison, task_file, task_name, weights_hash
+from bss.compare.comparison import Comparison, weights_hash
 from bss.compare.runs import ARM_FILE
 from bss.data.splits import Splits
 from bss.recipes.fields import defaults, flatten
@@ -107,10 +107,10 @@ def is_finished(comparison: Comparison, arm: Arm, seed: int) -> bool:
         samples, code_there = int(config["samples"]["train"]), mark["task_file"]
     except (RunFolderError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(f"{folder} is marked as done, but damaged ({error}): delete it, and repeat") from error
-    recipe, code = comparison.recipe(arm, seed, comparison.updates(samples)), task_file(comparison.task)
+    recipe, code = comparison.recipe(arm, seed, comparison.updates(samples)), tasks.task_file(comparison.task)
     method = method_of(recipe, samples)
     own = identity_without_data(BY_NAME[recipe.schedule.sampler], method, flatten(recipe))
-    here = {**own, "epochs": recipe.epochs, "compile": recipe.compile, "task": task_name(comparison.task)}
+    here = {**own, "epochs": recipe.epochs, "compile": recipe.compile, "task": tasks.task_name(comparison.task)}
     if code is not None and code_there == code:
         here["task"] = mark["task"]  # the file lies elsewhere now
     here = json.loads(json.dumps(here))
@@ -356,7 +356,7 @@ def train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Claim
 
 
 def _train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Claim | None) -> dict[str, Any]:
-    code = task_file(comparison.task)
+    code = tasks.task_file(comparison.task)
     if comparison.code not in (None, code):
         raise RecipeError(
             f"{comparison.task} was changed since this comparison began, whose other runs its older text has trained: "
@@ -370,7 +370,7 @@ def _train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Clai
     mark = {
         "arm": arm.name,
         "title": arm.title,
-        "task": task_name(comparison.task),
+        "task": tasks.task_name(comparison.task),
         "task_file": code,
         "task_title": tasks.title(task),
         "initial_weights": weights_hash(model.state_dict()),
@@ -388,7 +388,7 @@ def _train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Clai
         torch.device(device),
         workers=comparison.workers,
         resume=True,
-        task=task_name(comparison.task),
+        task=tasks.task_name(comparison.task),
         task_hash=code,
         title=tasks.title(task),
         arm=arm.name,

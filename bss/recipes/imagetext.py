@@ -1,7 +1,9 @@
 """Numbers that Sarcasm and Twitter15 share."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+from typing_extensions import override
 
 from bss.recipes.recipe import Recipe
 from bss.recipes.settings import setting
@@ -71,3 +73,7 @@ class ImageTextRecipe(Recipe):
             raise RecipeError(
                 f"image_weights={self.image_weights} needs width=64, got {self.width}; or --set image_weights=none"
             )
+
+    @override
+    def from_random_weights(self) -> Self:
+        return replace(self, image_weights=None, text_pretrained=False)

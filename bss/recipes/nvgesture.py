@@ -1,7 +1,9 @@
 """NVGesture's numbers."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
+
+from typing_extensions import override
 
 from bss.recipes.presets import paper, released
 from bss.recipes.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
@@ -63,6 +65,10 @@ class NVGestureRecipe(Recipe):
             raise RecipeError(f"image_size={self.image_size} is a crop of resize={self.resize} and cannot be larger")
         if not 0 < self.norm_momentum <= 1:
             raise RecipeError(f"norm_momentum must be in (0, 1], got {self.norm_momentum:g}")
+
+    @override
+    def from_random_weights(self) -> Self:
+        return replace(self, rgb_weights=None, flow_weights=None, depth_weights=None)
 
 
 # Released NVGesture/train-CL.py:21-46 (numbers), :217-218 (pacing); video and flow dataset/nvGesture.py:76-139.

@@ -5,7 +5,7 @@ of any recipe.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, Self, get_args, get_type_hints
 
 from typing_extensions import override
 
@@ -208,6 +208,14 @@ class SelfPacedSchedule(Schedule):
         return {**super().sampler_options(), **own}
 
 
+KINDS = {
+    **dict.fromkeys(("uniform", "uniform_resampling"), Schedule),
+    **dict.fromkeys(("curriculum", "random_pacing", "class_matched", "mix"), CurriculumSchedule),
+    **dict.fromkeys(("self_paced", "resampling"), SelfPacedSchedule),
+}
+"""Name of a sampler -> the kind of schedule that it has."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Every number of a run. A task's own recipe adds the fields of its data and encoders."""
@@ -353,6 +361,13 @@ class Recipe:
     def predicts_by(self) -> str:
         """Which heads the prediction sums: a value of ``prediction``, or the one modality that is trained."""
         return self.modality or self.prediction
+
+    def from_random_weights(self) -> Self:
+        """The recipe of the same network, but for its initial weights: no file of pretrained ones is asked for.
+
+        It is for a network that gets the weights of a run. A recipe with fields that name such files overrides it.
+        """
+        return self
 
     @property
     def uses_scores(self) -> bool:

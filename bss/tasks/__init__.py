@@ -5,6 +5,8 @@ The tasks of ``bss`` are the modules here, one for each data set; what they shar
 own is a task like them, if it has what :class:`Task` says.
 """
 
+import ast
+import hashlib
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -143,6 +145,22 @@ def _load_file(path: Path) -> object:
     module = importlib.import_module(name)
     _LOADED[name] = text
     return module
+
+
+def task_name(reference: str) -> str:
+    """How run folders name a task: its stem, or the whole path of its file."""
+    return str(Path(reference).resolve()) if reference.endswith(".py") else reference
+
+
+def task_file(reference: str) -> str | None:
+    """SHA-256 of the code in a task's own file, comments and layout aside; None of the library's tasks.
+
+    It is the same task wherever the file lies.
+    """
+    if not reference.endswith(".py"):
+        return None
+    code = ast.unparse(ast.parse(Path(reference).read_text(encoding="utf-8")))
+    return hashlib.sha256(code.encode()).hexdigest()
 
 
 def title(task: Task) -> str:

@@ -230,7 +230,7 @@ def test_a_config_that_was_changed_by_hand_is_refused(tmp_path):
 
 def test_the_same_task_file_elsewhere_is_the_same_task(tmp_path):
     (tmp_path / "task.py").write_text(TASK.read_text() + "\n# moved\n")
-    from bss.compare.comparison import task_file
+    from bss.tasks import task_file
 
     path = config_of(tmp_path, comparing.CL, task="/elsewhere/task.py", task_hash=task_file(str(TASK)))
     assert recipe_file.read(path, str(tmp_path / "task.py")).applied(comparing.CL) == comparing.CL

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+import bss
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted(ROOT.glob("*/train-*.py"))
@@ -88,6 +91,8 @@ def test_a_script_trains_on_sample_data_and_leaves_a_complete_run(script, sample
     with np.load(out / "scores.npz") as scores:
         assert scores["difficulty"].shape == (1, count) == (1, len(scores["name"]))
         assert 0 <= scores["difficulty"].min() and scores["difficulty"].max() <= 2
+    model, recipe, classes = bss.load_run(out)
+    assert not model.training and classes == tuple(config["classes"]) and asdict(recipe) == config["recipe"]
 
 
 @every_script

@@ -14,7 +14,7 @@ import pytest
 from bss import cli, tasks
 from bss.cli.commands import main
 from bss.compare.arms import find
-from bss.compare.comparison import Comparison, task_file
+from bss.compare.comparison import Comparison
 from bss.recipes.fields import flatten
 from bss.utils.interrupts import Interrupted, Interrupts, interruptible
 from tests import tiny
@@ -52,7 +52,7 @@ def test_an_arm_is_trained_into_a_folder_of_its_name(tmp_path, monkeypatch):
     config = config_of(folder)
     assert (folder / "done").exists() and not (folder / "arm.json").exists()
     assert (config["arm"], config["task"], config["title"]) == ("spl+ogm-ge", str(TASK), "Tiny <task>")
-    assert (config["task_hash"], config["seed"], config["generated"]) == (task_file(str(TASK)), 3, False)
+    assert (config["task_hash"], config["seed"], config["generated"]) == (tasks.task_file(str(TASK)), 3, False)
     assert (config["sampler"], config["method"]) == ("SelfPacedSampler", "OGMGE")
 
 

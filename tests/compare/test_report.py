@@ -24,7 +24,6 @@ import bss.compare
 from bss.cli import compare as command
 from bss.cli.commands import main
 from bss.compare import figures, samples
-from bss.compare.comparison import task_file
 from bss.compare.page import Source, _recipe, page
 from bss.compare.plan import Analysis, Plan, PlannedRun
 from bss.compare.runs import find_folders, read_runs
@@ -49,7 +48,7 @@ from bss.compare.wording import interval_text, p_text, points
 from bss.data.batches import Content, Preview, preview_of
 from bss.data.transforms.text import Tokens
 from bss.data.transforms.views import Picture, Pictures, Sound
-from bss.tasks import sarcasm
+from bss.tasks import sarcasm, task_file
 from bss.training.run_folder import sealed
 from bss.utils.errors import RecipeError, RunFolderError
 from tests.compare.comparing import fail_run, write_run

@@ -22,7 +22,7 @@ from bss.cli.commands import STEMS, main
 from bss.compare import plan as plans
 from bss.compare import runner
 from bss.compare.arms import ARMS, find
-from bss.compare.comparison import Comparison, seeds_of, task_file, weights_hash
+from bss.compare.comparison import Comparison, seeds_of, weights_hash
 from bss.compare.dry_run import Work, duration, timed, work_of
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
 from bss.compare.runs import find_folders, read_runs
@@ -858,7 +858,7 @@ def test_a_task_file_is_read_anew_when_it_was_edited(tmp_path):
 def test_a_task_file_that_is_edited_while_it_is_compared_ends_its_other_runs(comparison, tmp_path):
     path = tmp_path / "task.py"
     path.write_text(TASK.read_text())
-    comparison = replace(comparison, task=str(path), code=task_file(str(path)))
+    comparison = replace(comparison, task=str(path), code=tasks.task_file(str(path)))
     uniform, cl = find(comparison.arms)
     train(comparison, uniform, 0, "cpu")
     path.write_text(TASK.read_text() + "# a comment\n")

@@ -9,11 +9,10 @@ import torch
 from torch import nn
 
 from bss import methods, samplers
-from bss.compare.arms import KINDS
 from bss.methods import Method
 from bss.methods.constants import constants_of, default_settings
 from bss.models import Logits, has_two_stages, kept
-from bss.recipes.recipe import CurriculumSchedule, MethodName, Schedule, SelfPacedSchedule
+from bss.recipes.recipe import KINDS, CurriculumSchedule, MethodName, Schedule, SelfPacedSchedule
 from bss.training.build import check_method, method_of, plan
 from bss.training.engine import fit
 from bss.training.run import Run

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from bss import samplers, tasks
 from bss.data.splits import Splits
-from bss.recipes.fields import defaults, flatten, with_values
+from bss.recipes.constants import Constants
+from bss.recipes.fields import defaults, flatten, plain, with_values
 from bss.recipes.recipe import KINDS, Recipe
 from bss.tasks import Task
 from bss.training.checkpoint import AFTER_A_FAILURE, MAY_CHANGE, fits_best
@@ -302,6 +303,7 @@ def _recipe_of(path: Path, config: Mapping[str, Any], base: Recipe) -> Recipe:
         raise RecipeError(f"{path}: config.json: the sampler {shown(sampler)} is none of {', '.join(KINDS)}")
     if sampler not in get_args(get_type_hints(type(base.schedule))["sampler"]):
         base = replace(base, schedule=KINDS[sampler]())
+    base = replace(base, method_options=Constants())  # those of the task are not the run's
     content = {**saved, "schedule": {**schedule, "sampler": sampler}}
     given, known = _opened(content), flatten(base)
     lacking = [name for name in known if name not in given and name not in defaults(base)]
@@ -311,7 +313,7 @@ def _recipe_of(path: Path, config: Mapping[str, Any], base: Recipe) -> Recipe:
         recipe = with_values(base, {**defaults(base), **given})
     except RecipeError as error:
         raise RecipeError(f"{path}: config.json: {error}") from error
-    read = json.loads(json.dumps(flatten(recipe)))
+    read = json.loads(json.dumps(_opened(plain(recipe))))
     odd = [name for name, value in given.items() if read[name] != value]
     if odd:
         raise RecipeError(f"{path}: config.json: {odd[0]} cannot be {shown(given[odd[0]])}")

@@ -95,6 +95,7 @@ def test_the_metrics_of_the_summary_come_out_again(run):
         ("cl", ["lr=0.1234567890123456", "schedule.history=none", "checkpoint_minutes=none"]),
         ("uniform", ["precision=bf16", "tail=last"]),
         ("resampling", []),
+        ("ogm-ge", ["method.alpha=0.3"]),
     ],
 )
 def test_the_recipe_is_the_one_that_was_trained_to_the_last_digit(arm, flags, tmp_path):

@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, cast
@@ -13,7 +13,7 @@ from bss.compare import shapes
 from bss.compare.arms import find
 from bss.methods import settings_of_run
 from bss.recipes.constants import CONSTANTS, PREFIX
-from bss.recipes.recipe import FREE_FIELDS
+from bss.recipes.recipe import FREE_FIELDS, Recipe
 from bss.scoring.metrics import predicted_by
 from bss.training.run_folder import (
     EpochRow,
@@ -691,6 +691,10 @@ class _Rule:
     key: Callable[[Any], Any] = _itself
 
 
+_DEFAULTS = {member.name: member.default for member in fields(Recipe) if member.default is not MISSING}
+"""Fields of every task's recipe with what a run stands for that is older than the field."""
+
+
 def _rules(names: Iterable[str]) -> Iterator[_Rule]:
     """What runs must have in common, in the order in which it is looked at.
 
@@ -703,7 +707,7 @@ def _rules(names: Iterable[str]) -> Iterator[_Rule]:
     # Of a task's own file the name counts: a repository may lie elsewhere by now, or on another machine.
     yield _Rule("tasks", "the task", lambda run: run.task or UNKNOWN, "all", key=lambda task: Path(task).name)
     for name in sorted(names):
-        if not _of_the_arm(name):
+        if not _of_the_arm(name) and name not in _DEFAULTS:
             yield _Rule("tasks", f"the recipe field {name}", _has(name), "all")
     yield _Rule("splits", "the number of test samples", lambda run: run.config["samples"]["test"], "test")
     yield _Rule("splits", "the test list (hash)", _hash_of_list("test"), "test", told=_begins)
@@ -734,7 +738,7 @@ def _has(name: str) -> Callable[[KnownRun], str]:
 
 
 def _field(name: str) -> Callable[[KnownRun], Any]:
-    return lambda run: run.recipe.get(name, UNKNOWN)
+    return lambda run: run.recipe.get(name, _DEFAULTS.get(name, UNKNOWN))
 
 
 def _hash_of_list(split: str) -> Callable[[KnownRun], Any]:

@@ -231,7 +231,7 @@ class Recipe:
     )
     seed: int = setting(
         42,
-        "of the initial weights, the orders, the augmentation and the validation split; in [0, 2**32).",
+        "of the initial weights, the orders, the augmentation, the validation split and the corruption; in [0, 2**32).",
     )
     optimizer: Literal["sgd", "adam"] = setting("sgd", '"sgd" or "adam".')
     momentum: float = setting(0.9, "of SGD.")

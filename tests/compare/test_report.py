@@ -842,6 +842,26 @@ def test_runs_of_one_seed_have_as_many_validation_samples(tmp_path):
         results(tmp_path)
 
 
+def test_a_run_that_is_older_than_a_field_of_every_recipe_stands_for_its_default(tmp_path):
+    write_run(tmp_path / "older")
+    write_run(tmp_path / "newer", arm="cl", recipe={"corrupt_pairs": 0.0, "modality": None})
+    assert len(results(tmp_path).runs) == 2
+    write_run(tmp_path / "other", arm="cl", seed=1, recipe={"corrupt_pairs": 0.2})
+    with pytest.raises(RunFolderError, match=r"different recipes in one report: corrupt_pairs is 0\.[02] in "):
+        results(tmp_path)
+
+
+def test_runs_of_one_seed_have_the_same_corrupted_samples(tmp_path):
+    for folder, arm, seed, digit in (("a", "uniform", 0, "a"), ("b", "cl", 1, "b"), ("c", "cl", 0, "c")):
+        write_run(tmp_path / folder, arm=arm, seed=seed, recipe={"corrupt_labels": 0.2})
+        told = {"train": {"pairs": 0, "labels": 8, "hash": digit * 64}}
+        rewrite(tmp_path / folder / "config.json", corrupted=told)
+        if folder == "b":
+            assert len(results(tmp_path).runs) == 2
+    with pytest.raises(RunFolderError, match=r"the corrupted samples \(hash\) is 'aaa"):
+        results(tmp_path)
+
+
 def test_arms_may_differ_in_how_long_they_train_and_in_their_schedule(tmp_path):
     write_run(tmp_path / "a")
     write_run(tmp_path / "b", arm="cl", recipe={"epochs": 9})

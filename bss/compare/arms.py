@@ -255,6 +255,12 @@ ARMS = (
     _uniform("agm", "AGM", method="agm"),
     _uniform("mmpareto", "MMPareto", method="mmpareto"),
     _uniform("mslr", "MSLR, dynamic", method="mslr"),
+    _uniform(
+        "mla",
+        "MLA: modalities by turns, through one head",
+        method="mla",
+        numbers={"fused_weight": 0.0, "unimodal_weight": 1.0, "prediction": "entropy"},
+    ),
     _uniform("modality-dropout", "modality dropout", method="modality-dropout"),
     _uniform("smv", "SMV, sample-level", method="smv"),
     _uniform("data-remixing", "Data Remixing", method="data-remixing"),

@@ -7,12 +7,14 @@ order by scores ``schedule.criterion="loss"``.
 from collections.abc import Mapping
 
 from bss.methods.agm import AGM
+from bss.methods.alternating import Alternating
 from bss.methods.arranging import Arranging
 from bss.methods.base import Method
 from bss.methods.constants import default_settings
 from bss.methods.data_remixing import DataRemixing
 from bss.methods.loss_weights import LossWeights
 from bss.methods.masking import Masking
+from bss.methods.mla import MLA
 from bss.methods.mmpareto import MMPareto
 from bss.methods.modality_dropout import ModalityDropout
 from bss.methods.mslr import MSLR
@@ -23,6 +25,7 @@ BY_NAME: dict[str, type[Method]] = {
     "loss-weights": LossWeights,
     "ogm-ge": OGMGE,
     "agm": AGM,
+    "mla": MLA,
     "mmpareto": MMPareto,
     "mslr": MSLR,
     "modality-dropout": ModalityDropout,
@@ -51,8 +54,10 @@ __all__ = [
     "AGM",
     "BY_NAME",
     "METHODS",
+    "MLA",
     "MSLR",
     "OGMGE",
+    "Alternating",
     "Arranging",
     "DataRemixing",
     "LossWeights",

@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,9 +19,13 @@ class Method:
     """Joint training with the recipe's loss; a method overrides the hooks that it needs.
 
     :class:`bss.training.loops.Step` calls them in this order in every step: :meth:`before_forward`, the forward within
-    :meth:`around_forward`, :meth:`loss`, :meth:`backward`, :meth:`after_backward`, the optimiser's step. The optimiser
-    is made of :meth:`groups`, and every epoch begins with :meth:`rates`. What a method draws at random comes from its
-    own seed. What it remembers between steps is in :meth:`state_dict`, so that a stopped run goes on exactly.
+    :meth:`around_forward`, and then for each of :meth:`turns`, of which most methods have one, :meth:`loss`,
+    :meth:`backward`, :meth:`after_backward` and the optimiser's update. The optimiser is made of :meth:`groups`, and
+    every epoch begins with :meth:`rates`. What a method draws at random comes from its own seed. What it remembers
+    between steps is in :meth:`state_dict`, so that a stopped run goes on exactly.
+
+    A step is a batch, whatever the number of its turns: ``updates`` of a recipe, which comparisons hold equal, counts
+    batches.
 
     Attributes:
         takes: what the constructor takes of a recipe: ``"seed"``, ``"batch_size"``, ``"warmup_epochs"``,
@@ -29,6 +33,7 @@ class Method:
         released_warmup: epochs of ``"warmup_epochs"`` in the method's own code; a short run gets a quarter of its own.
         uses_validation: whether the method needs :meth:`measured`, and so a validation split.
         uses_scores: whether the scoring passes of the recipe are made for this method, whatever the sampler needs.
+        trains_fused: whether the fused head is trained; if not, it may have no part in the loss and the prediction.
         hides_modalities: whether samples are shown without some of their modalities, so that the training forward
             cannot be scored.
         rearranges: whether :meth:`arrange` makes an epoch longer or shorter than the sampler does.
@@ -38,6 +43,7 @@ class Method:
     released_warmup = 0
     uses_validation = False
     uses_scores = False
+    trains_fused = True
     hides_modalities = False
     rearranges = False
 
@@ -95,8 +101,19 @@ class Method:
         """Entered for the training forward, and for no other: what changes how the network runs in it."""
         return contextlib.nullcontext()
 
+    def turns(self, losses: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+        """The losses of each update of the step; what follows a ``yield`` sees the weights after that update.
+
+        A method with several turns takes the gradients of each by itself, as :class:`bss.methods.Alternating` does:
+        DistributedDataParallel counts on one backward for a forward.
+
+        Args:
+            losses: of the step's forward, see :meth:`loss`.
+        """
+        yield losses
+
     def loss(self, losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-        """Every sample's loss, (B,).
+        """Every sample's loss in one of the :meth:`turns`, (B,).
 
         Args:
             losses: cross entropy (B,) of the ``"fused"`` head and of each modality's, by name, float32.
@@ -115,7 +132,7 @@ class Method:
         loss_B.mean().backward()
 
     def after_backward(self, model: nn.Module, logits: Logits, target: Tensor) -> None:
-        """Change the gradients before the optimiser's step.
+        """Change the gradients before the optimiser's update.
 
         Args:
             model: the network, or its DistributedDataParallel wrapper.

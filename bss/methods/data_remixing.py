@@ -1,6 +1,5 @@
 """Data Remixing: every sample trains the modality that is unsure of it, in batches of one modality."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,17 +8,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from bss.methods.arranging import Arranging
+from bss.scoring.metrics import certainty
 from bss.utils.seeding import generator
 
 
-def certainty(logits_BC: Tensor) -> Tensor:
-    """Divergence KL(softmax z, uniform) = ln C - entropy, (B,) in [0, ln C]; 0 for a head that has no opinion."""
-    log_probability = logits_BC.float().log_softmax(dim=1)
-    return math.log(logits_BC.shape[1]) + (log_probability.exp() * log_probability).sum(dim=1)
-
-
 class DataRemixing(Arranging):
-    """After a warm-up a sample is shown with the modality of the smallest :func:`certainty` alone.
+    """After a warm-up a sample is shown with the modality of the smallest :func:`bss.scoring.metrics.certainty` alone.
 
     The sampler's order is cut into one part per modality, the last modality's first, and each keeps its sequence. What
     does not fill a batch of its modality goes into mixed batches at the end, M - 1 at most, so that no sample is lost

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,8 @@ from typing_extensions import override
 from bss.methods.base import TwoStageMethod
 from bss.scoring.formulas import weighted_loss
 from bss.scoring.table import ScoreTable
-from bss.utils import distributed
 from bss.utils.devices import widest_float
+from bss.utils.distributed import averaged
 
 
 def pareto_weights(
@@ -106,7 +106,7 @@ class MMPareto(TwoStageMethod):
             fused_loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True
         )
         unimodal = torch.autograd.grad(unimodal_loss, parameters, allow_unused=True, materialize_grads=True)
-        gradients = dict(zip(parameters, zip(_averaged(fused), _averaged(unimodal), strict=True), strict=True))
+        gradients = dict(zip(parameters, zip(averaged(fused), averaged(unimodal), strict=True), strict=True))
         for parameter, (one, other) in gradients.items():
             parameter.grad = one + other
         for encoder in self.network.encoders.values():
@@ -122,12 +122,3 @@ class MMPareto(TwoStageMethod):
 def _dot(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """The product of two vectors that lie in pieces, () in the widest float of the device."""
     return torch.stack([(one * other).sum(dtype=widest_float(one.device)) for one, other in pairs]).sum()
-
-
-def _averaged(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The mean over all processes, in one collective."""
-    if distributed.world_size() == 1:
-        return gradients
-    flat = distributed.total(torch.cat([gradient.reshape(-1) for gradient in gradients])) / distributed.world_size()
-    parts = flat.split([gradient.numel() for gradient in gradients])
-    return [part.view(gradient.shape) for part, gradient in zip(parts, gradients, strict=True)]

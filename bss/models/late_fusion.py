@@ -28,7 +28,8 @@ class TwoStageNetwork(Protocol):
 
     Its forward must be ``self.decode(self.encode(batch))``. Whatever has these three names gets all that this library
     does with features and encoders: Shapley contributions, linear probes, gradient norms, feature scores, and every
-    method. Networks that return :class:`Logits` without them are trained, scored and measured by their logits alone.
+    method (MLA needs ``heads`` as well, modality name -> ``torch.nn.Linear``). Networks that return :class:`Logits`
+    without them are trained, scored and measured by their logits alone.
 
     Attributes:
         encoders: modality name -> the part of the network that only this modality passes.

@@ -20,6 +20,7 @@ from bss.utils.choices import (
     Normalize,
     Order,
     Precision,
+    Prediction,
     ScoringMode,
     Similarity,
     Space,
@@ -33,7 +34,9 @@ Rescore = Literal["once", "pass", "online"] | int
 PacingName = Literal["root", "linear", "geometric", "logarithmic", "exponential", "step"]
 
 
-MethodName = Literal["ogm-ge", "agm", "mmpareto", "mslr", "modality-dropout", "smv", "data-remixing", "loss-weights"]
+MethodName = Literal[
+    "ogm-ge", "agm", "mmpareto", "mslr", "mla", "modality-dropout", "smv", "data-remixing", "loss-weights"
+]
 """Methods that a recipe can name; :data:`bss.methods.BY_NAME` has their classes."""
 
 
@@ -244,10 +247,11 @@ class Recipe:
     lr_gamma: float = setting(0.1, "the factor.")
     fused_weight: float = setting(1.0, "weight of the fused head in the loss.")
     unimodal_weight: float = setting(1.0, "weight of each unimodal head in the loss.")
-    prediction: Literal["all", "unimodal", "fused"] = setting(
+    prediction: Prediction = setting(
         "all",
-        'what "all" in the metrics sums: the logits of "all" heads, or of the "unimodal" ones; "fused": the '
-        "fused head's alone (for unimodal_weight=0, where the others are not trained).",
+        'what "all" in the metrics sums: the logits of "all" heads, or of the "unimodal" ones; "entropy": those, the '
+        'surer ones weighted more; "fused": the fused head\'s alone (for unimodal_weight=0, where the others are not '
+        "trained).",
     )
     tail: Literal["draw", "last"] = setting(
         "draw",

@@ -1,8 +1,10 @@
 """Metrics of every head, by scikit-learn's definitions, and the rank correlation of two scores."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from bss.models.late_fusion import Logits
@@ -19,17 +21,47 @@ def head_logits(logits: Logits, prediction: Prediction | str) -> dict[str, Tenso
     Args:
         logits: of a batch.
         prediction: the prediction sums the logits of ``"all"`` heads, or of the ``"unimodal"`` ones only (CREMA-D;
-            released CREMA-D/train-CL.py, ``test``), or is the ``"fused"`` head's, or that of the modality of this name.
+            released CREMA-D/train-CL.py, ``test``), or these by :func:`entropy_weights` (``"entropy"``), or is the
+            ``"fused"`` head's, or that of the modality of this name.
     """
     heads = {**logits.unimodal, "fused": logits.fused}
-    first, *others = [heads[name] for name in heads_of(prediction, logits.unimodal)]
+    summed = [heads[name] for name in heads_of(prediction, logits.unimodal)]
+    if prediction == "entropy":
+        weights_MB = entropy_weights(summed)
+        summed = [weight_B.unsqueeze(1) * values for weight_B, values in zip(weights_MB, summed, strict=True)]
+    first, *others = summed
     return {"all": sum(others, start=first), "fused": logits.fused, **logits.unimodal}
+
+
+def certainty(logits_BC: Tensor) -> Tensor:
+    """Divergence KL(softmax z, uniform) = ln C - entropy, (B,) in [0, ln C]; 0 for a head that has no opinion."""
+    log_probability = logits_BC.float().log_softmax(dim=1)
+    return math.log(logits_BC.shape[1]) + (log_probability.exp() * log_probability).sum(dim=1)
+
+
+def entropy_weights(logits: Sequence[Tensor]) -> Tensor:
+    """How much each of several heads counts in the prediction of a sample: the more, the surer it is of it.
+
+    ``w_m = exp(-H_m) / sum_n exp(-H_n)`` with the entropy H_m of softmax z_m in nats. Between a head without an opinion
+    and one that is sure of one class the odds are 1 to C.
+
+    Source: the test-time fusion of MLA, Zhang et al., CVPR 2024; released code main.py:65-106
+    (Cecile-hi/Multimodal-Learning-with-Alternating-Unimodal-Adaptation @ab6c184). Difference: there the softmax and the
+    sum run over the batch, so that a prediction depends on its batch-mates; here every sample has weights of its own.
+
+    Args:
+        logits: of each head, (B, C).
+
+    Returns:
+        (M, B), positive; every column sums to 1.
+    """
+    return torch.stack([certainty(logits_BC) for logits_BC in logits]).softmax(dim=0)
 
 
 def heads_of(prediction: Prediction | str, modalities: Iterable[str]) -> list[str]:
     """Names of the heads that a prediction sums, see :func:`head_logits`."""
     unimodal = list(modalities)
-    return {"all": [*unimodal, "fused"], "unimodal": unimodal}.get(prediction, [prediction])
+    return {"all": [*unimodal, "fused"], "unimodal": unimodal, "entropy": unimodal}.get(prediction, [prediction])
 
 
 def predicted_by(prediction: Prediction | str, heads: Iterable[str]) -> str:
@@ -39,7 +71,8 @@ def predicted_by(prediction: Prediction | str, heads: Iterable[str]) -> str:
         prediction: the recipe's choice.
         heads: the names that :func:`head_logits` gives.
     """
-    return " + ".join(heads_of(prediction, (name for name in heads if name not in ("all", "fused"))))
+    names = heads_of(prediction, (name for name in heads if name not in ("all", "fused")))
+    return " + ".join(names) + " by entropy" * (prediction == "entropy")
 
 
 def unimodal_heads(heads: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -168,6 +168,7 @@ def plan(
             f"schedule.rescore=online scores the training forward, in which {type(method).__name__} hides modalities: "
             "set schedule.rescore to pass, once or a number of epochs"
         )
+    _check_fused(method, recipe)
     if method.uses_validation and data.val is None:
         raise RecipeError(
             f"{type(method).__name__} goes by the accuracy on a validation split, and there is none; the test "
@@ -230,12 +231,21 @@ def _listed(recipe: Recipe) -> str:
 
 
 def check_method(recipe: Recipe) -> None:
-    """Refuse constants that :func:`method_of` would, before there are data.
+    """Refuse what :func:`method_of` would, and :func:`plan` of a method that leaves the fused head alone, before data.
 
     Raises:
         RecipeError: see there.
     """
-    method_of(recipe, recipe.batch_size)
+    _check_fused(method_of(recipe, recipe.batch_size), recipe)
+
+
+def _check_fused(method: Method, recipe: Recipe) -> None:
+    if not method.trains_fused and (recipe.fused_weight > 0 or recipe.prediction in ("all", "fused")):
+        raise RecipeError(
+            f"{type(method).__name__} leaves the fused head as it was drawn, but fused_weight is "
+            f"{recipe.fused_weight:g} and prediction {recipe.prediction}: set fused_weight=0, and prediction to "
+            "unimodal or entropy"
+        )
 
 
 def num_epochs(sampler: OrderSampler, epochs: int, updates: int | None, batch_size: int, drop_last: bool) -> int:

@@ -70,7 +70,8 @@ class Step:
     """One optimiser step, with everything that is the same in all steps of a run.
 
     The loss is ``w_f CE(fused) + w_u sum_m CE(unimodal_m)``, or that of one ``modality``'s head alone. A ``method`` may
-    change the loss and the gradients; the table's scores stay those of this loss.
+    change the loss and the gradients, and update the weights in several turns, whose losses are then added up; the
+    table's scores stay those of this loss.
 
     Attributes:
         model: maps a batch to Logits; may be wrapped in DistributedDataParallel.
@@ -124,23 +125,26 @@ class Step:
             logits, target = logits_and_target(self.model, batch)
         losses = head_losses({"fused": logits.fused, **logits.unimodal}, target)
         weights = {name: self._weight_of(name) for name in losses}
-        loss_B = self.method.loss(losses, weights)
-        self.optimizer.zero_grad(set_to_none=True)
-        # Every head's loss is scaled as the sum is: a method that takes gradients of one of them gets the same scale.
-        scaled = {name: scaler.scale(loss) for name, loss in losses.items()}
-        self.method.backward(scaler.scale(loss_B), scaled, self.model)
-        # Methods change gradients of the true size, so the scale goes before they look, and the watch sees the result.
-        scaler.unscale_(self.optimizer)
-        self.method.after_backward(self.model, logits, target)
-        if watch:
-            watch.see(features, batch.get(KEEP_KEY))
-        scaler.step(self.optimizer)
-        scaler.update()
+        sums: list[Tensor] = []
+        for turn in self.method.turns(losses):
+            loss_B = self.method.loss(turn, weights)
+            self.optimizer.zero_grad(set_to_none=True)
+            # Every head's loss is scaled as the sum is: a method that takes gradients of one of them has that scale.
+            scaled = {name: scaler.scale(loss) for name, loss in turn.items()}
+            self.method.backward(scaler.scale(loss_B), scaled, self.model)
+            # Methods change gradients of the true size, so the scale goes before they look; the watch sees the result.
+            scaler.unscale_(self.optimizer)
+            self.method.after_backward(self.model, logits, target)
+            if watch:
+                watch.see(features, batch.get(KEEP_KEY))
+            scaler.step(self.optimizer)
+            scaler.update()
+            sums.append(loss_B.detach().sum())
         with torch.no_grad():
             if self.table is not None:
                 similarity = similarity_of(tensors_of(logits.unimodal), space=self.table.space)
                 self.table.update(batch[INDEX_KEY], similarity=similarity, loss=weighted_loss(losses, weights))
-            return loss_B.sum(), len(target)
+            return torch.stack(sums).sum(), len(target)
 
 
 def _features_seen(model: nn.Module | None) -> contextlib.AbstractContextManager[dict[str, Tensor]]:

@@ -35,7 +35,7 @@ ScoringMode = Literal["calibrated", "batch", "eval", "train"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
-Prediction = Literal["all", "unimodal", "fused"]
+Prediction = Literal["all", "unimodal", "entropy", "fused"]
 
 
 Masking = Literal["mean", "zero"]

@@ -140,6 +140,19 @@ def total(value: Tensor) -> Tensor:
     return value
 
 
+def averaged(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The mean of every tensor over all ranks, in one collective; the arguments themselves stay as they are.
+
+    Args:
+        gradients: of one type, on one device, and the same on every rank.
+    """
+    if world_size() == 1 or not gradients:
+        return gradients
+    flat = total(torch.cat([gradient.reshape(-1) for gradient in gradients])) / world_size()
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    return [part.view(gradient.shape) for part, gradient in zip(parts, gradients, strict=True)]
+
+
 def from_main(value: T) -> T:
     """Rank 0's value on every rank."""
     if world_size() == 1:

@@ -97,7 +97,7 @@ ODD = [
         "config.json",
         ["recipe", "prediction"],
         "both",
-        "recipe.prediction is 'both', and not one of all, unimodal, fused",
+        "recipe.prediction is 'both', and not one of all, unimodal, entropy, fused",
     ),
     ("arm.json", ["arm"], ["cl"], r"arm.json: arm is \['cl'\], and not a text"),
     ("arm.json", ["arm"], "c\x1b[0m", "and not a text of one line"),

@@ -15,8 +15,10 @@ import bss
 from bss.data.indexed import IndexedDataset, Key, SeededViews, Variants
 from bss.methods import (
     AGM,
+    MLA,
     MSLR,
     OGMGE,
+    Alternating,
     Arranging,
     DataRemixing,
     Masking,
@@ -27,7 +29,7 @@ from bss.methods import (
 )
 from bss.methods import METHODS as CLASSES
 from bss.methods.agm import coefficients
-from bss.methods.data_remixing import certainty
+from bss.methods.mla import absorbed
 from bss.methods.mmpareto import pareto_weights
 from bss.methods.modality_dropout import kept_modalities
 from bss.methods.mslr import progress_ratio
@@ -38,15 +40,17 @@ from bss.models.late_fusion import KEEP_KEY, LateFusion, Logits
 from bss.recipes.recipe import Schedule
 from bss.samplers import UniformSampler
 from bss.scoring.formulas import head_losses
+from bss.scoring.metrics import certainty
 from bss.training.build import optimizer_of
 from bss.training.engine import fit
+from bss.training.loops import Step
 from bss.training.run import Run
 from bss.training.run_folder import read_checkpoint
 from bss.utils.errors import RecipeError, RunFolderError
 from bss.utils.interrupts import Interrupted
 from tests import tiny
 from tests.training import ddp_worker
-from tests.training.ddp_worker import METHODS, SPL
+from tests.training.ddp_worker import METHODS, SPL, recipe_for
 from tests.training.test_distributed import assert_equal_runs, launch
 from tests.training.test_resume import assert_identical
 
@@ -234,7 +238,7 @@ def test_a_frozen_encoder_is_left_alone():
     assert all(parameter.grad is not None for parameter in model.encoders["visual"].parameters())
 
 
-@pytest.mark.parametrize("kind", [MMPareto, MSLR])
+@pytest.mark.parametrize("kind", [MMPareto, MSLR, MLA])
 def test_encoders_that_share_weights_are_refused_by_name(kind):
     encoder, dims = nn.Linear(3, 2), {"left": 2, "right": 2}
     shared = LateFusion({"left": encoder, "right": encoder}, ConcatFusion(dims, 3), 3, feature_dims=dims)
@@ -378,6 +382,92 @@ def test_mslr_without_a_validation_split_is_refused_before_the_run(tmp_path):
 def test_starts_of_other_modalities_are_refused_with_those_of_the_network():
     with pytest.raises(RecipeError, match="MSLR has start for text, but the network's modalities are audio, visual"):
         begun(MSLR(start={"text": 1.0}))
+
+
+# ---- MLA -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_projection_that_has_absorbed_a_direction_lets_little_pass_along_it():
+    # P = I, r = (1, 2), alpha = 1: k = r, and I - r r^T / (1 + 5) = [[5, -2], [-2, 2]] / 6 of length sqrt(37) / 6.
+    r = torch.tensor([1.0, 2.0])
+    once = absorbed(torch.eye(2), r, alpha=1.0)
+    scale = math.sqrt(2 / 37)
+    torch.testing.assert_close(once, scale * torch.tensor([[5.0, -2.0], [-2.0, 2.0]]))
+    torch.testing.assert_close(once @ r, scale * r)  # alpha / (alpha + r.r) of it, where what is across keeps all:
+    torch.testing.assert_close(once @ torch.tensor([-2.0, 1.0]), 6 * scale * torch.tensor([-2.0, 1.0]))
+    # again, with (1, 0): k = s (5, -2), r.k = 5 s
+    again, s = absorbed(once, torch.tensor([1.0, 0.0]), alpha=1.0), scale
+    expected = s * torch.tensor([[5.0, -2.0], [-2.0, 2.0]]) - s * s / (1 + 5 * s) * torch.tensor(
+        [[25.0, -10], [-10, 4]]
+    )
+    torch.testing.assert_close(again, expected * (math.sqrt(2) / expected.norm()))
+
+
+def test_a_small_alpha_shuts_out_all_directions_that_were_absorbed():
+    means = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    projection_DD = torch.eye(6)
+    for mean_D in means:
+        projection_DD = absorbed(projection_DD, mean_D, alpha=1e-4)
+    assert (means @ projection_DD).abs().max() < 1e-3
+    torch.testing.assert_close(torch.linalg.eigvalsh(projection_DD)[-3:], torch.full((3,), math.sqrt(6 / 3)))
+
+
+def stepping(method, model, *, lr=0.1):
+    """A step of plain descent, without momentum."""
+    return Step(model, torch.optim.SGD(model.parameters(), lr=lr), fused_weight=0.0, method=begun(method, model))
+
+
+def test_each_modality_moves_its_encoder_and_then_the_head_that_all_share():
+    model, batch = tiny.model(), batch_of(list(range(12)))
+    method = MLA(alpha=0.5)
+    stepping(method, model).take(batch, 0)
+
+    expected = tiny.model()  # the same weights
+    head = expected.heads["audio"]
+    projection_DD = torch.eye(4)
+    for name in tiny.DIMS:
+        features_BD = expected.encoders[name](batch[name])
+        nn.functional.cross_entropy(head(features_BD), batch["label"]).backward()
+        head.weight.grad.copy_(head.weight.grad @ projection_DD)
+        with torch.no_grad():
+            for parameter in [*expected.encoders[name].parameters(), *head.parameters()]:
+                parameter -= 0.1 * parameter.grad
+        expected.zero_grad()
+        projection_DD = absorbed(projection_DD, features_BD.detach().mean(dim=0), alpha=0.5)
+
+    for name, parameter in expected.encoders.named_parameters():
+        torch.testing.assert_close(model.encoders.get_parameter(name), parameter)
+    for each in model.heads.values():
+        torch.testing.assert_close(each.weight, head.weight)
+        torch.testing.assert_close(each.bias, head.bias)
+    torch.testing.assert_close(method.projection_DD, projection_DD)
+    for name, parameter in tiny.model().fusion.named_parameters():
+        assert torch.equal(model.fusion.get_parameter(name), parameter)
+
+
+def test_a_step_of_several_turns_is_a_batch_whose_losses_are_added_up():
+    model, batch = tiny.model(), batch_of([0, 1, 2, 3])
+    loss, samples = stepping(MLA(), model, lr=1e-9).take(batch, 0)
+    losses = losses_of(model, batch)  # both heads are one by now
+    assert samples == 4 and loss.item() == pytest.approx((losses["audio"] + losses["visual"]).sum().item(), rel=1e-5)
+
+
+def test_a_head_that_is_shared_already_is_the_one_that_is_trained():
+    dims = {"left": 3, "right": 3}
+    encoders = {name: nn.Linear(2, 3) for name in dims}
+    model = LateFusion(encoders, ConcatFusion(dims, 3), 3, feature_dims=dims, shared_head=True)
+    method = begun(MLA(), model)
+    assert method.heads == {"left": model.heads["shared"], "right": model.heads["shared"]}
+
+
+def test_heads_that_cannot_be_one_are_refused_with_what_they_are():
+    dims = {"left": 3, "right": 4}
+    encoders = {name: nn.Linear(2, dim) for name, dim in dims.items()}
+    model = LateFusion(encoders, ConcatFusion(dims, 3), 3, feature_dims=dims)
+    with pytest.raises(
+        RecipeError, match=r"left Linear\(in_features=3.*right Linear\(in_features=4.*Give the encoders features of one"
+    ):
+        begun(MLA(), model)
 
 
 # ---- modality dropout ----------------------------------------------------------------------------------------------
@@ -596,7 +686,7 @@ every_method = pytest.mark.parametrize("name", METHODS)
 def run(out, name=None, *, recipe=SPL, method=None, data=None, model=None):
     data = data or tiny.splits(train=60, val=25, test=31, noise=0.3)
     method = method or (METHODS[name]() if name else None)
-    return fit(model or tiny.model(), data, recipe, Run(out, out, CPU), method=method)
+    return fit(model or tiny.model(), data, recipe_for(method, recipe), Run(out, out, CPU), method=method)
 
 
 def rows_of(out):
@@ -736,6 +826,7 @@ def test_training_on_the_fused_loss_alone_is_a_recipe(tmp_path):
         (lambda: MMPareto(gamma=math.nan), "gamma must be a number > 0, got nan"),
         (lambda: AGM(alpha=0.0), "alpha must be a number > 0, got 0"),
         (lambda: AGM(clip=-1.0), "clip must be a number > 0, got -1"),
+        (lambda: MLA(alpha=0.0), "alpha must be a number > 0, got 0"),
         (lambda: MSLR(history=0), "history must be >= 1, got 0"),
         (lambda: MSLR(start={"audio": -1.0}), r"start must be numbers > 0, got -1\.0 for audio"),
         (lambda: ModalityDropout(probability=1.0), r"probability must be in \(0, 1\), got 1"),
@@ -756,11 +847,25 @@ def test_scores_of_incomplete_samples_are_refused(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "field"),
-    [("ogm-ge", "unimodal_weight"), ("mmpareto", "fused_weight"), ("agm", "fused_weight"), ("mslr", "unimodal_weight")],
+    [
+        ("ogm-ge", "unimodal_weight"),
+        ("mmpareto", "fused_weight"),
+        ("agm", "fused_weight"),
+        ("mslr", "unimodal_weight"),
+        ("mla", "unimodal_weight"),
+    ],
 )
 def test_a_head_that_is_not_trained_is_refused_where_the_method_needs_it(name, field, tmp_path):
     with pytest.raises(RecipeError, match=f"needs every head trained, but {field} is 0"):
         run(tmp_path, name, recipe=replace(SPL, schedule=replace(SPL.schedule, criterion="loss"), **{field: 0.0}))
+
+
+@pytest.mark.parametrize("name", [name for name, make in METHODS.items() if issubclass(type(make()), Alternating)])
+def test_a_fused_head_that_the_method_does_not_train_is_refused_in_the_loss_and_the_prediction(name, tmp_path):
+    data, method = tiny.splits(), METHODS[name]()
+    for recipe in (SPL, replace(SPL, fused_weight=0.0)):
+        with pytest.raises(RecipeError, match=r"set fused_weight=0, and prediction to unimodal or entropy"):
+            fit(tiny.model(), data, recipe, Run(tmp_path, tmp_path, CPU), method=method)
 
 
 class Bare(nn.Module):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bss.models.late_fusion import Logits
-from bss.scoring.metrics import classification_metrics, head_logits, predicted_by, rank_correlation
+from bss.scoring.metrics import classification_metrics, entropy_weights, head_logits, predicted_by, rank_correlation
 
 # Six samples of three classes; the logits are log probabilities, so their softmax is this table. Comments: prediction.
 PROBABILITY = np.array(
@@ -44,7 +44,17 @@ def test_the_unimodal_prediction_leaves_the_fused_logits_out():
     assert head_logits(logits(), "unimodal")["all"].tolist() == [[11.0, 22.0]]  # 1 + 10, 2 + 20
 
 
-@pytest.mark.parametrize("prediction", ["all", "unimodal"])
+def test_the_prediction_by_entropy_weighs_each_modality_by_how_sure_it_is_of_the_sample():
+    # Entropies of (3/4, 1/4) and (1/2, 1/2): 0.562335 and 0.693147; exp(-H) is 0.569876 and 0.5.
+    sure, unsure = torch.tensor([[3.0, 1.0], [1.0, 1.0]]).log(), torch.tensor([[1.0, 1.0], [3.0, 1.0]]).log()
+    weights_MB = entropy_weights([sure, unsure])
+    assert weights_MB.flatten().tolist() == pytest.approx([0.532658, 0.467342, 0.467342, 0.532658], abs=1e-5)
+    heads = head_logits(Logits(100 * sure, {"audio": sure, "visual": unsure}), "entropy")
+    torch.testing.assert_close(heads["all"], 0.532658 * torch.tensor([[3.0, 1.0], [3.0, 1.0]]).log(), atol=1e-5, rtol=0)
+    assert predicted_by("entropy", heads) == "audio + visual by entropy"
+
+
+@pytest.mark.parametrize("prediction", ["all", "unimodal", "entropy"])
 def test_the_logits_of_each_head_are_handed_on(prediction):
     heads = head_logits(logits(), prediction)
     assert list(heads) == ["all", "fused", "audio", "visual"]
@@ -55,7 +65,7 @@ def test_the_logits_of_each_head_are_handed_on(prediction):
     ]
 
 
-@pytest.mark.parametrize("prediction", ["all", "unimodal"])
+@pytest.mark.parametrize("prediction", ["all", "unimodal", "entropy"])
 def test_adding_heads_changes_none_of_them(prediction):
     given_logits = logits()
     head_logits(given_logits, prediction)

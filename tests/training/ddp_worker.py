@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from bss.methods import AGM, MSLR, OGMGE, DataRemixing, LossWeights, MMPareto, ModalityDropout, SampleValuation
+from bss.methods import AGM, MLA, MSLR, OGMGE, DataRemixing, LossWeights, MMPareto, ModalityDropout, SampleValuation
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.utils import distributed
@@ -27,10 +27,16 @@ METHODS = {
     "agm": AGM,
     "mmpareto": MMPareto,
     "mslr": partial(MSLR, start={"audio": 0.5, "visual": 1.5}, history=1),
+    "mla": MLA,
     "modality-dropout": partial(ModalityDropout, seed=1),
     "smv": partial(SampleValuation, warmup_epochs=1, seed=1),
     "data-remixing": partial(DataRemixing, batch_size=BATCH, warmup_epochs=1, seed=1),
 }
+
+
+def recipe_for(method, recipe):
+    """The recipe as a method needs it: without a part for the fused head, where it does not train that."""
+    return recipe if method is None or method.trains_fused else replace(recipe, fused_weight=0.0, prediction="unimodal")
 
 
 class Broken(torch.utils.data.Dataset):
@@ -60,8 +66,8 @@ def train(arm, out, *, signal_at=None):
 def train_with(name, out):
     """One run of a method, with SPL's order."""
     data = tiny.splits(train=60, val=25, test=31)
-    recipe, run = replace(SPL, epochs=2), Run(out, out, torch.device("cpu"))
-    return fit(tiny.model(), data, recipe, run, method=METHODS[name]())
+    method, run = METHODS[name](), Run(out, out, torch.device("cpu"))
+    return fit(tiny.model(), data, recipe_for(method, replace(SPL, epochs=2)), run, method=method)
 
 
 class Failing(torch.utils.data.Dataset):

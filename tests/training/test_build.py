@@ -113,6 +113,14 @@ def test_a_network_of_ones_own_gets_all_that_late_fusion_gets(own, tmp_path):
 @pytest.mark.parametrize("name", methods.BY_NAME)
 def test_every_method_trains_a_network_of_ones_own(name, own, tmp_path):
     recipe = replace(tiny.SPL, epochs=4, method=name, imbalance_every=0)
+    if not methods.BY_NAME[name].trains_fused:
+        recipe = replace(recipe, fused_weight=0.0, prediction="unimodal")
+    if name == "mla":
+        with pytest.raises(
+            RecipeError, match=r"one head.* must be torch\.nn\.Linear of one size, .* audio none, visual none"
+        ):
+            fit(own, tiny.splits(), recipe, run_in(tmp_path / "refused"))
+        own.heads = own.own = nn.ModuleDict({modality: nn.Linear(4, 3) for modality in tiny.DIMS})
     assert 0 <= fit(own, tiny.splits(), recipe, run_in(tmp_path))["test"]["last"]["accuracy"]["all"] <= 1
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -101,7 +102,7 @@ def classification_metrics(heads: Mapping[str, Tensor], target: Tensor) -> Metri
     truth_N = target.cpu().numpy()
     metrics: Metrics = {"accuracy": {}, "macro_f1": {}, "map": {}}
     for name, logits in heads.items():
-        probability_NC = _probability(logits)
+        probability_NC = probabilities(logits)
         predicted_N = probability_NC.argmax(axis=1)
         metrics["accuracy"][name] = float((predicted_N == truth_N).mean())
         metrics["macro_f1"][name] = float(f1_by_class(predicted_N, truth_N).mean())
@@ -120,19 +121,28 @@ def hits(heads: Mapping[str, Tensor], target: Tensor) -> dict[str, np.ndarray]:
         Head name -> (N,) bool.
     """
     truth_N = target.cpu().numpy()
-    return {name: _probability(logits).argmax(axis=1) == truth_N for name, logits in heads.items()}
+    return {name: probabilities(logits).argmax(axis=1) == truth_N for name, logits in heads.items()}
 
 
-def _probability(logits: Tensor) -> np.ndarray:
+def probabilities(logits: Tensor) -> np.ndarray:
     """Softmax of logits (N, C); classes whose logits differ by rounding alone may be equal in it."""
     return widened(logits).softmax(dim=1).cpu().numpy()
 
 
-def f1_by_class(predicted_N: np.ndarray, truth_N: np.ndarray) -> np.ndarray:
-    """F1 of every class that occurs in either array, in the order of class ids: 2 hits / (predicted + true)."""
+def f1_by_class(predicted_N: np.ndarray, truth_N: np.ndarray, weight_N: np.ndarray | None = None) -> np.ndarray:
+    """F1 of every class that occurs in either array, in the order of class ids: 2 hits / (predicted + true).
+
+    Args:
+        predicted_N: class ids.
+        truth_N: class ids.
+        weight_N: how often each sample counts; None = once. A class whose samples count nothing does not occur.
+    """
     size = int(max(predicted_N.max(), truth_N.max())) + 1
+    right_N = predicted_N == truth_N
+    weights = (None, None, None) if weight_N is None else (weight_N[right_N], weight_N, weight_N)
     hits, predicted, true = (
-        np.bincount(labels, minlength=size) for labels in (truth_N[predicted_N == truth_N], predicted_N, truth_N)
+        np.bincount(labels, counts, minlength=size)
+        for labels, counts in zip((truth_N[right_N], predicted_N, truth_N), weights, strict=True)
     )
     occurs = predicted + true > 0
     return 2 * hits[occurs] / (predicted + true)[occurs]
@@ -157,6 +167,70 @@ def average_precision_by_class(probability_NC: np.ndarray, truth_N: np.ndarray) 
     place_NK = np.where(is_last_NK, np.arange(len(truth_N))[:, None], len(truth_N))
     last_NK = np.minimum.accumulate(place_NK[::-1], axis=0)[::-1]
     return (np.take_along_axis(precision_NK, last_NK, axis=0) * is_hit_NK).sum(axis=0) / is_hit_NK.sum(axis=0)
+
+
+class ClassRanking(NamedTuple):
+    """The samples ranked for one class against the rest, H of them of the class; for :func:`average_precision`.
+
+    Attributes:
+        order_N: the samples, the most probable first.
+        hits_H: ranks of those of the class, ascending.
+        last_H: of each of these, the last rank with the same probability: they stand or fall together.
+        among_H: how many of the class there are up to that rank.
+    """
+
+    order_N: np.ndarray
+    hits_H: np.ndarray
+    last_H: np.ndarray
+    among_H: np.ndarray
+
+
+def class_ranking(probability_N: np.ndarray, is_class_N: np.ndarray) -> ClassRanking:
+    """Rank samples for one class.
+
+    Args:
+        probability_N: of the class.
+        is_class_N: whether the sample is of it.
+    """
+    order_N = np.argsort(-probability_N)
+    descending_N = -probability_N[order_N]
+    hits_H = np.flatnonzero(is_class_N[order_N])
+    last_H = np.searchsorted(descending_N, descending_N[hits_H], side="right") - 1
+    return ClassRanking(order_N, hits_H, last_H, np.searchsorted(hits_H, last_H, side="right"))
+
+
+def average_precision(ranking: ClassRanking, weight_N: np.ndarray) -> float:
+    """One class of :func:`average_precision_by_class`, of samples that count several times or not at all.
+
+    A test set that is drawn again is the same samples with other weights: what is sorted stays so.
+
+    Args:
+        ranking: of the samples for the class.
+        weight_N: how often each sample counts.
+
+    Returns:
+        In [0, 1]; NaN where no sample of the class counts.
+    """
+    weights_N = weight_N[ranking.order_N]
+    own_H = weights_N[ranking.hits_H]
+    counts_H = own_H > 0  # before the first sample that counts a share would be 0 of 0
+    if not counts_H.any():
+        return float("nan")
+    found_H = own_H.cumsum()[ranking.among_H - 1][counts_H]
+    precision_H = found_H / weights_N.cumsum()[ranking.last_H][counts_H]
+    return float(precision_H @ own_H[counts_H] / own_H.sum())
+
+
+def confusion_matrix(predicted_N: np.ndarray, truth_N: np.ndarray, num_classes: int) -> np.ndarray:
+    """How often each class (row) was taken for each class (column), (C, C) int64.
+
+    Args:
+        predicted_N: class ids.
+        truth_N: class ids.
+        num_classes: C.
+    """
+    pairs = np.bincount(truth_N * num_classes + predicted_N, minlength=num_classes**2)
+    return pairs.reshape(num_classes, num_classes)
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float | None:

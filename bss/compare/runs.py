@@ -35,8 +35,8 @@ ARM_FILE = "arm.json"
 """File that the runner adds to a run folder: which arm of which task it is, and the hash of its initial weights."""
 
 
-ARM_FIELDS = {"epochs", "updates"}
-"""Recipe fields, beside those of the schedule, that may differ between arms: how long each of them trains."""
+ARM_FIELDS = {"epochs", "updates", "method"}
+"""Recipe fields, beside those of the schedule, that may differ between arms: how long each trains, and its method."""
 
 
 STEP_FIELDS = {"fused_weight", "unimodal_weight", "prediction", "modality"}

@@ -821,6 +821,16 @@ def test_a_refusal_says_both_values(tmp_path, one, other, message):
     assert second.startswith("and ") and second.endswith(f" in {folders[1]}; report them apart")
 
 
+def test_arms_may_differ_in_their_method_and_its_constants(tmp_path):
+    own = {"uniform": (None, {}), "ogm-ge": ("ogm-ge", {"alpha": 0.3}), "agm": ("agm", {})}
+    for arm, (method, constants) in own.items():
+        write_run(tmp_path / arm, arm=arm, recipe={"method": method, "method_options": constants})
+    assert set(results(tmp_path).arms) == set(own)
+    write_run(tmp_path / "seed1", arm="agm", seed=1, recipe={"method": "mslr"})
+    with pytest.raises(RunFolderError, match="different recipes in one report: method is 'agm' in"):
+        results(tmp_path)
+
+
 def test_one_arm_has_one_method_with_one_set_of_numbers(tmp_path):
     for seed, settings in enumerate(({"warmup_epochs": 3, "seed": 0}, {"warmup_epochs": 3, "seed": 1})):
         write_run(tmp_path / f"seed{seed}", arm="smv", seed=seed)

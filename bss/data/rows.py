@@ -55,7 +55,7 @@ def alike(contents: Iterable[Hashable], labels: Sequence[int]) -> Alike:
     return Alike(sum(map(len, groups)), sum(map(len, torn)), 1 - lost / len(labels) if labels else 1.0)
 
 
-def _rows(part: MapDataset | None) -> list[Row]:
+def rows_of(part: MapDataset | None) -> list[Row]:
     """What a part knows of its samples; empty where it knows nothing."""
     known = getattr(part, "listed_rows", None)
     return known() if known else []
@@ -69,7 +69,7 @@ def group_ids(part: MapDataset) -> list[int] | None:
     Returns:
         One number per sample; None where the part knows no group of any of them.
     """
-    rows = _rows(part)
+    rows = rows_of(part)
     if not any(row.group for row in rows):
         return None
     ids: dict[Hashable, int] = {}
@@ -84,7 +84,7 @@ def check_classes(data: Splits) -> None:
     """
     trained = set(data.labels_N.tolist())
     for title, part in (("validation", data.val), ("test", data.test)):
-        unlearnt = [row for row in _rows(part) if row.label not in trained]
+        unlearnt = [row for row in rows_of(part) if row.label not in trained]
         if unlearnt:
             names = [data.classes[label] for label in sorted({row.label for row in unlearnt})]
             first = f", the first is {unlearnt[0].name}" if unlearnt[0].name else ""
@@ -97,7 +97,7 @@ def check_classes(data: Splits) -> None:
 
 def notes(data: Splits) -> list[str]:
     """Lines about the parts of a run: inputs that are equal for the network, and groups that are trained on."""
-    parts = {"training": _rows(data.train), "validation": _rows(data.val), "test": _rows(data.test)}
+    parts = {"training": rows_of(data.train), "validation": rows_of(data.val), "test": rows_of(data.test)}
     known = {title: rows for title, rows in parts.items() if rows}
     return [line for line in (_equal_inputs(known), _known_groups(known, data.group)) if line]
 

@@ -25,6 +25,7 @@ from bss.utils.errors import DataNotFoundError, RecipeError, shown
 if TYPE_CHECKING:  # `python -m bss --help` lists the tasks, and PyTorch takes seconds
     from torch import nn
 
+    from bss.data.parts import Part
     from bss.data.splits import Splits
 
 REQUIRED = ("CL", "build_data", "build_model")
@@ -36,6 +37,7 @@ class Task(Protocol):
 
     Every task defines :data:`REQUIRED`. The tasks of ``bss`` define the rest too: a script trains ``CL`` or ``SPL``, or
     with ``--preset`` the ``_OFFICIAL`` or ``_PAPER`` ones, and with ``--sample`` it needs the last two functions.
+    ``evaluate --list`` needs ``build_list``.
 
     Attributes:
         CL: the recipe of a curriculum; ``compare`` makes the recipes of all arms from it.
@@ -55,6 +57,9 @@ class Task(Protocol):
 
     def build_data(self, recipe: Recipe, root: Path) -> "Splits":
         """Find all samples under the data root, check their files and make the parts."""
+
+    def build_list(self, recipe: Recipe, root: Path, path: Path) -> "Part":
+        """The samples of a list of one's own, in the form of the data set's, as a test sees them."""
 
     def build_model(self, recipe: Recipe, root: Path) -> "nn.Module":
         """The network with its initial weights; files of pretrained ones are looked for under the data root."""

@@ -1,9 +1,10 @@
 """The parts and the network of CREMA-D and Kinetics-Sounds: two ResNet-18 from scratch."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -35,32 +36,16 @@ def build_splits(
     """Make the parts of a run out of clips, with the recipe's views and cache."""
     sounds, frames = sound_kind(recipe.sample_rate, round(recipe.sample_rate * recipe.seconds)), frame_kind()
     # One cache for all parts: they read the same files, and what has no file in a part costs nothing.
-    cache, readers = None, {}
+    cache, readers = None, None
     if recipe.cache is not None:
         files = decoded_files([*train, *(val or ()), *test], recipe.num_frames if recipe.frames == "first" else None)
         cache = Cache(cache_folder(recipe.cache, root), root, {sounds: files["sound"], frames: files["frames"]})
-        readers = {"read_sound": cache[sounds], "read_frame": cache[frames]}
-
-    def dataset(members: Sequence[Clip], *, random_view: bool = False) -> AudioVisual:
-        # Measured and scored samples are the same at every look: frames at fixed places, the whole picture.
-        still = "first" if recipe.frames == "first" else "spread"
-        return AudioVisual(
-            members,
-            sample_rate=recipe.sample_rate,
-            seconds=recipe.seconds,
-            n_fft=recipe.n_fft,
-            hop_length=recipe.hop_length,
-            view=RandomView() if random_view else whole,
-            num_frames=recipe.num_frames,
-            pick=recipe.frames if random_view else still,
-            **readers,
-        )
-
+        readers = cache[sounds], cache[frames]
     return Splits(
-        train=dataset(train, random_view=True),
-        score=dataset(train),
-        val=dataset(val) if val is not None else None,
-        test=dataset(test),
+        train=_dataset(recipe, train, readers, random_view=True),
+        score=as_tested(recipe, train, readers),
+        val=as_tested(recipe, val, readers) if val is not None else None,
+        test=as_tested(recipe, test, readers),
         labels_N=torch.tensor([clip.label for clip in train], device="cpu"),
         names=[clip.name for clip in train],
         classes=classes,
@@ -68,6 +53,34 @@ def build_splits(
         cache=cache,
         group=group,
         listed=listed(val=val, test=test),
+    )
+
+
+Readers = tuple[Callable[[Path], np.ndarray], Callable[[Path], np.ndarray]]
+"""What reads a file's sound, and a file's frame, from a cache."""
+
+
+def as_tested(recipe: AudioVisualRecipe, clips: Sequence[Clip], readers: Readers | None = None) -> AudioVisual:
+    """Clips as measured and scored samples are seen, the same at every look: frames at fixed places, whole pictures."""
+    return _dataset(recipe, clips, readers)
+
+
+def _dataset(
+    recipe: AudioVisualRecipe, clips: Sequence[Clip], readers: Readers | None, *, random_view: bool = False
+) -> AudioVisual:
+    still = "first" if recipe.frames == "first" else "spread"
+    read_sound, read_frame = readers or (None, None)
+    return AudioVisual(
+        clips,
+        sample_rate=recipe.sample_rate,
+        seconds=recipe.seconds,
+        n_fft=recipe.n_fft,
+        hop_length=recipe.hop_length,
+        view=RandomView() if random_view else whole,
+        num_frames=recipe.num_frames,
+        pick=recipe.frames if random_view else still,
+        read_sound=read_sound,
+        read_frame=read_frame,
     )
 
 

@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from bss.data.datasets.cremad import DATA_SET, read_demographics
-from bss.data.datasets.data_set import find
+from bss.data.datasets.data_set import find, find_listed
+from bss.data.parts import Part
 from bss.data.splits import Splits
 from bss.data.synthetic.cremad import write_sample
 from bss.models.late_fusion import LateFusion
@@ -44,6 +45,17 @@ def build_data(recipe: CremadRecipe, root: Path) -> Splits:
         recipe, root, DATA_SET.classes, train=train, val=val, test=test, dropped=dropped, group=DATA_SET.group
     )
     return replace(made, tested_groups=tested)
+
+
+def build_list(recipe: CremadRecipe, root: Path, path: Path) -> Part:
+    """The clips of a list of one's own, as a test sees them.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find_listed`.
+    """
+    clips, dropped = find_listed(DATA_SET, root, path, missing=recipe.missing, fps=recipe.fps)
+    samples = audiovisual.as_tested(recipe, clips)
+    return parts.of_list(clips, samples, DATA_SET.classes, dropped=dropped, group=DATA_SET.group)
 
 
 def build_model(recipe: CremadRecipe, root: Path) -> LateFusion:

@@ -1,8 +1,8 @@
 """The parts and the image encoder of Sarcasm and Twitter15, whose samples are a picture and a text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -15,6 +15,9 @@ from bss.models.encoders import ResNetEncoder, load_resnet50, resnet50
 from bss.recipes.imagetext import ImageTextRecipe
 from bss.tasks.parts import Find, carved, carved_by_group, listed
 from bss.utils.errors import DataError, DataNotFoundError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SAMPLE: dict[str, Any] = {
     "epochs": 8,
@@ -69,28 +72,14 @@ def build_splits(
         parts["train"], parts["val"] = _carved(parts["train"], recipe.val_fraction, seed=recipe.seed, classes=classes)
 
     tokenizer = load_tokenizer(recipe.text_model, root)
-    tokens = {
-        part: encode(
-            tokenizer,
-            [clean_text(text_of(post), recipe.cleaning, recipe.max_words) for post in posts],
-            listed=[post.listed for post in posts],
-            max_tokens=recipe.max_tokens,
-            targets=[post.target for post in posts] if pairs else None,
-        )
-        for part, posts in parts.items()
-    }
+    still = {part: _as_tested(recipe, tokenizer, posts, text_of=text_of, pairs=pairs) for part, posts in parts.items()}
     look = {"normalization": recipe.normalization, "interpolation": recipe.interpolation}
-    still = fixed_transform(recipe.image_size, **look)
-    moving = augment_transform(recipe.image_size, **look) if recipe.augment else still
-
-    def dataset(part: str, transform: Callable) -> ImageText:
-        return ImageText(parts[part], tokens[part], transform=transform)
-
+    moving = augment_transform(recipe.image_size, **look) if recipe.augment else still["train"].transform
     return Splits(
-        train=dataset("train", moving),
-        score=dataset("train", still),
-        val=dataset("val", still) if "val" in parts else None,
-        test=dataset("test", still),
+        train=ImageText(parts["train"], still["train"].tokens_N3L, transform=moving),
+        score=still["train"],
+        val=still.get("val"),
+        test=still["test"],
         labels_N=torch.tensor([post.label for post in parts["train"]], device="cpu"),
         names=[post.name for post in parts["train"]],
         classes=classes,
@@ -98,6 +87,42 @@ def build_splits(
         group=group,
         listed=listed(val=parts.get("val"), test=parts["test"]),
     )
+
+
+def as_tested(
+    recipe: ImageTextRecipe,
+    root: Path,
+    posts: Sequence[Post],
+    *,
+    text_of: Callable[[Post], str] = lambda post: post.text,
+    pairs: bool = False,
+) -> ImageText:
+    """Posts as measured and scored samples are seen, the same at every look; see :func:`build_splits`.
+
+    Raises:
+        DataError, DataNotFoundError: for the text model.
+        RecipeError: see :func:`bss.data.transforms.text.encode`.
+    """
+    return _as_tested(recipe, load_tokenizer(recipe.text_model, root), posts, text_of=text_of, pairs=pairs)
+
+
+def _as_tested(
+    recipe: ImageTextRecipe,
+    tokenizer: "PreTrainedTokenizerBase",
+    posts: Sequence[Post],
+    *,
+    text_of: Callable[[Post], str],
+    pairs: bool,
+) -> ImageText:
+    tokens = encode(
+        tokenizer,
+        [clean_text(text_of(post), recipe.cleaning, recipe.max_words) for post in posts],
+        listed=[post.listed for post in posts],
+        max_tokens=recipe.max_tokens,
+        targets=[post.target for post in posts] if pairs else None,
+    )
+    look = {"normalization": recipe.normalization, "interpolation": recipe.interpolation}
+    return ImageText(posts, tokens, transform=fixed_transform(recipe.image_size, **look))
 
 
 def _check_disjoint(parts: dict[str, list[Post]]) -> None:

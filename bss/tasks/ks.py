@@ -4,8 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from bss.data.datasets.audiovisual import Clip
-from bss.data.datasets.data_set import find
+from bss.data.datasets.data_set import find, find_listed
 from bss.data.datasets.ks import DATA_SET, long_enough
+from bss.data.parts import Part
 from bss.data.splits import Splits
 from bss.data.synthetic.ks import write_sample
 from bss.models.late_fusion import LateFusion
@@ -47,6 +48,19 @@ def _numbered_as_seen(train: list[Clip], test: list[Clip]) -> tuple[tuple[str, .
     number = {label: position for position, label in enumerate(order)}
     train, test = ([replace(clip, label=number[clip.label]) for clip in clips] for clips in (train, test))
     return tuple(DATA_SET.classes[label] for label in order), train, test
+
+
+def build_list(recipe: KineticsSoundsRecipe, root: Path, path: Path) -> Part:
+    """The clips of a list of one's own, as a test sees them; its classes are numbered as in the data set's record.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find_listed`; also for a list without a clip
+            of ``min_frames`` frames.
+    """
+    clips, dropped = find_listed(DATA_SET, root, path, missing=recipe.missing, fps=recipe.fps)
+    clips, short = long_enough(clips, "list", recipe.min_frames)
+    samples = audiovisual.as_tested(recipe, clips)
+    return parts.of_list(clips, samples, DATA_SET.classes, dropped=dropped + short, group=DATA_SET.group)
 
 
 def build_model(recipe: KineticsSoundsRecipe, root: Path) -> LateFusion:

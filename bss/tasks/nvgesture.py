@@ -1,13 +1,15 @@
 """NVGesture: 25 hand gestures from colour video, optical flow and depth video, three I3D with pretrained weights."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from bss.data.datasets.data_set import find
+from bss.data.datasets.data_set import find, find_listed
 from bss.data.datasets.nvgesture import DATA_SET, GestureClip, NVGesture
+from bss.data.parts import Part
 from bss.data.splits import Splits
 from bss.data.synthetic.nvgesture import write_sample
 from bss.models.encoders.i3d import I3DEncoder, load_i3d
@@ -35,24 +37,11 @@ def build_data(recipe: NVGestureRecipe, root: Path) -> Splits:
         train, val = parts.carved_by_group(train, recipe.val_fraction, seed=recipe.seed, noun="subject")
     else:
         train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=DATA_SET.classes)
-
-    def dataset(clips: list[GestureClip], *, random: bool = False) -> NVGesture:
-        return NVGesture(
-            clips,
-            frames=recipe.frames_train if random else recipe.frames_test,
-            size=recipe.image_size,
-            resize=recipe.resize,
-            random=random,
-            rgb_input=recipe.rgb_input,
-            flow_input=recipe.flow_input,
-            flow_window=recipe.flow_window,
-        )
-
     return Splits(
-        train=dataset(train, random=True),
-        score=dataset(train),
-        val=dataset(val) if val is not None else None,
-        test=dataset(test),
+        train=_dataset(recipe, train, random=True),
+        score=as_tested(recipe, train),
+        val=as_tested(recipe, val) if val is not None else None,
+        test=as_tested(recipe, test),
         labels_N=torch.tensor([clip.label for clip in train], device="cpu"),
         names=[clip.name for clip in train],
         classes=DATA_SET.classes,
@@ -60,6 +49,36 @@ def build_data(recipe: NVGestureRecipe, root: Path) -> Splits:
         group=DATA_SET.group,
         listed=parts.listed(val=val, test=test),
     )
+
+
+def as_tested(recipe: NVGestureRecipe, clips: Sequence[GestureClip]) -> NVGesture:
+    """Clips as measured and scored samples are seen, the same at every look: the middle of the frames and pictures."""
+    return _dataset(recipe, clips)
+
+
+def _dataset(recipe: NVGestureRecipe, clips: Sequence[GestureClip], *, random: bool = False) -> NVGesture:
+    return NVGesture(
+        clips,
+        frames=recipe.frames_train if random else recipe.frames_test,
+        size=recipe.image_size,
+        resize=recipe.resize,
+        random=random,
+        rgb_input=recipe.rgb_input,
+        flow_input=recipe.flow_input,
+        flow_window=recipe.flow_window,
+    )
+
+
+def build_list(recipe: NVGestureRecipe, root: Path, path: Path) -> Part:
+    """The clips of a list of one's own, as a test sees them.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find_listed`; also for a clip of too few
+            frames.
+    """
+    clips, dropped = find_listed(DATA_SET, root, path, missing=recipe.missing)
+    samples = as_tested(recipe, clips)
+    return parts.of_list(clips, samples, DATA_SET.classes, dropped=dropped, group=DATA_SET.group)
 
 
 def build_model(recipe: NVGestureRecipe, root: Path) -> LateFusion:

@@ -5,6 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from bss.data.datasets.data_set import S
+from bss.data.indexed import MapDataset
+from bss.data.parts import Part
+from bss.data.rows import group_ids
 from bss.data.splits import Listed, group_folds, group_split, stratified_split
 from bss.utils.errors import DataError
 
@@ -86,6 +89,32 @@ def listed(**lists: Sequence[S] | None) -> dict[str, Listed]:
         for split, samples in lists.items()
         if samples is not None
     }
+
+
+def of_list(
+    samples: Sequence[S], dataset: MapDataset, classes: tuple[str, ...], *, dropped: Sequence[str], group: str | None
+) -> Part:
+    """The part that a list of one's own makes, see :meth:`bss.tasks.Task.build_list`.
+
+    Args:
+        samples: of the list.
+        dataset: the same, as a test sees them.
+        classes: class names.
+        dropped: names that were left out for want of files.
+        group: what a sound split keeps apart.
+    """
+    known = listed(list=samples)["list"]
+    groups = group_ids(dataset)
+    return Part(
+        title="list",
+        samples=dataset,
+        names=known.names,
+        classes=classes,
+        labels_N=known.labels_N,
+        groups=groups,
+        grouped_by=None if groups is None else group or "group",
+        dropped=dropped,
+    )
 
 
 def _dealt(samples: Sequence[S], positions: tuple[Sequence[int], Sequence[int]]) -> tuple[list[S], list[S]]:

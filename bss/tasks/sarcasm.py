@@ -7,8 +7,9 @@ from pathlib import Path
 
 from torch import nn
 
-from bss.data.datasets.data_set import find
+from bss.data.datasets.data_set import find, find_listed
 from bss.data.datasets.sarcasm import DATA_SET
+from bss.data.parts import Part
 from bss.data.splits import Splits
 from bss.data.synthetic.sarcasm import write_sample
 from bss.models.encoders import text_encoder
@@ -16,6 +17,7 @@ from bss.models.fusion import FUSIONS
 from bss.models.late_fusion import LateFusion
 from bss.recipes.sarcasm import CL, CL_OFFICIAL, CL_PAPER, SPL, SPL_OFFICIAL, SPL_PAPER, SarcasmRecipe
 from bss.tasks import imagetext
+from bss.tasks.parts import of_list
 from bss.utils.seeding import seeded
 
 IMAGENET_CLASSES = 1000
@@ -31,6 +33,18 @@ def build_data(recipe: SarcasmRecipe, root: Path) -> Splits:
     """
     find_split = partial(find, DATA_SET, root, missing=recipe.missing, word_filter=recipe.word_filter)
     return imagetext.build_splits(recipe, root, DATA_SET.classes, find_split)
+
+
+def build_list(recipe: SarcasmRecipe, root: Path, path: Path) -> Part:
+    """The posts of a list of one's own, as a test sees them.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find_listed` and
+            :func:`bss.tasks.imagetext.as_tested`.
+    """
+    posts, dropped = find_listed(DATA_SET, root, path, missing=recipe.missing, word_filter=recipe.word_filter)
+    samples = imagetext.as_tested(recipe, root, posts)
+    return of_list(posts, samples, DATA_SET.classes, dropped=dropped, group=DATA_SET.group)
 
 
 def build_model(recipe: SarcasmRecipe, root: Path) -> LateFusion:

@@ -2,13 +2,15 @@
 
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import nn
 
-from bss.data.datasets.data_set import find
+from bss.data.datasets.data_set import find, find_listed
 from bss.data.datasets.imagetext import Post
 from bss.data.datasets.twitter15 import DATA_SET
+from bss.data.parts import Part
 from bss.data.splits import Splits
 from bss.data.synthetic.twitter15 import write_sample
 from bss.models.encoders import text_encoder
@@ -16,6 +18,7 @@ from bss.models.fusion import FUSIONS
 from bss.models.late_fusion import LateFusion
 from bss.recipes.twitter15 import CL, CL_OFFICIAL, CL_PAPER, SPL, SPL_OFFICIAL, SPL_PAPER, Twitter15Recipe
 from bss.tasks import imagetext
+from bss.tasks.parts import of_list
 from bss.utils.errors import DataError
 from bss.utils.seeding import seeded
 
@@ -29,13 +32,7 @@ def build_data(recipe: Twitter15Recipe, root: Path) -> Splits:
     """
 
     def find_split(split: str) -> tuple[list[Post], list[str]]:
-        posts, dropped = find(DATA_SET, root, split, missing=recipe.missing)
-        if recipe.use_target and not posts[0].target:
-            raise DataError(f"{posts[0].listed}: the list has no Target column: --set use_target=false")
-        return posts, dropped
-
-    def text_of(post: Post) -> str:
-        return post.filled() if recipe.fill_target else post.text
+        return _with_targets(find(DATA_SET, root, split, missing=recipe.missing), recipe)
 
     return imagetext.build_splits(
         recipe,
@@ -43,9 +40,34 @@ def build_data(recipe: Twitter15Recipe, root: Path) -> Splits:
         DATA_SET.classes,
         find_split,
         group=DATA_SET.group,
-        text_of=text_of,
+        text_of=partial(_text_of, recipe),
         pairs=recipe.use_target,
     )
+
+
+def build_list(recipe: Twitter15Recipe, root: Path, path: Path) -> Part:
+    """The tweets of a list of one's own, as a test sees them.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find_listed` and
+            :func:`bss.tasks.imagetext.as_tested`; also for ``use_target`` with a list that has no terms.
+    """
+    posts, dropped = _with_targets(find_listed(DATA_SET, root, path, missing=recipe.missing), recipe)
+    text_of = partial(_text_of, recipe)
+    samples = imagetext.as_tested(recipe, root, posts, text_of=text_of, pairs=recipe.use_target)
+    return of_list(posts, samples, DATA_SET.classes, dropped=dropped, group=DATA_SET.group)
+
+
+def _with_targets(found: tuple[list[Post], list[str]], recipe: Twitter15Recipe) -> tuple[list[Post], list[str]]:
+    """What was found, which must have terms where the recipe uses them."""
+    first = found[0][0]
+    if recipe.use_target and not first.target:
+        raise DataError(f"{first.listed}: the list has no Target column: --set use_target=false")
+    return found
+
+
+def _text_of(recipe: Twitter15Recipe, post: Post) -> str:
+    return post.filled() if recipe.fill_target else post.text
 
 
 def build_model(recipe: Twitter15Recipe, root: Path) -> LateFusion:

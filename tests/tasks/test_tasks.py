@@ -16,12 +16,14 @@ from torch.utils.data import Dataset
 from bss import tasks
 from bss.data.batches import collate
 from bss.data.datasets.data_set import find
+from bss.data.parts import part_of
 from bss.models.late_fusion import Logits
 from bss.recipes.fields import describe, explain, flatten, override
 from bss.recipes.recipe import Recipe
 from bss.training.build import as_trained
 from bss.training.engine import fit
 from bss.training.run import Run
+from bss.utils.errors import DataNotFoundError
 from tests.released import KEYS, renamed
 
 STEMS = tasks.names()
@@ -307,6 +309,26 @@ def test_a_corrupted_pair_has_a_modality_of_its_donor_and_a_wrong_label_is_told_
         of_whom = donor if modality == pairs[sample].modality else collated[1]
         assert bytes_of(collated[0][modality]) == bytes_of(of_whom[modality])
     assert int(collated[0]["label"]) == int(found.train[sample]["label"]) == int(found.labels_N[sample])
+
+
+@every_task
+def test_a_list_of_one_s_own_is_seen_as_a_test_sees_it_wherever_its_files_lie(stem, root, tmp_path):
+    task, data_set = task_of(stem), data_of(stem)
+    recipe = small(task.CL, stem)
+    data = task.build_data(recipe, root)
+    tested = part_of(data, "test")
+    for split in ("train", "test"):
+        published = next(path for place in data_set.places[split] if (path := root / place).is_file())
+        own = tmp_path / f"my_{published.name}"
+        own.write_bytes(published.read_bytes())
+        part = task.build_list(recipe, root, own)
+        assert list(part.names) == [sample.name for sample in find(data_set, root, split)[0]] and not part.dropped
+        assert part.title == "list" and len(part.labels_N) == len(part) and part.grouped_by == data_set.group
+    assert (part.classes, part.groups, part.names) == (data_set.classes, tested.groups, tested.names)
+    assert part.labels_N.tolist() == tested.labels_N.tolist()
+    assert bytes_of(collate([part.samples[3]])) == bytes_of(collate([data.test[3]]))
+    with pytest.raises(DataNotFoundError, match=r"the list .*gone\.csv is not a file"):
+        task.build_list(recipe, root, tmp_path / "gone.csv")
 
 
 @every_task

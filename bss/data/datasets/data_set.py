@@ -144,10 +144,48 @@ def find(
         DataNotFoundError: no root or no list; samples without files, or nothing left after dropping.
         DataError: a bad row of the list, or a file that cannot be what its name says.
     """
+    need(data_set.title, *data_set.extras)
+    return _complete(data_set, root, split, read(data_set, root, split, **options), missing)
+
+
+def find_listed(
+    data_set: DataSet[S], root: str | os.PathLike, path: str | os.PathLike, *, missing: str = "error", **options: Any
+) -> tuple[list[S], list[str]]:
+    """The samples of a list of one's own, in the form of the published ones, that have all their files.
+
+    Files are looked for where those of the published splits are: the test split's first, then the others'.
+
+    Args:
+        data_set: the record of the data set.
+        root: the data root.
+        path: of the list.
+        missing: see :func:`find`.
+        **options: the data set's own, see its module.
+
+    Returns:
+        As :func:`find`.
+
+    Raises:
+        DataNotFoundError, DataError: see :func:`find`; also for a list that is not there.
+    """
+    need(data_set.title, *data_set.extras)
+    check_root(data_set, Path(root), data_set.advice)
+    if not Path(path).is_file():
+        raise DataNotFoundError(f"the list {path} is not a file")
+    # Some layouts keep the files of each split in a folder of its own.
+    located = [data_set.locate(Path(root), split, Path(path), **options) for split in reversed(data_set.splits)]
+    samples = [
+        next((each for each in rows if all(each.files.values())), rows[0]) for rows in zip(*located, strict=True)
+    ]
+    return _complete(data_set, root, "test", samples, missing)
+
+
+def _complete(
+    data_set: DataSet[S], root: str | os.PathLike, split: str, samples: list[S], missing: str
+) -> tuple[list[S], list[str]]:
+    """Those of the samples that have all their files, and the names of the others; see :func:`find`."""
     if missing not in ("error", "drop"):
         raise ValueError(f"missing must be 'error' or 'drop', got {missing!r}")
-    need(data_set.title, *data_set.extras)
-    samples = read(data_set, root, split, **options)
     remedy = data_set.remedy(Path(root), split, samples) if data_set.remedy else ""
     advice = "; ".join(filter(None, (remedy, data_set.advice)))
     gaps = [sample for sample in samples if not all(sample.files.values())]

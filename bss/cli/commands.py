@@ -145,6 +145,17 @@ def _report(flags: argparse.Namespace) -> int:
     return compare.report(flags)
 
 
+def _export(flags: argparse.Namespace) -> int:
+    need("an export", "train")
+    from bss.training.export import export_run
+
+    out = export_run(
+        flags.run_folder, flags.out, checkpoint=flags.checkpoint, task=flags.task, data_root=flags.data_root
+    )
+    print(f"exported to {out}: model.safetensors, config.json, README.md")
+    return 0
+
+
 def _data_set(stem: str) -> "DataSet[Any]":
     return importlib.import_module(f"bss.data.datasets.{stem}").DATA_SET
 
@@ -154,7 +165,7 @@ def _module(stem: str) -> ModuleType:
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = "Prepare and check a data set, train on it in one way or compare several, and report what came out."
+    about = "Prepare and check a data set, train on it in one way or compare several, report what came out, and use it."
     parser = _Parser(prog="python -m bss", description=about, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -192,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     _add_training(commands)
     _add_comparisons(commands)
+    _add_export(commands)
     return parser
 
 
@@ -212,6 +224,34 @@ def _add_training(commands: Any) -> None:
     )
     defaults = dict.fromkeys(("seed", "epochs", "batch_size"), "default: that of the task's CL recipe")
     add_run_flags(train, "needed, unless --sample is given", "default: runs/TASK-ARM-seedN", defaults)
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write a trained network for others: safetensors, and what it means",
+        description="Write a run's trained network as a folder that can be read without this package:\n"
+        "model.safetensors, config.json (what inputs and outputs mean) and README.md, a card. bss.load_run and the\n"
+        "commands that take a run take that folder too. Exit status: 0, 2 if it cannot be done.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    export.set_defaults(run=_export, interrupted="stopped; nothing was written")
+    _add_run_to_load(export)
+    export.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder that is new or empty")
+    export.add_argument("--data-root", type=Path, metavar="DIR", help="the data set's folder, for a text model in it")
+
+
+def _add_run_to_load(command: argparse.ArgumentParser) -> None:
+    """Add the flags by which one trained network is named."""
+    command.add_argument("run_folder", type=Path, metavar="RUN", help="the run's folder")
+    command.add_argument(
+        "--checkpoint",
+        choices=("best", "last"),
+        default="best",
+        help="the weights of the epoch that validation chose (best, the default), or the newest ones",
+    )
+    command.add_argument("--task", metavar="FILE.py", help="the task's file, if it is one of your own")
 
 
 def _add_comparisons(commands: Any) -> None:

@@ -2,7 +2,7 @@
 
 Only what :mod:`bss.training.run_folder` and :mod:`bss.training.checkpoint_file` take for whole is read, and nothing in
 the folder is run: weights are tensors, a task of ``bss`` is found by its name, and a task's file is imported only where
-the caller names it. Nothing is written.
+the caller names it. Nothing is written. A folder of :func:`bss.training.export.export_run` is read like a run's.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from bss.recipes.recipe import KINDS, Recipe
 from bss.tasks import Task
 from bss.training.checkpoint import AFTER_A_FAILURE, MAY_CHANGE, fits_best
 from bss.training.checkpoint_file import read_checkpoint
+from bss.training.export_file import TEXT_MODEL, WEIGHTS, is_exported, read_export
 from bss.training.run_folder import (
     EpochRow,
     Summary,
@@ -73,9 +74,10 @@ def load_run(
     type must fit. A text model still gives its shape, the ``config.json`` that the recipe's ``text_model`` names.
 
     Args:
-        run: the folder, of a finished run; ``checkpoint="last"`` takes an unfinished one as well.
+        run: the folder, of a finished run; ``checkpoint="last"`` takes an unfinished one as well. Or an exported one,
+            whose recipe names the text model that lies in it, where it has one.
         checkpoint: ``"best"``: the weights of the chosen epoch, those of ``test.chosen`` in ``summary.json``.
-            ``"last"``: the newest ones.
+            ``"last"``: the newest ones. An exported folder has one set, which is taken whatever is asked for.
         task: the Python file of the run's task, for a run whose task is one of your own: it is never imported because
             the folder names it, and its code must be that which the run was trained with. For a folder that names no
             task also the name of one of the library's.
@@ -108,7 +110,7 @@ class SavedRun:
         weights: of the network, by name.
         file: that holds them.
         epoch: after which they were saved, 0-based; -1 = in the first one, of an unfinished run.
-        summary: of a finished run; None of an unfinished one.
+        summary: of a finished run; None of an unfinished or an exported one.
     """
 
     path: Path
@@ -190,6 +192,8 @@ def read_saved(run: str | os.PathLike[str], *, checkpoint: Checkpoint = "best", 
     path = Path(run)
     if checkpoint not in get_args(Checkpoint):
         raise ValueError(f"checkpoint must be one of {', '.join(get_args(Checkpoint))}, got {shown(checkpoint)}")
+    if is_exported(path):
+        return _read_exported(path, task)
     if not (path / "config.json").is_file():
         what = "holds no run: a run folder has config.json in it" if path.is_dir() else "is not a folder"
         raise RunFolderError(f"{path} {what}")
@@ -229,6 +233,27 @@ def read_saved(run: str | os.PathLike[str], *, checkpoint: Checkpoint = "best", 
         file=file,
         epoch=epoch,
         summary=cast(Summary | None, summary),
+    )
+
+
+def _read_exported(path: Path, task: str | None) -> SavedRun:
+    config, weights = read_export(path)
+    module = _task_of(path, config, {}, task)
+    recipe = _recipe_of(path, config, module.CL)
+    if (path / TEXT_MODEL).is_dir() and "text_model" in flatten(recipe):
+        recipe = with_values(recipe, {"text_model": str((path / TEXT_MODEL).resolve())})
+    epoch = config.get("epoch")
+    if type(epoch) is not int:
+        raise RunFolderError(f"{path}: config.json: epoch is {shown(epoch)}")
+    return SavedRun(
+        path=path,
+        config=config,
+        task=module,
+        recipe=recipe,
+        weights=weights,
+        file=path / WEIGHTS,
+        epoch=epoch,
+        summary=None,
     )
 
 

@@ -26,6 +26,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "soxr": "soxr",
         "PIL": "pillow",
         "simplejpeg": "simplejpeg",
+        "safetensors": "safetensors",
         "typing_extensions": "typing-extensions",
     },
     "text": {"transformers": "transformers"},

@@ -162,6 +162,7 @@ DATA_SET = DataSet(
     locate=_located,
     group="actor",
     group_hint="the test measures known voices and faces; a speaker-disjoint split: --set split=speaker",
+    licence="Open Database License (ODbL).",
 )
 """CREMA-D. Of files that are in several places, the first is taken:
 

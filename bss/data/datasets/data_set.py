@@ -39,6 +39,7 @@ class DataSet(Generic[S]):
         group_hint: what it means that train and test share groups, and the way out; may be empty.
         remedy: (data root, split, samples) -> what makes files that are missing, for errors; may be empty.
         extras: of the package's, whose packages read its files; beyond ``train``, see :mod:`bss.utils.extras`.
+        licence: what its publishers say of its use, for the card of an exported network.
     """
 
     stem: str
@@ -52,6 +53,7 @@ class DataSet(Generic[S]):
     group_hint: str = ""
     remedy: Callable[[Path, str, Sequence[S]], str] | None = None
     extras: tuple[str, ...] = ()
+    licence: str = ""
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -151,6 +151,7 @@ DATA_SET = DataSet(
     published={"train": (14799,), "test": (2597,)},  # OGM-GE's lists
     locate=_located,
     group="source video",
+    licence="the videos belong to their uploaders; Google's annotations of Kinetics are licensed CC BY 4.0.",
 )
 """Kinetics-Sounds. Option: ``fps``, frames a second of the extraction (default 1); it only chooses the folder."""
 

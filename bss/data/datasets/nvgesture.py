@@ -244,6 +244,7 @@ DATA_SET = DataSet(
     group="subject",
     remedy=_flow_command,
     extras=("video",),
+    licence="no licence text comes with the files; take them as for research only.",
 )
 """NVGesture. Files are looked for in these places:
 

@@ -208,5 +208,6 @@ DATA_SET = PostSet(
     published={"train": (19816, 29040), "val": (2410,), "test": (2409,)},
     locate=_located,
     image_folders=_IMAGE_FOLDERS,
+    licence="none is stated; tweets and pictures belong to their authors.",
 )
 """Sarcasm. Option: ``word_filter`` (default true), see :func:`read_list`."""

@@ -175,4 +175,5 @@ DATA_SET = PostSet(
     locate=_located,
     group="image",
     image_folders=_IMAGE_FOLDERS,
+    licence="none is stated; tweets and pictures belong to their authors.",
 )

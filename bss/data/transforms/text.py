@@ -167,6 +167,25 @@ def load_tokenizer(model: str, root: Path) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
+def write_text_model(model: str, root: Path, folder: Path) -> None:
+    """Write a text model's shape and tokenizer, without its weights, into a folder that :func:`load_config` reads.
+
+    Args:
+        model: see :func:`load_config`.
+        root: the data root.
+        folder: made when missing.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`load_tokenizer`.
+    """
+    load_tokenizer(model, root)  # for its errors: what is written is as published, and it changes its own
+    from transformers import AutoConfig, AutoTokenizer
+
+    with readable_model(model, root) as source:
+        AutoConfig.from_pretrained(source, trust_remote_code=False).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(source, trust_remote_code=False).save_pretrained(folder)
+
+
 def encode(
     tokenizer: "PreTrainedTokenizerBase",
     texts: Sequence[str],

@@ -261,6 +261,12 @@ ARMS = (
         method="mla",
         numbers={"fused_weight": 0.0, "unimodal_weight": 1.0, "prediction": "entropy"},
     ),
+    _uniform(
+        "reconboost",
+        "ReconBoost: modalities by stages, as in boosting",
+        method="reconboost",
+        numbers={"fused_weight": 0.0, "unimodal_weight": 1.0, "prediction": "unimodal"},
+    ),
     _uniform("modality-dropout", "modality dropout", method="modality-dropout"),
     _uniform("smv", "SMV, sample-level", method="smv"),
     _uniform("data-remixing", "Data Remixing", method="data-remixing"),

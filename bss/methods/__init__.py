@@ -19,6 +19,7 @@ from bss.methods.mmpareto import MMPareto
 from bss.methods.modality_dropout import ModalityDropout
 from bss.methods.mslr import MSLR
 from bss.methods.ogm_ge import OGMGE
+from bss.methods.reconboost import ReconBoost
 from bss.methods.sample_valuation import SampleValuation
 
 BY_NAME: dict[str, type[Method]] = {
@@ -28,6 +29,7 @@ BY_NAME: dict[str, type[Method]] = {
     "mla": MLA,
     "mmpareto": MMPareto,
     "mslr": MSLR,
+    "reconboost": ReconBoost,
     "modality-dropout": ModalityDropout,
     "smv": SampleValuation,
     "data-remixing": DataRemixing,
@@ -65,6 +67,7 @@ __all__ = [
     "Masking",
     "Method",
     "ModalityDropout",
+    "ReconBoost",
     "SampleValuation",
     "settings_of_run",
 ]

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -20,17 +21,18 @@ class Method:
 
     :class:`bss.training.loops.Step` calls them in this order in every step: :meth:`before_forward`, the forward within
     :meth:`around_forward`, and then for each of :meth:`turns`, of which most methods have one, :meth:`loss`,
-    :meth:`backward`, :meth:`after_backward` and the optimiser's update. The optimiser is made of :meth:`groups`, and
-    every epoch begins with :meth:`rates`. What a method draws at random comes from its own seed. What it remembers
-    between steps is in :meth:`state_dict`, so that a stopped run goes on exactly.
+    :meth:`backward`, :meth:`after_backward`, :meth:`before_update` and the optimiser's update. The optimiser is made of
+    :meth:`groups`, and every epoch begins with :meth:`rates`. What a method draws at random comes from its own seed.
+    What it remembers between steps is in :meth:`state_dict`, so that a stopped run goes on exactly.
 
     A step is a batch, whatever the number of its turns: ``updates`` of a recipe, which comparisons hold equal, counts
     batches.
 
     Attributes:
         takes: what the constructor takes of a recipe: ``"seed"``, ``"batch_size"``, ``"warmup_epochs"``,
-            ``"normalize"``, ``"criterion"``.
+            ``"stage_epochs"``, ``"normalize"``, ``"criterion"``.
         released_warmup: epochs of ``"warmup_epochs"`` in the method's own code; a short run gets a quarter of its own.
+        released_stage: epochs of ``"stage_epochs"`` in the method's own code; a short run gets an eighth of its own.
         uses_validation: whether the method needs :meth:`measured`, and so a validation split.
         uses_scores: whether the scoring passes of the recipe are made for this method, whatever the sampler needs.
         trains_fused: whether the fused head is trained; if not, it may have no part in the loss and the prediction.
@@ -41,6 +43,7 @@ class Method:
 
     takes: tuple[str, ...] = ()
     released_warmup = 0
+    released_stage = 0.0
     uses_validation = False
     uses_scores = False
     trains_fused = True
@@ -139,6 +142,9 @@ class Method:
             logits: of this step's forward.
             target: (B,) class ids.
         """
+
+    def before_update(self, optimizer: torch.optim.Optimizer) -> None:
+        """Called last before every update of the optimiser, whose state of the updates before may be changed."""
 
     def measured(self, accuracy: Mapping[str, float]) -> None:
         """Called after every epoch, before its checkpoint, where the run has a validation split.

@@ -1,7 +1,7 @@
 """How a network is run: on which device, and in which mode, with its training flags left as found."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,19 @@ def train_mode(model: nn.Module) -> None:
     model.train()
     for module in frozen.values():
         module.eval()
+
+
+@contextlib.contextmanager
+def spared(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Inside the block no forward keeps a graph for the sake of these parameters; frozen ones stay so behind it."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 @contextlib.contextmanager

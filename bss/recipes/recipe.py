@@ -35,7 +35,7 @@ PacingName = Literal["root", "linear", "geometric", "logarithmic", "exponential"
 
 
 MethodName = Literal[
-    "ogm-ge", "agm", "mmpareto", "mslr", "mla", "modality-dropout", "smv", "data-remixing", "loss-weights"
+    "ogm-ge", "agm", "mmpareto", "mslr", "mla", "reconboost", "modality-dropout", "smv", "data-remixing", "loss-weights"
 ]
 """Methods that a recipe can name; :data:`bss.methods.BY_NAME` has their classes."""
 

@@ -3,6 +3,7 @@
 What follows (:mod:`bss.training.epochs`, :mod:`bss.training.checkpoint`) is handed these parts and knows no recipe.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from bss.methods.constants import checked_constants
 from bss.models import precision
 from bss.models.compiling import compile_network
 from bss.models.late_fusion import has_two_stages
+from bss.models.modes import spared
 from bss.recipes.constants import PREFIX
 from bss.recipes.recipe import Recipe, written
 from bss.samplers import OrderSampler
@@ -195,8 +197,8 @@ def _sampler_class(name: str, own: type[OrderSampler] | None) -> type[OrderSampl
 def method_of(recipe: Recipe, num_train: int) -> Method:
     """The method that a recipe names, with the recipe's numbers; joint training where it names none.
 
-    A method's warm-up is the released one, at most a quarter of the run's epochs: with ``updates`` of those that
-    uniform order has.
+    A method's warm-up is the released one, at most a quarter of the run's epochs, and the half of a stage an eighth:
+    with ``updates`` of those that uniform order has.
 
     Raises:
         RecipeError: constants that the method does not have or admit, or without a method.
@@ -214,6 +216,7 @@ def method_of(recipe: Recipe, num_train: int) -> Method:
         "seed": recipe.seed,
         "batch_size": recipe.batch_size,
         "warmup_epochs": min(kind.released_warmup, epochs // 4),
+        "stage_epochs": min(kind.released_stage, epochs / 8),
         "normalize": recipe.schedule.normalize,
         "criterion": recipe.schedule.criterion,
     }
@@ -398,16 +401,9 @@ def _without_gradients(model: nn.Module, modality: str) -> Callable[[], None]:
         return lambda: None
     encoders = model.encoders
     own = set(encoders[modality].parameters())
-    others = {parameter for encoder in encoders.values() for parameter in encoder.parameters()} - own
-    frozen = [parameter for parameter in others if parameter.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-
-    def undo() -> None:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-
-    return undo
+    stack = contextlib.ExitStack()
+    stack.enter_context(spared({each for encoder in encoders.values() for each in encoder.parameters()} - own))
+    return stack.close
 
 
 def _check_features(similarity: Similarity, model: nn.Module) -> None:

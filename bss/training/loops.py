@@ -137,6 +137,7 @@ class Step:
             self.method.after_backward(self.model, logits, target)
             if watch:
                 watch.see(features, batch.get(KEEP_KEY))
+            self.method.before_update(self.optimizer)
             scaler.step(self.optimizer)
             scaler.update()
             sums.append(loss_B.detach().sum())

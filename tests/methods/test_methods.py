@@ -4,6 +4,7 @@ import json
 import math
 import signal
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from bss.methods import (
     Method,
     MMPareto,
     ModalityDropout,
+    ReconBoost,
     SampleValuation,
 )
 from bss.methods import METHODS as CLASSES
@@ -34,6 +36,7 @@ from bss.methods.mmpareto import pareto_weights
 from bss.methods.modality_dropout import kept_modalities
 from bss.methods.mslr import progress_ratio
 from bss.methods.ogm_ge import modulate, modulation
+from bss.methods.reconboost import boosting_loss
 from bss.methods.sample_valuation import extra_copies
 from bss.models.fusion import ConcatFusion
 from bss.models.late_fusion import KEEP_KEY, LateFusion, Logits
@@ -238,7 +241,7 @@ def test_a_frozen_encoder_is_left_alone():
     assert all(parameter.grad is not None for parameter in model.encoders["visual"].parameters())
 
 
-@pytest.mark.parametrize("kind", [MMPareto, MSLR, MLA])
+@pytest.mark.parametrize("kind", [MMPareto, MSLR, MLA, partial(ReconBoost, batch_size=4)])
 def test_encoders_that_share_weights_are_refused_by_name(kind):
     encoder, dims = nn.Linear(3, 2), {"left": 2, "right": 2}
     shared = LateFusion({"left": encoder, "right": encoder}, ConcatFusion(dims, 3), 3, feature_dims=dims)
@@ -468,6 +471,103 @@ def test_heads_that_cannot_be_one_are_refused_with_what_they_are():
         RecipeError, match=r"left Linear\(in_features=3.*right Linear\(in_features=4.*Give the encoders features of one"
     ):
         begun(MLA(), model)
+
+
+# ---- ReconBoost ----------------------------------------------------------------------------------------------------
+
+
+def test_a_learner_learns_most_from_what_the_others_do_not_know():
+    # Two samples of two classes, to which the learner gives 1/2 and 1/4, and the others 3/4 and 1/5.
+    loss = boosting_loss(torch.tensor([2.0, 4.0]).log(), torch.tensor([0.75, 0.2]), 2, agreement=5.0, reconcilement=1.0)
+    assert loss.tolist() == pytest.approx([4.25 * 0.693147 / 2, 4.8 * 1.386294 / 2], abs=1e-5)
+
+
+def boosting(model, **options):
+    """ReconBoost in halves of one step, or as asked, and its steps over the samples 0 to 11, with momentum."""
+    method = ReconBoost(**{"batch_size": 12, "stage_epochs": 0.2} | options)  # of 60 samples
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+    return method, Step(model, optimizer, fused_weight=0.0, method=begun(method, model))
+
+
+def moved_by(step, batch, number=0):
+    """Which parts of the network a step moves."""
+    before = {name: parameter.detach().clone() for name, parameter in step.model.named_parameters()}
+    step.take(batch, number)
+    return {
+        ".".join(name.split(".")[:2])
+        for name, parameter in step.model.named_parameters()
+        if not torch.equal(parameter, before[name])
+    }
+
+
+def test_a_stage_trains_its_modality_and_then_all_that_have_had_one():
+    _, step = boosting(tiny.model())
+    audio, visual = ({f"encoders.{name}", f"heads.{name}"} for name in ("audio", "visual"))
+    batch = batch_of(list(range(12)))
+    moved = [moved_by(step, batch) for _ in range(6)]
+    assert moved == [audio, audio, visual, audio | visual, audio, audio | visual]
+    assert all(parameter.requires_grad for parameter in step.model.parameters())
+
+
+def test_the_losses_of_the_two_halves_are_those_of_the_ensemble_so_far():
+    model, batch = tiny.model(), batch_of(list(range(12)))
+    _, step = boosting(model, agreement=3.0, reconcilement=2.0, alpha=0.25)
+    found, expected = [], []
+    for number in range(5):
+        with torch.no_grad():
+            audio, visual = model(batch).unimodal.values()
+            a_B, v_B = (nn.functional.cross_entropy(z, batch["label"], reduction="none") for z in (audio, visual))
+            both = nn.functional.cross_entropy(audio + visual, batch["label"]).item() * 12
+            apart = 0.25 * (audio.softmax(dim=1) - visual.softmax(dim=1)).square().mean(dim=1)
+            # The first learner has no others; the probability of the right class is exp(-CE).
+            first = (3 - 2) * a_B / 3
+            second, third = ((3 - 2 * (-other).exp()) * own / 3 + apart for own, other in ((v_B, a_B), (a_B, v_B)))
+        expected.append([first.sum().item(), a_B.sum().item(), second.sum().item(), both, third.sum().item()][number])
+        found.append(step.take(batch, number)[0].item())
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("stage_epochs", "forgets"), [(0.2, True), (0.4, False)])
+def test_the_optimiser_forgets_its_momentum_where_a_half_begins(stage_epochs, forgets):
+    model, batch = tiny.model(), batch_of(list(range(12)))
+    _, step = boosting(model, stage_epochs=stage_epochs)
+    step.take(batch, 0)
+    weight = model.heads["audio"].weight
+    before, velocity = weight.detach().clone(), step.optimizer.state[weight]["momentum_buffer"].clone()
+    step.take(batch, 1)
+    gradient = weight.grad + 0.01 * before
+    torch.testing.assert_close(weight.detach(), before - 0.1 * (gradient if forgets else gradient + 0.9 * velocity))
+
+
+@pytest.mark.parametrize("make", [MLA, partial(ReconBoost, batch_size=12, stage_epochs=0.2)])
+def test_a_scaled_loss_moves_the_weights_as_an_unscaled_one(make):
+    def trained(scaler):
+        model = tiny.model()
+        step = replace(stepping(make(), model), scaler=scaler)
+        for number in range(4):
+            step.take(batch_of(list(range(12))), number)
+        return model.state_dict()
+
+    plain = trained(torch.amp.GradScaler("cpu", enabled=False))
+    scaled = trained(torch.amp.GradScaler("cpu", init_scale=2.0**10))  # a power of two rounds nothing
+    assert all(torch.equal(value, scaled[name]) for name, value in plain.items())
+
+
+def test_three_modalities_learn_in_turn():
+    method = begun(ReconBoost(batch_size=60, stage_epochs=1.0), adding(["rgb", "flow", "depth"]))
+    seen = []
+    for method.step in range(8):
+        seen.append((method.learner, method.rectifies, method.ensemble))
+    assert seen == [
+        ("rgb", False, []),
+        ("rgb", True, ["rgb"]),
+        ("flow", False, ["rgb"]),
+        ("flow", True, ["rgb", "flow"]),
+        ("depth", False, ["rgb", "flow"]),
+        ("depth", True, ["rgb", "flow", "depth"]),
+        ("rgb", False, ["flow", "depth"]),
+        ("rgb", True, ["rgb", "flow", "depth"]),
+    ]
 
 
 # ---- modality dropout ----------------------------------------------------------------------------------------------
@@ -827,6 +927,13 @@ def test_training_on_the_fused_loss_alone_is_a_recipe(tmp_path):
         (lambda: AGM(alpha=0.0), "alpha must be a number > 0, got 0"),
         (lambda: AGM(clip=-1.0), "clip must be a number > 0, got -1"),
         (lambda: MLA(alpha=0.0), "alpha must be a number > 0, got 0"),
+        (lambda: ReconBoost(batch_size=0), "batch_size must be >= 1, got 0"),
+        (lambda: ReconBoost(batch_size=4, stage_epochs=0.0), "stage_epochs must be a number > 0, got 0"),
+        (
+            lambda: ReconBoost(batch_size=4, reconcilement=5.0),
+            r"reconcilement must be >= 0 and below agreement \(5.0\)",
+        ),
+        (lambda: ReconBoost(batch_size=4, alpha=-1.0), "alpha must be a number >= 0, got -1"),
         (lambda: MSLR(history=0), "history must be >= 1, got 0"),
         (lambda: MSLR(start={"audio": -1.0}), r"start must be numbers > 0, got -1\.0 for audio"),
         (lambda: ModalityDropout(probability=1.0), r"probability must be in \(0, 1\), got 1"),

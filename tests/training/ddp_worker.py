@@ -8,7 +8,18 @@ from functools import partial
 
 import torch
 
-from bss.methods import AGM, MLA, MSLR, OGMGE, DataRemixing, LossWeights, MMPareto, ModalityDropout, SampleValuation
+from bss.methods import (
+    AGM,
+    MLA,
+    MSLR,
+    OGMGE,
+    DataRemixing,
+    LossWeights,
+    MMPareto,
+    ModalityDropout,
+    ReconBoost,
+    SampleValuation,
+)
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.utils import distributed
@@ -28,6 +39,7 @@ METHODS = {
     "mmpareto": MMPareto,
     "mslr": partial(MSLR, start={"audio": 0.5, "visual": 1.5}, history=1),
     "mla": MLA,
+    "reconboost": partial(ReconBoost, batch_size=BATCH, stage_epochs=0.4, alpha=0.5),  # halves of two steps
     "modality-dropout": partial(ModalityDropout, seed=1),
     "smv": partial(SampleValuation, warmup_epochs=1, seed=1),
     "data-remixing": partial(DataRemixing, batch_size=BATCH, warmup_epochs=1, seed=1),

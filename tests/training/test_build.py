@@ -241,3 +241,9 @@ def test_a_method_of_ones_own_wraps_looks_and_rearranges_as_the_librarys_do(tmp_
 def test_a_methods_warm_up_is_the_released_one_or_a_quarter_of_the_run():
     assert method_of(replace(tiny.CL, epochs=100, method="data-remixing"), 60).warmup_epochs == 10
     assert method_of(replace(tiny.CL, epochs=8, method="data-remixing"), 60).warmup_epochs == 2
+
+
+def test_half_of_a_stage_is_as_released_or_an_eighth_of_the_run_so_that_each_of_three_modalities_has_one():
+    assert method_of(replace(tiny.CL, epochs=100, method="reconboost"), 60).stage_epochs == 4
+    assert method_of(replace(tiny.CL, epochs=2, method="reconboost"), 60).stage_epochs == 0.25
+    assert method_of(replace(tiny.CL, updates=14, method="reconboost"), 60).stage_epochs == 0.25  # 7 steps an epoch

@@ -54,12 +54,12 @@ class AGM(TwoStageMethod):
     concatenated features and a linear head that multiplies the fused loss's gradient of each encoder, and of each part
     of the head, by the modality's factor. Any number of modalities, at 2 ** M - 1 runs of the heads in every step.
 
-    Source: Li et al., "Boosting Multi-modal Model Performance with Adaptive Gradient Modulation", ICCV 2023; released
-    code model/CREMAD_net.py:7-72, run/CREMAD_main.py:126-166 and 233-243, for three modalities
-    model/URFunny_net.py:6-31 (lihong2303/AGM_ICCV2023 @5a65542). Differences: there the inputs are zeroed, here the
-    features, so that no encoder runs twice; there the loss is the fused head's alone, here the recipe's, whose unimodal
-    parts are not modulated; there modulation ends with an epoch (20 by default), here it does not. As there, the
-    decodings with zeros run in eval mode.
+    Source: Li et al., "Boosting Multi-modal Model Performance with Adaptive Gradient Modulation", ICCV 2023, of which
+    only the abstract could be read: the formulas are those of the released code, model/CREMAD_net.py:7-72 and
+    run/CREMAD_main.py:126-166 and 233-243, for three modalities model/URFunny_net.py:6-31 (lihong2303/AGM_ICCV2023
+    @5a65542). Differences: there the inputs are zeroed, here the features, so that no encoder runs twice; there the
+    loss is the fused head's alone, here the recipe's, whose unimodal parts are not modulated; there modulation ends
+    with an epoch (20 by default), here it does not. As there, the decodings with zeros run in eval mode.
 
     Args:
         alpha: strength; the released default is 1, and its README has 2.5 for AV-MNIST.

@@ -31,7 +31,7 @@ def progress_ratio(accuracies: Sequence[float], *, history: int) -> float:
 
 
 class MSLR(TwoStageMethod):
-    """A learning rate for each modality, which follows how the accuracy of its head moves; dynamic MSLR.
+    """A learning rate for each modality, which follows how the accuracy of its head moves: dynamic MSLR.
 
     In every epoch the encoder and the head of modality m learn at ``lr * start_m * ratio_m``, and the fusion at the
     recipe's ``lr``; for the ratio see :func:`progress_ratio`. The ratio replaces the one before: it does not pile up.
@@ -39,15 +39,15 @@ class MSLR(TwoStageMethod):
     at ``lr``. Any number of modalities.
 
     Source: Yao and Mihalcea, "Modality-specific Learning Rates for Effective Multimodal Additive Late-fusion", Findings
-    of ACL 2022, which has three strategies (Keep, Smooth, Dynamic). This is the dynamic one as the code of later work
-    on balance runs MSLR as a baseline: run/CREMAD_main.py:194-209 and 671-684 (lihong2303/AGM_ICCV2023 @5a65542).
-    Differences: there gradients are multiplied, which leaves weight decay at the common rate and hardly moves Adam,
-    while here the optimiser has the rates; there the accuracies are of the test set, here of the validation split.
+    of ACL 2022, of which only the abstract could be read: it assigns rates by three strategies, and begins with
+    unimodal networks that were trained before. This is MSLR as the code of later work on balance runs it for a
+    baseline: run/CREMAD_main.py:194-209 and 671-684 (lihong2303/AGM_ICCV2023 @5a65542). Differences: there gradients
+    are multiplied, which leaves weight decay at the common rate and hardly moves Adam, while here the optimiser has the
+    rates; there the accuracies are of the test set, here of the validation split.
 
     Args:
         start: modality name -> positive factor of its learning rate; None = 1 for all. The released code has 0.9 for
-            audio and 1.1 for video on CREMA-D. With other factors, found for each modality alone, and a history longer
-            than the run, this is the strategy Keep.
+            audio and 1.1 for video on CREMA-D. With a history longer than the run each modality keeps its rate.
         history: see :func:`progress_ratio`; the released code has 5.
     """
 

@@ -306,6 +306,14 @@ def _add_comparisons(commands: Any) -> None:
     )
 
     compare.add_argument(
+        "--tune",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE,VALUE",
+        help="before the comparison, let every arm choose one of these values by validation accuracy, all with as many "
+        "runs; again and again for more fields: --tune lr=1e-3,1e-2 --tune method.alpha=0.3,0.8",
+    )
+    compare.add_argument(
         "--margin",
         type=float,
         metavar="POINTS",

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bss import tasks
 from bss.cli.flags import expanded
@@ -14,6 +15,7 @@ from bss.cli.launch import check_source, sample_root
 from bss.cli.recipe_file import read
 from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, seeds_of
+from bss.compare.document import Section
 from bss.compare.dry_run import dry_run
 from bss.compare.latex import as_latex
 from bss.compare.page import Source, page
@@ -22,6 +24,22 @@ from bss.compare.planning import METRIC, Asked, Missing, followed, missing, plan
 from bss.compare.runner import check_data, check_finished, devices_of, run_all
 from bss.compare.runs import Found, ended_not_finite, find_folders, read_runs, remarks
 from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
+from bss.compare.tuning import (
+    Trials,
+    Tuning,
+    begun,
+    check_sound,
+    chosen,
+    grid_of,
+    left,
+    trials_of,
+    tuning_lines,
+    tuning_table,
+    tunings_of,
+    unfinished,
+    whole,
+    write_tuning,
+)
 from bss.data.splits import Splits
 from bss.recipes.fields import flatten
 from bss.utils.errors import RecipeError, RunFolderError, first_line, shown
@@ -44,6 +62,17 @@ def compare(flags: argparse.Namespace) -> int:
     asked = Asked(tuple(controls), flags.metric, flags.margin, flags.looks)
     source = ("--sample",) if flags.sample else ("--data-root", str(comparison.data_root))
     plan = planned(comparison, data, asked, source)
+    trials = _trials(comparison, data, flags)
+    tuning = None if trials is None else whole(trials)
+    if trials is not None and tuning is None and not flags.dry_run:
+        tuning, status = _tuned(trials, flags, devices)
+        if tuning is None:
+            return status
+    if tuning is not None:
+        for arm in comparison.arms:
+            print(f"tuning: {arm} takes {', '.join(tuning.chosen[arm]) or 'what the recipe says'}")
+        comparison = replace(comparison, chosen=tuning.chosen)
+        plan = planned(comparison, data, asked, source)
     updates = comparison.updates(len(data.train))
     budget = f"{comparison.base().epochs} epochs" if updates is None else f"{updates} updates"
     print(f"{len(comparison.arms)} arms x {len(comparison.seeds)} seeds, {budget} each, on {', '.join(devices)}")
@@ -52,22 +81,16 @@ def compare(flags: argparse.Namespace) -> int:
     if len(runs) < len(plan.runs):
         print(f"plan: it has {len(plan.runs)} runs, and this command makes {len(runs)} of them")
     if flags.dry_run:
-        print("\n".join(dry_run(comparison, data, jobs=flags.jobs, devices=devices)))
+        before = [] if trials is None else [arm for arm, _ in unfinished(trials)]
+        print("\n".join(dry_run(comparison, data, jobs=flags.jobs, devices=devices, before=before)))
         return 0
     _make(flags.out)
     check_finished(comparison)
     if (kept := write(plan, flags.out)) is not None:
         print(f"plan: another one was there, and is kept as {kept}")
-    with Interrupts() as interrupts:
-        outcomes = run_all(comparison, jobs=flags.jobs, devices=devices, interrupts=interrupts)
-
-    failures = [outcome for outcome in outcomes if outcome.failure]
-    unfinished = [each for each in runs if not (comparison.folder(*each) / "done").exists()]
-    if len(unfinished) > len(failures):
-        remaining = len(unfinished) - len(failures)
-        print(f"stopped with {remaining} runs to go; the same command goes on from there", file=sys.stderr)
-        return STATUS[signal.Signals(interrupts.noted or signal.SIGINT)]
-    failed = {(outcome.arm, outcome.seed): outcome.failure or "" for outcome in failures}
+    failed, stopped = _trained(comparison, flags, devices)
+    if stopped is not None:
+        return stopped
     if len(failed) == len(runs):
         reason = failed[runs[0]]
         print(f"no report was written: all {len(runs)} runs failed, the first with: {reason}", file=sys.stderr)
@@ -84,7 +107,16 @@ def compare(flags: argparse.Namespace) -> int:
     commands = {(run.arm, run.seed): run.command for run in plan.runs}
     gone = [Missing(*each, first_line(reason), commands[each]) for each, reason in lost.items()]
     shown_from = Source(comparison.data_root, comparison.task if comparison.task.endswith(".py") else None)
-    _write(found, flags, shown_from, order=comparison.arms, notes=notes, plan=plan, gone=gone)
+    _write(
+        found,
+        flags,
+        shown_from,
+        order=comparison.arms,
+        notes=notes,
+        plan=plan,
+        gone=gone,
+        tunings=[tuning] if tuning else [],
+    )
     known = {comparison.folder(*each).resolve() for each in runs}
     others = [path for path in find_folders([flags.out]) if path.resolve() not in known and (path / "done").exists()]
     if others:
@@ -93,6 +125,54 @@ def compare(flags: argparse.Namespace) -> int:
             f"python -m bss report {flags.out} --out {flags.out} makes one of all of them"
         )
     return 1 if failed or found.left_out else 0
+
+
+def _trained(
+    comparison: Comparison, flags: argparse.Namespace, devices: list[str]
+) -> tuple[dict[tuple[str, Any], str], int | None]:
+    """Train what is not finished; why runs failed, and the exit status where all was stopped before its end."""
+    with Interrupts() as interrupts:
+        outcomes = run_all(comparison, jobs=flags.jobs, devices=devices, interrupts=interrupts)
+    failed = {(outcome.arm, outcome.seed): outcome.failure for outcome in outcomes if outcome.failure}
+    unfinished = [each for each in comparison.plan() if not (comparison.folder(*each) / "done").exists()]
+    if len(unfinished) <= len(failed):
+        return failed, None
+    remaining = len(unfinished) - len(failed)
+    print(f"stopped with {remaining} runs to go; the same command goes on from there", file=sys.stderr)
+    return failed, STATUS[signal.Signals(interrupts.noted or signal.SIGINT)]
+
+
+def _trials(comparison: Comparison, data: Splits, flags: argparse.Namespace) -> Trials | None:
+    """The runs of ``--tune``, checked as far as they can be before anything is trained; None where nothing is tuned."""
+    if not flags.tune:
+        return None
+    trials = trials_of(comparison, grid_of(comparison, flags.tune, flags.set))
+    check_sound(trials, data, comparison.recipe(find(comparison.arms)[0], comparison.seeds[0], None))
+    trials = left(trials)
+    print("\n".join(tuning_lines(trials)))
+    return trials
+
+
+def _tuned(trials: Trials, flags: argparse.Namespace, devices: list[str]) -> tuple[Tuning | None, int]:
+    """Train what a tuning has left, and let each arm choose; without a tuning the exit status says why."""
+    _make(flags.out)
+    check_finished(trials)
+    tuning = begun(trials)
+    write_tuning(tuning, flags.out)
+    failed, stopped = _trained(trials, flags, devices)
+    if stopped is not None:
+        return None, stopped
+    lost = [f"{arm} seed {seed}" for arm, seed in failed if not ended_not_finite(trials.folder(arm, seed))]
+    if lost:
+        print(
+            f"{len(lost)} of {len(trials.plan())} tuning runs failed, so that nothing is chosen; the same command "
+            f"repeats them: {', '.join(lost)}",
+            file=sys.stderr,
+        )
+        return None, 1
+    tuning = chosen(tuning, trials)
+    write_tuning(tuning, flags.out)
+    return tuning, 0
 
 
 def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Comparison, Splits]:
@@ -168,7 +248,8 @@ def report(flags: argparse.Namespace) -> int:
         source.check(found.runs)
     by = followed([*found.runs, *found.failed])
     gone = missing(found, by, given)
-    left_out = _write(found, flags, source, plan=by.plan, other=by.reason, gone=gone)
+    tunings = tunings_of([*found.runs, *found.failed])
+    left_out = _write(found, flags, source, plan=by.plan, other=by.reason, gone=gone, tunings=tunings)
     return 1 if left_out or gone else 0
 
 
@@ -182,6 +263,7 @@ def _write(
     order: Sequence[str] = (),
     notes: Sequence[str] = (),
     other: str = "",
+    tunings: Sequence[Tuning] = (),
 ) -> int:
     """Write the report's files, say what came out, and return how many folders were left out."""
     results = results_of(
@@ -196,13 +278,16 @@ def _write(
         missing=[each.told for each in gone],
         plan=plan,
     )
-    out = flags.out
-    tables = {"table.md": as_markdown(results), "table.csv": as_csv(results)}
+    out, chosen_on_validation = flags.out, [tuning_table(each) for each in tunings]
+    tables = {"table.md": as_markdown(results, chosen_on_validation), "table.csv": as_csv(results)}
     if flags.format == "latex":
         tables["table.tex"] = as_latex(results)
     for name, text in tables.items():
         _save(out / name, text)
-    _save(out / "report.html", page(results, source))  # last, so that a page that cannot be made leaves the tables
+    sections = [Section(tables=[table]) for table in chosen_on_validation]
+    _save(
+        out / "report.html", page(results, source, sections)
+    )  # last, so that a page that cannot be made leaves the tables
     for path, reason in results.left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)
     print(finding(results))

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ class Comparison:
         workers: processes per run that load data.
         epochs: in place of those of the task's recipe; None = those.
         sample: the numbers are those that suit the task's generated data.
+        chosen: arm -> ``field=value`` of what it has chosen for itself, see :mod:`bss.compare.tuning`.
         code: see :func:`bss.tasks.task_file`, when the comparison began; None = a task without a file, or nobody has
             looked.
     """
@@ -44,6 +45,7 @@ class Comparison:
     epochs: int | None = None
     sample: bool = False
     code: str | None = None
+    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def base(self) -> Recipe:
         """The task's curriculum recipe with ``epochs`` and the assignments: what all arms share.
@@ -61,14 +63,15 @@ class Comparison:
         return override(base if self.epochs is None else replace(base, epochs=self.epochs), list(self.assignments))
 
     def recipe(self, arm: Arm, seed: int, updates: int | None) -> Recipe:
-        """An arm's recipe.
+        """An arm's recipe, with what it has chosen.
 
         Args:
             arm: adapts the base.
             seed: in [0, 2**32).
             updates: optimiser steps; None = the recipe's epochs.
         """
-        return replace(arm.recipe(replace(self.base(), seed=seed)), updates=updates)
+        base = override(self.base(), list(self.chosen.get(arm.name, ())))
+        return replace(arm.recipe(replace(base, seed=seed)), updates=updates)
 
     def updates(self, num_train: int) -> int | None:
         """Optimiser steps of a run: those of uniform order in the recipe's epochs; None with equal epochs.
@@ -85,6 +88,20 @@ class Comparison:
                 raise RecipeError(f"updates={base.updates} contradicts --updates epochs: leave one of them out")
             return None
         return base.updates or base.epochs * (num_train // base.batch_size)
+
+    @property
+    def told(self) -> str:
+        """What :meth:`accuracy` is, in words."""
+        return "test accuracy after the last epoch"
+
+    def accuracy(self, folder: Path, summary: Mapping[str, Any]) -> float:
+        """What is told of a run when it is finished, in [0, 1].
+
+        Args:
+            folder: of the run.
+            summary: its ``summary.json``.
+        """
+        return summary["test"]["last"]["accuracy"]["all"]
 
     def folder(self, arm: str, seed: int) -> Path:
         """The run folder."""

@@ -44,7 +44,9 @@ class Work:
     batches: int
 
 
-def dry_run(comparison: Comparison, data: Splits, *, jobs: int, devices: Sequence[str]) -> list[str]:
+def dry_run(
+    comparison: Comparison, data: Splits, *, jobs: int, devices: Sequence[str], before: Sequence[str] = ()
+) -> list[str]:
     """Say which runs would be trained, and how long that would take; nothing is trained or written.
 
     Args:
@@ -52,6 +54,7 @@ def dry_run(comparison: Comparison, data: Splits, *, jobs: int, devices: Sequenc
         data: of its first seed.
         jobs: runs at a time.
         devices: which the runs are dealt to.
+        before: the arm of each run that would come before those of the comparison, to tune it.
 
     Returns:
         Lines to print.
@@ -70,12 +73,12 @@ def dry_run(comparison: Comparison, data: Splits, *, jobs: int, devices: Sequenc
         finished = f"; finished: {_listed(done[name])}" if done[name] else ""
         seeds = f"seeds {_listed(left)}" if left else "none"
         lines.append(f"  {name:{width}}  {work.updates} updates in {work.epochs} epochs; to train: {seeds}{finished}")
-    number = sum(len(comparison.seeds) - len(seeds) for seeds in done.values())
+    number = len(before) + sum(len(comparison.seeds) - len(seeds) for seeds in done.values())
     if not number:
         return [*lines, "dry run: all runs are finished, so that only the report would be made"]
     step, look = timed(comparison, arms[0], data, devices[0])
     each = {name: work.updates * step + work.batches * look for name, work in works.items()}
-    seconds = sum((len(comparison.seeds) - len(done[name])) * each[name] for name in works)
+    seconds = sum((len(comparison.seeds) - len(done[name]) + before.count(name)) * each[name] for name in works)
     at_once = min(jobs, len(devices), number)
     return [
         *lines,

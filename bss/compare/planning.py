@@ -118,6 +118,7 @@ def _command(comparison: Comparison, arm: Arm, seed: int, source: Sequence[str])
     """
     known = flatten(comparison.base())
     reaching = [each for each in comparison.assignments if is_reached(arm, each, known)]
+    reaching += comparison.chosen.get(arm.name, ())
     words = ["python", "-m", "bss", "compare", comparison.task, "--arms", arm.name, "--seeds", f"{seed},"]
     words += ["--updates", comparison.budget] if comparison.budget != "equal" else []
     words += ["--epochs", str(comparison.epochs)] if comparison.epochs is not None else []

@@ -59,7 +59,7 @@ class Outcome:
         arm: name.
         seed: of the run.
         failure: what went wrong, in a line or two; None = it is finished.
-        accuracy: test accuracy of the last epoch, in [0, 1]; None where it failed.
+        accuracy: what the comparison tells of its runs, in [0, 1]; None where it failed.
         stopped: it was asked to stop, and goes on when the command is repeated.
         held: which other process trains it; None = none does.
     """
@@ -184,7 +184,7 @@ def run_all(comparison: Comparison, *, jobs: int, devices: list[str], interrupts
             outcomes.append(outcome)
             if not outcome.stopped:
                 bar.update()
-                result = outcome.failure or f"{100 * outcome.accuracy:.1f} % test accuracy after the last epoch"
+                result = outcome.failure or f"{100 * outcome.accuracy:.1f} % {comparison.told}"
                 failed = "FAILED: " if outcome.failure else ""
                 done = len(plan) - len(todo) + len(outcomes)
                 tqdm.write(f"[{done}/{len(plan)}] {outcome.arm} seed {outcome.seed}: {failed}{result}")
@@ -330,7 +330,7 @@ def attempt(comparison: Comparison, arm: Arm, seed: int, device: str) -> Outcome
     except Exception as error:  # one failed run does not end the others, whatever a user's task raises
         reason = f"{type(error).__name__}: {first_line(error)}"
         return Outcome(arm.name, seed, f"{reason} (see {folder / 'log.txt'})")
-    return Outcome(arm.name, seed, accuracy=summary["test"]["last"]["accuracy"]["all"])
+    return Outcome(arm.name, seed, accuracy=comparison.accuracy(folder, summary))
 
 
 def train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Claim | None = None) -> dict[str, Any]:
@@ -376,6 +376,8 @@ def _train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Clai
         "initial_weights": weights_hash(model.state_dict()),
         "training_samples": _samples_hash(data, recipe),
     }
+    if tuned := comparison.chosen.get(arm.name):
+        mark["tuned"] = [each.partition("=")[0] for each in tuned]
     _check_unfinished(folder, mark)
     with whole_file(folder / ARM_FILE) as temporary:
         temporary.write_text(json.dumps(sealed(mark), indent=2) + "\n", encoding="utf-8")

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,14 @@ ARM_FILE = "arm.json"
 """File that the runner adds to a run folder: which arm of which task it is, and the hash of its initial weights."""
 
 
+TUNE_FILE = "tune.json"
+"""File of a comparison whose arms have chosen some of their numbers, see :mod:`bss.compare.tuning`."""
+
+
+TUNE_FOLDER = "tune"
+"""Folder beside it, with the runs that they chose by: they are no runs of the comparison."""
+
+
 ARM_FIELDS = {"epochs", "updates", "method"}
 """Recipe fields, beside those of the schedule, that may differ between arms: how long each trains, and its method."""
 
@@ -56,6 +64,7 @@ class Mark(TypedDict, total=False):
     task_title: str
     initial_weights: str
     training_samples: str
+    tuned: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -341,6 +350,7 @@ def opened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def find_folders(paths: Iterable[Path]) -> list[Path]:
     """Find the run folders among and below these folders, in a fixed order, each once, however many paths lead to it.
 
+    The runs of a tuning, in ``tune`` beside ``tune.json``, are found where they are asked for, and not from above.
     Links to folders are followed, but for those inside a run folder. What cannot be looked into, and a link to nothing,
     stand in the list as well: :func:`read_runs` says what is wrong with them.
 
@@ -365,7 +375,7 @@ def find_folders(paths: Iterable[Path]) -> list[Path]:
 def _below(top: Path) -> Iterator[Path]:
     """The run folders below a folder that is none, each by the first path that leads to it, and what cannot be read."""
     seen: set[str] = set()  # a link may lead back
-    waiting = [(each, False) for each in sorted(top.iterdir(), reverse=True)]
+    waiting = [(each, False) for each in sorted(top.iterdir(), reverse=True) if not _is_tuning(each)]
     while waiting:
         path, in_a_run = waiting.pop()
         try:
@@ -384,7 +394,11 @@ def _below(top: Path) -> Iterator[Path]:
             continue
         if is_run:
             yield path
-        waiting += [(each, in_a_run or is_run) for each in inside]
+        waiting += [(each, in_a_run or is_run) for each in inside if not _is_tuning(each)]
+
+
+def _is_tuning(path: Path) -> bool:
+    return path.name == TUNE_FOLDER and path.with_name(TUNE_FILE).is_file()
 
 
 def _is_run(path: Path) -> bool:
@@ -695,15 +709,16 @@ _DEFAULTS = {member.name: member.default for member in fields(Recipe) if member.
 """Fields of every task's recipe with what a run stands for that is older than the field."""
 
 
-def _rules(names: Iterable[str]) -> Iterator[_Rule]:
+def _rules(names: Iterable[str], tuned: Collection[str]) -> Iterator[_Rule]:
     """What runs must have in common, in the order in which it is looked at.
 
     Args:
         names: the recipe fields of all runs.
+        tuned: those whose value each arm has chosen for itself.
     """
     names = list(names)
     numbers = [name for name in names if name not in FREE_FIELDS | {"seed"}]
-    shared = [name for name in numbers if not _of_the_arm(name) and name not in ARM_FIELDS]
+    shared = [name for name in numbers if not _of_the_arm(name) and name not in ARM_FIELDS and name not in tuned]
     # Of a task's own file the name counts: a repository may lie elsewhere by now, or on another machine.
     yield _Rule("tasks", "the task", lambda run: run.task or UNKNOWN, "all", key=lambda task: Path(task).name)
     for name in sorted(names):
@@ -765,7 +780,8 @@ def _method_settings(run: KnownRun) -> dict[str, Any]:
 def check_comparable(runs: Sequence[KnownRun]) -> None:
     """Refuse runs that do not belong into one table.
 
-    All runs must be of one task and one recipe, but for the order, how long an arm trains, and what an arm sets aside.
+    All runs must be of one task and one recipe, but for the order, how long an arm trains, what an arm sets aside, and
+    what it has chosen on validation.
     The runs of one arm must be of one recipe altogether. The runs of one seed must have the same training samples and,
     where they are known, the same initial weights. There must be one run of an arm with a seed, and none of them may be
     another one's copy.
@@ -773,7 +789,8 @@ def check_comparable(runs: Sequence[KnownRun]) -> None:
     Raises:
         RunFolderError: names the first two runs that differ, and in what, or are one.
     """
-    rules = list(_rules(dict.fromkeys(name for run in runs for name in run.recipe)))
+    tuned = {name for run in runs for name in run.mark.get("tuned", ())}
+    rules = list(_rules(dict.fromkeys(name for run in runs for name in run.recipe), tuned))
     all_marked = all(run.says_arm for run in runs)
     # A run is held against the first whose files tell: one that tells nothing fits every other, and stands for none.
     told: dict[tuple[int, object], tuple[KnownRun, Any]] = {}

@@ -224,7 +224,8 @@ MARK = record(
     {},
     dict.fromkeys(
         ("arm", "title", "task", "task_file", "task_title", "initial_weights", "training_samples"), maybe(line)
-    ),
+    )
+    | {"tuned": listed(line)},
 )
 """``arm.json``."""
 
@@ -340,3 +341,27 @@ PLAN = record(
     {},
 )
 """``plan.json``; whether its parts fit together is for :mod:`bss.compare.plan` to say."""
+
+
+TUNING = record(
+    {
+        "format": count,
+        "grid": each(listed(line)),
+        "tried": listed(
+            record(
+                {
+                    "arm": line,
+                    "setting": listed(line),
+                    "seed": count,
+                    "folder": _below_it,
+                    "recipe": line,
+                    "accuracy": maybe(fraction),
+                },
+                {},
+            )
+        ),
+        "chosen": each(listed(line)),
+    },
+    {},
+)
+"""``tune.json``."""

@@ -1,0 +1,554 @@
+"""Tuning: before a comparison, every arm chooses its values of some recipe fields on the validation samples.
+
+The settings of an arm are the product of the values of the fields that reach it, and each is trained once; an arm that
+is reached by fewer of them trains each of its settings with as many seeds as give it the same number of runs. Whom no
+field reaches has nothing to choose, and no run. The setting with the best mean validation accuracy is chosen, of equal
+ones the one that is named first. The runs of the comparison have other seeds, and other run folders.
+"""
+
+import itertools
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from bss import tasks
+from bss.compare import shapes
+from bss.compare.arms import Arm, find, is_reached, partly_reaching
+from bss.compare.comparison import Comparison, weights_hash
+from bss.compare.plan import recipe_hash
+from bss.compare.runner import check_finished
+from bss.compare.runs import TUNE_FILE, TUNE_FOLDER, KnownRun, ended_not_finite, read_run
+from bss.compare.tables import Table
+from bss.data.splits import Splits
+from bss.recipes.fields import flatten, named_field, override
+from bss.recipes.recipe import FREE_FIELDS, Recipe
+from bss.training.build import as_trained, check_method
+from bss.training.checkpoint import lists_of
+from bss.training.run_folder import read_json, read_rows, sealed
+from bss.utils.errors import RecipeError, RunFolderError, shown
+from bss.utils.filesystem import replace_text
+
+FORMAT = 1
+"""Version of ``tune.json``."""
+
+
+LAST_SEED = 2**32 - 1
+"""The seed of the first tuning run of a setting; further ones have the seeds below it."""
+
+
+LEVELS = 3
+"""How many folders above a run's are looked into for the tuning of its arm."""
+
+
+_LENGTH = "it changes how long an arm trains, which is equal for all"
+_DATA = "it changes the data that the choice is made on"
+
+
+NOT_TUNED = {
+    "seed": "--seeds names those of the comparison, and a tuning has its own",
+    **dict.fromkeys(("epochs", "updates", "batch_size"), _LENGTH),
+    **dict.fromkeys(("val_fraction", "missing", "split", "fold", "folds", "test_part"), _DATA),
+    **dict.fromkeys(("corrupt_pairs", "corrupt_labels"), _DATA),
+    **dict.fromkeys(FREE_FIELDS, "it changes no number"),
+}
+"""Field of a recipe -> why there is nothing to choose."""
+
+
+Setting = tuple[str, ...]
+"""``field=value`` for every tuned field that reaches an arm; none = the arm has nothing to choose."""
+
+
+# ---- what is tried -------------------------------------------------------------------------------------------------
+
+
+class Trial(NamedTuple):
+    """What one run of an arm tries. Written, it goes on after the word "seed": ``4294967295 with lr=0.01``.
+
+    Attributes:
+        setting: the values.
+        seed: of the run.
+    """
+
+    setting: Setting
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.seed} with {', '.join(self.setting)}"
+
+
+@dataclass(frozen=True)
+class Trials(Comparison):
+    """The runs of a tuning: a comparison whose runs are told apart by their :class:`Trial`, where others' are by seed.
+
+    Attributes:
+        grid: field -> the values that are tried, in words of the command line.
+        tried: (arm, trial) of every run, in the order of training.
+    """
+
+    grid: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tried: tuple[tuple[str, Trial], ...] = ()
+
+    def plan(self) -> list[tuple[str, Trial]]:
+        """All (arm, trial)."""
+        return list(self.tried)
+
+    def recipe(self, arm: Arm, seed: Trial, updates: int | None) -> Recipe:
+        """An arm's recipe with the values that it tries."""
+        chosen = replace(self, chosen={arm.name: seed.setting})
+        return Comparison.recipe(chosen, arm, seed.seed, updates)
+
+    @property
+    def told(self) -> str:
+        """The test samples have no part in a tuning."""
+        return "validation accuracy at the epoch chosen by it"
+
+    def accuracy(self, folder: Path, summary: Mapping[str, Any]) -> float:
+        """See :func:`validation_accuracy`."""
+        return float(read_rows(folder)[summary["chosen_epoch"]]["val"]["accuracy"]["all"])
+
+    def folder(self, arm: str, seed: Trial) -> Path:
+        """The run folder: that of a comparison in a folder of the setting."""
+        below = self.out / TUNE_FOLDER / quote(",".join(seed.setting), safe="=,")
+        return Comparison.folder(replace(self, out=below), arm, seed.seed)
+
+
+def grid_of(comparison: Comparison, texts: Iterable[str], given: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The values that each field is tried with, by its dotted name.
+
+    Args:
+        comparison: whose arms are tuned.
+        texts: of ``--tune``: ``field=value,value``.
+        given: of ``--set``.
+
+    Raises:
+        RecipeError: a field that there is not, that is not to be tuned, or that is given twice; or values that are not
+            two or more different ones of its type.
+    """
+    base = comparison.base()
+    known = flatten(base)
+    fixed = {named_field(each, known)[0] for each in given}
+    grid: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        if "=" not in text:
+            raise RecipeError(f"--tune needs field=value,value, got {shown(text)}")
+        path, listed = named_field(text, known)
+        values = tuple(part.strip() for part in listed.split(",") if part.strip())
+        if path in NOT_TUNED:
+            raise RecipeError(f"--tune {path}: {NOT_TUNED[path]}; to set it for all arms, use --set")
+        if path in grid:
+            raise RecipeError(f"--tune {path} is given twice: name all of its values in one, as in {path}=1,2,3")
+        if path in fixed:
+            raise RecipeError(f"{path} is in --tune and in --set: leave one of them out")
+        tried = [flatten(override(base, [f"{path}={value}"]))[path] for value in values]
+        if len(values) < 2:
+            raise RecipeError(f"--tune {path}={listed} leaves nothing to choose: name two values or more, or use --set")
+        for place, value in enumerate(tried):
+            if value in tried[:place]:
+                raise RecipeError(f"--tune {path}: {values[tried.index(value)]} and {values[place]} are the same value")
+        grid[path] = values
+    return grid
+
+
+def trials_of(comparison: Comparison, grid: Mapping[str, tuple[str, ...]]) -> Trials:
+    """The runs of a tuning, as many for every arm that has something to choose.
+
+    They come round by round, a seed each, so that what is cut short has whole settings of all arms.
+
+    Args:
+        comparison: whose arms are tuned.
+        grid: see :func:`grid_of`.
+
+    Raises:
+        RecipeError: a field that reaches none of the arms, a value that an arm does not admit (named), no validation
+            split, or a seed of the comparison that is one of the tuning's.
+    """
+    base = comparison.base()
+    if base.val_fraction == 0:
+        raise RecipeError(
+            "--tune chooses on the validation split, and val_fraction=0 leaves none; the test set cannot stand for it: "
+            "set val_fraction above 0, as in --set val_fraction=0.1"
+        )
+    known, arms = flatten(base), find(comparison.arms)
+    partly_reaching(arms, [f"{path}={','.join(values)}" for path, values in grid.items()], known, source="--tune ")
+    budget = math.prod(map(len, grid.values()))
+    found: list[tuple[int, int, str, Trial]] = []
+    for arm in arms:
+        values = [[f"{path}={each}" for each in grid[path]] for path in grid if is_reached(arm, f"{path}=", known)]
+        settings = list(itertools.product(*values)) if values else []
+        for number in range(budget // len(settings) if settings else 0):
+            for place, setting in enumerate(settings):
+                found.append((number, place, arm.name, Trial(setting, LAST_SEED - number)))
+    tried = tuple((arm, trial) for _, _, arm, trial in sorted(found, key=lambda each: each[:2]))
+    both = sorted({trial.seed for _, trial in tried} & set(comparison.seeds))
+    if both:
+        raise RecipeError(f"--seeds names {both[0]}, which is a seed of the tuning: compare with others")
+    own = {each.name: getattr(comparison, each.name) for each in fields(comparison)}
+    trials = Trials(**own, grid=dict(grid), tried=tried)
+    by_name = {arm.name: arm for arm in arms}
+    for name, trial in tried:
+        try:
+            check_method(trials.recipe(by_name[name], trial, base.updates))
+        except RecipeError as error:
+            raise RecipeError(f"--tune {', '.join(trial.setting)}: the arm {name}: {error}") from error
+    return trials
+
+
+def check_sound(trials: Trials, data: Splits, tested: Recipe) -> None:
+    """Refuse a tuning that would see the test samples, or choose between data sets or networks.
+
+    Args:
+        trials: the tuning.
+        data: of a run of the comparison.
+        tested: its recipe.
+
+    Raises:
+        RecipeError: there is no validation split, a seed of the tuning has other test samples than the comparison, or a
+            value of a field that the task has of its own leads to other samples or initial weights than another value.
+    """
+    if data.val is None:
+        raise RecipeError(
+            "--tune chooses on the validation split, and this task has none; the test set cannot stand for it"
+        )
+    if not trials.tried:
+        return
+    name, trial = trials.tried[0]
+    first = trials.recipe(find([name])[0], trial, None)
+    task = tasks.load(trials.task)
+    theirs = _lists(task.build_data(first, trials.data_root), first)
+    if _hash(theirs, "test") != _hash(_lists(data, tested), "test"):
+        raise RecipeError(
+            "--tune: a seed draws its own test part here, so that samples which one seed chooses by are tested with "
+            "another: fix the test part, by the field of the recipe that draws it"
+        )
+    common = {each.name for each in fields(Recipe)}
+    for path, values in trials.grid.items():
+        if path in common or "." in path:
+            continue  # of the training alone
+        seen = [_start(trials, override(first, [f"{path}={value}"])) for value in values]
+        if any(each != seen[0] for each in seen):
+            raise RecipeError(
+                f"--tune {path}: its values lead to other samples or initial weights, which all arms of a seed have in "
+                "common; to set it for all arms, use --set"
+            )
+
+
+def _lists(data: Splits, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    return lists_of(as_trained(data, recipe))
+
+
+def _hash(lists: Mapping[str, Mapping[str, Any]], split: str) -> object:
+    """What tells one list from another: its hash, or its size where names are not known."""
+    return lists[split].get("hash", lists[split]["count"])
+
+
+def _start(trials: Trials, recipe: Recipe) -> tuple[object, str]:
+    """The lists of samples, and the hash of the initial weights, that a recipe leads to."""
+    task = tasks.load(trials.task)
+    lists = _lists(task.build_data(recipe, trials.data_root), recipe)
+    return lists, weights_hash(task.build_model(recipe, trials.data_root).state_dict())
+
+
+def tuning_lines(trials: Trials) -> list[str]:
+    """Lines on what a tuning will do, for the screen."""
+    grid = "; ".join(f"{path}={','.join(values)}" for path, values in trials.grid.items())
+    lines = [f"tuning: {grid}, chosen for each arm by validation accuracy"]
+    counts = {name: _counts([trial for arm, trial in trials.tried if arm == name]) for name in trials.arms}
+    for settings, seeds in dict.fromkeys(counts.values()):
+        arms = ", ".join(name for name, own in counts.items() if own == (settings, seeds))
+        if settings:
+            each = f"{seeds} seed{'s' * (seeds != 1)} each"
+            lines.append(f"tuning: {settings * seeds} runs of {arms}: {settings} settings, {each}")
+        else:
+            lines.append(f"tuning: no run of {arms}: none of these fields reaches it")
+    return lines
+
+
+def _counts(tried: Sequence[Trial]) -> tuple[int, int]:
+    """Numbers of settings, and of seeds with each."""
+    return len({trial.setting for trial in tried}), len({trial.seed for trial in tried})
+
+
+# ---- what came out -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A run of a tuning.
+
+    Attributes:
+        arm: its name.
+        setting: the values.
+        seed: of the run.
+        folder: of the run, relative to the folder of ``tune.json``, with ``/``.
+        recipe: see :func:`bss.compare.plan.recipe_hash`.
+        accuracy: on the validation samples at the epoch that they chose, in [0, 1]; None = its numbers were not
+            finite, or it is not trained yet.
+    """
+
+    arm: str
+    setting: Setting
+    seed: int
+    folder: str
+    recipe: str
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What ``tune.json`` holds.
+
+    Attributes:
+        grid: field -> the values that were tried.
+        tried: a row for each run.
+        chosen: arm -> its setting, of all arms; nothing while runs are to be trained.
+    """
+
+    grid: Mapping[str, tuple[str, ...]]
+    tried: tuple[Tried, ...]
+    chosen: Mapping[str, Setting] = field(default_factory=dict)
+
+    def asked(self, arm: str) -> tuple[object, ...]:
+        """What was to be tried for an arm, whatever came out."""
+        return (self.grid, [replace(each, accuracy=None) for each in self.tried if each.arm == arm])
+
+    def accuracies(self, arm: str) -> dict[Setting, list[float | None]]:
+        """Setting -> the validation accuracies of an arm's runs, in the order of the grid."""
+        found: dict[Setting, list[float | None]] = {}
+        for each in self.tried:
+            if each.arm == arm:
+                found.setdefault(each.setting, []).append(each.accuracy)
+        return found
+
+
+def best(accuracies: Mapping[Setting, Sequence[float | None]]) -> Setting | None:
+    """The setting with the best mean accuracy, of equal ones the first; None where none has one.
+
+    Args:
+        accuracies: setting -> of its runs; None = the run's numbers were not finite, and so the setting is none to
+            choose, whatever its other runs came to.
+    """
+    means = {setting: mean for setting, values in accuracies.items() if (mean := _mean(values)) is not None}
+    return max(means, key=lambda setting: means[setting], default=None)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def asked(trials: Trials) -> Tuning:
+    """A tuning as it is set down before it is trained."""
+    arms = {arm.name: arm for arm in find(trials.arms)}
+    updates = trials.base().updates
+    rows = [
+        Tried(
+            name,
+            trial.setting,
+            trial.seed,
+            trials.folder(name, trial).relative_to(trials.out).as_posix(),
+            recipe_hash(asdict(trials.recipe(arms[name], trial, updates))),
+        )
+        for name, trial in trials.tried
+    ]
+    return Tuning(trials.grid, tuple(rows))
+
+
+def left(trials: Trials) -> Trials:
+    """The runs of a tuning without those of arms that have chosen, by the ``tune.json`` in its folder.
+
+    Their run folders need not be there any more.
+
+    Raises:
+        RunFolderError: it is damaged, or another tuning has chosen in this folder.
+    """
+    there, now = read(trials.out), asked(trials)
+    if there is None or not there.chosen:
+        return trials
+    for arm in trials.arms:
+        if there.grid != now.grid or (arm in there.chosen and there.asked(arm) != now.asked(arm)):
+            grid = "; ".join(f"{path}={','.join(values)}" for path, values in there.grid.items())
+            raise RunFolderError(
+                f"{trials.out / TUNE_FILE} is of another tuning ({grid}), by which arms have chosen already: repeat "
+                "its command, or pass another --out"
+            )
+    return replace(trials, tried=tuple(each for each in trials.tried if each[0] not in there.chosen))
+
+
+def unfinished(trials: Trials) -> list[tuple[str, Trial]]:
+    """Those runs of a tuning that are still to be trained.
+
+    Raises:
+        RunFolderError: see :func:`bss.compare.runner.is_finished`.
+    """
+    finished = set(check_finished(trials))
+    return [each for each in trials.tried if each not in finished]
+
+
+def whole(trials: Trials) -> Tuning | None:
+    """The tuning in a folder, where all arms have chosen by it; else None.
+
+    Args:
+        trials: see :func:`left`.
+    """
+    there = read(trials.out)
+    return there if there is not None and set(trials.arms) <= there.chosen.keys() else None
+
+
+def begun(trials: Trials) -> Tuning:
+    """The tuning in a folder with what these runs add to it, before they are trained.
+
+    Args:
+        trials: see :func:`left`.
+    """
+    there, now = read(trials.out), asked(trials)
+    if there is None or not there.chosen:
+        return now
+    kept = [each for each in there.tried if each.arm in there.chosen]
+    return replace(there, tried=(*kept, *(each for each in now.tried if each.arm not in there.chosen)))
+
+
+def chosen(tuning: Tuning, trials: Trials) -> Tuning:
+    """The tuning with what its runs came to, and what each arm chooses.
+
+    Args:
+        tuning: see :func:`begun`.
+        trials: all of which are trained, or have ended by numbers that are not finite.
+
+    Raises:
+        RecipeError: none of an arm's settings can be chosen.
+        RunFolderError: a run folder is damaged.
+    """
+    measured = {(name, *trial): validation_accuracy(trials.folder(name, trial)) for name, trial in trials.tried}
+    rows = tuple(
+        replace(each, accuracy=measured.get((each.arm, each.setting, each.seed), each.accuracy))
+        for each in tuning.tried
+    )
+    made = replace(tuning, tried=rows)
+    choices = dict(tuning.chosen)
+    for arm in trials.arms:
+        if arm in choices:
+            continue
+        tried = made.accuracies(arm)
+        choice = best(tried) if tried else ()
+        if choice is None:
+            raise RecipeError(
+                f"--tune: each setting of {arm} has a run whose loss was not finite, so that there is none to choose: "
+                "try other values"
+            )
+        choices[arm] = choice
+    return replace(made, chosen=choices)
+
+
+def validation_accuracy(folder: Path) -> float | None:
+    """Accuracy on the validation samples at the epoch that they chose; None where the run's numbers were not finite.
+
+    Raises:
+        RunFolderError: its run is unfinished or damaged.
+    """
+    if ended_not_finite(folder):
+        return None
+    try:
+        run = read_run(folder)
+    except RunFolderError as error:
+        raise RunFolderError(f"{folder}: {error}") from error
+    return float(run.rows[run.summary["chosen_epoch"]]["val"]["accuracy"]["all"])
+
+
+# ---- as a file -----------------------------------------------------------------------------------------------------
+
+
+def write_tuning(tuning: Tuning, out: Path) -> None:
+    """Write ``tune.json`` whole and onto the disk.
+
+    Raises:
+        RunFolderError: the folder cannot be written.
+    """
+    plain = {"format": FORMAT, **asdict(tuning)}
+    try:
+        replace_text(out / TUNE_FILE, json.dumps(sealed(plain), indent=1) + "\n")
+    except OSError as error:
+        raise RunFolderError(f"cannot write {out / TUNE_FILE}: {error.strerror}; pass another --out") from error
+
+
+def read(out: Path) -> Tuning | None:
+    """Read the tuning in a folder; None where there is none.
+
+    Raises:
+        RunFolderError: it is damaged, was changed by hand, or comes from a newer version; names the file.
+    """
+    if not os.path.lexists(out / TUNE_FILE):
+        return None
+    try:
+        plain = read_json(out, TUNE_FILE)
+        if plain.get("format") != FORMAT:
+            raise RunFolderError(
+                f"{TUNE_FILE} has the format {shown(plain.get('format'))}, and this version reads {FORMAT}"
+            )
+        shapes.TUNING(plain, f"{TUNE_FILE}:")
+    except RunFolderError as error:
+        raise RunFolderError(f"{out}: {error}: bring it back, or move it away") from error
+    return Tuning(
+        {path: tuple(values) for path, values in plain["grid"].items()},
+        tuple(
+            Tried(row["arm"], tuple(row["setting"]), row["seed"], row["folder"], row["recipe"], row["accuracy"])
+            for row in plain["tried"]
+        ),
+        {arm: tuple(setting) for arm, setting in plain["chosen"].items()},
+    )
+
+
+# ---- in a report ---------------------------------------------------------------------------------------------------
+
+
+def tunings_of(runs: Iterable[KnownRun]) -> list[Tuning]:
+    """The tunings that chose for the arms of some runs: of the nearest ``tune.json`` above each, once.
+
+    Raises:
+        RunFolderError: one is damaged.
+    """
+    found: dict[Path, Tuning] = {}
+    for run in runs:
+        for above in Path(os.path.realpath(run.path)).parents[:LEVELS]:
+            if above in found:
+                break
+            if run.own_arm and (tuning := read(above)) is not None and run.own_arm in tuning.chosen:
+                found[above] = tuning
+                break
+    return list(found.values())
+
+
+def tuning_table(tuning: Tuning) -> Table:
+    """What each arm chose, among what, and in how many runs."""
+    import pandas as pd
+
+    rows = []
+    for arm, setting in tuning.chosen.items():
+        tried = tuning.accuracies(arm)
+        others = "; ".join(f"{_told(each)}: {_percent(values)}" for each, values in tried.items() if each != setting)
+        runs = sum(map(len, tried.values()))
+        seeds = f"{len(next(iter(tried.values())))}" if tried else "0"
+        cells = [_told(setting), _percent(tried[setting]), others] if tried else ["nothing to choose", "", ""]
+        rows.append([arm, *cells, str(len(tried)), seeds, str(runs)])
+    grid = "; ".join(f"{path}={','.join(values)}" for path, values in tuning.grid.items())
+    return Table(
+        "Chosen on validation",
+        f"Of {grid} every arm took what gave the best mean accuracy in % on the validation samples, at the epoch that "
+        "they chose; of equal ones the first. All arms that one of these fields reaches had as many runs to choose by, "
+        "with other seeds than the comparison; the test samples had no part in it.",
+        pd.DataFrame(rows, columns=["arm", "chosen", "validation", "not chosen", "settings", "seeds each", "runs"]),
+        prose=True,
+    )
+
+
+def _told(setting: Setting) -> str:
+    return ", ".join(setting)
+
+
+def _percent(values: Sequence[float | None]) -> str:
+    mean = _mean(values)
+    return "not finite" if mean is None else f"{100 * mean:.1f}"

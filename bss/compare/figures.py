@@ -1,20 +1,26 @@
 """The figures of a report, as SVG text: small panels, which a phone shows below one another.
 
-Colours are those of Okabe and Ito, which colour-blind readers tell apart; lines differ in their dashes too.
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; lines differ in their dashes too. Every colour
+is a CSS variable with the colour of paper behind it, so that a page can be dark. A group of shapes that belongs to an
+arm has its name in ``data-arm``, and what stands for a number has it in a ``<title>``: browsers show it where one points.
 """
 
 import io
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 from bss.compare.runs import FinishedRun
 from bss.compare.statistics import Difference, band
+from bss.compare.wording import PLUS_MINUS, interval_text, points
 from bss.training.run_folder import read_scores
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -26,6 +32,16 @@ COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 which is too light for a line on white."""
 
 
+VARIABLES = {
+    BLACK: "ink",
+    "#dddddd": "grid",
+    "#eeeeee": "margin",
+    "#777777": "seed",
+    **{colour.lower(): f"arm{place + 1}" for place, colour in enumerate(COLOURS)},
+}
+"""Colour on paper -> the CSS variable that a page may set it by."""
+
+
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (8, 2)))
 
 
@@ -35,6 +51,10 @@ WIDTH = 4.4
 
 HISTOGRAM_EPOCHS = 4
 """The most epochs that one histogram shows: more lines are not told apart."""
+
+
+VALUES = 40
+"""The most points of a line that have their value in the figure."""
 
 
 @contextmanager
@@ -53,9 +73,16 @@ def _figure(height: float) -> Iterator["Figure"]:
         "axes.axisbelow": True,
         "grid.color": "#dddddd",
         "grid.linewidth": 0.6,
+        "figure.facecolor": "none",  # the page shows through
+        "axes.facecolor": "none",
     }
     with matplotlib.rc_context(look):
         yield Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def _of(arm: str, *titles: str) -> str:
+    """What :func:`_svg` knows a group by, for ``set_gid``: the arm that it belongs to, and its value or its marks'."""
+    return json.dumps([arm, *titles])
 
 
 def _svg(figure: "Figure", name: str) -> str:
@@ -65,14 +92,78 @@ def _svg(figure: "Figure", name: str) -> str:
     text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    drawing = text.getvalue()
-    drawing = drawing[drawing.index("<svg") :]
-    drawing = re.sub(r' id="[\w.]+_\d+"', "", drawing)  # of groups; every figure of a page has the same ones
-    head = rf'<svg viewBox="\1" {_NAMESPACES} aria-hidden="true">'
-    return re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', head, drawing, count=1)
+    root = ElementTree.fromstring(text.getvalue())
+    look = f"fill: {BLACK}; stroke-linejoin: round; stroke-linecap: butt"
+    head = {"viewBox": root.attrib["viewBox"], "aria-hidden": "true", "style": look}
+    root.attrib.clear()
+    root.attrib |= head
+    for child in [each for each in root.iter() if each.tag in (f"{SVG}metadata", f"{SVG}style")]:
+        next(parent for parent in root.iter() if child in list(parent)).remove(child)
+    for element in root.iter():
+        element.text = element.tail = None  # nothing but white space, as letters are shapes
+        _compact(element.attrib)
+        if element.tag == f"{SVG}g":
+            _name(element)
+    return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")
 
 
-_NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+LINK = "{http://www.w3.org/1999/xlink}href"
+
+
+ElementTree.register_namespace("", SVG[1:-1])  # else every tag has a prefix
+
+
+def _compact(attributes: dict[str, str]) -> None:
+    """Write the attributes of an element shorter, and its colours as variables. A page has ten thousands of elements.
+
+    Places are rounded to a tenth of a point, which nobody sees; a scale is not.
+    """
+    if LINK in attributes:
+        attributes["href"] = attributes.pop(LINK)
+    moved = re.fullmatch(r"translate\(([-\d.]+) 0\)", attributes.get("transform", ""))
+    if moved and "href" in attributes:  # a letter
+        del attributes["transform"]
+        attributes["x"] = moved[1]
+    for key in {"d", "x", "y"} & attributes.keys():
+        attributes[key] = re.sub(
+            r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), attributes[key]
+        )
+    if "d" in attributes:
+        words = " ".join(attributes["d"].split())
+        words = re.sub(r"(?<=L) (\S+ \S+)((?: L \S+ \S+)+)", lambda line: line[1] + line[2].replace(" L", ""), words)
+        attributes["d"] = re.sub(r" ?([A-Za-z]) ?", r"\1", words)
+    if "style" in attributes:
+        attributes["style"] = (
+            re.sub("#[0-9a-f]{6}", _variable, attributes["style"]).replace(": ", ":").replace("; ", ";")
+        )
+
+
+def _variable(colour: re.Match[str]) -> str:
+    name = VARIABLES.get(colour[0])
+    return f"var(--{name},{colour[0]})" if name else colour[0]
+
+
+def _name(group: ElementTree.Element) -> None:
+    """Replace what :func:`_of` put into a group's id by its arm and its values; other groups lose their id.
+
+    matplotlib counts groups from 1 in each figure, and a page has many.
+    """
+    told = group.attrib.pop("id", "")
+    if not told.startswith("["):
+        return
+    arm, *titles = json.loads(told)
+    if arm:
+        group.set("data-arm", arm)
+    marks = [group] if len(titles) == 1 else list(group.iter(f"{SVG}use")) if titles else []
+    for mark, title in zip(marks, titles, strict=True):
+        value = ElementTree.Element(f"{SVG}title")
+        value.text = title
+        mark.insert(0, value)
+        if mark is not group:  # all look the same
+            group.set("style", mark.attrib.pop("style", ""))
 
 
 def _short(arm: str) -> str:
@@ -96,12 +187,17 @@ def forest(differences: Sequence[Difference], unit: str, margin: float) -> str:
         axes.axvspan(-margin, margin, color="#eeeeee", zorder=0)
         axes.axvline(0, color=BLACK, linewidth=1)
         for place, each in enumerate(known):
-            axes.plot(each.values, [place + 0.28] * len(each.values), "o", color="#777777", markersize=3, alpha=0.7)
+            told = [f"seed {seed}: {points(value)}" for seed, value in zip(each.seeds, each.values, strict=True)]
+            height = [place + 0.28] * len(told)
+            axes.plot(each.values, height, "o", color="#777777", markersize=3, alpha=0.7, gid=_of(each.arm, *told))
+            said = f"mean {points(each.mean)} {interval_text(each.interval())}, n = {len(told)}"
             for confidence, width in ((0.95, 1.2), (0.90, 3.5)):
                 if (interval := each.interval(confidence)) is not None:
-                    axes.plot(interval, [place] * 2, "-", color=COLOURS[1], linewidth=width)
-            axes.plot([each.mean], [place], "D", color=COLOURS[1], markersize=5)
+                    axes.plot(interval, [place] * 2, "-", color=COLOURS[1], linewidth=width, gid=_of(each.arm, said))
+            axes.plot([each.mean], [place], "D", color=COLOURS[1], markersize=5, gid=_of(each.arm, said))
         axes.set_yticks(range(len(known)), names)
+        for each, label in zip(known, axes.get_yticklabels(), strict=True):
+            label.set_gid(_of(each.arm))
         axes.set_ylim(len(known) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(f"minus {known[0].control}, {unit}")
@@ -113,6 +209,12 @@ def groups(arms: Sequence[str], control: str) -> list[list[str]]:
     others = [arm for arm in arms if arm != control]
     size = len(COLOURS)
     return [[control, *others[at : at + size]] for at in range(0, max(len(others), 1), size)]
+
+
+def looks(arms: Sequence[str], control: str) -> dict[str, tuple[str, object]]:
+    """Colour and dashes of every arm of a panel; the control is black and whole."""
+    others = [arm for arm in arms if arm != control]
+    return {control: (BLACK, "-"), **dict(zip(others, zip(COLOURS, DASHES, strict=True), strict=False))}
 
 
 def curves(
@@ -133,20 +235,43 @@ def curves(
     found = {arm: [curve for run in members if (curve := run.curve(*path))[0]] for arm, members in arms.items()}
     if not any(found.values()):
         return None
+    digits = 1 if scale == 100 else 3
     with _figure(3.1) as figure:
         axes = figure.add_subplot()
-        others = 0
-        for arm in arms:
-            colour, dash = (BLACK, "-") if arm == control else (COLOURS[others], DASHES[others])
-            others += arm != control
+        for arm, (colour, dash) in looks(list(arms), control).items():
             if found[arm]:
                 x, mean, std = band([(steps, [scale * value for value in y]) for steps, y in found[arm]])
                 alone = "o" if len(x) == 1 else None
-                axes.plot(x, mean, color=colour, linestyle=dash, linewidth=1.4, label=arm, marker=alone, markersize=4)
+                look = {"color": colour, "linestyle": dash, "linewidth": 1.4, "marker": alone, "markersize": 4}
+                axes.plot(x, mean, label=arm, gid=_of(arm, arm), **look)
                 low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1, 1))
-                axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+                axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0, gid=_of(arm))
+                told = {
+                    (at, m): f"{at:,.0f} updates: {m:.{digits}f} {PLUS_MINUS} {s:.{digits}f}"
+                    for at, m, s in zip(x, mean, std, strict=True)
+                }
+                _tell(axes, arm, told)
         _finish(figure, axes, "updates", label)
         return _svg(figure, "/".join((*path, *arms)))
+
+
+def _tell(axes: "Axes", arm: str, told: Mapping[tuple[float, float], str]) -> None:
+    """Put values under the pointer: marks that are not seen, at some of the points where there are many.
+
+    Args:
+        axes: in which the points are.
+        arm: that they belong to; empty = none.
+        told: point -> what is said of it.
+    """
+    chosen = _spread(list(told), VALUES)
+    x, y = zip(*chosen, strict=True) if chosen else ((), ())
+    axes.plot(x, y, "o", color=BLACK, markersize=7, alpha=0, gid=_of(arm, *(told[point] for point in chosen)))
+
+
+def _spread(entries: Sequence[Any], most: int) -> list[Any]:
+    """At most so many of the entries, evenly spread, with the first and the last."""
+    count = min(most, len(entries))
+    return [entries[round(at * (len(entries) - 1) / max(count - 1, 1))] for at in range(count)]
 
 
 def histogram(arm: str, runs: Sequence[FinishedRun]) -> tuple[str, int, list[int]] | None:
@@ -162,8 +287,7 @@ def histogram(arm: str, runs: Sequence[FinishedRun]) -> tuple[str, int, list[int
     common = sorted(set.intersection(*({int(epoch) for epoch in each["epoch"]} for each in scores)))
     if not common:
         return None
-    places = np.linspace(0, len(common) - 1, min(HISTOGRAM_EPOCHS, len(common)))
-    epochs = [common[round(place)] for place in places]
+    epochs = _spread(common, HISTOGRAM_EPOCHS)
     bins = np.linspace(0, 2, 41)
     count = 0
     with _figure(2.6) as figure:
@@ -174,6 +298,12 @@ def histogram(arm: str, runs: Sequence[FinishedRun]) -> tuple[str, int, list[int
             count = len(pooled)
             share = 100 * np.histogram(pooled, bins)[0] / max(count, 1)
             axes.stairs(share, bins, color=colour, linestyle=dash, linewidth=1.4, label=f"epoch {epoch + 1}")
+            told = {
+                ((low + high) / 2, height): f"epoch {epoch + 1}, {low:.2f} to {high:.2f}: {height:.1f} %"
+                for low, high, height in zip(bins, bins[1:], share, strict=False)
+                if height > 0
+            }
+            _tell(axes, arm, told)
         _finish(figure, axes, "difficulty (0 = balanced)", "% of the samples")
         return _svg(figure, f"histogram/{arm}"), count, epochs
 
@@ -181,4 +311,15 @@ def histogram(arm: str, runs: Sequence[FinishedRun]) -> tuple[str, int, list[int
 def _finish(figure: "Figure", axes: "Axes", x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8, handlelength=2.6, columnspacing=1.2)
+    legend = figure.legend(
+        loc="outside upper left", ncols=2, frameon=False, fontsize=8, handlelength=2.6, columnspacing=1.2
+    )
+    for line, handle, text in zip(_labelled(axes), legend.legend_handles, legend.get_texts(), strict=True):
+        for part in (handle, text):
+            if line.get_gid() and part is not None:
+                part.set_gid(line.get_gid())
+
+
+def _labelled(axes: "Axes") -> "list[Artist]":
+    """What the legend names, in its order."""
+    return axes.get_legend_handles_labels()[0]

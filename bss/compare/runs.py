@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, cast
 
+import numpy as np
+
 from bss.compare import shapes
 from bss.compare.arms import find
 from bss.methods import settings_of_run
@@ -188,6 +190,11 @@ class KnownRun:
         """Hash of the groups of the test samples; None where its files do not tell, or it knows no groups."""
         return None
 
+    @property
+    def test_labels(self) -> str | None:
+        """Hash of the class ids of the test samples; None where its files do not tell."""
+        return None
+
     def hash_of(self, split: str) -> str | None:
         """SHA-256 of the samples' names, order and class ids in a split; older versions noted that of the training."""
         return self._of_list(split).get("hash")
@@ -236,9 +243,12 @@ class FinishedRun(KnownRun):
     @property
     def test_groups(self) -> str | None:
         """Hash of the groups of the test samples; None where its hits do not tell, or it knows no groups."""
-        if self.hits is None or self.hits.groups is None:
-            return None
-        return hashlib.sha256(self.hits.groups.astype("<i8").tobytes()).hexdigest()
+        return None if self.hits is None else _hash_of_array(self.hits.groups)
+
+    @property
+    def test_labels(self) -> str | None:
+        """Hash of the class ids of the test samples; None of runs of earlier versions, whose hits do not tell."""
+        return None if self.hits is None else _hash_of_array(self.hits.labels)
 
     @property
     def epochs(self) -> int:
@@ -299,6 +309,10 @@ class FinishedRun(KnownRun):
                 steps.append(done)
                 values.append(float(value))
         return steps, values
+
+
+def _hash_of_array(numbers_N: np.ndarray | None) -> str | None:
+    return None if numbers_N is None else hashlib.sha256(numbers_N.astype("<i8").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -546,6 +560,12 @@ def _check_whole(run: FinishedRun) -> None:
 def _check_hits(run: FinishedRun, hits: Hits) -> None:
     """Refuse hits that are not those of the run's test samples, or come to another accuracy than its summary says."""
     _check_equal("hits.npz: count", hits.count, run.config["samples"]["test"])
+    classes = run.config.get("classes")
+    if hits.labels is not None and not (
+        hits.labels.min() >= 0 and (classes is None or hits.labels.max() < len(classes))
+    ):
+        ends = f"{hits.labels.min()} to {hits.labels.max()}"
+        raise RunFolderError(f"hits.npz: label is {ends}, which are no ids of the run's classes")
     if (listed := KnownRun.hash_of(run, "test")) is not None:
         _check_equal("hits.npz: names", hits.names, listed)
     for epoch, tested in (("chosen", run.summary["test"]["chosen"]), ("last", run.summary["test"]["last"])):
@@ -726,6 +746,7 @@ def _rules(names: Iterable[str], tuned: Collection[str]) -> Iterator[_Rule]:
             yield _Rule("tasks", f"the recipe field {name}", _has(name), "all")
     yield _Rule("splits", "the number of test samples", lambda run: run.config["samples"]["test"], "test")
     yield _Rule("splits", "the test list (hash)", _hash_of_list("test"), "test", told=_begins)
+    yield _Rule("splits", "the labels of the test samples (hash)", _labels, "test", told=_begins)
     yield _Rule("splits", "the groups of the test samples (hash)", _groups, "test", told=_begins)
     yield _Rule("metrics or heads", "what was measured", lambda run: run.heads or UNKNOWN, "all")
     for name in shared:
@@ -769,6 +790,11 @@ def _corrupted(run: KnownRun) -> str:
 def _groups(run: KnownRun) -> Any:
     """Hash of the groups of the test samples, by its hits."""
     return run.test_groups or UNKNOWN
+
+
+def _labels(run: KnownRun) -> Any:
+    """Hash of the class ids of the test samples, by its hits."""
+    return run.test_labels or UNKNOWN
 
 
 def _method_settings(run: KnownRun) -> dict[str, Any]:

@@ -376,6 +376,7 @@ class Training:
             hits(chosen.heads, chosen.target),
             hits(last.heads, last.target),
             names=None if known is None else list_hash(known.names, known.labels_N.numpy()),
+            labels=chosen.target.cpu().numpy(),
             groups=group_ids(data.test),
             grouped_by=data.group or "group",
         )

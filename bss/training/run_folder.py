@@ -546,7 +546,8 @@ class RunFolder:
 
         Arrays: ``head`` (H,), names; ``chosen`` and ``last``, each (H, ceil(N / 8)) uint8, a bit per sample with the
         first sample in the highest bit; ``count``, N. Where they are known: ``names``, the hash of the test list, as
-        ``lists.test.hash`` in ``config.json``; ``group`` (N,) int32 and ``grouped_by``, the word for a group.
+        ``lists.test.hash`` in ``config.json``; ``label`` (N,) int32, class ids; ``group`` (N,) int32 and
+        ``grouped_by``, the word for a group.
         """
         if hits is None:
             delete(self.path / "hits.npz")
@@ -557,6 +558,7 @@ class RunFolder:
             "last": hits.last,
             "count": np.int64(hits.count),
             "names": hits.names,
+            "label": hits.labels,
             "group": hits.groups,
             "grouped_by": hits.grouped_by,
         }
@@ -828,6 +830,7 @@ class Hits:
         last: the same with those of the last epoch.
         count: N, the number of test samples.
         names: hash of the test list, see :func:`list_hash`; None where its names are not known.
+        labels: class id of every sample, (N,) int32; None of runs of earlier versions.
         groups: number of every sample's group (speaker, video, user), (N,) int32; None where no group is known.
         grouped_by: the word for a group (``"actor"``); None where there is none.
     """
@@ -837,6 +840,7 @@ class Hits:
     last: np.ndarray
     count: int
     names: str | None = None
+    labels: np.ndarray | None = None
     groups: np.ndarray | None = None
     grouped_by: str | None = None
 
@@ -847,6 +851,7 @@ class Hits:
         last: Mapping[str, np.ndarray],
         *,
         names: str | None = None,
+        labels: np.ndarray | None = None,
         groups: Sequence[int] | None = None,
         grouped_by: str | None = None,
     ) -> "Hits":
@@ -856,6 +861,7 @@ class Hits:
             chosen: head name -> (N,) bool, with the weights of the chosen epoch.
             last: of the same heads, with those of the last epoch.
             names: see the attributes.
+            labels: see the attributes; of any integers.
             groups: see the attributes.
             grouped_by: see the attributes.
         """
@@ -866,6 +872,7 @@ class Hits:
             last=np.packbits(np.stack([last[head] for head in heads]), axis=1),
             count=len(chosen[heads[0]]),
             names=names,
+            labels=None if labels is None else labels.astype(np.int32),
             groups=None if groups is None else np.array(groups, np.int32),
             grouped_by=None if groups is None else grouped_by,
         )
@@ -893,13 +900,14 @@ def read_hits(path: Path) -> Hits | None:
     """
     if not (path / "hits.npz").exists():
         return None
-    found = _read_arrays(path, "hits.npz", ("head", "chosen", "last", "count"), ("names", "group", "grouped_by"))
+    others = ("names", "label", "group", "grouped_by")
+    found = _read_arrays(path, "hits.npz", ("head", "chosen", "last", "count"), others)
     count = found["count"]
     whole = count.dtype.kind in "iu" and count.shape == () and 0 < count < 2**53
     size, heads = int(count) if whole else 0, found["head"].size
     bits = ("u", (heads, -(-size // 8)))
     wanted = {"count": ("iu", ()), "head": ("U", (heads,)), "chosen": bits, "last": bits}
-    wanted |= {"names": ("U", ()), "group": ("iu", (size,)), "grouped_by": ("U", ())}
+    wanted |= {"names": ("U", ()), "label": ("iu", (size,)), "group": ("iu", (size,)), "grouped_by": ("U", ())}
     for name, (kinds, shape) in wanted.items():
         array = found.get(name)
         if array is not None and (not whole or array.dtype.kind not in kinds or array.shape != shape):
@@ -912,6 +920,7 @@ def read_hits(path: Path) -> Hits | None:
         last=found["last"],
         count=size,
         names=str(found["names"]) if "names" in found else None,
+        labels=found.get("label"),
         groups=found.get("group"),
         grouped_by=str(found["grouped_by"]) if "grouped_by" in found else None,
     )

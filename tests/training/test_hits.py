@@ -62,6 +62,7 @@ def test_a_run_keeps_the_hits_of_every_head_and_of_both_epochs(trained):
     assert list(found.heads) == list(summary["test"]["last"]["accuracy"])
     assert found.count == 31
     assert found.names == config["lists"]["test"]["hash"]
+    assert found.labels.tolist() == [i % 3 for i in range(31)]
     for epoch in ("chosen", "last"):
         assert found.accuracy(epoch) == summary["test"][epoch]["accuracy"]
     assert summary["files"]["hits.npz"] == digests(trained)["hits.npz"]
@@ -88,6 +89,12 @@ def test_without_names_and_groups_there_are_hits_all_the_same_and_without_valida
 
 def run_of(folder):
     return Run(folder / "out", folder, torch.device("cpu"))
+
+
+def test_hits_of_an_earlier_version_have_no_labels(folder):
+    rewrite(folder, label=None)
+    run = read_run(folder)
+    assert run.hits.labels is None and run.test_labels is None
 
 
 def test_hits_that_are_not_those_of_the_summary_are_not_written_and_that_is_said(tmp_path, monkeypatch, capsys):
@@ -147,7 +154,10 @@ def test_a_folder_without_hits_is_read_as_older_ones_are(folder):
         (lambda run: rewrite(run, count=np.float64(31)), "count is float64"),
         (lambda run: rewrite(run, count=np.int64(-1)), "count is int64"),
         (lambda run: rewrite(run, count=np.int64(64)), r"chosen is uint8 of shape \(4, 4\)"),
-        (lambda run: rewrite(run, count=np.int64(30), group=None), "hits.npz: count is 30, and by others 31"),
+        (
+            lambda run: rewrite(run, count=np.int64(30), group=None, label=None),
+            "hits.npz: count is 30, and by others 31",
+        ),
         (lambda run: rewrite(run, last=np.zeros((3, 4), np.uint8)), r"last is uint8 of shape \(3, 4\)"),
         (lambda run: rewrite(run, last=np.zeros((4, 4), np.uint16)), "it has a head twice, or hits that are no bits"),
         (lambda run: rewrite(run, head=np.array(["all"] * 4)), "it has a head twice"),
@@ -157,12 +167,15 @@ def test_a_folder_without_hits_is_read_as_older_ones_are(folder):
         ),
         (lambda run: rewrite(run, group=np.zeros(30, np.int32)), r"group is int32 of shape \(30,\)"),
         (lambda run: rewrite(run, grouped_by=np.array(1)), "grouped_by is int64"),
+        (lambda run: rewrite(run, label=np.zeros(30, np.int32)), r"label is int32 of shape \(30,\)"),
+        (lambda run: rewrite(run, label=np.arange(31)), "hits.npz: label is 0 to 30, which are no ids of the run's"),
+        (lambda run: rewrite(run, label=np.arange(-1, 30)), "hits.npz: label is -1 to 29, which are no ids"),
         (lambda run: rewrite(run, names=np.array("0" * 64)), "hits.npz: names is "),
         (lambda run: rewrite(run, last=np.zeros((4, 4), np.uint8)), "test.last.accuracy.all is .*, and by others 0.0"),
     ],
     ids=[
         *("gone", "changed", "torn", "no-array", "no-number", "negative", "longer", "count", "heads", "wide", "twice"),
-        *("other-heads", "groups", "word", "names", "accuracy"),
+        *("other-heads", "groups", "word", "labels", "classes", "below-0", "names", "accuracy"),
     ],
 )
 def test_damaged_hits_leave_the_run_out_by_name(folder, trained, change, said):
@@ -185,8 +198,11 @@ def test_test_lists_are_compared_by_the_hash_that_the_hits_have_where_config_doe
         check_comparable([run, other])
 
 
-def test_runs_whose_test_samples_are_grouped_otherwise_do_not_stand_in_one_table(folder):
+@pytest.mark.parametrize("what", ["groups", "labels"])
+def test_runs_whose_test_samples_have_other_groups_or_labels_do_not_stand_in_one_table(folder, what):
     run = read_run(folder)
-    other = replace(run, hits=replace(run.hits, groups=run.hits.groups[::-1].copy()), arm="other")
-    with pytest.raises(RunFolderError, match="the groups of the test samples"):
+    changed = np.zeros_like(getattr(run.hits, what))
+    other = replace(run, hits=replace(run.hits, **{what: changed}), arm="other")
+    with pytest.raises(RunFolderError, match=f"the {what} of the test samples"):
         check_comparable([run, other])
+    check_comparable([run, replace(other, hits=replace(run.hits, **{what: None}), rows=run.rows[:1])])  # it tells none

@@ -6,12 +6,16 @@ What a page says stands in the Jinja2 templates of ``templates/``, which escape 
 template that extends ``base.html`` and fills its blocks: ``lead`` above the sections, ``after`` below them.
 """
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from bss.compare.tables import Table
+from bss.compare.wording import leading_number
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -24,10 +28,25 @@ class Panel:
     Attributes:
         svg: text of the figure, see :mod:`bss.compare.figures`. It is the one value that templates do not escape.
         caption: what is drawn, of what, and n.
+        arm: the one arm that it is of; empty = of several, or of none.
     """
 
     svg: str
     caption: str
+    arm: str = ""
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What takes an arm out of all figures and brings it back.
+
+    Attributes:
+        arm: its name, as in the ``data-arm`` of what belongs to it in the figures.
+        swatch: a piece of its line, as an SVG.
+    """
+
+    arm: str
+    swatch: str
 
 
 @dataclass(frozen=True)
@@ -49,26 +68,58 @@ class Section:
     notes: Sequence[str] = ()
 
 
-def document(title: str, sections: Sequence[Section], *, template: str = "base.html", **values: object) -> str:
+def document(
+    title: str,
+    sections: Sequence[Section],
+    *,
+    switches: Sequence[Switch] = (),
+    control: str = "",
+    template: str = "base.html",
+    **values: object,
+) -> str:
     """Write a page.
+
+    Without scripts it is whole and can be read. With them its tables sort, tables and figures are saved as CSV and SVG,
+    and arms are switched on and off. It loads nothing, and a browser runs no script in it but this one, whose hash
+    it names.
 
     Args:
         title: what the window is called; also the page's heading, where the template has no other.
         sections: in their order.
+        switches: one for every arm that the figures show; none = there is nothing to switch.
+        control: the arm that every figure shows; a figure without another one that is switched on is hidden.
         template: a file of ``templates/``: ``base.html``, or one that extends it.
         **values: what that template needs beside them.
     """
-    return _environment().get_template(template).render(title=title, sections=sections, **values)
+    script = _text("page.js")
+    made = _environment().get_template(template)
+    return made.render(
+        title=title,
+        sections=sections,
+        switches=switches,
+        control=control,
+        style=_text("page.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **values,
+    )
+
+
+def _text(name: str) -> str:
+    """A file of ``templates/`` as it is."""
+    return resources.files("bss.compare").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 @cache
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("bss.compare"),
         autoescape=True,
         undefined=StrictUndefined,  # a value with a wrong name is an error, and no empty place
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["number"] = leading_number
+    return environment

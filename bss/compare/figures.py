@@ -1,8 +1,8 @@
 """The figures of a report, as SVG text: small panels, which a phone shows below one another.
 
-Colours are those of Okabe and Ito, which colour-blind readers tell apart; lines differ in their dashes too. Every colour
-is a CSS variable with the colour of paper behind it, so that a page can be dark. A group of shapes that belongs to an
-arm has its name in ``data-arm``, and what stands for a number has it in a ``<title>``: browsers show it where one points.
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; lines differ in their dashes too. Every
+colour is a CSS variable with the colour of paper behind it, so that a page can be dark. What belongs to an arm has its
+name in ``data-arm``, and what stands for a number has it in a ``<title>``, which a browser shows where one points.
 """
 
 import io
@@ -102,8 +102,8 @@ def _svg(figure: "Figure", name: str) -> str:
     for element in root.iter():
         element.text = element.tail = None  # nothing but white space, as letters are shapes
         _compact(element.attrib)
-        if element.tag == f"{SVG}g":
-            _name(element)
+    for group in root.iter(f"{SVG}g"):
+        _name(group)
     return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")
 
 
@@ -217,6 +217,13 @@ def looks(arms: Sequence[str], control: str) -> dict[str, tuple[str, object]]:
     return {control: (BLACK, "-"), **dict(zip(others, zip(COLOURS, DASHES, strict=True), strict=False))}
 
 
+def swatch(colour: str, dash: Any) -> str:
+    """A piece of an arm's line, as it is in the figures, to stand beside its name: 2 em wide."""
+    pattern = "none" if dash == "-" else " ".join(f"{2 * length:g}" for length in dash[1])
+    line = f"stroke:var(--{VARIABLES[colour.lower()]},{colour});stroke-width:2;stroke-dasharray:{pattern}"
+    return f'<svg class="swatch" viewBox="0 0 32 8" aria-hidden="true"><path d="M0 4H32" style="{line}"/></svg>'
+
+
 def curves(
     arms: Mapping[str, Sequence[FinishedRun]], control: str, path: Sequence[str], label: str, *, scale: float = 1.0
 ) -> str | None:
@@ -274,6 +281,36 @@ def _spread(entries: Sequence[Any], most: int) -> list[Any]:
     return [entries[round(at * (len(entries) - 1) / max(count - 1, 1))] for at in range(count)]
 
 
+def classes(
+    arms: Sequence[str], control: str, names: Sequence[str], means: Mapping[str, Sequence[float]], label: str
+) -> str:
+    """Draw a number of every class: a row for each, and a dot in it for each arm.
+
+    Args:
+        arms: those of one panel.
+        control: drawn in black.
+        names: of the classes; at least one.
+        means: arm -> its number in every class; an arm without any is left out.
+        label: of the numbers' axis.
+    """
+    with _figure(1.2 + 0.24 * len(names)) as figure:
+        axes = figure.add_subplot()
+        look = looks(arms, control)
+        for place, (arm, (colour, _)) in enumerate(look.items()):
+            if arm in means:
+                shift = 0.6 * (place - (len(look) - 1) / 2) / len(look)
+                told = [f"{name}: {mean:.1f}" for name, mean in zip(names, means[arm], strict=True)]
+                height = [row + shift for row in range(len(names))]
+                axes.plot(means[arm], height, "o", color=colour, markersize=4, label=arm, gid=_of(arm, *told))
+        axes.set_yticks(range(len(names)), [_short(name) for name in names])
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        for row in range(1, len(names)):
+            axes.axhline(row - 0.5, color="#dddddd", linewidth=0.6)
+        _finish(figure, axes, label, "")
+        return _svg(figure, "/".join(("classes", *names, *means)))
+
+
 def histogram(arm: str, runs: Sequence[FinishedRun]) -> tuple[str, int, list[int]] | None:
     """Draw how the difficulty of the training samples is spread, before some of the epochs that were scored.
 
@@ -316,8 +353,8 @@ def _finish(figure: "Figure", axes: "Axes", x: str, y: str) -> None:
     )
     for line, handle, text in zip(_labelled(axes), legend.legend_handles, legend.get_texts(), strict=True):
         for part in (handle, text):
-            if line.get_gid() and part is not None:
-                part.set_gid(line.get_gid())
+            if part is not None and line.get_gid():
+                part.set_gid(_of(text.get_text()))
 
 
 def _labelled(axes: "Axes") -> "list[Artist]":

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from bss import tasks
-from bss.compare import figures, samples
-from bss.compare.document import Panel, Section, document
+from bss.compare import classes, figures, samples
+from bss.compare.document import Panel, Section, Switch, document
+from bss.compare.run_table import run_table
 from bss.compare.runs import FinishedRun
 from bss.compare.statistics import paired
 from bss.compare.tables import (
@@ -98,6 +99,8 @@ def page(results: Results, source: Source | None = None, sections: Sequence[Sect
         f"{title}: arms compared",
         [*sections, *_sections(results)],
         template="report.html",
+        switches=_switches(results),
+        control=results.controls[0],
         heading=f"{title}: {len(results.arms)} ways to train, compared",
         summary=f"{len(results.runs)} runs: {_counts(results)}. Primary: {primary}; control: {results.controls[0]}. "
         f"{sizes(results)}",
@@ -108,9 +111,17 @@ def page(results: Results, source: Source | None = None, sections: Sequence[Sect
         samples=_samples(results, source),
         made_by={name: made_by(results.runs, name) for name in MADE_BY},
         stopped=[f"{run.arm} seed {run.seed}: {part.where}" for run in results.runs for part in run.parts[1:]],
-        control=results.controls[0],
         recipe=results.arms[results.controls[0]][0].recipe,
     )
+
+
+def _switches(results: Results) -> list[Switch]:
+    """One for every arm, in the colour that it has in the figures."""
+    control = results.controls[0]
+    found: dict[str, Switch] = {}
+    for members in figures.groups(results.names, control):
+        found |= {arm: Switch(arm, figures.swatch(*look)) for arm, look in figures.looks(members, control).items()}
+    return [found[arm] for arm in results.names]
 
 
 MADE_BY = ("command", "commit", "device", "machine", "versions")
@@ -120,10 +131,12 @@ MADE_BY = ("command", "commit", "device", "machine", "versions")
 def _sections(results: Results) -> Iterator[Section]:
     yield Section(tables=[arm_table(results)], notes=[said for said in [reading(results)] if said])
     yield from _comparisons(results)
+    yield Section(tables=[run_table(results)])
     others = [*power_tables(results), *choice_tables(results), head_table(results), *secondary_tables(results)]
     yield from (Section(tables=[table]) for table in others)
     yield from _curves(results)
     yield from _histograms(results)
+    yield _classes(results)
     yield Section(tables=[cost_table(results)])
 
 
@@ -207,7 +220,7 @@ def _histograms(results: Results) -> Iterator[Section]:
         caption = (
             f"{arm}: before epoch{'s' * (len(epochs) > 1)} {before}. n = {count:,} scores of {_seeds([len(runs)])}."
         )
-        drawn.append(Panel(svg, caption))
+        drawn.append(Panel(svg, caption, arm))
     if drawn:
         silent = f" Arms that keep no scores: {', '.join(without)}." if without else ""
         yield Section(
@@ -216,6 +229,19 @@ def _histograms(results: Results) -> Iterator[Section]:
             f"{silent}",
             panels=drawn,
         )
+
+
+def _classes(results: Results) -> Section:
+    found = classes.by_class(results)
+    panels = []
+    for members in figures.groups(list(results.arms), results.controls[0]):
+        names, means = classes.drawn(found, members)
+        if names:
+            most = f" The {len(names)} of {len(found.names)} classes in which these arms differ most."
+            caption = f"Test accuracy within each class, mean over the seeds.{most * (len(names) < len(found.names))}"
+            svg = figures.classes(members, results.controls[0], names, means, f"test {results.noun} in the class, %")
+            panels.append(Panel(svg, caption))
+    return Section(tables=[classes.class_table(results, found)], panels=panels)
 
 
 # ---- samples -------------------------------------------------------------------------------------------------------
@@ -280,11 +306,11 @@ def _samples(results: Results, source: Source | None) -> Samples | None:
     runs = results.arms[arm]
     ends = zip(("Most balanced", "Most imbalanced"), samples.extremes(runs), strict=True)
     data, reason = _data(runs[0], source)
-    classes = tuple(map(str, data.classes if data else runs[0].config.get("classes", ())))
-    missing = "" if data else f" {'No pictures' if classes else 'No pictures and no class names'}: {reason}."
+    names = tuple(map(str, data.classes if data else runs[0].config.get("classes", ())))
+    missing = "" if data else f" {'No pictures' if names else 'No pictures and no class names'}: {reason}."
     as_shown = " Corrupted ones are shown as the first seed has them." if data and data.corrupted else ""
     hidden: dict[str, str] = {}
-    cards = [(title, [_card(sample, classes, data, hidden) for sample in scored]) for title, scored in ends]
+    cards = [(title, [_card(sample, names, data, hidden) for sample in scored]) for title, scored in ends]
     return Samples(
         f"Training samples by their last score in {arm} (before epoch {epoch + 1}), averaged over the seeds that train "
         "on them. A recording is shown as its spectrogram, in decibels below its loudest; another array as it is "
@@ -334,8 +360,8 @@ def _recipe(base: Recipe, saved: Mapping[str, Any]) -> Recipe:
     return replace(base, **numbers | ({"cache": None} if "cache" in hints else {}))
 
 
-def _card(sample: samples.ScoredSample, classes: Sequence[str], data: Splits | None, hidden: dict[str, str]) -> Card:
-    label = classes[sample.label] if 0 <= sample.label < len(classes) else f"class {sample.label}"
+def _card(sample: samples.ScoredSample, names: Sequence[str], data: Splits | None, hidden: dict[str, str]) -> Card:
+    label = names[sample.label] if 0 <= sample.label < len(names) else f"class {sample.label}"
     label += "" if data is None else _corrupted(sample.position, data)
     contents, failure = [], ""
     if data is not None:

@@ -5,6 +5,7 @@ HTML are not used: ``to_markdown`` needs another package, leaves pipes in names 
 numbers; ``to_html`` has no scopes for screen readers. Ours are four lines each.
 """
 
+import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -62,12 +63,17 @@ class Table:
         caption: what is shown, of what, and n.
         cells: the texts, under the names of their columns.
         prose: its cells are words, which a page aligns to the left and breaks into lines.
+        grouped: rows with one text in the first column belong together, and the first of them stands for the others: a
+            page sorts the groups by it, and the others within their group.
+        minor: columns that paper has no room for.
     """
 
     title: str
     caption: str
     cells: "pd.DataFrame"
     prose: bool = False
+    grouped: bool = False
+    minor: Collection[str] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -78,6 +84,13 @@ class Table:
     def rows(self) -> list[list[str]]:
         """The texts of every row."""
         return self.cells.to_numpy().tolist()
+
+    @property
+    def bodies(self) -> list[list[list[str]]]:
+        """The rows by group; all of them in one where they are not :attr:`grouped`."""
+        if not self.grouped:
+            return [self.rows]
+        return [list(rows) for _, rows in itertools.groupby(self.rows, key=lambda row: row[0])]
 
     def markdown(self) -> str:
         """The table in Markdown, under its heading; pipes in its texts are escaped."""
@@ -870,7 +883,7 @@ def arm_table(results: Results) -> Table:
     for arm, members in results.arms.items():
         run = members[0]
         differing = [
-            f"{name.removeprefix('schedule.')}={_setting(value)}"
+            f"{name.removeprefix('schedule.')}={setting_text(value)}"
             for name, value in run.recipe.items()
             if name not in FREE_FIELDS | {"seed"} and base.get(name) != value
         ]
@@ -891,7 +904,8 @@ def arm_table(results: Results) -> Table:
     )
 
 
-def _setting(value: Any) -> str:
+def setting_text(value: object) -> str:
+    """The value of a recipe field as text: ``none``, ``true``, ``0.1``."""
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 

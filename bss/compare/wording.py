@@ -1,5 +1,6 @@
 """Numbers and lists as the text of a report: signs, decimals, intervals, p values, seeds."""
 
+import re
 from collections.abc import Collection, Sequence
 
 from bss.compare.statistics import NO_SCATTER, mean_and_std
@@ -90,3 +91,12 @@ def relation(p: float | None) -> str:
     """A p value behind its letter: ``= 0.042`` or ``< 0.001``."""
     text = p_text(p)
     return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
+
+
+def leading_number(text: str) -> float | None:
+    """The number that the text of a cell begins with, by which a column sorts; None where it is a word, or a dash.
+
+    Of ``"[-0.6, +3.0]"`` it is -0.6, of ``"<0.001"`` 0.001, of ``"1,200 to 1,300"`` 1200 and of ``"66.3 +- 3.3"`` 66.3.
+    """
+    found = re.match(rf"[\[<]?([+\-{MINUS}]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(?=$|[\s%,\]])", text)
+    return float(found[1].replace(MINUS, "-").replace(",", "")) if found else None

@@ -1031,7 +1031,7 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.loaded += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
-        if tag not in ("meta", "br", "img"):
+        if tag not in ("meta", "br", "img", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
@@ -1055,7 +1055,7 @@ def test_the_page_is_whole_escaped_and_needs_no_network(tmp_path):
     text = page(results(tmp_path))
     reader = Reader()
     reader.feed(text)
-    assert reader.open == [] and "<script" not in text and "&lt;script&gt;" in text and "&lt;b&gt;" in text
+    assert reader.open == [] and text.count("<script") == 1 and "&lt;script&gt;" in text and "&lt;b&gt;" in text
     assert reader.loaded and all(address.startswith(("#", "data:")) for address in reader.loaded)
     assert len(re.findall("<svg", text)) >= 6 and "No pictures and no class names" in text
 

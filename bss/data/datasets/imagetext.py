@@ -178,6 +178,11 @@ class ImageText(Dataset):
     def __len__(self) -> int:
         return len(self.posts)
 
+    @property
+    def pixel_scales(self) -> dict[str, picture.PixelScale]:
+        """Which modalities are normalised pictures, and how."""
+        return {"image": picture.scale_of(self.transform)}
+
     def listed_rows(self) -> list[Row]:
         """What is known of the posts without reading their pictures; one picture and the same tokens are equal."""
         tokens = (hash(tokens_3L.tobytes()) for tokens_3L in self.tokens_N3L.numpy())

@@ -46,6 +46,7 @@ from bss.data.datasets.data_set import TRAIN_AND_TEST, DataSet, places_of
 from bss.data.datasets.listing import checked_name, lines_of, visible
 from bss.data.rows import Row
 from bss.data.transforms import video
+from bss.data.transforms.image import PixelScale
 from bss.utils.choices import FlowWindow
 from bss.utils.errors import DataError, shown
 
@@ -309,6 +310,11 @@ class NVGesture(Dataset):
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    @property
+    def pixel_scales(self) -> dict[str, PixelScale]:
+        """Which modalities are normalised pictures, and how."""
+        return {"rgb": video.rgb_scale(self.rgb_input)}
 
     def listed_rows(self) -> list[Row]:
         """What is known of the clips without reading them; those of the same frames of the same files are equal."""

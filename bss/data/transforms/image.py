@@ -6,9 +6,9 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -164,6 +164,24 @@ def _upright_rgb(image: "Image") -> np.ndarray:
         grey_HW = (np.asarray(upright).astype(np.int64) >> 8).astype(np.uint8)
         return np.repeat(grey_HW[..., None], 3, axis=2)
     return np.asarray(upright.convert("RGB"))
+
+
+class PixelScale(NamedTuple):
+    """How normalised pictures are made of pixels in [0, 1]: ``(pixel - mean) / std``, channel by channel.
+
+    Attributes:
+        mean: of each channel.
+        std: of each channel.
+    """
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+def scale_of(transform: Callable[[Tensor], Tensor]) -> PixelScale:
+    """The scale of a transform's results: that of the ``v2.Normalize`` which it ends with, or pixels in [0, 1]."""
+    last = next(reversed(getattr(transform, "transforms", [])), None)
+    return PixelScale(tuple(last.mean), tuple(last.std)) if type(last) is v2.Normalize else PixelScale((0.0,), (1.0,))
 
 
 def fixed_transform(

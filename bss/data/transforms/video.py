@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from bss.data.file_heads import absence, read_head
-from bss.data.transforms.image import IMAGENET_MEAN, IMAGENET_STD
+from bss.data.transforms.image import IMAGENET_MEAN, IMAGENET_STD, PixelScale
 from bss.utils.choices import FlowInput, RGBInput
 from bss.utils.errors import DataError, first_line
 
@@ -373,6 +373,11 @@ def scale_rgb(frames: Tensor, kind: RGBInput) -> Tensor:
         torch.tensor(values, device=frames.device).view(3, 1, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD)
     )
     return frames.flip(0).float().div_(255).sub_(mean).div_(std)
+
+
+def rgb_scale(kind: RGBInput) -> PixelScale:
+    """The scale of what :func:`scale_rgb` gives, in the order of its channels."""
+    return PixelScale((0.5,) * 3, (0.5,) * 3) if kind == "i3d" else PixelScale(IMAGENET_MEAN, IMAGENET_STD)
 
 
 def scale_flow(flow: Tensor, kind: FlowInput) -> Tensor:

@@ -23,7 +23,6 @@ from bss.compare import plan as plans
 from bss.compare import runner
 from bss.compare.arms import ARMS, find
 from bss.compare.comparison import Comparison, seeds_of, weights_hash
-from bss.compare.dry_run import Work, duration, timed, work_of
 from bss.compare.runner import Outcome, attempt, check_data, devices_of, is_finished, run_all, train
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import results_of
@@ -35,7 +34,6 @@ from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, Run
 from bss.utils.interrupts import Interrupts
 from tests import tiny
 from tests.compare import comparing
-from tests.conftest import random_states
 
 TASK = Path(comparing.__file__)
 
@@ -269,42 +267,6 @@ def test_a_dry_run_knows_what_is_finished_and_refuses_what_the_real_one_does(com
     assert main([*flags(tmp_path, set="updates=13"), "--dry-run"]) == 2
     assert "a finished run of another kind (updates: 12 there, 13 here" in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_timing_steps_leaves_the_global_random_states_alone(comparison, monkeypatch):
-    task = tasks.load(comparison.task)
-    data, model = task.build_data(comparison.base(), comparison.data_root), tiny.model(norm=True, dropout=0.5)
-    monkeypatch.setattr(task, "build_model", lambda *_: model)  # a task's own draws are the task's
-    before = random_states()
-    timed(comparison, find(["uniform"])[0], data, "cpu")
-    assert random_states() == before
-
-
-@pytest.mark.parametrize("arm", [arm.name for arm in ARMS])
-def test_steps_of_every_arm_can_be_timed(comparison, arm):
-    comparison = replace(comparison, arms=(arm,))
-    data = tasks.load(comparison.task).build_data(comparison.base(), comparison.data_root)
-    assert all(seconds > 0 for seconds in timed(comparison, find([arm])[0], data, "cpu"))
-    assert not comparison.out.exists()
-
-
-def test_the_work_of_an_arm_is_what_its_run_does(comparison):
-    comparison = replace(comparison, budget="epochs")
-    data = tasks.load(comparison.task).build_data(comparison.base(), comparison.data_root)
-    for name, batches in (("uniform", 0), ("cl", 1), ("spl", 2)):  # scoring passes
-        (arm,) = find([name])
-        train(comparison, arm, 0, "cpu")
-        rows = read_rows(comparison.folder(name, 0))
-        # 48 training, 12 validation and 30 test samples in batches of 8.
-        assert work_of(comparison, arm, data) == Work(sum(row["steps"] for row in rows), 2, batches * 6 + 2 * 2 + 2 * 4)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "1 s"), (59, "59 s"), (61, "1 min"), (3 * 3600 + 1260, "3 h 21 min"), (3 * 86400 + 7200, "3 d 2 h")],
-)
-def test_durations_have_the_units_that_matter(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_a_task_file_must_define_what_a_task_does(tmp_path):

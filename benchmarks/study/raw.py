@@ -16,10 +16,8 @@ files are added to it, the same bytes whenever they are made from the same runs:
 """
 
 import argparse
-import csv
 import gzip
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,15 +26,15 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from bss.compare.raw_values import Row, packed, row_of, table, without_folders
+from bss.compare.raw_values import read as unpacked
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / "results"
 ROWS, CONSTANTS, PLAN = "runs.csv.gz", "constants.json", "plan.json"
-KEYS = ("arm", "seed", "fold", "failed", "updates", "epochs", "chosen_epoch")
 ONE_FOR_ALL = ("commit", "versions", "machine", "device", "threads", "processes", "workers", "deterministic")
 OWN = ("seed", "fold")
 """Recipe fields that are a run's own."""
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -97,11 +95,11 @@ def read(folder: Path) -> Study:
         ValueError: the plan or the rows are others than those that ``constants.json`` names.
     """
     constants = json.loads((folder / CONSTANTS).read_text(encoding="utf-8"))
-    plan, rows = (folder / PLAN).read_bytes(), gzip.decompress((folder / ROWS).read_bytes())
-    for name, content in ((PLAN, plan), (ROWS, rows)):
+    plan, rows = (folder / PLAN).read_bytes(), (folder / ROWS).read_bytes()
+    for name, content in ((PLAN, plan), (ROWS, gzip.decompress(rows))):
         if hashlib.sha256(content).hexdigest() != constants["sha256"][name]:
             raise ValueError(f"{folder / name} is not the one that {CONSTANTS} was made with")
-    return Study(json.loads(plan), constants, list(csv.DictReader(io.StringIO(rows.decode()))))
+    return Study(json.loads(plan), constants, unpacked(rows))
 
 
 def write(out: Path, rows: Iterable[Row], constants: Mapping[str, Any]) -> None:
@@ -109,53 +107,18 @@ def write(out: Path, rows: Iterable[Row], constants: Mapping[str, Any]) -> None:
 
     Args:
         out: the study's folder, which holds ``plan.json``.
-        rows: a dict per run with some of :data:`KEYS` and the results; None is an empty cell.
+        rows: of the runs, see :func:`bss.compare.raw_values.row_of`.
         constants: what is one for all of them.
 
     Raises:
         FileNotFoundError: there is no plan.
     """
     plan = (out / PLAN).read_bytes()
-    text = table(rows).encode()
-    digests = {PLAN: hashlib.sha256(plan).hexdigest(), ROWS: hashlib.sha256(text).hexdigest()}
-    packed = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:  # neither a name nor a time
-        file.write(text)
-    (out / ROWS).write_bytes(packed.getvalue())
+    text = table(rows)
+    digests = {PLAN: hashlib.sha256(plan).hexdigest(), ROWS: hashlib.sha256(text.encode()).hexdigest()}
+    (out / ROWS).write_bytes(packed(text))
     whole = json.dumps({"sha256": digests, **constants}, indent=2, ensure_ascii=False)
     (out / CONSTANTS).write_text(whole + "\n", encoding="utf-8")
-
-
-def table(rows: Iterable[Row]) -> str:
-    """CSV of the rows, sorted by arm, seed and fold; the columns of :data:`KEYS` come first, then those of results."""
-    rows = sorted(rows, key=lambda row: (row["arm"], row["seed"], row.get("fold") or 0))
-    found = dict.fromkeys(name for row in rows for name in row)
-    always = {"arm", "seed", "updates", "epochs", "chosen_epoch"}
-    keys = [key for key in KEYS if key in always or any(row.get(key) is not None for row in rows)]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*keys, *(name for name in found if name not in KEYS)], lineterminator="\n")
-    writer.writeheader()
-    # csv writes floats by repr: as many digits as it takes to read the same number back
-    writer.writerows({name: value for name, value in row.items() if value is not None} for row in rows)
-    return text.getvalue()
-
-
-def row_of(arm: str, config: Mapping[str, Any], summary: Mapping[str, Any], epochs: int) -> Row:
-    """The row of one run.
-
-    Args:
-        arm: name of its arm.
-        config: what ``config.json`` holds.
-        summary: what ``summary.json`` holds; of a failed run it has ``failed`` and no test.
-        epochs: finished ones.
-    """
-    failed = (summary.get("failed") or {}).get("how")
-    row = {"arm": arm, "seed": config["seed"], "fold": config["recipe"].get("fold"), "failed": failed, "epochs": epochs}
-    row |= {"updates": summary.get("updates"), "chosen_epoch": summary.get("chosen_epoch")}
-    for choice, metrics in ({} if failed else summary["test"]).items():
-        if choice in ("chosen", "last"):
-            row |= {f"{head}.{name}.{choice}": v for name, heads in metrics.items() for head, v in heads.items()}
-    return row
 
 
 def shared(values: Mapping[str, Any], what: str) -> Any:
@@ -218,7 +181,7 @@ def collect(runs: Path, processor: str) -> tuple[list[Row], dict[str, Any]]:
     return rows, {
         **{what: one(itemgetter(what), what) for what in ONE_FOR_ALL},
         "processor": processor,
-        "commands": sorted({command_line(config["command"]) for config in configs.values()}),
+        "commands": sorted({" ".join(without_folders(config["command"])) for config in configs.values()}),
         "task": {
             "file": one(lambda config: task_of(config["task"]), "task"),
             "sha256": one(itemgetter("task_hash"), "code of the task"),
@@ -290,12 +253,6 @@ def check_complete(rows: Iterable[Row], plan: Mapping[str, Any]) -> None:
         if these:
             arm, seed = min(these)
             raise ValueError(f"{len(these)} runs are {what}, such as {arm} with seed {seed}")
-
-
-def command_line(tokens: Sequence[str]) -> str:
-    """A command without the folders of the machine that it ran on."""
-    after = {"--data-root": "DATA", "--out": "OUT"}
-    return " ".join(after.get(before, token) for before, token in zip(["", *tokens], tokens, strict=False))
 
 
 def task_of(path: str) -> str:

@@ -14,6 +14,7 @@ from bss import tasks
 from bss.cli import add_recipe_flag, add_run_flags, endings
 from bss.cli.flags import Parser, count
 from bss.compare.arms import ARMS, find
+from bss.compare.claims import CLAIMS
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.extras import need, refuse_old, refuse_other_distribution
 from bss.utils.interrupts import interruptible
@@ -138,6 +139,13 @@ def _compare(flags: argparse.Namespace) -> int:
     return compare.compare(flags)
 
 
+def _reproduce(flags: argparse.Namespace) -> int:
+    need("a reproduction", "train", "report")
+    from bss.cli import reproduce
+
+    return reproduce.reproduce(flags)
+
+
 def _report(flags: argparse.Namespace) -> int:
     need("a report", "train", "report")
     from bss.cli import compare
@@ -204,6 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_training(commands)
     _add_comparisons(commands)
     _add_export(commands)
+    _add_reproduction(commands)
     return parser
 
 
@@ -360,3 +369,49 @@ def _add_comparisons(commands: Any) -> None:
         command.add_argument(
             "--format", choices=["latex"], help="also write the table of a paper: latex = table.tex, beside md and csv"
         )
+
+
+def _add_reproduction(commands: Any) -> None:
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="put the claimed table of a data set to the test",
+        description="Train the rows of the authors' claimed table, and arms that tell the order from the rest, from\n"
+        "one recipe at equal updates, and write report.html with what is claimed beside what was measured. Before\n"
+        "that it says what it costs on this device. The same command goes on where it was stopped, and trains\n"
+        "nothing twice.\n"
+        "OUT/contribution gets the two files to send back: the plan, and the raw values of all runs.\n"
+        "Exit status: 0, 1 if runs failed, 2 if it cannot be done at all, 130 after Ctrl-C, 75 after SIGTERM.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    # What a comparison may choose and a reproduction may not.
+    reproduce.set_defaults(run=_reproduce, interrupted=f"stopped; {_AGAIN}", control="", metric=None, format=None)
+    reproduce.add_argument("task", metavar="DATA SET", help=", ".join(CLAIMS))
+    reproduce.add_argument(
+        "--seeds", default="3", metavar="N", help="3 (default): seeds 0 to 2; 3,7: these two; 0-9: these ten"
+    )
+    reproduce.add_argument("--data-root", type=Path, metavar="DIR", help="the data set's folder")
+    reproduce.add_argument(
+        "--sample",
+        action="store_true",
+        help="two epochs on a small generated data set, in sample-data beside OUT: shows that all of it works",
+    )
+    reproduce.add_argument("--dry-run", action="store_true", help="say what it costs; train and write nothing")
+    reproduce.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default 1)")
+    reproduce.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto (default): all GPUs in turn; cpu; cuda:1"
+    )
+    reproduce.add_argument(
+        "--workers",
+        type=count,
+        metavar="N",
+        help="processes per run that load data (default: the cores, shared; none for data in memory)",
+    )
+    reproduce.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="what this machine or copy of the data needs: missing=drop, cache=DIR, precision=bf16; the report says so",
+    )
+    reproduce.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the runs and the files go")

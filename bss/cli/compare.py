@@ -4,10 +4,10 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bss import tasks
 from bss.cli.flags import expanded
@@ -23,7 +23,7 @@ from bss.compare.plan import Plan, write
 from bss.compare.planning import METRIC, Asked, Missing, followed, missing, planned, said
 from bss.compare.runner import check_data, check_finished, devices_of, run_all
 from bss.compare.runs import Found, ended_not_finite, find_folders, read_runs, remarks
-from bss.compare.tables import METRICS, as_csv, as_markdown, finding, results_of
+from bss.compare.tables import METRICS, Results, Table, as_csv, as_markdown, finding, results_of
 from bss.compare.tuning import (
     Trials,
     Tuning,
@@ -59,7 +59,7 @@ def compare(flags: argparse.Namespace) -> int:
         raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
     devices, controls = devices_of(flags.device), _names(flags.control)
     comparison, data = _planned(flags, controls)
-    asked = Asked(tuple(controls), flags.metric, flags.margin, flags.looks)
+    asked = Asked(tuple(controls), metric=flags.metric, margin=flags.margin, looks=flags.looks)
     source = ("--sample",) if flags.sample else ("--data-root", str(comparison.data_root))
     plan = planned(comparison, data, asked, source)
     trials = _trials(comparison, data, flags)
@@ -84,23 +84,60 @@ def compare(flags: argparse.Namespace) -> int:
         before = [] if trials is None else [arm for arm, _ in unfinished(trials)]
         print("\n".join(dry_run(comparison, data, jobs=flags.jobs, devices=devices, before=before)))
         return 0
+    return carry_out(comparison, plan, flags, devices, tunings=[tuning] if tuning else []).status
+
+
+class Ended(NamedTuple):
+    """How a comparison ended that was carried out.
+
+    Attributes:
+        status: the exit status, as of :func:`compare`.
+        found: the runs that the report is of; None = there is no report.
+    """
+
+    status: int
+    found: Found | None = None
+
+
+def carry_out(
+    comparison: Comparison,
+    plan: Plan,
+    flags: argparse.Namespace,
+    devices: list[str],
+    *,
+    notes: Sequence[str] = (),
+    tunings: Sequence[Tuning] = (),
+    tables: Callable[[Results], Sequence[Table]] = lambda results: (),
+) -> Ended:
+    """Write the plan, train what is not trained yet, and write the report.
+
+    Args:
+        comparison: what is trained.
+        plan: what it is judged by.
+        flags: those of the command that are about the running and the report.
+        devices: what the runs are dealt to.
+        notes: sentences for the report, beside those on failed runs.
+        tunings: what was chosen for the arms before.
+        tables: made of the results, for the report, before its own.
+    """
+    runs = comparison.plan()
     _make(flags.out)
     check_finished(comparison)
     if (kept := write(plan, flags.out)) is not None:
         print(f"plan: another one was there, and is kept as {kept}")
     failed, stopped = _trained(comparison, flags, devices)
     if stopped is not None:
-        return stopped
+        return Ended(stopped)
     if len(failed) == len(runs):
         reason = failed[runs[0]]
         print(f"no report was written: all {len(runs)} runs failed, the first with: {reason}", file=sys.stderr)
-        return 1
+        return Ended(1)
     if failed:
         listed = ", ".join(f"{arm} seed {seed}" for arm, seed in failed)
         print(f"{len(failed)} of {len(runs)} runs failed (why: above, and in table.md): {listed}", file=sys.stderr)
     # A run whose numbers are not finite is an outcome, and is read; what the machine lost is to be repeated.
     lost = {each: reason for each, reason in failed.items() if not ended_not_finite(comparison.folder(*each))}
-    notes = [f"Failed and left out: {arm} seed {seed}: {reason}" for (arm, seed), reason in lost.items()]
+    left_out = [f"Failed and left out: {arm} seed {seed}: {reason}" for (arm, seed), reason in lost.items()]
     by_folder = {comparison.folder(*each): each for each in runs if each not in lost}
     found = read_runs(by_folder)
     lost |= {by_folder[path]: reason for path, reason in found.left_out}
@@ -112,10 +149,11 @@ def compare(flags: argparse.Namespace) -> int:
         flags,
         shown_from,
         order=comparison.arms,
-        notes=notes,
+        notes=(*notes, *left_out),
         plan=plan,
         gone=gone,
-        tunings=[tuning] if tuning else [],
+        tunings=tunings,
+        before=tables,
     )
     known = {comparison.folder(*each).resolve() for each in runs}
     others = [path for path in find_folders([flags.out]) if path.resolve() not in known and (path / "done").exists()]
@@ -124,7 +162,7 @@ def compare(flags: argparse.Namespace) -> int:
             f"the report is of the runs of this command; {flags.out} holds {len(others)} more, and\n"
             f"python -m bss report {flags.out} --out {flags.out} makes one of all of them"
         )
-    return 1 if failed or found.left_out else 0
+    return Ended(1 if failed or found.left_out else 0, found)
 
 
 def _trained(
@@ -188,7 +226,7 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
         seeds=seeds_of(flags.seeds),
         budget=flags.updates,
         assignments=tuple(flags.set),
-        data_root=_data_root(flags),
+        data_root=data_root(flags),
         out=flags.out,
         workers=flags.workers or 0,
         epochs=flags.epochs,
@@ -204,9 +242,21 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
     check_arms(comparison, None)
     for line in partly_reaching(arms, comparison.assignments, flatten(comparison.base())):
         print(line)
-    if flags.sample:
+    return with_data(comparison, flags)
+
+
+def with_data(comparison: Comparison, flags: argparse.Namespace) -> tuple[Comparison, Splits]:
+    """The comparison with its number of loader processes, and the data of its first seed, both checked.
+
+    Raises:
+        BssError: data that are not there or cannot be read; arms that the task does not admit; too few samples;
+            finished runs that were trained on others.
+    """
+    check_arms(comparison, None)
+    task = tasks.load(comparison.task)
+    if comparison.sample:
         task.write_sample(comparison.data_root)
-    first = comparison.recipe(arms[0], comparison.seeds[0], None)
+    first = comparison.recipe(find(comparison.arms)[0], comparison.seeds[0], None)
     data = task.build_data(first, comparison.data_root)
     if flags.workers is None:
         comparison = replace(comparison, workers=enough_workers(data.train) // flags.jobs)
@@ -264,6 +314,7 @@ def _write(
     notes: Sequence[str] = (),
     other: str = "",
     tunings: Sequence[Tuning] = (),
+    before: Callable[[Results], Sequence[Table]] = lambda results: (),
 ) -> int:
     """Write the report's files, say what came out, and return how many folders were left out."""
     results = results_of(
@@ -278,16 +329,14 @@ def _write(
         missing=[each.told for each in gone],
         plan=plan,
     )
-    out, chosen_on_validation = flags.out, [tuning_table(each) for each in tunings]
-    tables = {"table.md": as_markdown(results, chosen_on_validation), "table.csv": as_csv(results)}
+    out, first, chosen_on_validation = flags.out, before(results), [tuning_table(each) for each in tunings]
+    tables = {"table.md": as_markdown(results, chosen_on_validation, first), "table.csv": as_csv(results)}
     if flags.format == "latex":
         tables["table.tex"] = as_latex(results)
     for name, text in tables.items():
         _save(out / name, text)
-    sections = [Section(tables=[table]) for table in chosen_on_validation]
-    _save(
-        out / "report.html", page(results, source, sections)
-    )  # last, so that a page that cannot be made leaves the tables
+    sections = [Section(tables=[table]) for table in (*first, *chosen_on_validation)]
+    _save(out / "report.html", page(results, source, sections))  # last: if it cannot be made, the tables are there
     for path, reason in results.left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)
     print(finding(results))
@@ -310,7 +359,12 @@ def _check_metric(metric: str | None) -> None:
         raise RecipeError(f"unknown metric {shown(metric)}; the metrics are {', '.join(METRICS)}")
 
 
-def _data_root(flags: argparse.Namespace) -> Path:
+def data_root(flags: argparse.Namespace) -> Path:
+    """The data set's folder: the one that a flag names, or that of the generated data.
+
+    Raises:
+        RecipeError: it is no folder.
+    """
     if flags.sample:
         return sample_root(flags.task, flags.out)
     return _checked_root(flags.data_root)

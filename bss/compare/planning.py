@@ -33,12 +33,14 @@ class Asked:
 
     Attributes:
         controls: names of arms that others are compared with.
+        contrasts: the primary contrasts themselves, as (arm, control), in place of those that controls make.
         metric: name of the metric.
         margin: percentage points; a smaller difference does not matter.
         looks: how often the planned verdict is taken.
     """
 
     controls: tuple[str, ...] = ()
+    contrasts: tuple[tuple[str, str], ...] = ()
     metric: str | None = None
     margin: float | None = None
     looks: int | None = None
@@ -68,7 +70,7 @@ def planned(comparison: Comparison, data: Splits, asked: Asked, source: Sequence
     recipes = {name: as_planned(comparison, arm, comparison.seeds[0]) for name, arm in arms.items()}
     _check_different(recipes)
     rows = tuple(_row(comparison, arms[name], seed, source) for name, seed in comparison.plan())
-    pairs = contrasts(recipes, data, asked.controls)
+    pairs = asked.contrasts or contrasts(recipes, data, asked.controls)
     outcomes = ("last",) if data.val is None else ("chosen", "last")
     there = read(comparison.out)
     if there is not None and there.analysis.outcomes == outcomes and _is_part(rows, pairs, asked, there):
@@ -96,7 +98,10 @@ def _is_part(rows: Sequence[PlannedRun], pairs: Sequence[tuple[str, str]], asked
         and asked.metric in (None, known.metric)
         and asked.margin in (None, known.margin)
         and asked.looks in (None, known.looks)
-        and (not asked.controls or set(pairs) == {pair for pair in known.contrasts if set(pair) <= arms})
+        and (
+            not (asked.controls or asked.contrasts)
+            or set(pairs) == {pair for pair in known.contrasts if set(pair) <= arms}
+        )
     )
 
 

@@ -909,16 +909,17 @@ def setting_text(value: object) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def as_markdown(results: Results, further: Sequence[Table] = ()) -> str:
+def as_markdown(results: Results, further: Sequence[Table] = (), before: Sequence[Table] = ()) -> str:
     """Write ``table.md``: the finding, the sizes, what a reader must know, and all tables.
 
     Args:
         results: the runs, and how they are compared.
         further: tables that come after those of the results.
+        before: tables that come first.
     """
     notes = [*results.notes, *(f"Left out: {path}: {reason}" for path, reason in results.left_out)]
     bullets = "\n".join(f"- {note}" for note in notes)
-    tables = "\n".join(table.markdown() for table in (*all_tables(results), *further))
+    tables = "\n".join(table.markdown() for table in (*before, *all_tables(results), *further))
     said = finding(results).replace("\n", "\n\n")
     parts = (generated_data(results), said, sizes(results), bullets, reading(results), tables)
     return "\n\n".join(part for part in parts if part)

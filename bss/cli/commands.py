@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import bss
 from bss import tasks
 from bss.cli import add_recipe_flag, add_run_flags, endings
-from bss.cli.flags import Parser, count
+from bss.cli.flags import Parser, count, expanded
 from bss.compare.arms import ARMS, find
 from bss.compare.claims import CLAIMS
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
@@ -164,6 +164,36 @@ def _export(flags: argparse.Namespace) -> int:
     return 0
 
 
+def _predict(flags: argparse.Namespace) -> int:
+    need("a prediction", "train")
+    from bss.cli.launch import device_named
+    from bss.training import predict_files as work
+
+    if flags.topk < 1:
+        raise RecipeError(f"--topk must be at least 1, got {flags.topk}")
+    for path, suffixes in ((flags.out, tuple(work.WRITERS)), (flags.embeddings, (".npz",))):
+        if path is not None:
+            work.check_target(path, suffixes)
+    predicted = work.predict_files(
+        flags.run_folder,
+        expanded(flags.files),
+        checkpoint=flags.checkpoint,
+        task=flags.task,
+        data_root=flags.data_root,
+        missing=flags.missing,
+        device=device_named(flags.device),
+        batch_size=flags.batch_size,
+    )
+    if flags.embeddings is not None:
+        work.write_embeddings(flags.embeddings, predicted)
+    if flags.out is not None:
+        work.write_predictions(flags.out, predicted, flags.topk)
+        print(f"{len(predicted.names)} inputs: {flags.out}")
+    else:
+        print(work.as_text(predicted, flags.topk))
+    return 0
+
+
 def _data_set(stem: str) -> "DataSet[Any]":
     return importlib.import_module(f"bss.data.datasets.{stem}").DATA_SET
 
@@ -213,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_comparisons(commands)
     _add_export(commands)
     _add_reproduction(commands)
+    _add_predict(commands)
     return parser
 
 
@@ -249,6 +280,34 @@ def _add_export(commands: Any) -> None:
     _add_run_to_load(export)
     export.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder that is new or empty")
     export.add_argument("--data-root", type=Path, metavar="DIR", help="the data set's folder, for a text model in it")
+
+
+def _add_predict(commands: Any) -> None:
+    predict = commands.add_parser(
+        "predict",
+        help="let a trained network name the class of raw files",
+        description="Let a run's network, or an exported one, name the class of files that are in no list: videos,\n"
+        "sounds with pictures, pictures with texts, gestures, or a csv with a row for each input. They are prepared\n"
+        "and looked at as those of its test set. Exit status: 0, 2 if it cannot be done; then nothing is written.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    predict.set_defaults(run=_predict, interrupted="stopped; nothing was written")
+    _add_run_to_load(predict)
+    add = predict.add_argument
+    add("files", type=Path, nargs="+", metavar="FILE", help="files and folders of one name are one input; or one csv")
+    add("--out", type=Path, metavar="FILE", help="a new .csv or .json (default: on the screen)")
+    add("--topk", type=int, default=3, metavar="N", help="classes of each head, the most probable first (default 3)")
+    add("--embeddings", type=Path, metavar="FILE.npz", help="also write the features of every modality")
+    add(
+        "--missing",
+        choices=("zero", "mean", "drop"),
+        help="what stands for a modality that an input lacks: silence, black or no words (zero); silence or the mean "
+        "colour; or its heads are left out of the prediction (default: it is an error)",
+    )
+    add("--data-root", type=Path, metavar="DIR", help="the data set's folder, for a text model in it")
+    add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps, ...")
+    add("--batch-size", type=int, metavar="N", help="inputs at a time (default: that of the recipe)")
 
 
 def _add_run_to_load(command: argparse.ArgumentParser) -> None:

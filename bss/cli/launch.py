@@ -59,7 +59,7 @@ def launched(
     try:
         task = tasks.load(reference)
         check_source(task, reference, sample=flags.sample, root=flags.data_root, default=default_root)
-        device = _device(flags.device)
+        device = device_named(flags.device)
         with distributed.process_group(device):
             base = base or task.CL
             given = {name: getattr(flags, name) for name in ("seed", "epochs", "batch_size")}
@@ -148,7 +148,12 @@ def sample_root(reference: str, out: Path) -> Path:
     return out.parent / "sample-data" / Path(reference).stem
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """The device of ``--device``.
+
+    Raises:
+        RecipeError: it is none, or not here.
+    """
     gpus = accelerators()
     kind = gpus[0].partition(":")[0] if gpus else "cpu"
     if name == "auto":

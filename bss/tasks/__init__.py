@@ -14,6 +14,7 @@ import importlib.util
 import os
 import pkgutil
 import sys
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType
@@ -25,7 +26,9 @@ from bss.utils.errors import DataNotFoundError, RecipeError, shown
 if TYPE_CHECKING:  # `python -m bss --help` lists the tasks, and PyTorch takes seconds
     from torch import nn
 
+    from bss.data.indexed import MapDataset
     from bss.data.parts import Part
+    from bss.data.prepare.raw import Form, RawInput
     from bss.data.splits import Splits
 
 REQUIRED = ("CL", "build_data", "build_model")
@@ -37,7 +40,7 @@ class Task(Protocol):
 
     Every task defines :data:`REQUIRED`. The tasks of ``bss`` define the rest too: a script trains ``CL`` or ``SPL``, or
     with ``--preset`` the ``_OFFICIAL`` or ``_PAPER`` ones, and with ``--sample`` it needs the last two functions.
-    ``evaluate --list`` needs ``build_list``.
+    ``evaluate --list`` needs ``build_list``, and ``predict`` the form of raw inputs and ``build_inputs``.
 
     Attributes:
         CL: the recipe of a curriculum; ``compare`` makes the recipes of all arms from it.
@@ -46,6 +49,7 @@ class Task(Protocol):
         SPL_OFFICIAL: the recipe of self-paced learning with the numbers of the released script.
         CL_PAPER: the recipe of a curriculum as the authors' slides have it.
         SPL_PAPER: the recipe of self-paced learning as the authors' slides have it.
+        INPUTS: what raw inputs are made of.
     """
 
     CL: Recipe
@@ -54,12 +58,16 @@ class Task(Protocol):
     SPL_OFFICIAL: Recipe
     CL_PAPER: Recipe
     SPL_PAPER: Recipe
+    INPUTS: "Form"
 
     def build_data(self, recipe: Recipe, root: Path) -> "Splits":
         """Find all samples under the data root, check their files and make the parts."""
 
     def build_list(self, recipe: Recipe, root: Path, path: Path) -> "Part":
         """The samples of a list of one's own, in the form of the data set's, as a test sees them."""
+
+    def build_inputs(self, recipe: Recipe, root: Path, inputs: Sequence["RawInput"], folder: Path) -> "MapDataset":
+        """Raw inputs, prepared in a folder, as a test sees them; their labels say nothing."""
 
     def build_model(self, recipe: Recipe, root: Path) -> "nn.Module":
         """The network with its initial weights; files of pretrained ones are looked for under the data root."""

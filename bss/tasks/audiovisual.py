@@ -10,6 +10,7 @@ from torch import nn
 
 from bss.data.cache import Cache, cache_folder
 from bss.data.datasets.audiovisual import AudioVisual, Clip, decoded_files, frame_kind, sound_kind
+from bss.data.prepare.raw import RawInput, clip_of
 from bss.data.splits import Splits
 from bss.data.transforms.views import RandomView, whole
 from bss.models.encoders import resnet18
@@ -82,6 +83,17 @@ def _dataset(
         read_sound=read_sound,
         read_frame=read_frame,
     )
+
+
+def from_inputs(
+    recipe: AudioVisualRecipe, inputs: Sequence[RawInput], folder: Path, *, longest: float, sample_rate: int | None
+) -> AudioVisual:
+    """Raw inputs as measured samples are seen; see :func:`bss.data.prepare.raw.clip_of`."""
+    clips = [
+        clip_of(raw, folder / str(number), longest=longest, sample_rate=sample_rate)
+        for number, raw in enumerate(inputs)
+    ]
+    return as_tested(recipe, clips)
 
 
 def build_model(recipe: AudioVisualRecipe, num_classes: int) -> LateFusion:

@@ -1,12 +1,17 @@
 """CREMA-D: six emotions from speech and one face frame, two ResNet-18 from scratch."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from bss.data.datasets.audiovisual import AudioVisual
 from bss.data.datasets.cremad import DATA_SET, read_demographics
 from bss.data.datasets.data_set import find, find_listed
 from bss.data.parts import Part
+from bss.data.prepare.cremad import LONGEST
+from bss.data.prepare.raw import AUDIOVISUAL as INPUTS
+from bss.data.prepare.raw import RawInput
 from bss.data.splits import Splits
 from bss.data.synthetic.cremad import write_sample
 from bss.models.late_fusion import LateFusion
@@ -56,6 +61,15 @@ def build_list(recipe: CremadRecipe, root: Path, path: Path) -> Part:
     clips, dropped = find_listed(DATA_SET, root, path, missing=recipe.missing, fps=recipe.fps)
     samples = audiovisual.as_tested(recipe, clips)
     return parts.of_list(clips, samples, DATA_SET.classes, dropped=dropped, group=DATA_SET.group)
+
+
+def build_inputs(recipe: CremadRecipe, root: Path, inputs: Sequence[RawInput], folder: Path) -> AudioVisual:
+    """Videos, or sounds with pictures, as a test sees them.
+
+    Raises:
+        DataError: see :func:`bss.data.prepare.raw.clip_of`.
+    """
+    return audiovisual.from_inputs(recipe, inputs, folder, longest=LONGEST, sample_rate=None)
 
 
 def build_model(recipe: CremadRecipe, root: Path) -> LateFusion:

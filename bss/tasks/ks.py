@@ -1,12 +1,16 @@
 """Kinetics-Sounds: 31 classes from ten seconds of sound and three frames, two ResNet-18 from scratch."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bss.data.datasets.audiovisual import Clip
+from bss.data.datasets.audiovisual import AudioVisual, Clip
 from bss.data.datasets.data_set import find, find_listed
 from bss.data.datasets.ks import DATA_SET, long_enough
 from bss.data.parts import Part
+from bss.data.prepare.ks import LONGEST, SAMPLE_RATE
+from bss.data.prepare.raw import AUDIOVISUAL as INPUTS
+from bss.data.prepare.raw import RawInput
 from bss.data.splits import Splits
 from bss.data.synthetic.ks import write_sample
 from bss.models.late_fusion import LateFusion
@@ -61,6 +65,15 @@ def build_list(recipe: KineticsSoundsRecipe, root: Path, path: Path) -> Part:
     clips, short = long_enough(clips, "list", recipe.min_frames)
     samples = audiovisual.as_tested(recipe, clips)
     return parts.of_list(clips, samples, DATA_SET.classes, dropped=dropped + short, group=DATA_SET.group)
+
+
+def build_inputs(recipe: KineticsSoundsRecipe, root: Path, inputs: Sequence[RawInput], folder: Path) -> AudioVisual:
+    """Videos, or sounds with pictures, as a test sees them.
+
+    Raises:
+        DataError: see :func:`bss.data.prepare.raw.clip_of`.
+    """
+    return audiovisual.from_inputs(recipe, inputs, folder, longest=LONGEST, sample_rate=SAMPLE_RATE)
 
 
 def build_model(recipe: KineticsSoundsRecipe, root: Path) -> LateFusion:

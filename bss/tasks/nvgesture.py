@@ -10,6 +10,8 @@ import torch
 from bss.data.datasets.data_set import find, find_listed
 from bss.data.datasets.nvgesture import DATA_SET, GestureClip, NVGesture
 from bss.data.parts import Part
+from bss.data.prepare.raw import GESTURE as INPUTS
+from bss.data.prepare.raw import RawInput, gesture_of
 from bss.data.splits import Splits
 from bss.data.synthetic.nvgesture import write_sample
 from bss.models.encoders.i3d import I3DEncoder, load_i3d
@@ -79,6 +81,15 @@ def build_list(recipe: NVGestureRecipe, root: Path, path: Path) -> Part:
     clips, dropped = find_listed(DATA_SET, root, path, missing=recipe.missing)
     samples = as_tested(recipe, clips)
     return parts.of_list(clips, samples, DATA_SET.classes, dropped=dropped, group=DATA_SET.group)
+
+
+def build_inputs(recipe: NVGestureRecipe, root: Path, inputs: Sequence[RawInput], folder: Path) -> NVGesture:
+    """The videos of gestures as a test sees them.
+
+    Raises:
+        DataError: see :func:`bss.data.prepare.raw.gesture_of`; also for a clip of too few frames.
+    """
+    return as_tested(recipe, [gesture_of(raw, folder / str(number)) for number, raw in enumerate(inputs)])
 
 
 def build_model(recipe: NVGestureRecipe, root: Path) -> LateFusion:

@@ -1,6 +1,7 @@
 """Sarcasm: is a tweet with a picture meant as it says? A ResNet-50 and a BERT, both pretrained, one head for both."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,8 +9,11 @@ from pathlib import Path
 from torch import nn
 
 from bss.data.datasets.data_set import find, find_listed
+from bss.data.datasets.imagetext import ImageText
 from bss.data.datasets.sarcasm import DATA_SET
 from bss.data.parts import Part
+from bss.data.prepare.raw import IMAGE_TEXT as INPUTS
+from bss.data.prepare.raw import RawInput, post_of
 from bss.data.splits import Splits
 from bss.data.synthetic.sarcasm import write_sample
 from bss.models.encoders import text_encoder
@@ -45,6 +49,15 @@ def build_list(recipe: SarcasmRecipe, root: Path, path: Path) -> Part:
     posts, dropped = find_listed(DATA_SET, root, path, missing=recipe.missing, word_filter=recipe.word_filter)
     samples = imagetext.as_tested(recipe, root, posts)
     return of_list(posts, samples, DATA_SET.classes, dropped=dropped, group=DATA_SET.group)
+
+
+def build_inputs(recipe: SarcasmRecipe, root: Path, inputs: Sequence[RawInput], folder: Path) -> ImageText:
+    """Pictures with texts as a test sees them.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`bss.tasks.imagetext.as_tested`.
+    """
+    return imagetext.as_tested(recipe, root, [post_of(raw) for raw in inputs])
 
 
 def build_model(recipe: SarcasmRecipe, root: Path) -> LateFusion:

@@ -1,6 +1,7 @@
 """Twitter15: what does a tweet with a picture say about one thing? A ResNet-50 and a BERT, both pretrained."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 from torch import nn
 
 from bss.data.datasets.data_set import find, find_listed
-from bss.data.datasets.imagetext import Post
+from bss.data.datasets.imagetext import ImageText, Post
 from bss.data.datasets.twitter15 import DATA_SET
 from bss.data.parts import Part
+from bss.data.prepare.raw import IMAGE_TEXT as INPUTS
+from bss.data.prepare.raw import RawInput, post_of
 from bss.data.splits import Splits
 from bss.data.synthetic.twitter15 import write_sample
 from bss.models.encoders import text_encoder
@@ -68,6 +71,22 @@ def _with_targets(found: tuple[list[Post], list[str]], recipe: Twitter15Recipe) 
 
 def _text_of(recipe: Twitter15Recipe, post: Post) -> str:
     return post.filled() if recipe.fill_target else post.text
+
+
+def build_inputs(recipe: Twitter15Recipe, root: Path, inputs: Sequence[RawInput], folder: Path) -> ImageText:
+    """Pictures with texts, and the terms that they are about, as a test sees them.
+
+    Raises:
+        DataError, DataNotFoundError: see :func:`bss.tasks.imagetext.as_tested`; also for an input without a term, where
+            the run uses them.
+    """
+    posts = [post_of(raw) for raw in inputs]
+    for post in posts:
+        if recipe.use_target and not post.target:
+            raise DataError(
+                f"{post.listed}: this run needs the term that the text is about: a csv with a column target"
+            )
+    return imagetext.as_tested(recipe, root, posts, text_of=partial(_text_of, recipe), pairs=recipe.use_target)
 
 
 def build_model(recipe: Twitter15Recipe, root: Path) -> LateFusion:

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,14 @@ from bss.cli.commands import main
 from bss.data.batches import collate
 from bss.models.late_fusion import LateFusion
 from bss.recipes.fields import flatten
-from bss.training.engine import fit
 from bss.training.export import export_run
 from bss.training.export_file import own_tensors, read_export, write_export
-from bss.training.run import Run
+from bss.training.predict_files import predict_files
 from bss.training.run_folder import sealed
 from bss.utils.errors import RecipeError, RunFolderError
 from tests import tiny
 from tests.compare import comparing
-from tests.tasks.test_tasks import STEMS, root, shortened, small, task_of  # noqa: F401 - root is a fixture
+from tests.tasks.test_tasks import STEMS
 
 TASK = str(Path(comparing.__file__))
 
@@ -174,26 +172,21 @@ def test_a_state_of_something_else_than_tensors_is_refused_by_name():
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_a_run_of_every_data_set_is_exported_and_comes_back(stem, root, tmp_path):  # noqa: F811
-    task = task_of(stem)
-    recipe = replace(small(task.CL, stem), batch_size=4, imbalance_every=0)
-    data = shortened(task.build_data(recipe, root), train=8, test=2)
-    run = Run(tmp_path / "run", root, torch.device("cpu"), task=stem, title=task.DATA_SET.title)
-    fit(task.build_model(recipe, root), data, recipe, run)
-    out = export_run(tmp_path / "run", tmp_path / "out")
-    model, trained, classes = bss.load_run(tmp_path / "run")
+def test_a_run_of_every_data_set_is_exported_and_comes_back(stem, finished, tmp_path):
+    run = finished(stem)
+    out = export_run(run.folder, tmp_path / "out")
+    model, trained, classes = bss.load_run(run.folder)
     again, recipe_again, classes_again = bss.load_run(out)
-    batch = collate([data.test[0], data.test[1]])
+    batch = collate([run.data.test[0], run.data.test[1]])
     assert_the_same(logits_of(again, batch), logits_of(model, batch))
-    assert classes_again == classes == data.classes
+    assert classes_again == classes == run.data.classes
     differ = {name for name, value in flatten(recipe_again).items() if value != flatten(trained)[name]}
     assert differ == {"text_model"} & set(flatten(trained))
-    assert task.DATA_SET.licence in (out / "README.md").read_text()
+    assert run.task.DATA_SET.licence in (out / "README.md").read_text()
     if differ:  # the tokenizer came along
-        moved = task.build_data(recipe_again, root)
-        assert torch.equal(
-            collate([moved.test[0]])["text"]["tokens"], collate([data.test.dataset[0]])["text"]["tokens"]
-        )
+        moved = run.task.build_data(recipe_again, run.root).test
+        told, asked = (collate([part[0]])["text"]["tokens"] for part in (moved, run.data.test.dataset))
+        assert torch.equal(told, asked)
 
 
 def test_the_library_has_the_tasks_that_are_exported_here():
@@ -221,6 +214,11 @@ def test_what_cannot_be_loaded_leaves_nothing_behind(run, tmp_path, capsys):
         assert main(["export", str(folder), "--out", str(tmp_path / "out")]) == 2
         assert words in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_task_of_ones_own_without_raw_inputs_predicts_no_files(run):
+    with pytest.raises(RecipeError, match="takes no raw inputs, since it does not define INPUTS"):
+        predict_files(run, [TASK], task=TASK)
 
 
 def damaged_weights(folder):

@@ -8,6 +8,7 @@ not there, a damaged packet.
 import contextlib
 import io
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -194,6 +195,17 @@ def read_sound(path: str | os.PathLike, *, longest: float) -> tuple[np.ndarray, 
     if not np.isfinite(waveform_T).all():
         raise DataError(f"{path}: its sound has samples that are not finite")
     return np.clip(waveform_T, -1, 1), rate
+
+
+def streams(path: str | os.PathLike) -> dict[str, bool]:
+    """Whether a video has a sound (``"audio"``) and pictures (``"visual"``); nothing is decoded.
+
+    Raises:
+        DataError: naming the file: no video, or a damaged one.
+    """
+    with _opened(Path(path), math.inf) as container:
+        pictures = [stream for stream in container.streams.video if not _is_cover(stream)]
+        return {"audio": bool(container.streams.audio), "visual": bool(pictures)}
 
 
 @contextlib.contextmanager

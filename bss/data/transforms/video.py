@@ -124,6 +124,24 @@ def read_video(path: str | os.PathLike, start: int, stop: int, *, grey: bool = F
     return clip.unsqueeze(1) if grey else clip.permute(0, 3, 1, 2)
 
 
+def count_frames(path: str | os.PathLike) -> int:
+    """How many frames of a video can be decoded; what its header claims may be an estimate.
+
+    Raises:
+        DataError: naming the file: not a video, a Git-LFS pointer, or none.
+    """
+    head, size = read_head(path)
+    if problem := absence(head, size) or video_damage(head, size, Path(path).suffix.lower()):
+        raise DataError(f"{path}: {problem}")
+    count = 0
+    with _opened(path) as (capture, _):
+        while capture.grab():
+            count += 1
+    if not count:
+        raise DataError(f"{path}: zero frames can be decoded")
+    return count
+
+
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike) -> Iterator[tuple[Any, int]]:
     """A capture, and the number of frames that the header claims (0: it does not say)."""

@@ -1,0 +1,290 @@
+"""What a trained network says of raw inputs: files that are in no list, and whose classes nobody knows.
+
+The inputs go through ``prepare``, the fixed view of a test and the forward of the measuring, as those of a list do, so
+that a clip gets the same answer however it comes.
+"""
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from bss.data.batches import collate
+from bss.data.prepare.raw import FILLS, RawInput, filled, lacking, read_inputs
+from bss.data.transforms.image import CLIP_MEAN, IMAGENET_MEAN
+from bss.models.late_fusion import Logits, has_two_stages
+from bss.recipes.fields import flatten
+from bss.recipes.recipe import Recipe
+from bss.scoring.metrics import head_logits, unimodal_heads
+from bss.training.load import Checkpoint, read_saved
+from bss.training.loops import predict
+from bss.utils.errors import DataError, RecipeError, RunFolderError, shown
+from bss.utils.filesystem import whole_file
+
+COLUMNS = ("name", "head", "rank", "class", "probability", "missing")
+"""Of a csv of predictions: a row for each input, head and rank."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePredictions:
+    """What a network says of N raw inputs.
+
+    Attributes:
+        names: of the inputs, in their order.
+        classes: class names, in the order of the columns.
+        probabilities: head name (see :func:`bss.scoring.metrics.head_logits`) -> (N, C) float32, rows sum to 1; a row
+            is NaN where the head has nothing to say of an input, because a modality of it was dropped.
+        missing: modalities that each input lacks, for which something stands.
+        features: modality -> (N, D) float32, what its head sees; empty for a network that does not tell.
+    """
+
+    names: Sequence[str]
+    classes: tuple[str, ...]
+    probabilities: Mapping[str, np.ndarray]
+    missing: Sequence[tuple[str, ...]]
+    features: Mapping[str, np.ndarray]
+
+    def ranked(self, head: str, number: int, topk: int) -> list[tuple[str, float]]:
+        """The most probable classes of an input with their probabilities, the first class first where two are equal.
+
+        Args:
+            head: whose.
+            number: of the input, from 0.
+            topk: how many; at most as many as there are. None where the head has nothing to say.
+        """
+        row_C = self.probabilities[head][number]
+        if np.isnan(row_C).any():
+            return []
+        order = np.argsort(-row_C, kind="stable")[:topk]
+        return [(self.classes[place], float(row_C[place])) for place in order]
+
+
+def predict_files(
+    run: str | os.PathLike[str],
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    checkpoint: Checkpoint = "best",
+    task: str | None = None,
+    data_root: str | os.PathLike[str] | None = None,
+    missing: str | None = None,
+    device: torch.device | str = "cpu",
+    batch_size: int | None = None,
+) -> FilePredictions:
+    """Let the network of a run, or of an exported folder, predict raw inputs.
+
+    Args:
+        run: the folder.
+        paths: files, folders or one csv, see :func:`bss.data.prepare.raw.read_inputs`.
+        checkpoint: see :func:`bss.load_run`.
+        task: see :func:`bss.load_run`.
+        data_root: see :func:`bss.load_run`: where a text model is looked for.
+        missing: what stands for a modality that an input lacks, see :func:`bss.data.prepare.raw.filled`. With
+            ``"drop"`` the prediction sums the heads of the modalities that are there, and the others are NaN. None =
+            nothing may be lacking.
+        device: where the network runs.
+        batch_size: inputs at a time; None = the recipe's. It changes probabilities by rounding alone.
+
+    Raises:
+        RunFolderError, RecipeError, DataNotFoundError: see :func:`bss.load_run`; also for a task that takes no raw
+            inputs.
+        DataError: naming the file: an input that cannot be used or lacks something.
+    """
+    if missing is not None and missing not in FILLS:
+        raise ValueError(f"missing must be one of {', '.join(FILLS)}, got {shown(missing)}")
+    if batch_size is not None and batch_size < 1:
+        raise RecipeError(f"--batch-size must be at least 1, got {batch_size}")
+    if not paths:
+        raise DataError("no inputs: name files, or a csv of them")
+    saved = read_saved(run, checkpoint=checkpoint, task=task)
+    if not hasattr(saved.task, "build_inputs") or not hasattr(saved.task, "INPUTS"):
+        raise RecipeError(f"the task of {run} takes no raw inputs, since it does not define INPUTS and build_inputs")
+    form, recipe, root = saved.task.INPUTS, saved.recipe, saved.root(data_root)
+    inputs = read_inputs([Path(path) for path in paths], form)
+    lacks = [lacking(raw, form, look=missing is not None) for raw in inputs]
+    _check_lacking(inputs, lacks, form.modalities, missing, recipe)
+    model = saved.build(root).to(device)
+    with tempfile.TemporaryDirectory(prefix="bss-predict-") as temporary:
+        folder = Path(temporary)
+        if missing is not None:
+            mean = _mean_colour(recipe)
+            inputs = [filled(raw, lack, missing, folder, mean) for raw, lack in zip(inputs, lacks, strict=True)]
+        samples = saved.task.build_inputs(recipe, root or Path.cwd(), inputs, folder)
+        size = batch_size or recipe.batch_size
+        loader: DataLoader[Any] = DataLoader(cast(Dataset[Any], samples), batch_size=size, collate_fn=collate)
+        predicted = predict(
+            model,
+            loader,
+            prediction=recipe.predicts_by,
+            precision=recipe.precision,
+            features=has_two_stages(model),
+        )
+    heads, classes = predicted.heads, saved.classes(root)
+    outputs = next(iter(heads.values())).shape[1]
+    if outputs != len(classes):
+        raise RunFolderError(f"the network of {run} has {outputs} outputs, and its run {len(classes)} class names")
+    if missing == "drop":
+        heads = _without_dropped(heads, lacks, recipe)
+    return FilePredictions(
+        names=[raw.name for raw in inputs],
+        classes=classes,
+        probabilities={name: values.float().softmax(dim=1).numpy() for name, values in heads.items()},
+        missing=lacks,
+        features={name: values.cpu().numpy() for name, values in predicted.share.features.items()},
+    )
+
+
+def _check_lacking(
+    inputs: Sequence[RawInput],
+    lacks: Sequence[tuple[str, ...]],
+    modalities: Mapping[str, object],
+    missing: str | None,
+    recipe: Recipe,
+) -> None:
+    """Refuse inputs that lack something for which nothing may stand, or of which nothing is left."""
+    for raw, lack in zip(inputs, lacks, strict=True):
+        if not lack:
+            continue
+        if missing is None:
+            raise DataError(
+                f"{raw.listed}: {raw.name} has no {' and no '.join(lack)}: give it, or say what stands for it "
+                f"(--missing {'|'.join(FILLS)})"
+            )
+        if len(lack) == len(modalities):
+            raise DataError(f"{raw.listed}: {raw.name} has none of {', '.join(modalities)}")
+        if missing == "drop" and recipe.predicts_by in ("fused", *lack):
+            raise RecipeError(
+                f"--missing drop: the run predicts by the head {recipe.predicts_by}, which cannot do without "
+                f"{lack[0]} of {raw.name}: --missing zero or mean"
+            )
+
+
+def _mean_colour(recipe: Recipe) -> tuple[float, float, float] | None:
+    """The mean by which the network's pictures are normalised; None where a recipe normalises by none."""
+    # Clips have no such field: their network has ImageNet's (bss.models.frontends.FrameViews).
+    return {"imagenet": IMAGENET_MEAN, "clip": CLIP_MEAN}.get(str(flatten(recipe).get("normalization", "imagenet")))
+
+
+def _without_dropped(
+    heads: Mapping[str, Tensor], lacks: Sequence[tuple[str, ...]], recipe: Recipe
+) -> dict[str, Tensor]:
+    """The logits with NaN for what depends on a dropped modality; the prediction sums the heads that are left."""
+    changed = {name: values.clone() for name, values in heads.items()}
+    own = unimodal_heads(heads)
+    for row, lack in enumerate(lacks):
+        if not lack:
+            continue
+        left = {name: values[row : row + 1] for name, values in own.items() if name not in lack}
+        how = recipe.predicts_by if recipe.predicts_by in ("entropy", *left) else "unimodal"
+        summed = head_logits(Logits(heads["fused"][row : row + 1], left), how)["all"]
+        for name in ("fused", *lack):
+            changed[name][row] = torch.nan
+        changed["all"][row] = summed[0]
+    return changed
+
+
+# ---- files ---------------------------------------------------------------------------------------------------------
+
+
+def as_csv(predicted: FilePredictions, topk: int) -> str:
+    """The most probable classes of every input and head: :data:`COLUMNS`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for number, (name, lack) in enumerate(zip(predicted.names, predicted.missing, strict=True)):
+        for head in predicted.probabilities:
+            for rank, (label, probability) in enumerate(predicted.ranked(head, number, topk), start=1):
+                writer.writerow((name, head, rank, label, repr(probability), "+".join(lack)))
+    return text.getvalue()
+
+
+def as_json(predicted: FilePredictions, topk: int) -> str:
+    """The same as a list of inputs; a head that has nothing to say has an empty list."""
+    content = [
+        {
+            "name": name,
+            "missing": list(lack),
+            "heads": {
+                head: [
+                    {"class": label, "probability": probability}
+                    for label, probability in predicted.ranked(head, number, topk)
+                ]
+                for head in predicted.probabilities
+            },
+        }
+        for number, (name, lack) in enumerate(zip(predicted.names, predicted.missing, strict=True))
+    ]
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_text(predicted: FilePredictions, topk: int) -> str:
+    """The same for a screen: a line for each input, and one below it for each head."""
+    lines = []
+    for number, (name, lack) in enumerate(zip(predicted.names, predicted.missing, strict=True)):
+        lines.append(name + (f" (without {' and '.join(lack)})" if lack else ""))
+        for head in predicted.probabilities:
+            ranked = predicted.ranked(head, number, topk)
+            said = ", ".join(f"{label} {probability:.3f}" for label, probability in ranked)
+            lines.append(f"  {head:8} {said or 'left out'}")
+    return "\n".join(lines)
+
+
+WRITERS = {".csv": as_csv, ".json": as_json}
+"""Suffix of a file of predictions -> what it holds."""
+
+
+def check_target(path: Path, suffixes: Sequence[str]) -> None:
+    """Refuse a file to be written that is there already, or of another kind, before anything is computed.
+
+    Raises:
+        DataError: it is.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise DataError(f"{path}: the name must end in {' or '.join(suffixes)}")
+    if path.exists():
+        raise DataError(f"{path} is there already, and stays as it is: name another file, or delete it")
+    if path.parent.exists() and not path.parent.is_dir():
+        raise DataError(f"{path}: {path.parent} is no folder")
+
+
+def write_predictions(path: Path, predicted: FilePredictions, topk: int) -> None:
+    """Write a csv or JSON file, whole; its suffix decides.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    content = WRITERS[path.suffix.lower()](predicted, topk).encode()
+    _write(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_embeddings(path: Path, predicted: FilePredictions) -> None:
+    """Write the features as npz, whole: ``name`` (N,), and under each modality's name (N, D) float32.
+
+    Raises:
+        DataError: it cannot be written, or the network tells no features.
+    """
+    if not predicted.features:
+        raise DataError("--embeddings: the network of this run tells no features: it has no encode and decode")
+    arrays = {"name": np.array(predicted.names), **predicted.features}
+
+    def write(temporary: Path) -> None:
+        np.savez(temporary, allow_pickle=False, **arrays)
+
+    _write(path, write)
+
+
+def _write(path: Path, write: Any) -> None:
+    try:
+        with whole_file(path) as temporary:
+            write(temporary)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -166,7 +166,7 @@ def _export(flags: argparse.Namespace) -> int:
 
 def _predict(flags: argparse.Namespace) -> int:
     need("a prediction", "train")
-    from bss.cli.launch import device_named
+    from bss.cli.launch import device_of
     from bss.training import predict_files as work
 
     if flags.topk < 1:
@@ -181,7 +181,7 @@ def _predict(flags: argparse.Namespace) -> int:
         task=flags.task,
         data_root=flags.data_root,
         missing=flags.missing,
-        device=device_named(flags.device),
+        device=device_of(flags.device),
         batch_size=flags.batch_size,
     )
     if flags.embeddings is not None:
@@ -302,10 +302,10 @@ def _add_predict(commands: Any) -> None:
     add(
         "--missing",
         choices=("zero", "mean", "drop"),
-        help="what stands for a modality that an input lacks: silence, black or no words (zero); silence or the mean "
-        "colour; or its heads are left out of the prediction (default: it is an error)",
+        help="what stands for a modality that an input lacks: silence, black, no words or zeros (zero); the mean of the "
+        "training inputs (with --data-root); its heads are left out of the prediction (default: it is an error)",
     )
-    add("--data-root", type=Path, metavar="DIR", help="the data set's folder, for a text model in it")
+    add("--data-root", type=Path, metavar="DIR", help="the data set's folder, for a text model in it or --missing mean")
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps, ...")
     add("--batch-size", type=int, metavar="N", help="inputs at a time (default: that of the recipe)")
 

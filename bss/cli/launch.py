@@ -59,7 +59,7 @@ def launched(
     try:
         task = tasks.load(reference)
         check_source(task, reference, sample=flags.sample, root=flags.data_root, default=default_root)
-        device = device_named(flags.device)
+        device = device_of(flags.device)
         with distributed.process_group(device):
             base = base or task.CL
             given = {name: getattr(flags, name) for name in ("seed", "epochs", "batch_size")}
@@ -148,11 +148,11 @@ def sample_root(reference: str, out: Path) -> Path:
     return out.parent / "sample-data" / Path(reference).stem
 
 
-def device_named(name: str) -> torch.device:
-    """The device of ``--device``.
+def device_of(name: str) -> torch.device:
+    """This process's device by what ``--device`` says.
 
     Raises:
-        RecipeError: it is none, or not here.
+        RecipeError: it is none that PyTorch sees here.
     """
     gpus = accelerators()
     kind = gpus[0].partition(":")[0] if gpus else "cpu"

@@ -9,10 +9,10 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -20,16 +20,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bss.data.batches import collate
-from bss.data.prepare.raw import FILLS, RawInput, filled, lacking, read_inputs
-from bss.data.transforms.image import CLIP_MEAN, IMAGENET_MEAN
+from bss.data.degradation import Degraded, Fill, inputs, kind_of, stand_in
+from bss.data.indexed import MapDataset
+from bss.data.prepare.raw import RawInput, lacking, read_inputs, with_placeholders
+from bss.models import precision
 from bss.models.late_fusion import Logits, has_two_stages
-from bss.recipes.fields import flatten
+from bss.recipes.fields import flatten, with_values
 from bss.recipes.recipe import Recipe
 from bss.scoring.metrics import head_logits, unimodal_heads
-from bss.training.load import Checkpoint, read_saved
+from bss.training.load import Checkpoint, SavedRun, read_saved
 from bss.training.loops import predict
+from bss.training.run_folder import list_hash
 from bss.utils.errors import DataError, RecipeError, RunFolderError, shown
 from bss.utils.filesystem import whole_file
+
+FILLS = get_args(Fill)
+"""What may stand for a modality that an input lacks."""
+
 
 COLUMNS = ("name", "head", "rank", "class", "probability", "missing")
 """Of a csv of predictions: a row for each input, head and rank."""
@@ -76,7 +83,7 @@ def predict_files(
     checkpoint: Checkpoint = "best",
     task: str | None = None,
     data_root: str | os.PathLike[str] | None = None,
-    missing: str | None = None,
+    missing: Fill | None = None,
     device: torch.device | str = "cpu",
     batch_size: int | None = None,
 ) -> FilePredictions:
@@ -87,10 +94,11 @@ def predict_files(
         paths: files, folders or one csv, see :func:`bss.data.prepare.raw.read_inputs`.
         checkpoint: see :func:`bss.load_run`.
         task: see :func:`bss.load_run`.
-        data_root: see :func:`bss.load_run`: where a text model is looked for.
-        missing: what stands for a modality that an input lacks, see :func:`bss.data.prepare.raw.filled`. With
-            ``"drop"`` the prediction sums the heads of the modalities that are there, and the others are NaN. None =
-            nothing may be lacking.
+        data_root: see :func:`bss.load_run`: where a text model is looked for; and whose training inputs ``"mean"`` is
+            of, which needs it.
+        missing: what stands for a modality that an input lacks, see :data:`bss.data.degradation.Fill`. With ``"drop"``
+            the prediction sums the heads of the modalities that are there, and the others are NaN. None = nothing may
+            be lacking.
         device: where the network runs.
         batch_size: inputs at a time; None = the recipe's. It changes probabilities by rounding alone.
 
@@ -109,18 +117,29 @@ def predict_files(
     if not hasattr(saved.task, "build_inputs") or not hasattr(saved.task, "INPUTS"):
         raise RecipeError(f"the task of {run} takes no raw inputs, since it does not define INPUTS and build_inputs")
     form, recipe, root = saved.task.INPUTS, saved.recipe, saved.root(data_root)
-    inputs = read_inputs([Path(path) for path in paths], form)
-    lacks = [lacking(raw, form, look=missing is not None) for raw in inputs]
-    _check_lacking(inputs, lacks, form.modalities, missing, recipe)
+    given = read_inputs([Path(path) for path in paths], form)
+    lacks = [lacking(raw, form, look=missing is not None) for raw in given]
+    _check_lacking(given, lacks, form.modalities, missing, recipe)
+    names = [raw.name for raw in given]
     model = saved.build(root).to(device)
+    if recipe.channels_last:  # both as the run has measured it
+        precision.to_channels_last(model)
+    if recipe.precision == "bf16" and torch.device(device).type == "cpu" and precision.affected():
+        precision.guard(model)
     with tempfile.TemporaryDirectory(prefix="bss-predict-") as temporary:
         folder = Path(temporary)
-        if missing is not None:
-            mean = _mean_colour(recipe)
-            inputs = [filled(raw, lack, missing, folder, mean) for raw, lack in zip(inputs, lacks, strict=True)]
-        samples = saved.task.build_inputs(recipe, root or Path.cwd(), inputs, folder)
+        readable = [with_placeholders(raw, lack, folder) for raw, lack in zip(given, lacks, strict=True)]
+        samples = saved.task.build_inputs(recipe, root or Path.cwd(), readable, folder)
+        if missing is not None and any(lacks):
+            training = _training(saved, data_root) if missing == "mean" else None
+            samples = _filled(samples, names, lacks, training, recipe)
         size = batch_size or recipe.batch_size
-        loader: DataLoader[Any] = DataLoader(cast(Dataset[Any], samples), batch_size=size, collate_fn=collate)
+        loader: DataLoader[Any] = DataLoader(
+            cast(Dataset[Any], samples),
+            batch_size=size,
+            collate_fn=collate,
+            generator=torch.Generator(),  # or it would draw from the caller's stream
+        )
         predicted = predict(
             model,
             loader,
@@ -135,7 +154,7 @@ def predict_files(
     if missing == "drop":
         heads = _without_dropped(heads, lacks, recipe)
     return FilePredictions(
-        names=[raw.name for raw in inputs],
+        names=names,
         classes=classes,
         probabilities={name: values.float().softmax(dim=1).numpy() for name, values in heads.items()},
         missing=lacks,
@@ -144,14 +163,14 @@ def predict_files(
 
 
 def _check_lacking(
-    inputs: Sequence[RawInput],
+    given: Sequence[RawInput],
     lacks: Sequence[tuple[str, ...]],
     modalities: Mapping[str, object],
-    missing: str | None,
+    missing: Fill | None,
     recipe: Recipe,
 ) -> None:
     """Refuse inputs that lack something for which nothing may stand, or of which nothing is left."""
-    for raw, lack in zip(inputs, lacks, strict=True):
+    for raw, lack in zip(given, lacks, strict=True):
         if not lack:
             continue
         if missing is None:
@@ -168,10 +187,55 @@ def _check_lacking(
             )
 
 
-def _mean_colour(recipe: Recipe) -> tuple[float, float, float] | None:
-    """The mean by which the network's pictures are normalised; None where a recipe normalises by none."""
-    # Clips have no such field: their network has ImageNet's (bss.models.frontends.FrameViews).
-    return {"imagenet": IMAGENET_MEAN, "clip": CLIP_MEAN}.get(str(flatten(recipe).get("normalization", "imagenet")))
+def _training(saved: SavedRun, data_root: str | os.PathLike[str] | None) -> MapDataset:
+    """The training samples as a test sees them, of which ``--missing mean`` takes the mean.
+
+    Raises:
+        DataError: no data root is named, or its training list is not the run's.
+    """
+    if data_root is None:
+        raise DataError(
+            "--missing mean is the mean of the training inputs: name the data set's folder (--data-root DIR)"
+        )
+    recipe = saved.recipe
+    if "cache" in flatten(recipe):
+        recipe = with_values(recipe, {"cache": None})  # one pass is not worth a copy of all files
+    data = saved.task.build_data(recipe, Path(data_root))
+    known = (saved.config.get("lists") or {}).get("train", {}).get("hash")
+    corrupted = (saved.config.get("corrupted") or {}).get("train")  # the list in the run has wrong labels then
+    if known is not None and not corrupted and list_hash(data.names, data.labels_N.numpy()) != known:
+        raise DataError(f"--data-root {data_root}: its training list is not the one that {saved.path} was trained on")
+    return data.score
+
+
+@dataclass(frozen=True)
+class _Lacking:
+    """A change of :class:`bss.data.degradation.Degraded`: something else stands for the input of some samples."""
+
+    names: frozenset[str]
+    instead: Callable[[Any], Any]
+
+    def __call__(self, value: Any, name: str) -> Any:
+        return self.instead(value) if name in self.names else value
+
+
+def _filled(
+    samples: MapDataset,
+    names: Sequence[str],
+    lacks: Sequence[tuple[str, ...]],
+    training: MapDataset | None,
+    recipe: Recipe,
+) -> Degraded:
+    """The samples with zeros, or the mean of the training inputs, for what each lacks."""
+    size = flatten(recipe).get("image_size")
+    changes = {}
+    for modality in sorted({modality for lack in lacks for modality in lack}):
+        kind = kind_of(samples, modality, size=size if isinstance(size, int) else None)
+        fill: Fill = "zero" if training is None else "mean"
+        instead = stand_in(kind, fill, () if training is None else inputs(training, modality))
+        who = frozenset(name for name, lack in zip(names, lacks, strict=True) if modality in lack)
+        changes[modality] = _Lacking(who, instead)
+    return Degraded(samples, names, changes)
 
 
 def _without_dropped(

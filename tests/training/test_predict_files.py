@@ -18,7 +18,9 @@ from bss.data.prepare import ks, raw
 from bss.scoring.metrics import head_logits
 from bss.training.export import export_run
 from bss.training.predict_files import COLUMNS, FilePredictions, as_csv, as_json, predict_files
+from bss.training.run_folder import list_hash, sealed
 from bss.utils.errors import DataError, DataNotFoundError
+from tests.conftest import random_states
 from tests.data.videos import grey, tone, write_video
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "ks" / "samples"
@@ -229,11 +231,13 @@ def test_flow_that_is_not_there_is_computed_as_prepare_does(finished, tmp_path):
     assert np.isfinite(without.probabilities["flow"]).all() and without.missing == [()]
 
 
-def test_an_exported_folder_predicts_the_same(finished, tmp_path):
+def test_an_exported_folder_predicts_the_same_and_no_stream_is_drawn_from(finished, tmp_path):
     run = finished("twitter15")
+    before = random_states()
     table = table_of(tmp_path / "in.csv", [of_post(post) for post in run.data.test.dataset.posts[:2]])
     out = export_run(run.folder, tmp_path / "out")
     assert_close(predict_files(out, [table]).probabilities, predict_files(run.folder, [table]).probabilities)
+    assert random_states() == before
 
 
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="the real clips are not here")
@@ -249,51 +253,71 @@ def test_real_clips_are_predicted_from_their_videos(finished):
 
 @pytest.fixture(scope="module")
 def silent(tmp_path_factory):
-    """A video without a sound, of one colour: the mean by which pictures are normalised, and black."""
-    folder = tmp_path_factory.mktemp("silent")
-    return write_video(folder / "silent.mkv", grey([124] * 10))
+    """A grey video without a sound."""
+    return write_video(tmp_path_factory.mktemp("silent") / "silent.mkv", grey([124] * 10))
 
 
-def test_a_video_without_sound_is_an_error_unless_something_stands_for_it(finished, silent):
+def test_a_video_without_sound_is_an_error_unless_something_stands_for_it(finished, silent, tmp_path):
     run = finished("ks")
     with pytest.raises(DataError, match=r"silent\.mkv: has no sound"):
         predict_files(run.folder, [silent])
-    found = {fill: predict_files(run.folder, [silent], missing=fill) for fill in raw.FILLS}
-    assert all(each.missing == [("audio",)] for each in found.values())
-    for head in ("all", "fused", "visual", "audio"):  # the mean of waveforms is silence
-        assert np.array_equal(found["zero"].probabilities[head], found["mean"].probabilities[head])
-    dropped = found["drop"].probabilities
+    soundfile.write(tmp_path / "silent.wav", np.zeros(500, np.int16), 8000)
+    zero = predict_files(run.folder, [silent], missing="zero")
+    assert zero.missing == [("audio",)]
+    assert_close(zero.probabilities, predict_files(run.folder, [silent, tmp_path / "silent.wav"]).probabilities)
+    dropped = predict_files(run.folder, [silent], missing="drop").probabilities
     assert np.isnan(dropped["fused"]).all() and np.isnan(dropped["audio"]).all()
     # Of two modalities one is left, and the prediction is its own.
     assert np.array_equal(dropped["all"], dropped["visual"])
-    assert np.array_equal(dropped["visual"], found["zero"].probabilities["visual"])
+    assert np.array_equal(dropped["visual"], zero.probabilities["visual"])
 
 
-def test_a_sound_without_pictures_is_refused_and_black_or_the_mean_colour_stands_for_them(finished, tmp_path):
+def test_a_sound_without_pictures_is_refused_and_black_ones_stand_for_them(finished, tmp_path):
     run = finished("ks")
     soundfile.write(tmp_path / "s.wav", tone(1, 22050)[0], 22050)
-    with pytest.raises(DataError, match=r"s has no visual: give it, or say what stands for it \(--missing zero\|mean"):
+    with pytest.raises(DataError, match=r"s has no visual: give it, or say what stands for it \(--missing mean\|zero"):
         predict_files(run.folder, [tmp_path / "s.wav"])
     Image.new("RGB", (9, 9)).save(tmp_path / "black.png")
     black = predict_files(run.folder, [tmp_path / "s.wav", tmp_path / "black.png"]).probabilities
-    zero, mean = (
-        predict_files(run.folder, [tmp_path / "s.wav"], missing=fill).probabilities for fill in ("zero", "mean")
-    )
-    assert_close(zero, black)
-    assert np.abs(zero["visual"] - mean["visual"]).max() > 1e-4
+    assert_close(predict_files(run.folder, [tmp_path / "s.wav"], missing="zero").probabilities, black)
 
 
-def test_a_text_has_no_mean_and_a_term_is_needed_where_the_run_uses_them(finished, tmp_path):
+def test_the_mean_is_that_of_the_training_inputs_of_a_data_root_that_is_named(finished, tmp_path):
     run = finished("twitter15")
+    post = run.data.test.dataset.posts[0]
+    table = table_of(tmp_path / "in.csv", [{**of_post(post), "image": ""}])
+    with pytest.raises(DataError, match=r"name the data set's folder \(--data-root DIR\)"):
+        predict_files(run.folder, [table], missing="mean")
+    config = json.loads((run.folder / "config.json").read_text())
+    with pytest.raises(DataError, match="its training list is not the one"):  # the run has seen a few of them alone
+        predict_files(run.folder, [table], missing="mean", data_root=run.root)
+    whole = run.task.build_data(bss.load_run(run.folder).recipe, run.root)
+    config["lists"]["train"]["hash"] = list_hash(whole.names, whole.labels_N.numpy())
+    copy = Path(shutil.copytree(run.folder, tmp_path / "copy"))
+    (copy / "config.json").write_text(json.dumps(sealed(config)))
+    summary = json.loads((copy / "summary.json").read_text())
+    (copy / "summary.json").write_text(json.dumps(sealed({**summary, "files": None})))
+    found = predict_files(copy, [table], missing="mean", data_root=run.root)
+    mean = torch.stack([whole.score[i]["image"] for i in range(len(whole.score))]).mean(dim=0)
+    sample = {**whole.test[0], "image": mean}
+    assert whole.listed["test"].names[0] == post.name
+    assert_close(found.probabilities, probabilities(run, [sample]))
+
+
+def test_a_text_or_a_video_of_a_gesture_may_lack_and_a_term_may_not(finished, tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / "p.png")
-    with pytest.raises(DataError, match="no text, and --missing mean has nothing that stands for it"):
-        predict_files(run.folder, [tmp_path / "p.png"], missing="mean")
+    found = predict_files(finished("sarcasm").folder, [tmp_path / "p.png"], missing="zero")
+    assert found.missing == [("text",)] and np.isfinite(found.probabilities["all"]).all()
     put(tmp_path / "p.txt", b"a text")
     with pytest.raises(DataError, match="a csv with a column target"):
-        predict_files(run.folder, [tmp_path / "p.png", tmp_path / "p.txt"])
-    sarcasm = finished("sarcasm")
-    found = predict_files(sarcasm.folder, [tmp_path / "p.png"], missing="zero")
-    assert found.missing == [("text",)] and np.isfinite(found.probabilities["all"]).all()
+        predict_files(finished("twitter15").folder, [tmp_path / "p.png", tmp_path / "p.txt"])
+    run = finished("nvgesture")
+    row = of_gesture(run.data.test.dataset.clips[0])
+    table = table_of(tmp_path / "in.csv", [{**row, "rgb": "", "flow": ""}])
+    dropped = predict_files(run.folder, [table], missing="drop")
+    assert dropped.missing == [("rgb", "flow")]
+    assert np.array_equal(dropped.probabilities["all"], dropped.probabilities["depth"])
+    assert np.isnan(dropped.probabilities["flow"]).all()
 
 
 # ---- what is written -----------------------------------------------------------------------------------------------

@@ -22,10 +22,6 @@ from bss.data.transforms.audio import WAVE_SUFFIXES
 from bss.data.transforms.image import FRAME_SUFFIXES
 from bss.utils.errors import DataError, DataNotFoundError, shown
 
-FILLS = ("zero", "mean", "drop")
-"""What stands for a modality that an input lacks; see :func:`filled`."""
-
-
 TEXT = "text"
 
 
@@ -39,7 +35,7 @@ class Form:
         folders: kinds that may also be a folder of such files.
         members: of a folder that is a whole input: file name, or suffix, -> the kind that it is. Empty = a folder is
             of the first of ``folders``.
-        derived: modalities that are made from another kind where they are not there themselves.
+        derived: modality -> the one that it is made from where it is not there itself.
         extra: further columns of a csv, which hold a text.
     """
 
@@ -47,7 +43,7 @@ class Form:
     modalities: Mapping[str, tuple[str, ...]]
     folders: tuple[str, ...] = ()
     members: Mapping[str, str] = field(default_factory=dict)
-    derived: tuple[str, ...] = ()
+    derived: Mapping[str, str] = field(default_factory=dict)
     extra: tuple[str, ...] = ()
 
     @property
@@ -79,7 +75,7 @@ GESTURE = Form(
     kinds={"rgb": video.VIDEO_SUFFIXES, "depth": video.VIDEO_SUFFIXES, "flow": (".npy",)},
     modalities={"rgb": ("rgb",), "flow": ("flow",), "depth": ("depth",)},
     members={"sk_color.avi": "rgb", "sk_depth.avi": "depth", ".npy": "flow"},
-    derived=("flow",),
+    derived={"flow": "rgb"},
     extra=("start", "stop"),
 )
 
@@ -249,40 +245,36 @@ def lacking(raw: RawInput, form: Form, *, look: bool) -> tuple[str, ...]:
     for modality, kinds in form.modalities.items():
         there = [kind for kind in kinds if raw.has(kind)]
         if there == ["video"] and look:
-            path = raw.files["video"][0]
-            if not media.streams(path)[modality]:
-                there = []
-        if not there and modality not in form.derived:
+            there = there if media.streams(raw.files["video"][0])[modality] else []
+        source = form.derived.get(modality)
+        if not there and (source is None or not raw.has(source)):
             found.append(modality)
     return tuple(found)
 
 
-def filled(
-    raw: RawInput, modalities: Sequence[str], fill: str, folder: Path, mean: tuple[float, float, float] | None
-) -> RawInput:
-    """An input with something in the place of modalities that it lacks.
+def with_placeholders(raw: RawInput, modalities: Sequence[str], folder: Path) -> RawInput:
+    """An input with something that can be read in the place of modalities that it lacks.
+
+    Silence, a black picture, no word, another video of the gesture: what is read there is not what the network sees.
 
     Args:
-        raw: the input.
+        raw: the input, which has one of its modalities.
         modalities: that it lacks.
-        fill: ``"zero"`` and ``"drop"``: silence, a black picture, a text without a word. ``"mean"``: silence (the mean
-            of a waveform is zero), and a picture of the mean colour by which the recipe normalises pictures.
         folder: to write to.
-        mean: that colour, RGB in [0, 1]; None = the recipe knows none.
-
-    Raises:
-        DataError: something has no stand-in: the mean of texts, or the videos of a gesture.
     """
     files, texts = dict(raw.files), dict(raw.texts)
+    videos = [files[kind] for kind in ("rgb", "depth") if kind in files]
     for modality in modalities:
         if modality == "audio":
             files[modality] = (_silence(folder),)
-        elif modality in ("visual", "image") and (fill != "mean" or mean is not None):
-            files[modality] = (_colour(folder, mean if fill == "mean" and mean else (0.0, 0.0, 0.0)),)
-        elif modality == TEXT and fill != "mean":
+        elif modality in ("visual", "image"):
+            files[modality] = (_black(folder),)
+        elif modality == TEXT:
             texts[modality] = ""
-        else:
-            raise DataError(f"{raw.listed}: no {modality}, and --missing {fill} has nothing that stands for it")
+        elif modality in ("rgb", "depth"):
+            if not videos:
+                raise DataError(f"{raw.listed}: {raw.name} is flow alone: a gesture needs one of its videos")
+            files[modality] = videos[0]
     return replace(raw, files=files, texts=texts)
 
 
@@ -294,11 +286,11 @@ def _silence(folder: Path) -> Path:
     return path
 
 
-def _colour(folder: Path, colour: tuple[float, float, float]) -> Path:
+def _black(folder: Path) -> Path:
     from PIL import Image
 
-    path = folder / "colour.png"
-    Image.new("RGB", (64, 64), tuple(round(255 * value) for value in colour)).save(path)
+    path = folder / "black.png"
+    Image.new("RGB", (64, 64)).save(path)
     return path
 
 

@@ -302,7 +302,7 @@ def _add_predict(commands: Any) -> None:
     add(
         "--missing",
         choices=("zero", "mean", "drop"),
-        help="what stands for a modality that an input lacks: silence, black, no words or zeros (zero); the mean of the "
+        help="what stands for a modality that an input lacks: silence, black, no words, zeros (zero); the mean of the "
         "training inputs (with --data-root); its heads are left out of the prediction (default: it is an error)",
     )
     add("--data-root", type=Path, metavar="DIR", help="the data set's folder, for a text model in it or --missing mean")

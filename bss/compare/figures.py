@@ -6,6 +6,7 @@ name in ``data-arm``, and what stands for a number has it in a ``<title>``, whic
 """
 
 import io
+import itertools
 import json
 import re
 import textwrap
@@ -309,6 +310,41 @@ def classes(
             axes.axhline(row - 0.5, color="#dddddd", linewidth=0.6)
         _finish(figure, axes, label, "")
         return _svg(figure, "/".join(("classes", *names, *means)))
+
+
+def degradation(
+    heights: Mapping[str, Sequence[Sequence[float]]],
+    flat: Mapping[str, float],
+    places: Sequence[float],
+    ticks: Sequence[str],
+    *,
+    axis: str,
+    name: str,
+) -> str:
+    """Draw accuracy against the level of a disturbance: a dot for each corruption seed, lines through their means.
+
+    Args:
+        heights: of each line, for each level the accuracies of the seeds, in percent.
+        flat: name -> accuracy of what is not disturbed; dashed lines across.
+        places: of the levels on the axis.
+        ticks: what stands below them.
+        axis: label of the levels.
+        name: tells the figure from others of the page.
+    """
+    with _figure(3.1) as figure:
+        axes = figure.add_subplot()
+        for (line, levels), colour in zip(heights.items(), itertools.cycle(COLOURS)):
+            means = [sum(seeds) / len(seeds) for seeds in levels]
+            axes.plot(places, means, "-", color=colour, linewidth=1.4, label=line)
+            x = [place for place, seeds in zip(places, levels, strict=True) for _ in seeds]
+            axes.plot(x, [value for seeds in levels for value in seeds], "o", color=colour, markersize=3, alpha=0.6)
+            told = zip(places, means, ticks, levels, strict=True)
+            _tell(axes, "", {(x, y): f"{line} {tick}: {y:.1f} %, n = {len(seeds)}" for x, y, tick, seeds in told})
+        for (line, height), dash in zip(flat.items(), itertools.cycle(DASHES[1:])):
+            axes.axhline(height, color=BLACK, linewidth=1, linestyle=dash, label=line)
+        axes.set_xticks(places, ticks)
+        _finish(figure, axes, axis, "accuracy %")
+        return _svg(figure, f"degradation/{name}")
 
 
 def histogram(arm: str, runs: Sequence[FinishedRun]) -> tuple[str, int, list[int]] | None:

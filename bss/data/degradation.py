@@ -258,12 +258,14 @@ class Kind(ABC):
     Attributes:
         noun: for messages, ``"sounds"``.
         levels: that are defined, from slight to severe.
+        unit: of the levels, ``"dB"`` or ``"severity"``.
         corruptions: their names -> whether they draw at random, so that another seed gives another result.
         needs_spread: whether :meth:`corrupted` needs what :meth:`learned` finds out.
     """
 
     noun: ClassVar[str]
     levels: ClassVar[Sequence[float]] = SEVERITIES
+    unit: ClassVar[str] = "severity"
     corruptions: ClassVar[Mapping[str, bool]]
     needs_spread: ClassVar[bool] = False
 
@@ -288,7 +290,7 @@ class Sounds(Kind):
     """Waveforms of any length, :class:`bss.data.transforms.views.Sound`."""
 
     noun = "sounds"
-    levels = SNR_DB
+    levels, unit = SNR_DB, "dB"
     corruptions: ClassVar[Mapping[str, bool]] = {"white": True}
 
     def corrupted(self, value: Sound, corruption: str, level: float, random: np.random.Generator) -> Sound:
@@ -405,7 +407,7 @@ class Numbers(Tensors):
     std: Tensor | None = None
 
     noun = "numbers"
-    levels = SNR_DB
+    levels, unit = SNR_DB, "dB"
     corruptions: ClassVar[Mapping[str, bool]] = {"gaussian": True}
     needs_spread = True
 
@@ -490,11 +492,9 @@ def kind_of(samples: MapDataset, modality: str, *, size: int | None = None) -> K
         RecipeError: the samples have no such modality (lists those that they have), or its input is of a kind for which
             nothing is defined.
     """
-    first = samples[0]
-    first = first.sample if type(first) is StandIn else first
+    first = _first(samples)
     if modality not in first or modality == "label":
-        known = ", ".join(name for name in first if name != "label")
-        raise RecipeError(f"the samples have no modality {modality}; they have {known}")
+        raise RecipeError(f"the samples have no modality {modality}; they have {', '.join(modalities_of(samples))}")
     value = first[modality]
     if type(value) in _CONTENTS:
         return _CONTENTS[type(value)](size)
@@ -507,6 +507,16 @@ def kind_of(samples: MapDataset, modality: str, *, size: int | None = None) -> K
     raise RecipeError(
         f"{modality} is {what}, for which neither noise nor a stand-in is defined: only --fill drop leaves it out"
     )
+
+
+def modalities_of(samples: MapDataset) -> list[str]:
+    """Names of the modalities, by the first sample."""
+    return [name for name in _first(samples) if name != "label"]
+
+
+def _first(samples: MapDataset) -> Mapping[str, Any]:
+    first = samples[0]
+    return first.sample if type(first) is StandIn else first
 
 
 def _attribute(samples: Any, name: str) -> Any:

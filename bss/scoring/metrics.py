@@ -1,5 +1,6 @@
 """Metrics of every head, by scikit-learn's definitions, and the rank correlation of two scores."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -79,6 +80,31 @@ def predicted_by(prediction: Prediction | str, heads: Iterable[str]) -> str:
 def unimodal_heads(heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The modalities' own heads among those of :func:`head_logits`."""
     return {name: logits for name, logits in heads.items() if name not in ("all", "fused")}
+
+
+def left_out(heads: Mapping[str, Tensor], lacks: Mapping[str, np.ndarray], prediction: Prediction | str) -> Tensor:
+    """Logits (N, C) of the prediction where samples lack modalities: that of the remaining modalities' own heads.
+
+    These are summed, or weighted where the prediction is by entropy; the fused head, which needs all modalities, has
+    no say. A sample that lacks none keeps its prediction, and one that has none left gets zeros: no class before
+    another, and the first one by rule.
+
+    Args:
+        heads: of :func:`head_logits`.
+        lacks: modality -> (N,) bool.
+        prediction: see :func:`head_logits`; where it is one modality's, and that one is not lacking, it stays.
+    """
+    own, logits = unimodal_heads(heads), heads["all"].clone()
+    for pattern in itertools.product((False, True), repeat=len(lacks)):
+        lacked = {name for name, lacking in zip(lacks, pattern, strict=True) if lacking}
+        if not lacked or (prediction in own and prediction not in lacked):
+            continue
+        which = [lack_N == lacking for lack_N, lacking in zip(lacks.values(), pattern, strict=True)]
+        rows = torch.from_numpy(np.flatnonzero(np.logical_and.reduce(which)))
+        rest = {name: values[rows] for name, values in own.items() if name not in lacked}
+        how: Prediction = "entropy" if prediction == "entropy" else "unimodal"
+        logits[rows] = head_logits(Logits(logits[rows], rest), how)["all"] if rest else torch.zeros_like(logits[rows])
+    return logits
 
 
 def classification_metrics(heads: Mapping[str, Tensor], target: Tensor) -> Metrics:

@@ -11,6 +11,7 @@ import shutil
 import pytest
 
 from benchmarks.study import estimates, raw, tables
+from bss.compare.claims import CLAIMS
 from tests.compare.comparing import write_run
 
 PLAN = {"analysis": {"arms": ["uniform", "cl"], "seeds": [3, 11]}, "batches": {"all": [3, 11]}}
@@ -277,3 +278,13 @@ def test_a_source_that_says_something_else_is_noticed():
 def test_an_entry_that_vouches_for_nothing_or_for_all_is_refused(source, text, said):
     with pytest.raises(ValueError, match=said):
         tables.read_figures(f'[[figures]]\npage = "README.md"\nsource = "{source}"\ntexts = "{text}"')
+
+
+def test_what_is_claimed_stands_on_the_page_of_its_data_set_and_nowhere_as_measured():
+    assert set(tables.CLAIMED.values()) == set(CLAIMS)
+    for name, task in tables.CLAIMED.items():
+        page = page_of(name)
+        assert tables.block_faults(name, page) == [] and f"generated: claimed-{task} -->" in page
+    page = page_of("CREMAD/README.md")
+    assert "| BSS-L | 82.80 | 88.61 | `spl-paper`, `spl-paper-replacement` |" in page
+    assert len(tables.block_faults("CREMAD/README.md", page.replace("| BSS-L | 82.80", "| BSS-L | 82.81"))) == 1

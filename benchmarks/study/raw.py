@@ -24,7 +24,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bss.compare.pairs import Pair
 
 from bss.compare.raw_values import Row, packed, row_of, table, without_folders
 from bss.compare.raw_values import read as unpacked
@@ -51,8 +54,8 @@ class Study:
     constants: Mapping[str, Any]
     rows: Sequence[Mapping[str, str]]
 
-    def values(self, arm: str, column: str) -> dict[int, float]:
-        """A column of one arm, seed by seed.
+    def values(self, arm: str, column: str) -> "dict[Pair, float]":
+        """A column of one arm, by seed or, where the runs are of several folds, by seed of a fold.
 
         Raises:
             ValueError: the study has no such arm or column, or a run of it has no such value.
@@ -62,9 +65,12 @@ class Study:
             raise ValueError(f"the study has no {column} of {arm}")
         if empty := [row["seed"] for row in rows if not row[column]]:
             raise ValueError(f"{column} of {arm} is empty for seed {empty[0]}")
-        return {int(row["seed"]): float(row[column]) for row in rows}
+        from bss.compare.pairs import pair_of
 
-    def differences(self, arm: str, control: str, column: str, seeds: Iterable[int] | None = None) -> list[float]:
+        has_folds = len({row.get("fold") for row in self.rows}) > 1
+        return {pair_of(int(row["fold"]) if has_folds else None, int(row["seed"])): float(row[column]) for row in rows}
+
+    def differences(self, arm: str, control: str, column: str, seeds: "Iterable[Pair] | None" = None) -> list[float]:
         """Arm minus control, seed by seed, in percentage points.
 
         Args:
@@ -215,8 +221,17 @@ def test_lists(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         if recipe.get("test_part") == "seeded":
             part = f"seed {config['seed']}"
         of.setdefault(part, {})[name] = config["lists"]["test"]
-    lists = {part: shared(values, "test list") for part, values in of.items()}
+    lists = {part: _test_list(values) for part, values in of.items()}
     return lists["all"] if list(lists) == ["all"] else lists
+
+
+def _test_list(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What runs say of their one test list; of the commonest class, which is the training list's, where it is one."""
+    by_training = "commonest_class_accuracy"
+    of_list = {run: {name: v for name, v in entry.items() if name != by_training} for run, entry in entries.items()}
+    found = shared(of_list, "test list")
+    worth = {entry[by_training] for entry in entries.values() if by_training in entry}
+    return {**found, by_training: worth.pop()} if len(worth) == 1 else found
 
 
 def read_run_of_study(folder: Path, name: str) -> tuple[Row, dict[str, Any], object]:
@@ -247,12 +262,17 @@ def check_complete(rows: Iterable[Row], plan: Mapping[str, Any]) -> None:
     Raises:
         ValueError: a planned run is missing, or one is there that was not planned.
     """
-    planned = {(arm, seed) for arm in plan["analysis"]["arms"] for seed in plan["analysis"]["seeds"]}
-    found = {(row["arm"], row["seed"]) for row in rows}
+    # Without folds in the plan, the runs may be of any one fold, which they then share.
+    folds = {run["fold"] for run in plan.get("runs", ())} or {None}
+    planned = {
+        (a, seed, fold) for a in plan["analysis"]["arms"] for seed in plan["analysis"]["seeds"] for fold in folds
+    }
+    found = {(row["arm"], row["seed"], None if folds == {None} else row["fold"]) for row in rows}
     for these, what in ((planned - found, "planned and missing"), (found - planned, "there and not planned")):
         if these:
-            arm, seed = min(these)
-            raise ValueError(f"{len(these)} runs are {what}, such as {arm} with seed {seed}")
+            arm, seed, fold = min(these)
+            where = "" if fold is None else f" in fold {fold}"
+            raise ValueError(f"{len(these)} runs are {what}, such as {arm} with seed {seed}{where}")
 
 
 def task_of(path: str) -> str:

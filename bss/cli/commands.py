@@ -328,7 +328,8 @@ def _add_comparisons(commands: Any) -> None:
         help="train arms against each other and report",
         description="Train every arm with every seed from the same weights and data, and write table.md, table.csv\n"
         "and report.html into --out, and before anything is trained plan.json: what will be tested, on which runs.\n"
-        "The runs are in OUT/ARM/seedN. The same command goes on where it was stopped, and trains nothing twice.\n"
+        "The runs are in OUT/ARM/seedN, or OUT/ARM/foldK/seedN. The same command goes on where it was stopped,\n"
+        "and trains nothing twice.\n"
         "Exit status: 0, 1 if runs failed, 2 if it cannot be done at all, 130 after Ctrl-C, 75 after SIGTERM.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -341,6 +342,15 @@ def _add_comparisons(commands: Any) -> None:
     )
     compare.add_argument(
         "--seeds", default="5", metavar="N", help="5 (default): seeds 0 to 4; 3,7: these two; 0-9: these ten"
+    )
+    compare.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="deal the data set into K parts, and train every arm and seed once for each, which is then the test part",
+    )
+    compare.add_argument(
+        "--fold", metavar="N,M", help="with --folds: these folds alone, from 0, as on one of several machines"
     )
     compare.add_argument(
         "--updates",

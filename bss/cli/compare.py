@@ -14,7 +14,7 @@ from bss.cli.flags import expanded
 from bss.cli.launch import check_source, sample_root
 from bss.cli.recipe_file import read
 from bss.compare.arms import find, partly_reaching
-from bss.compare.comparison import Comparison, check_arms, seeds_of
+from bss.compare.comparison import Comparison, check_arms, picked_folds, seeds_of
 from bss.compare.document import Section
 from bss.compare.dry_run import dry_run
 from bss.compare.latex import as_latex
@@ -75,7 +75,8 @@ def compare(flags: argparse.Namespace) -> int:
         plan = planned(comparison, data, asked, source)
     updates = comparison.updates(len(data.train))
     budget = f"{comparison.base().epochs} epochs" if updates is None else f"{updates} updates"
-    print(f"{len(comparison.arms)} arms x {len(comparison.seeds)} seeds, {budget} each, on {', '.join(devices)}")
+    folds = f" x {len(comparison.pairs) // len(comparison.seeds)} folds" if comparison.folds is not None else ""
+    print(f"{len(comparison.arms)} arms x {len(comparison.seeds)} seeds{folds}, {budget} each, on {', '.join(devices)}")
     print("\n".join(said(plan)))
     runs = comparison.plan()
     if len(runs) < len(plan.runs):
@@ -141,7 +142,7 @@ def carry_out(
     by_folder = {comparison.folder(*each): each for each in runs if each not in lost}
     found = read_runs(by_folder)
     lost |= {by_folder[path]: reason for path, reason in found.left_out}
-    commands = {(run.arm, run.seed): run.command for run in plan.runs}
+    commands = {(run.arm, run.pair): run.command for run in plan.runs}
     gone = [Missing(*each, first_line(reason), commands[each]) for each, reason in lost.items()]
     shown_from = Source(comparison.data_root, comparison.task if comparison.task.endswith(".py") else None)
     _write(
@@ -185,7 +186,7 @@ def _trials(comparison: Comparison, data: Splits, flags: argparse.Namespace) -> 
     if not flags.tune:
         return None
     trials = trials_of(comparison, grid_of(comparison, flags.tune, flags.set))
-    check_sound(trials, data, comparison.recipe(find(comparison.arms)[0], comparison.seeds[0], None))
+    check_sound(trials, data, comparison.recipe(find(comparison.arms)[0], comparison.pairs[0], None))
     trials = left(trials)
     print("\n".join(tuning_lines(trials)))
     return trials
@@ -232,6 +233,8 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
         epochs=flags.epochs,
         sample=flags.sample,
         code=tasks.task_file(flags.task),
+        folds=flags.folds,
+        tested=picked_folds(flags.fold, flags.folds),
     )
     if flags.recipe is not None:
         comparison = _with_recipe_file(comparison, flags.recipe)
@@ -256,7 +259,7 @@ def with_data(comparison: Comparison, flags: argparse.Namespace) -> tuple[Compar
     task = tasks.load(comparison.task)
     if comparison.sample:
         task.write_sample(comparison.data_root)
-    first = comparison.recipe(find(comparison.arms)[0], comparison.seeds[0], None)
+    first = comparison.recipe(find(comparison.arms)[0], comparison.pairs[0], None)
     data = task.build_data(first, comparison.data_root)
     if flags.workers is None:
         comparison = replace(comparison, workers=enough_workers(data.train) // flags.jobs)
@@ -269,11 +272,13 @@ def with_data(comparison: Comparison, flags: argparse.Namespace) -> tuple[Compar
 
 
 def _with_recipe_file(comparison: Comparison, path: Path) -> Comparison:
-    """The comparison with the fields of ``--recipe``; ``--epochs`` and ``--set`` are stronger."""
+    """The comparison with the fields of ``--recipe``; ``--epochs``, ``--folds`` and ``--set`` are stronger."""
     file = read(path, comparison.task)
     given = file.for_comparison(replace(comparison, assignments=(), epochs=None).base())
     if comparison.epochs is not None:
         given = [each for each in given if not each.startswith("epochs=")]
+    if comparison.folds is not None:
+        given = [each for each in given if not each.startswith(("fold=", "folds="))]
     made = replace(comparison, assignments=(*given, *comparison.assignments))
     if comparison.epochs is not None:
         file.check_epochs(made.base())

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from bss import tasks
 from bss.compare.arms import Arm, find
-from bss.recipes.fields import override
+from bss.compare.pairs import Pair, all_pairs, fold_of, seed_of
+from bss.recipes.fields import flatten, override
 from bss.recipes.recipe import Recipe
 from bss.training.build import check_method
 from bss.utils.errors import RecipeError
@@ -32,6 +33,9 @@ class Comparison:
         chosen: arm -> ``field=value`` of what it has chosen for itself, see :mod:`bss.compare.tuning`.
         code: see :func:`bss.tasks.task_file`, when the comparison began; None = a task without a file, or nobody has
             looked.
+        folds: how many parts the data set is dealt into, each of which is the test part of some runs; None = its own
+            test part is tested.
+        tested: which of these folds, from 0; none = all of them.
     """
 
     task: str
@@ -46,32 +50,49 @@ class Comparison:
     sample: bool = False
     code: str | None = None
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folds: int | None = None
+    tested: tuple[int, ...] = ()
 
     def base(self) -> Recipe:
         """The task's curriculum recipe with ``epochs`` and the assignments: what all arms share.
 
         Raises:
-            RecipeError: an assignment that does not fit, or one of what the comparison itself sets.
+            RecipeError: an assignment that does not fit, or one of what the comparison itself sets; folds of a task
+                that has none, or that these numbers do not admit.
         """
         for assignment in self.assignments:
             name = assignment.partition("=")[0].strip()
             if name in ("seed", "overwrite"):
                 way = "--seeds" if name == "seed" else "another --out"
                 raise RecipeError(f"--set {name}= is not for a comparison: use {way}")
+            if name in ("fold", "folds") and self.folds is not None:
+                way = "--fold" if name == "fold" else "--folds"
+                raise RecipeError(f"--set {name}= contradicts --folds: use {way}")
         task = tasks.load(self.task)
         base = task.sample_recipe(task.CL) if self.sample else task.CL
-        return override(base if self.epochs is None else replace(base, epochs=self.epochs), list(self.assignments))
+        if self.epochs is not None:
+            base = replace(base, epochs=self.epochs)
+        if self.folds is None:
+            return override(base, list(self.assignments))
+        if "fold" not in flatten(base):
+            raise RecipeError(
+                f"--folds {self.folds}: the recipe of {self.task} has no folds, for nothing is known that its samples "
+                "could be dealt by; leave --folds out. Data sets whose recipe has the field fold can be dealt: cremad "
+                "with --set split=speaker, and task files"
+            )
+        return override(base, [*self.assignments, f"folds={self.folds}", "fold=0"])
 
-    def recipe(self, arm: Arm, seed: int, updates: int | None) -> Recipe:
+    def recipe(self, arm: Arm, pair: Pair, updates: int | None) -> Recipe:
         """An arm's recipe, with what it has chosen.
 
         Args:
             arm: adapts the base.
-            seed: in [0, 2**32).
+            pair: a seed in [0, 2**32), or that of a fold.
             updates: optimiser steps; None = the recipe's epochs.
         """
         base = override(self.base(), list(self.chosen.get(arm.name, ())))
-        return replace(arm.recipe(replace(base, seed=seed)), updates=updates)
+        fold = {} if self.folds is None else {"fold": fold_of(pair)}
+        return replace(arm.recipe(replace(base, seed=seed_of(pair), **fold)), updates=updates)
 
     def updates(self, num_train: int) -> int | None:
         """Optimiser steps of a run: those of uniform order in the recipe's epochs; None with equal epochs.
@@ -103,13 +124,19 @@ class Comparison:
         """
         return summary["test"]["last"]["accuracy"]["all"]
 
-    def folder(self, arm: str, seed: int) -> Path:
+    def folder(self, arm: str, pair: Pair) -> Path:
         """The run folder."""
-        return self.out / arm / f"seed{seed}"
+        fold, above = fold_of(pair), self.out / arm
+        return (above if fold is None else above / f"fold{fold}") / f"seed{seed_of(pair)}"
 
-    def plan(self) -> list[tuple[str, int]]:
-        """All (arm, seed): seed by seed, so that a comparison that is cut short has whole pairs."""
-        return [(arm, seed) for seed in self.seeds for arm in self.arms]
+    @property
+    def pairs(self) -> list[Pair]:
+        """What an arm has a run of: the seeds, or every seed of every fold."""
+        return all_pairs(self.seeds, self.tested or range(self.folds or 0))
+
+    def plan(self) -> list[tuple[str, Pair]]:
+        """All (arm, pair): seed by seed, so that a comparison that is cut short has whole pairs."""
+        return [(arm, pair) for pair in self.pairs for arm in self.arms]
 
 
 def check_arms(comparison: Comparison, updates: int | None) -> None:
@@ -122,7 +149,7 @@ def check_arms(comparison: Comparison, updates: int | None) -> None:
     comparison.base()
     for arm in find(comparison.arms):
         try:
-            check_method(comparison.recipe(arm, comparison.seeds[0], updates))
+            check_method(comparison.recipe(arm, comparison.pairs[0], updates))
         except RecipeError as error:
             raise RecipeError(f"the arm {arm.name}: {error}") from error
 
@@ -147,6 +174,23 @@ def seeds_of(text: str) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds) or max(seeds) >= 2**32:
         raise RecipeError(f"--seeds {text!r}: every seed once, and each in 0..2**32 - 1")
     return tuple(seeds)
+
+
+def picked_folds(text: str | None, folds: int | None) -> tuple[int, ...]:
+    """``"0,3"`` are these two folds of ``--folds``; None = none is picked.
+
+    Raises:
+        RecipeError: a text that is no fold, a fold that is there twice, or there are no folds.
+    """
+    if text is None:
+        return ()
+    if folds is None:
+        raise RecipeError(f"--fold {text} picks some of the folds: say with --folds how many there are")
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    found = tuple(int(part) for part in parts if part.isdecimal())
+    if not found or len(set(found)) < len(parts) or max(found) >= folds:
+        raise RecipeError(f"--fold {text}: some of the folds 0 to {folds - 1}, each once, such as 0,1")
+    return tuple(sorted(found))
 
 
 def weights_hash(state: Mapping[str, Any]) -> str:

@@ -86,7 +86,7 @@ class Pace:
 
 def work_of(comparison: Comparison, arm: Arm, data: Splits) -> Work:
     """What one run of an arm does, by its recipe and the sizes of its epochs."""
-    recipe = comparison.recipe(arm, comparison.seeds[0], comparison.updates(len(data.train)))
+    recipe = comparison.recipe(arm, comparison.pairs[0], comparison.updates(len(data.train)))
     planned, schedule = plan(data, recipe), recipe.schedule
     epochs = range(planned.epochs)
 
@@ -124,7 +124,7 @@ def pace_of(comparison: Comparison, arm: Arm, data: Splits, device: str, known: 
         known: of another arm of it, whose network is the same: what both have beside training steps is not timed again.
     """
     task = tasks.load(comparison.task)
-    recipe = comparison.recipe(arm, comparison.seeds[0], comparison.updates(len(data.train)))
+    recipe = comparison.recipe(arm, comparison.pairs[0], comparison.updates(len(data.train)))
     run = Run(comparison.out, comparison.data_root, torch.device(device), workers=comparison.workers)
     planned = plan(data, recipe)
     built = parts(planned, task.build_model(recipe, comparison.data_root), data, recipe, run)
@@ -247,7 +247,7 @@ def costs_of(
         jobs: runs at a time, which share this machine's cores as they will.
     """
     todo = [arm for arm in arms if left[arm.name]]
-    data = as_trained(data, comparison.recipe(arms[0], comparison.seeds[0], None))
+    data = as_trained(data, comparison.recipe(arms[0], comparison.pairs[0], None))
     found: list[Cost] = []
     known: Pace | None = None
     with threads_of_a_run(jobs):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from bss.compare.arms import find
 from bss.compare.comparison import Comparison
 from bss.compare.cost import TIMED, at_once, duration, pace_of, threads_of_a_run, work_of
+from bss.compare.pairs import Pair
 from bss.compare.runner import is_finished
 from bss.data.splits import Splits
 from bss.training.build import as_trained
@@ -29,22 +30,22 @@ def dry_run(
         RunFolderError: see :func:`bss.compare.runner.is_finished`.
     """
     arms = find(comparison.arms)
-    data = as_trained(data, comparison.recipe(arms[0], comparison.seeds[0], None))
-    done = {arm.name: [seed for seed in comparison.seeds if is_finished(comparison, arm, seed)] for arm in arms}
+    data = as_trained(data, comparison.recipe(arms[0], comparison.pairs[0], None))
+    done = {arm.name: [pair for pair in comparison.pairs if is_finished(comparison, arm, pair)] for arm in arms}
     works = {arm.name: work_of(comparison, arm, data) for arm in arms}
     width = max(map(len, works))
     lines = []
     for name, work in works.items():
-        left = [seed for seed in comparison.seeds if seed not in done[name]]
+        left = [pair for pair in comparison.pairs if pair not in done[name]]
         finished = f"; finished: {_listed(done[name])}" if done[name] else ""
         seeds = f"seeds {_listed(left)}" if left else "none"
         lines.append(f"  {name:{width}}  {work.steps} updates in {work.epochs} epochs; to train: {seeds}{finished}")
-    number = len(before) + sum(len(comparison.seeds) - len(seeds) for seeds in done.values())
+    number = len(before) + sum(len(comparison.pairs) - len(seeds) for seeds in done.values())
     if not number:
         return [*lines, "dry run: all runs are finished, so that only the report would be made"]
     with threads_of_a_run(jobs):
         pace = pace_of(comparison, arms[0], data, devices[0])
-    runs = {name: len(comparison.seeds) - len(done[name]) + before.count(name) for name in works}
+    runs = {name: len(comparison.pairs) - len(done[name]) + before.count(name) for name in works}
     seconds = sum(runs[name] * pace.seconds(works[name]) for name in works)
     together = at_once(jobs, devices, number)
     return [
@@ -57,5 +58,5 @@ def dry_run(
     ]
 
 
-def _listed(seeds: Iterable[int]) -> str:
+def _listed(seeds: Iterable[Pair]) -> str:
     return ", ".join(map(str, seeds))

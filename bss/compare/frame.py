@@ -69,6 +69,7 @@ def load(folder: str | Path) -> "pd.DataFrame":
         - ``arm``: name of the arm. Runs of the scripts, which are no arm, are named by sampler, method, and the
             recipe fields that set them apart.
         - ``seed``: the run's seed.
+        - ``fold``: which fold of its data set was tested; the column is there where a run has one.
         - ``epoch``: counted from 0, as in the files.
         - ``updates``, ``seconds``: optimiser steps, and wall time of scoring, training and measuring, from the
             beginning of the run to the end of that epoch.
@@ -114,7 +115,11 @@ def long_form(runs: Iterable[FinishedRun], root: Path | None = None) -> "pd.Data
     """
     import pandas as pd
 
+    runs = list(runs)
     table = pd.DataFrame((row for run in runs for row in _rows(run, root)), columns=COLUMNS)
+    if any(run.fold is not None for run in runs):
+        folds = [run.fold for run in runs for _ in _measured(run)]
+        table.insert(COLUMNS.index("seed") + 1, "fold", pd.array(folds, dtype="Int64"))
     for name in TEXTS:
         table[name] = pd.Categorical(table[name], categories=table[name].dropna().unique())
     table["value"] = pd.to_numeric(table["value"], errors="coerce")  # null in the files is a number that diverged

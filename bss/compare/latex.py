@@ -1,9 +1,8 @@
 """``table.tex``: the primary comparison as a table for a paper, in LaTeX with the booktabs package."""
 
 import re
-from collections.abc import Mapping
 
-from bss.compare.statistics import paired
+from bss.compare.pairs import units
 from bss.compare.tables import EPOCHS, Results, generated_data
 from bss.compare.wording import MINUS, PLUS_MINUS, interval_text, mean_text, point_decimals, points
 
@@ -60,9 +59,9 @@ def as_latex(results: Results) -> str:
 
 def _cells(results: Results, epoch: str, arm: str) -> list[str]:
     """Number of seeds, mean and difference of an arm at an epoch."""
-    values: Mapping[str, Mapping[int, float]] = results.values(epoch, failed=True)
-    own = list(values.get(arm, {}).values())
-    difference = paired(values, arm, results.controls[0])
+    values = results.values(epoch, failed=True)
+    own = units(values.get(arm, {}))
+    difference = results.difference(values, arm, results.controls[0])
     interval = difference.interval()
     ends = [] if interval is None else [interval_text(interval)]
     against = " ".join([points(difference.mean, point_decimals(interval)), *ends])
@@ -73,10 +72,11 @@ def _cells(results: Results, epoch: str, arm: str) -> list[str]:
 def _caption(results: Results) -> str:
     """What is shown, of what, and how it was come by."""
     judgement = results.judgement
+    widened = ", widened for folds that train on samples in common (Nadeau and Bengio 2003)" if results.folds else ""
     said = [
         generated_data(results),
-        f"Test {results.noun} in %: mean {PLUS_MINUS} standard deviation over n seeds, and the paired difference to "
-        f"{results.controls[0]} in percentage points with its 95 % interval by Student's t.",
+        f"Test {results.noun} in %: mean {PLUS_MINUS} standard deviation over n {results.over}, and the paired "
+        f"difference to {results.controls[0]} in percentage points with its 95 % interval by Student's t{widened}.",
         "Planned before the runs." if judgement.planned else f"Exploratory: {judgement.departure}.",
     ]
     if results.imputed:

@@ -10,7 +10,6 @@ from bss.compare import classes, figures, samples
 from bss.compare.document import Panel, Section, Switch, document
 from bss.compare.run_table import run_table
 from bss.compare.runs import FinishedRun
-from bss.compare.statistics import paired
 from bss.compare.tables import (
     EPOCHS,
     Results,
@@ -20,6 +19,7 @@ from bss.compare.tables import (
     difference_table,
     finding,
     finished_table,
+    fold_tables,
     generated_data,
     head_table,
     made_by,
@@ -110,7 +110,7 @@ def page(results: Results, source: Source | None = None, sections: Sequence[Sect
         left_out=results.left_out,
         samples=_samples(results, source),
         made_by={name: made_by(results.runs, name) for name in MADE_BY},
-        stopped=[f"{run.arm} seed {run.seed}: {part.where}" for run in results.runs for part in run.parts[1:]],
+        stopped=[f"{run.arm} seed {results.pair(run)}: {part.where}" for run in results.runs for part in run.parts[1:]],
         recipe=results.arms[results.controls[0]][0].recipe,
     )
 
@@ -132,7 +132,8 @@ def _sections(results: Results) -> Iterator[Section]:
     yield Section(tables=[arm_table(results)], notes=[said for said in [reading(results)] if said])
     yield from _comparisons(results)
     yield Section(tables=[run_table(results)])
-    others = [*power_tables(results), *choice_tables(results), head_table(results), *secondary_tables(results)]
+    others = [*fold_tables(results), *power_tables(results), *choice_tables(results), head_table(results)]
+    others += secondary_tables(results)
     yield from (Section(tables=[table]) for table in others)
     yield from _curves(results)
     yield from _histograms(results)
@@ -144,21 +145,23 @@ def _counts(results: Results) -> str:
     updates = sorted({run.updates for run in results.runs})
     cost = f"{updates[0]:,} updates each" if len(updates) == 1 else f"{updates[0]:,} to {updates[-1]:,} updates"
     seeds = seeds_text({run.seed for run in results.runs})
-    return f"{len(results.arms)} arm{'s' * (len(results.arms) > 1)}, seeds {seeds}, {cost}"
+    folds = f" of each of {len(results.folds)} folds" if results.folds else ""
+    return f"{len(results.arms)} arm{'s' * (len(results.arms) > 1)}, seeds {seeds}{folds}, {cost}"
 
 
 def _comparisons(results: Results) -> Iterator[Section]:
     pairs = [(control, epoch) for epoch in results.epochs for control in results.controls if results.compared(control)]
     for control, epoch in pairs:
         values = results.values(epoch, failed=True)
-        differences = [paired(values, arm, control) for arm in results.compared(control)]
+        differences = [results.difference(values, arm, control) for arm in results.compared(control)]
         panels = []
         if epoch == results.primary and any(each.seeds for each in differences):
-            margin = results.analysis.margin
+            margin, dot = results.analysis.margin, "seed of a fold" if results.folds else "seed"
+            count = f"{_span(len(each.units) for each in differences)}{' folds' * bool(results.folds)}"
             caption = (
-                f"Difference to {control} in test {results.noun}, {EPOCHS[epoch]}: a grey dot per seed, the mean "
+                f"Difference to {control} in test {results.noun}, {EPOCHS[epoch]}: a grey dot per {dot}, the mean "
                 "(diamond) and its intervals by Student's t, 90 % (thick) and 95 % (thin); grey is the margin, "
-                f"{PLUS_MINUS}{points_text(margin)}. n = {_span(len(each.seeds) for each in differences)}."
+                f"{PLUS_MINUS}{points_text(margin)}. n = {count}."
             )
             panels = [Panel(figures.forest(differences, "percentage points", margin), caption)]
         yield Section(tables=[difference_table(results, control, epoch)], panels=panels)

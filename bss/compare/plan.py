@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.compare import shapes
+from bss.compare.pairs import Pair, all_pairs, pair_of
 from bss.recipes.recipe import FREE_FIELDS
 from bss.training.run_folder import read_json, sealed, whole_digest
 from bss.utils.errors import RecipeError, RunFolderError, shown
@@ -113,6 +114,11 @@ class PlannedRun:
     command: tuple[str, ...]
     recipe: str
 
+    @property
+    def pair(self) -> Pair:
+        """What other arms' runs are paired with it by."""
+        return pair_of(self.fold, self.seed)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -138,11 +144,19 @@ class Plan:
         rows = {(run.arm, run.seed, run.fold) for run in self.runs}
         if len(rows) < len(self.runs) or len({run.folder for run in self.runs}) < len(self.runs):
             raise RecipeError("the plan has a run or a folder twice")
-        expected = {(arm, seed) for arm in self.analysis.arms for seed in self.analysis.seeds}
-        if {(run.arm, run.seed) for run in self.runs} != expected:
-            raise RecipeError(f"the plan's runs are not those of its {len(expected)} arms and seeds")
+        pairs = all_pairs(self.analysis.seeds, self.folds)
+        expected = {(arm, pair) for arm in self.analysis.arms for pair in pairs}
+        if {(run.arm, run.pair) for run in self.runs} != expected:
+            raise RecipeError(
+                f"the plan's runs are not those of its {len(expected)} arms and seeds{' of folds' * bool(self.folds)}"
+            )
         if not set(self.seen) <= set(self.analysis.seeds):
             raise RecipeError(f"the seen seeds {shown(list(self.seen))} are none of the plan's")
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds that its runs are of, ascending; none = the data set is not dealt into folds."""
+        return tuple(sorted({run.fold for run in self.runs if run.fold is not None}))
 
 
 def recipe_hash(recipe: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bss.compare.arms import Arm, find, is_reached
 from bss.compare.comparison import Comparison
+from bss.compare.pairs import Pair, fold_of, pair_of, seed_of
 from bss.compare.plan import PLAN_FILE, Analysis, Plan, PlannedRun, plan_hash, read, recipe_hash
 from bss.compare.runs import Found, KnownRun, known_run
 from bss.compare.wording import listed
@@ -67,9 +68,9 @@ def planned(comparison: Comparison, data: Splits, asked: Asked, source: Sequence
         RunFolderError: the plan that is there is damaged.
     """
     arms = {arm.name: arm for arm in find(comparison.arms)}
-    recipes = {name: as_planned(comparison, arm, comparison.seeds[0]) for name, arm in arms.items()}
+    recipes = {name: as_planned(comparison, arm, comparison.pairs[0]) for name, arm in arms.items()}
     _check_different(recipes)
-    rows = tuple(_row(comparison, arms[name], seed, source) for name, seed in comparison.plan())
+    rows = tuple(_row(comparison, arms[name], pair, source) for name, pair in comparison.plan())
     pairs = asked.contrasts or contrasts(recipes, data, asked.controls)
     outcomes = ("last",) if data.val is None else ("chosen", "last")
     there = read(comparison.out)
@@ -105,26 +106,29 @@ def _is_part(rows: Sequence[PlannedRun], pairs: Sequence[tuple[str, str]], asked
     )
 
 
-def as_planned(comparison: Comparison, arm: Arm, seed: int) -> Recipe:
+def as_planned(comparison: Comparison, arm: Arm, pair: Pair) -> Recipe:
     """The recipe of a run as far as it is known before the data are read: without equal updates."""
-    return comparison.recipe(arm, seed, comparison.base().updates)
+    return comparison.recipe(arm, pair, comparison.base().updates)
 
 
-def _row(comparison: Comparison, arm: Arm, seed: int, source: Sequence[str]) -> PlannedRun:
-    folder = comparison.folder(arm.name, seed).relative_to(comparison.out).as_posix()
-    recipe = recipe_hash(asdict(as_planned(comparison, arm, seed)))
-    return PlannedRun(arm.name, seed, None, folder, _command(comparison, arm, seed, source), recipe)
+def _row(comparison: Comparison, arm: Arm, pair: Pair, source: Sequence[str]) -> PlannedRun:
+    folder = comparison.folder(arm.name, pair).relative_to(comparison.out).as_posix()
+    recipe = recipe_hash(asdict(as_planned(comparison, arm, pair)))
+    command = _command(comparison, arm, pair, source)
+    return PlannedRun(arm.name, seed_of(pair), fold_of(pair), folder, command, recipe)
 
 
-def _command(comparison: Comparison, arm: Arm, seed: int, source: Sequence[str]) -> tuple[str, ...]:
-    """What makes one run of a comparison: the same command with one arm and one seed.
+def _command(comparison: Comparison, arm: Arm, pair: Pair, source: Sequence[str]) -> tuple[str, ...]:
+    """What makes one run of a comparison: the same command with one arm and one seed, and one fold.
 
     What does not reach the arm is left out: alone, it would be refused.
     """
     known = flatten(comparison.base())
     reaching = [each for each in comparison.assignments if is_reached(arm, each, known)]
     reaching += comparison.chosen.get(arm.name, ())
-    words = ["python", "-m", "bss", "compare", comparison.task, "--arms", arm.name, "--seeds", f"{seed},"]
+    words = ["python", "-m", "bss", "compare", comparison.task, "--arms", arm.name]
+    words += ["--seeds", f"{seed_of(pair)},"]
+    words += ["--folds", str(comparison.folds), "--fold", str(fold_of(pair))] if comparison.folds is not None else []
     words += ["--updates", comparison.budget] if comparison.budget != "equal" else []
     words += ["--epochs", str(comparison.epochs)] if comparison.epochs is not None else []
     words += [word for assignment in reaching for word in ("--set", assignment)]
@@ -192,11 +196,12 @@ def said(plan: Plan) -> list[str]:
     tests = len(analysis.contrasts) * len(analysis.outcomes)
     pairs = [f"{arm} - {control}" for arm, control in analysis.contrasts]
     at = listed([str(size) for size in analysis.look_sizes()])
+    folds = f" of each of {len(plan.folds)} folds" if plan.folds else ""
     lines = [
         f"plan: test {analysis.metric} at the {' and the '.join(analysis.outcomes)} epoch, {tests} "
         f"comparison{'s' * (tests != 1)}: {', '.join(pairs)}",
-        f"plan: a verdict at {at} seeds, level {100 * analysis.level():.3g} % over all of them; a difference within "
-        f"{analysis.margin:g} points does not matter",
+        f"plan: a verdict at {at} seeds{folds}, level {100 * analysis.level():.3g} % over all of them; a difference "
+        f"within {analysis.margin:g} points does not matter",
     ]
     if plan.seen:
         count = len(plan.seen)
@@ -246,14 +251,14 @@ def followed(runs: Iterable[KnownRun]) -> Followed:
     out = next(iter(places))
     plan, _ = plans[out]
     assert plan is not None
-    rows = {(row.arm, row.seed): row for row in plan.runs}
+    rows = {(row.arm, row.pair): row for row in plan.runs}
     for run, (home, row) in zip(runs, homes, strict=True):
-        expected = row or rows.get((run.own_arm, run.seed))
+        expected = row or rows.get((run.own_arm, _pair(run, plan)))
         if expected is None:
             continue
         if home is None:
-            reason = f"{run.path} is not the run of {run.own_arm} seed {run.seed} that {out / PLAN_FILE} names"
-        elif (run.own_arm, run.seed) != (expected.arm, expected.seed):
+            reason = f"{run.path} is not the run of {run.own_arm} seed {expected.pair} that {out / PLAN_FILE} names"
+        elif (run.own_arm, _pair(run, plan)) != (expected.arm, expected.pair):
             reason = f"{run.path} holds another arm or seed than {out / PLAN_FILE} names for it"
         elif expected.recipe not in _hashes(run):
             reason = f"{run.path} has another recipe than {out / PLAN_FILE} names for it"
@@ -261,6 +266,11 @@ def followed(runs: Iterable[KnownRun]) -> Followed:
             continue
         return Followed(reason=reason)
     return Followed(plan, out)
+
+
+def _pair(run: KnownRun, plan: Plan) -> Pair:
+    """What a run is paired by in a plan: one without folds may be of a single fold, which all its runs have."""
+    return pair_of(run.fold, run.seed) if plan.folds else run.seed
 
 
 def _home(
@@ -293,13 +303,13 @@ class Missing:
 
     Attributes:
         arm: its name.
-        seed: of the run.
+        seed: of the run, or seed of its fold.
         reason: what became of it, in words.
         command: what makes it, word by word; empty = it is not known.
     """
 
     arm: str
-    seed: int
+    seed: Pair
     reason: str
     command: tuple[str, ...] = ()
 
@@ -310,29 +320,35 @@ class Missing:
 
 
 def missing(found: Found, by: Followed, given: Sequence[Path]) -> list[Missing]:
-    """The runs that a report should have and has not: other arms have an outcome with their seed.
+    """The runs that a report should have and has not: other arms have an outcome with their seed, in their fold.
 
     They are folders that were left out, and runs of the plan, below a folder that was given, that are not there. A seed
-    of which no run has an outcome is not begun, and nothing is missing of it.
+    of which no run has an outcome, in a fold, is not begun, and nothing is missing of it.
 
     Args:
         found: the run folders.
         by: the plan that the runs were made by.
         given: the folders that the report is of.
     """
-    there = {(run.own_arm or run.arm, run.seed) for run in (*found.runs, *found.failed)}
-    seeds = {seed for _, seed in there}
+    known = (*found.runs, *found.failed)
+    has_folds = bool(by.plan.folds) if by.plan is not None else len({run.fold for run in known}) > 1
+
+    def pair(run: KnownRun) -> Pair:
+        return pair_of(run.fold, run.seed) if has_folds else run.seed
+
+    there = {(run.own_arm or run.arm, pair(run)) for run in known}
+    begun = {each for _, each in there}
     rows = {} if by.plan is None or by.out is None else {by.out / row.folder: row for row in by.plan.runs}
-    lost: dict[tuple[str, int], Missing] = {}
+    lost: dict[tuple[str, Pair], Missing] = {}
     for path, reason in found.left_out:
         row = rows.get(Path(os.path.realpath(path)))
         if row is not None:
-            lost[row.arm, row.seed] = Missing(row.arm, row.seed, reason, row.command)
+            lost[row.arm, row.pair] = Missing(row.arm, row.pair, reason, row.command)
         elif (run := known_run(path)) is not None and run.own_arm:
             command = tuple(run.config.get("command") or ())
-            lost[run.own_arm, run.seed] = Missing(run.own_arm, run.seed, reason, command)
+            lost[run.own_arm, pair(run)] = Missing(run.own_arm, pair(run), reason, command)
     inside = [Path(os.path.realpath(path)) for path in given]
     for folder, row in rows.items():
         if any(folder.is_relative_to(path) for path in inside):
-            lost.setdefault((row.arm, row.seed), Missing(row.arm, row.seed, "not there", row.command))
-    return [each for key, each in lost.items() if key not in there and each.seed in seeds]
+            lost.setdefault((row.arm, row.pair), Missing(row.arm, row.pair, "not there", row.command))
+    return [each for key, each in lost.items() if key not in there and each.seed in begun]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bss.compare.runs import FailedRun, FinishedRun, KnownRun
+from bss.compare.runs import OWN_FIELDS, FailedRun, FinishedRun, KnownRun
 from bss.compare.tables import Results, Table, setting_text
 from bss.compare.wording import DASH, listed, mean_text, seeds_text
 from bss.recipes.recipe import FREE_FIELDS
@@ -35,10 +35,13 @@ def run_table(results: Results) -> Table:
         several: list[KnownRun] = [*members, *failed]
         rows.append([arm, f"mean of {len(members)}", *means, *_settings(several, fields)])
         rows += [
-            [arm, str(run.seed), *_numbers(numbers, measured), *_settings([run], fields)]
+            [arm, str(results.pair(run)), *_numbers(numbers, measured), *_settings([run], fields)]
             for run, numbers in zip(members, finished, strict=True)
         ]
-        rows += [[arm, str(run.seed), *_of_failed(run, results, measured), *_settings([run], fields)] for run in failed]
+        rows += [
+            [arm, str(results.pair(run)), *_of_failed(run, results, measured), *_settings([run], fields)]
+            for run in failed
+        ]
     return Table(
         "Runs",
         f"Test {results.noun} in %, of {results.prediction} at both epochs and of every head at the first named; "
@@ -58,7 +61,7 @@ def _all(results: Results) -> list[KnownRun]:
 def differing(results: Results) -> list[str]:
     """Names of the fields that say how the runs differ: of the recipe, dotted, and of :data:`MADE_BY`."""
     runs = _all(results)
-    names = dict.fromkeys(name for run in runs for name in run.recipe if name not in FREE_FIELDS | {"seed"})
+    names = dict.fromkeys(name for run in runs for name in run.recipe if name not in FREE_FIELDS | OWN_FIELDS)
     return [name for name in (*names, *MADE_BY) if len({_setting(run, name) for run in runs}) > 1]
 
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from bss import tasks
 from bss.compare.arms import Arm, find
 from bss.compare.comparison import Comparison, weights_hash
+from bss.compare.pairs import Pair
 from bss.compare.runs import ARM_FILE
 from bss.data.splits import Splits
 from bss.recipes.fields import defaults, flatten
@@ -57,7 +58,7 @@ class Outcome:
 
     Attributes:
         arm: name.
-        seed: of the run.
+        seed: of the run, or seed of its fold.
         failure: what went wrong, in a line or two; None = it is finished.
         accuracy: what the comparison tells of its runs, in [0, 1]; None where it failed.
         stopped: it was asked to stop, and goes on when the command is repeated.
@@ -65,7 +66,7 @@ class Outcome:
     """
 
     arm: str
-    seed: int
+    seed: Pair
     failure: str | None = None
     accuracy: float | None = None
     stopped: bool = False
@@ -91,7 +92,7 @@ def devices_of(name: str) -> list[str]:
     raise RecipeError(f"--device {name}: PyTorch sees {len(gpus)} GPUs here; {', '.join(['auto', 'cpu', *gpus])}")
 
 
-def is_finished(comparison: Comparison, arm: Arm, seed: int) -> bool:
+def is_finished(comparison: Comparison, arm: Arm, seed: Pair) -> bool:
     """Whether the run is done, and done as it would be now.
 
     Raises:
@@ -137,9 +138,9 @@ def check_data(comparison: Comparison, data: Splits) -> None:
     Raises:
         RunFolderError: names the first.
     """
-    own = _samples_hash(data, comparison.recipe(find(comparison.arms)[0], comparison.seeds[0], None))
+    own = _samples_hash(data, comparison.recipe(find(comparison.arms)[0], comparison.pairs[0], None))
     for arm in comparison.arms:
-        folder = comparison.folder(arm, comparison.seeds[0])
+        folder = comparison.folder(arm, comparison.pairs[0])
         if (folder / "done").exists() and _mark(folder).get("training_samples") != own:
             raise RunFolderError(
                 f"{folder} was trained on other samples than those under {comparison.data_root}: pass another --out, "
@@ -147,8 +148,8 @@ def check_data(comparison: Comparison, data: Splits) -> None:
             )
 
 
-def check_finished(comparison: Comparison) -> list[tuple[str, int]]:
-    """The runs of a comparison that are finished, as (arm, seed), and done as they would be now.
+def check_finished(comparison: Comparison) -> list[tuple[str, Pair]]:
+    """The runs of a comparison that are finished, as (arm, pair), and done as they would be now.
 
     Raises:
         RunFolderError: see :func:`is_finished`.
@@ -206,9 +207,9 @@ class _Worker:
         signal.signal(signal.SIGINT, handler)
         theirs.close()  # so that the end of the process is the end of the pipe
         heard.close()
-        self.job: tuple[str, int] | None = None
+        self.job: tuple[str, Pair] | None = None
 
-    def give(self, job: tuple[str, int]) -> None:
+    def give(self, job: tuple[str, Pair]) -> None:
         self.job = job
         with contextlib.suppress(OSError):  # it died: outcome() will say so
             self.pipe.send(job)
@@ -232,7 +233,7 @@ class _Worker:
 
 
 def _pooled(
-    comparison: Comparison, todo: list[tuple[str, int]], jobs: int, devices: list[str], interrupts: Interrupts
+    comparison: Comparison, todo: list[tuple[str, Pair]], jobs: int, devices: list[str], interrupts: Interrupts
 ) -> Iterator[Outcome]:
     """The outcomes as they come; of a run that another process trains first that, once, and its outcome later."""
     threads = max(1, torch.get_num_threads() // max(jobs, 1))
@@ -240,7 +241,7 @@ def _pooled(
     def start(slot: int) -> _Worker:
         return _Worker(comparison, devices[slot % len(devices)], threads)
 
-    waiting, held, told = deque(todo), deque[tuple[str, int]](), set[tuple[str, int]]()
+    waiting, held, told = deque(todo), deque[tuple[str, Pair]](), set[tuple[str, Pair]]()
     workers: list[_Worker] = []
     stopping, again = False, 0.0
     try:
@@ -310,7 +311,7 @@ def _work(
                 return
 
 
-def attempt(comparison: Comparison, arm: Arm, seed: int, device: str) -> Outcome:
+def attempt(comparison: Comparison, arm: Arm, seed: Pair, device: str) -> Outcome:
     """One run, whatever becomes of it; what it prints, and why it fails, is in its ``log.txt``."""
     folder = comparison.folder(arm.name, seed)
     try:
@@ -333,13 +334,13 @@ def attempt(comparison: Comparison, arm: Arm, seed: int, device: str) -> Outcome
     return Outcome(arm.name, seed, accuracy=comparison.accuracy(folder, summary))
 
 
-def train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Claim | None = None) -> dict[str, Any]:
+def train(comparison: Comparison, arm: Arm, seed: Pair, device: str, claim: Claim | None = None) -> dict[str, Any]:
     """One run, in this process; returns what :func:`bss.training.engine.fit` does, and raises what it and the task do.
 
     Args:
         comparison: the comparison.
         arm: way to train.
-        seed: of the run.
+        seed: of the run, or seed of its fold.
         device: where.
         claim: on the run's folder, which the caller releases; None = it is claimed here.
 
@@ -355,7 +356,7 @@ def train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Claim
     return _train(comparison, arm, seed, device, claim)
 
 
-def _train(comparison: Comparison, arm: Arm, seed: int, device: str, claim: Claim | None) -> dict[str, Any]:
+def _train(comparison: Comparison, arm: Arm, seed: Pair, device: str, claim: Claim | None) -> dict[str, Any]:
     code = tasks.task_file(comparison.task)
     if comparison.code not in (None, code):
         raise RecipeError(

@@ -13,6 +13,7 @@ import numpy as np
 
 from bss.compare import shapes
 from bss.compare.arms import find
+from bss.compare.pairs import Pair, pair_of
 from bss.methods import settings_of_run
 from bss.recipes.constants import CONSTANTS, PREFIX
 from bss.recipes.recipe import FREE_FIELDS, Recipe
@@ -43,6 +44,10 @@ TUNE_FILE = "tune.json"
 
 TUNE_FOLDER = "tune"
 """Folder beside it, with the runs that they chose by: they are no runs of the comparison."""
+
+
+OWN_FIELDS = {"seed", "fold"}
+"""Recipe fields that are a run's own: runs that differ in them alone are repetitions of one another."""
 
 
 ARM_FIELDS = {"epochs", "updates", "method"}
@@ -119,6 +124,11 @@ class KnownRun:
         return self.recipe.get("fold")
 
     @property
+    def pair(self) -> Pair:
+        """What other runs must have in common with it to be subtracted from it."""
+        return pair_of(self.fold, self.seed)
+
+    @property
     def test_of(self) -> tuple[int | None, int | None]:
         """What its test part is of: a fold, and the seed where the seed draws it; two Nones for the published one."""
         return self.fold, self.seed if self.recipe.get("test_part") == "seeded" else None
@@ -134,6 +144,18 @@ class KnownRun:
         if (updates := self.recipe.get("updates")) is not None:
             return f"{updates} updates"
         return f"{self.epochs} epoch{'s' * (self.epochs != 1)}"
+
+    @property
+    def equal_epochs(self) -> int | None:
+        """The epochs of its recipe, where its updates are what uniform order takes for them; else None.
+
+        A comparison with equal updates works them out so, of each fold and seed by its own number of training samples.
+        """
+        updates, train = self.recipe.get("updates"), self.config["samples"].get("train")
+        epochs = self.recipe.get("epochs")
+        if updates is None or not train or epochs is None:
+            return None
+        return epochs if updates == epochs * (train // self.recipe["batch_size"]) else None
 
     @property
     def says_arm(self) -> bool:
@@ -661,7 +683,8 @@ def named(runs: Sequence[Known]) -> list[Known]:
     """Give arms to runs whose files name none: those that differ in nothing but the seed are one arm.
 
     It is named by sampler and method, and where this is not enough by the recipe fields that differ. Of whatever arm,
-    runs that trained for different lengths are no repetitions of one another: each length is an arm of its own.
+    runs that trained for different lengths are no repetitions of one another: each length is an arm of its own. The
+    same epochs of uniform order are one length, although folds and seeds have different numbers of training samples.
     """
     kinds: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
@@ -674,10 +697,17 @@ def named(runs: Sequence[Known]) -> list[Known]:
         return " ".join([_kind(run), *(f"{field.rpartition('.')[2]}={own[field]}" for field in differing)])
 
     runs = [run if run.says_arm else replace(run, arm=name(run)) for run in runs]
-    lengths: dict[str, set[str]] = {}
+    members: dict[str, list[Known]] = {}
     for run in runs:
-        lengths.setdefault(run.arm, set()).add(run.length)
-    return [replace(run, arm=f"{run.arm} ({run.length})") if len(lengths[run.arm]) > 1 else run for run in runs]
+        members.setdefault(run.arm, []).append(run)
+    split = {arm for arm, own in members.items() if not _as_long(own)}
+    return [replace(run, arm=f"{run.arm} ({run.length})") if run.arm in split else run for run in runs]
+
+
+def _as_long(runs: Sequence[KnownRun]) -> bool:
+    """Whether runs trained for the same length: as many updates or epochs, or the same epochs of uniform order."""
+    equal = {run.equal_epochs for run in runs}
+    return len({run.length for run in runs}) == 1 or (len(equal) == 1 and None not in equal)
 
 
 def _kind(run: KnownRun) -> str:
@@ -685,7 +715,7 @@ def _kind(run: KnownRun) -> str:
 
 
 def _arm_recipe(run: KnownRun) -> dict[str, Any]:
-    return {name: value for name, value in run.recipe.items() if name not in FREE_FIELDS | {"seed"}}
+    return {name: value for name, value in run.recipe.items() if name not in FREE_FIELDS | OWN_FIELDS}
 
 
 # ---- which runs may stand in one table -----------------------------------------------------------------------------
@@ -711,8 +741,8 @@ class _Rule:
         what: the plural that a refusal begins with.
         name: name of the value, in words.
         value: reads it from a run; it is :data:`UNKNOWN` where the run's files do not tell.
-        within: which runs must have it in common: ``"all"``, those of one ``"arm"``, those of one ``"seed"``, those
-            of one ``"test"`` part, or all where one is ``"unmarked"``, since its files name no arm.
+        within: which runs must have it in common: ``"all"``, those of one ``"arm"``, those of one ``"seed"`` (in a
+            fold), those of one ``"test"`` part, or all where one is ``"unmarked"``, since its files name no arm.
         told: what a refusal says of a value.
         key: what of a value must be equal.
     """
@@ -737,13 +767,14 @@ def _rules(names: Iterable[str], tuned: Collection[str]) -> Iterator[_Rule]:
         tuned: those whose value each arm has chosen for itself.
     """
     names = list(names)
-    numbers = [name for name in names if name not in FREE_FIELDS | {"seed"}]
+    numbers = [name for name in names if name not in FREE_FIELDS | OWN_FIELDS]
     shared = [name for name in numbers if not _of_the_arm(name) and name not in ARM_FIELDS and name not in tuned]
     # Of a task's own file the name counts: a repository may lie elsewhere by now, or on another machine.
     yield _Rule("tasks", "the task", lambda run: run.task or UNKNOWN, "all", key=lambda task: Path(task).name)
     for name in sorted(names):
         if not _of_the_arm(name) and name not in _DEFAULTS:
             yield _Rule("tasks", f"the recipe field {name}", _has(name), "all")
+    yield _Rule("splits", "what is tested", lambda run: "no fold" if run.fold is None else "a fold", "all")
     yield _Rule("splits", "the number of test samples", lambda run: run.config["samples"]["test"], "test")
     yield _Rule("splits", "the test list (hash)", _hash_of_list("test"), "test", told=_begins)
     yield _Rule("splits", "the labels of the test samples (hash)", _labels, "test", told=_begins)
@@ -754,7 +785,8 @@ def _rules(names: Iterable[str], tuned: Collection[str]) -> Iterator[_Rule]:
     # With one sampler a schedule has the same fields, but for those that came into the library between two runs.
     yield _Rule("samplers", "the sampler", lambda run: run.config["sampler"], "arm")
     for name in numbers:
-        yield _Rule("recipes", name, _field(name), "arm")
+        if name != "updates":  # runs of one arm that trained for different lengths have got different names
+            yield _Rule("recipes", name, _field(name), "arm")
     yield _Rule("methods", "method_settings", _method_settings, "arm")
     yield _Rule("splits", "the training list (hash)", lambda run: run.training_samples or UNKNOWN, "seed", told=_begins)
     yield _Rule("splits", "the corrupted samples (hash)", _corrupted, "seed", told=_begins)
@@ -808,9 +840,9 @@ def check_comparable(runs: Sequence[KnownRun]) -> None:
 
     All runs must be of one task and one recipe, but for the order, how long an arm trains, what an arm sets aside, and
     what it has chosen on validation.
-    The runs of one arm must be of one recipe altogether. The runs of one seed must have the same training samples and,
-    where they are known, the same initial weights. There must be one run of an arm with a seed, and none of them may be
-    another one's copy.
+    The runs of one arm must be of one recipe altogether. The runs of one seed, in a fold, must have the same training
+    samples and, where they are known, the same initial weights. There must be one run of an arm with a seed in a fold,
+    and none of them may be another one's copy.
 
     Raises:
         RunFolderError: names the first two runs that differ, and in what, or are one.
@@ -820,9 +852,9 @@ def check_comparable(runs: Sequence[KnownRun]) -> None:
     all_marked = all(run.says_arm for run in runs)
     # A run is held against the first whose files tell: one that tells nothing fits every other, and stands for none.
     told: dict[tuple[int, object], tuple[KnownRun, Any]] = {}
-    seen: dict[tuple[str, int], KnownRun] = {}
+    seen: dict[tuple[str, Pair], KnownRun] = {}
     for run in runs:
-        groups: dict[str, object] = {"all": None, "arm": run.arm, "seed": run.seed, "test": run.test_of}
+        groups: dict[str, object] = {"all": None, "arm": run.arm, "seed": run.pair, "test": run.test_of}
         groups["unmarked"] = run.path if all_marked else None
         for place, rule in enumerate(rules):
             there = rule.value(run)
@@ -835,9 +867,9 @@ def check_comparable(runs: Sequence[KnownRun]) -> None:
                     f"runs of different {rule.what} in one report: {rule.name} is {own} in {mate.path}\n"
                     f"and {other} in {run.path}; report them apart"
                 )
-        twin = seen.setdefault((run.arm, run.seed), run)
+        twin = seen.setdefault((run.arm, run.pair), run)
         if twin is not run:
-            raise RunFolderError(f"{twin.path} and {run.path} are both seed {run.seed} of {run.arm}: give one of them")
+            raise RunFolderError(f"{twin.path} and {run.path} are both seed {run.pair} of {run.arm}: give one of them")
     _check_copies([run for run in runs if isinstance(run, FinishedRun)])
 
 
@@ -886,8 +918,10 @@ def remarks(runs: Sequence[KnownRun]) -> list[str]:
 
 
 def by_arm(runs: Sequence[FinishedRun], order: Sequence[str] = ()) -> dict[str, list[FinishedRun]]:
-    """Sort runs into arm -> its runs by seed: the arms in the order that is given, then as they come."""
+    """Sort runs into arm -> its runs by fold and seed: the arms in the order that is given, then as they come."""
     arms: dict[str, list[FinishedRun]] = {name: [] for name in order}
     for run in runs:
         arms.setdefault(run.arm, []).append(run)
-    return {name: sorted(members, key=lambda run: run.seed) for name, members in arms.items() if members}
+    return {
+        name: sorted(members, key=lambda run: (run.fold or 0, run.seed)) for name, members in arms.items() if members
+    }

@@ -2,12 +2,23 @@
 
 Arms of one seed share initial weights and data, so the difference of two arms is taken seed by seed: what a seed does
 to both cancels, and n pairs say more than two times n single runs.
+
+Where a data set is dealt into folds, a fold's mean over its seeds is one value. The folds are no independent draws: any
+two train on samples in common. Nadeau and Bengio guess the correlation of their results by the share of the samples
+that is tested, rho = n_test / (n_train + n_test). The mean of n values whose sample variance is s^2 has then the
+variance s^2 (1 / n + rho / (1 - rho)) = s^2 (1 / n + n_test / n_train); ``overlap`` is that second term, 0 for seeds.
+
+Sources: Nadeau and Bengio, "Inference for the generalization error", 2003; Bouckaert and Frank, "Evaluating the
+replicability of significance tests for comparing learning algorithms", 2004, for the use on folds.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bss.compare.pairs import Pair, by_fold, fold_of, units
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +65,17 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
     return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
-def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+def effective(n: int, overlap: float) -> float:
+    """How many independent values have a mean as uncertain as that of n which overlap: n / (1 + n overlap).
+
+    Of five folds, which test a fifth each and train on the rest, these are 2.2.
+    """
+    return n / (1 + n * overlap)
+
+
+def t_interval(
+    values: Sequence[float], confidence: float = CONFIDENCE, overlap: float = 0.0
+) -> tuple[float, float] | None:
     """Confidence interval of the mean by Student's t: mean -+ t((1 + confidence) / 2, n - 1) std / sqrt(n).
 
     It is None where there is nothing to judge by: fewer than two values, or values without any scatter.
@@ -62,27 +83,30 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple
     Args:
         values: any numbers.
         confidence: coverage of the interval, in (0, 1).
+        overlap: of the training sets that the values come from, n_test / n_train, see above: n becomes
+            :func:`effective` under the root. 0 = the values are independent.
     """
     from scipy.stats import t
 
     mean, std = mean_and_std(values)
     if std is None or std < NO_SCATTER:
         return None
-    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * std / math.sqrt(len(values))
+    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * std / math.sqrt(effective(len(values), overlap))
     return mean - half, mean + half
 
 
-def t_test(values: Sequence[float]) -> float | None:
+def t_test(values: Sequence[float], overlap: float = 0.0) -> float | None:
     """Two-sided p value of Student's t test that the mean is 0, with n - 1 degrees of freedom.
 
-    On differences it is the paired t test. It is None where :func:`t_interval` is None.
+    On differences it is the paired t test. It is None where :func:`t_interval` is None, which also says what
+    ``overlap`` is.
     """
     from scipy.stats import t
 
     mean, std = mean_and_std(values)
     if std is None or std < NO_SCATTER:
         return None
-    return float(2 * t.sf(abs(mean) / (std / math.sqrt(len(values))), len(values) - 1))
+    return float(2 * t.sf(abs(mean) / (std / math.sqrt(effective(len(values), overlap))), len(values) - 1))
 
 
 def sign_flip_test(values: Sequence[float]) -> float | None:
@@ -118,7 +142,7 @@ def least_p(n: int) -> float:
     return min(1.0, 2.0 ** (1 - n))
 
 
-def equivalent_within(values: Sequence[float], margin: float) -> float | None:
+def equivalent_within(values: Sequence[float], margin: float, overlap: float = 0.0) -> float | None:
     """P value of the two one-sided t tests that the mean lies inside of -+margin; the larger of both.
 
     It is at most 0.05 exactly where the interval of 90 % (:func:`t_interval`) lies inside of the margin. Without any
@@ -128,6 +152,7 @@ def equivalent_within(values: Sequence[float], margin: float) -> float | None:
     Args:
         values: differences.
         margin: a mean that is nearer to 0 does not matter; above 0, in the unit of the values.
+        overlap: see :func:`t_interval`.
 
     Source: Schuirmann, "A comparison of the two one-sided tests procedure and the power approach", 1987.
 
@@ -144,7 +169,7 @@ def equivalent_within(values: Sequence[float], margin: float) -> float | None:
     room = margin - abs(mean)
     if std < NO_SCATTER:
         return least_p(len(values)) / 2 if room > 0 else 1.0
-    return float(t.sf(room / (std / math.sqrt(len(values))), len(values) - 1))
+    return float(t.sf(room / (std / math.sqrt(effective(len(values), overlap))), len(values) - 1))
 
 
 # ---- what so many seeds can see ------------------------------------------------------------------------------------
@@ -190,14 +215,15 @@ def _relative_deviations(n: int) -> "np.ndarray":
     return np.sqrt(chi2.ppf((np.arange(1000) + 0.5) / 1000, n - 1) / (n - 1))
 
 
-def detectable(std: float, n: int, level: float, power: float = POWER) -> float:
-    """The difference that the paired t test of n seeds finds with this probability.
+def detectable(std: float, n: int, level: float, power: float = POWER, overlap: float = 0.0) -> float:
+    """The difference that the paired t test of n seeds, or of n folds, finds with this probability.
 
     Args:
         std: standard deviation of the differences, above 0.
-        n: number of seeds, at least 2.
+        n: number of seeds or folds, at least 2.
         level: of the two-sided test, in (0, 1).
         power: in (level, 1).
+        overlap: of the folds, see :func:`t_interval`.
 
     Returns:
         A mean, in the unit of ``std``.
@@ -207,7 +233,11 @@ def detectable(std: float, n: int, level: float, power: float = POWER) -> float:
     most = 1.0
     while power_to_differ(most, n, level) < power:
         most *= 2
-    return float(brentq(lambda shift: power_to_differ(shift, n, level) - power, 0, most)) * std / math.sqrt(n)
+    return (
+        float(brentq(lambda shift: power_to_differ(shift, n, level) - power, 0, most))
+        * std
+        / math.sqrt(effective(n, overlap))
+    )
 
 
 def seeds_to_decide(std: float, n: int, level: float, margin: float, power: float = POWER) -> int | None:
@@ -237,6 +267,38 @@ def seeds_to_decide(std: float, n: int, level: float, margin: float, power: floa
 
     found = _first(decided, max(n, LEAST_PAIRED))
     return None if found is None else found - n
+
+
+def seeds_of_folds_to_decide(
+    parts: "Components", folds: int, seeds: int, level: float, margin: float, *, overlap: float, power: float = POWER
+) -> int | None:
+    """How many seeds more in every fold would decide; see :func:`seeds_to_decide` for what is decided.
+
+    More seeds make the mean of a fold surer, and do not make the folds more alike: its variance is
+    ``parts.fold + parts.seed / seeds``.
+
+    Args:
+        parts: of the variance of the differences.
+        folds: how many there are, at least 2.
+        seeds: in every fold so far.
+        level: of the two-sided test, in (0, 1).
+        margin: above 0, in the unit of the differences.
+        overlap: see :func:`t_interval`.
+        power: in (0, 1).
+
+    Returns:
+        At least 0; None where no number of seeds decides, since the folds differ by too much.
+    """
+
+    def decided(count: int) -> bool:
+        std = math.sqrt(parts.fold + parts.seed / count)
+        if std < NO_SCATTER:
+            return least_p(folds) <= min(level, 2 * EQUIVALENCE_LEVEL)
+        shift = margin * math.sqrt(effective(folds, overlap)) / std
+        return power_to_differ(shift, folds, level) >= power and power_of_equivalence(shift, folds) >= power
+
+    found = _first(decided, max(seeds, 1))
+    return None if found is None else found - seeds
 
 
 def _first(holds: Callable[[int], bool], least: int) -> int | None:
@@ -282,30 +344,97 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 @dataclass(frozen=True)
+class Components:
+    """Which parts of the variance of paired differences are the folds' and the seeds'.
+
+    Attributes:
+        fold: variance of the folds' true means: another part is tested, and the others train.
+        seed: variance of a single difference within its fold: other initial weights and orders.
+    """
+
+    fold: float
+    seed: float
+
+    @property
+    def share(self) -> float | None:
+        """The fold's share of the variance of a single difference, in [0, 1]; None without any variance."""
+        whole = self.fold + self.seed
+        return self.fold / whole if whole >= NO_SCATTER**2 else None
+
+
+def components(groups: Sequence[Sequence[float]]) -> Components | None:
+    """Split the variance of numbers in groups into that between groups and that within, by one-way random effects.
+
+    With K groups of n_k numbers, N in all: MSW = sum of (x - mean of its group)^2 / (N - K) estimates the variance
+    within; MSB = sum of n_k (mean of group k - mean of all)^2 / (K - 1) that plus n_0 times the variance between, with
+    n_0 = (N - sum of n_k^2 / N) / (K - 1), which is n where all groups have n numbers. A negative estimate is 0.
+
+    Args:
+        groups: the numbers of each; none is empty.
+
+    Returns:
+        None where it cannot be told: fewer than two groups, or no group with two numbers.
+
+    Source: Searle, Casella and McCulloch, "Variance Components", 1992, chapter 3.
+    """
+    count, whole = len(groups), sum(map(len, groups))
+    if count < 2 or whole == count:
+        return None
+    means = [math.fsum(group) / len(group) for group in groups]
+    mean = math.fsum(math.fsum(group) for group in groups) / whole
+    pairs = list(zip(groups, means, strict=True))
+    within = math.fsum((value - own) ** 2 for group, own in pairs for value in group) / (whole - count)
+    between = math.fsum(len(group) * (own - mean) ** 2 for group, own in pairs) / (count - 1)
+    size = (whole - sum(len(group) ** 2 for group in groups) / whole) / (count - 1)
+    return Components(max(0.0, (between - within) / size), within)
+
+
+@dataclass(frozen=True)
 class Difference:
     """An arm against a control, over the seeds that both have.
 
     Attributes:
         arm: name of the arm.
         control: name of the arm that it is compared with.
-        seeds: the seeds that both have, ascending; there may be none.
+        seeds: the seeds that both have, or the seeds of folds, ascending; there may be none.
         values: arm minus control, seed by seed.
+        overlap: of the folds' training sets, see :func:`t_interval`; 0 without folds.
     """
 
     arm: str
     control: str
-    seeds: tuple[int, ...]
+    seeds: tuple[Pair, ...]
     values: tuple[float, ...]
+    overlap: float = 0.0
+
+    @cached_property
+    def units(self) -> tuple[float, ...]:
+        """What a statement is over: the values or, with folds, the mean of each fold."""
+        return units(self._by_pair)
+
+    @property
+    def _by_pair(self) -> dict[Pair, float]:
+        return dict(zip(self.seeds, self.values, strict=True))
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether the seeds are of folds."""
+        return any(fold_of(pair) is not None for pair in self.seeds)
+
+    @property
+    def components(self) -> Components | None:
+        """Which part of the variance is the folds'; None where it cannot be told, and without folds."""
+        return components(by_fold(self._by_pair))
 
     @property
     def mean(self) -> float | None:
-        """Mean of the values; None without seeds."""
-        return mean_and_std(self.values)[0] if self.values else None
+        """Mean of the units; None without seeds."""
+        return mean_and_std(self.units)[0] if self.values else None
 
     @property
     def std(self) -> float | None:
-        """Standard deviation of the values; None for fewer than two."""
-        return mean_and_std(self.values)[1] if self.values else None
+        """Standard deviation of the units; None for fewer than two."""
+        return mean_and_std(self.units)[1] if self.values else None
 
     @property
     def scatters(self) -> bool:
@@ -314,37 +443,48 @@ class Difference:
 
     @property
     def comparable(self) -> bool:
-        """Whether it can be tested: it has two seeds or more."""
-        return len(self.seeds) >= LEAST_PAIRED
+        """Whether it can be tested: it has two seeds, or two folds, or more."""
+        return len(self.units) >= LEAST_PAIRED
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
         """Confidence interval of the mean, see :func:`t_interval`; None without seeds."""
-        return t_interval(self.values, confidence) if self.values else None
+        return t_interval(self.units, confidence, self.overlap) if self.values else None
 
     @property
     def p(self) -> float | None:
         """P value of the paired t test and, where there is no scatter, of the exact test by signs."""
         if not self.comparable:
             return None
-        return t_test(self.values) if self.scatters else self.p_signs
+        return t_test(self.units, self.overlap) if self.scatters else sign_flip_test(self.units)
 
     @property
     def p_signs(self) -> float | None:
-        """P value of the exact test by signs, see :func:`sign_flip_test`."""
-        return sign_flip_test(self.values) if self.comparable else None
+        """P value of the exact test by signs, see :func:`sign_flip_test`; None with folds, which go together."""
+        return sign_flip_test(self.values) if self.comparable and not self.has_folds else None
+
+    def p_equivalent(self, margin: float) -> float | None:
+        """P value of equivalence within a margin, see :func:`equivalent_within`; None where it cannot be tested."""
+        return equivalent_within(self.units, margin, self.overlap) if self.comparable else None
 
 
-def paired(values: Mapping[str, Mapping[int, float]], arm: str, control: str) -> Difference:
+def paired(
+    values: Mapping[str, Mapping[Pair, float]] | Mapping[str, Mapping[int, float]],
+    arm: str,
+    control: str,
+    overlap: float = 0.0,
+) -> Difference:
     """Take the difference of two arms, seed by seed.
 
     Args:
-        values: arm -> seed -> number; an arm that is not there has no seeds.
+        values: arm -> seed, or seed of a fold -> number; an arm that is not there has no seeds.
         arm: name of the arm.
         control: name of the arm that it is compared with.
+        overlap: of the folds' training sets, see :func:`t_interval`.
     """
-    one, other = values.get(arm, {}), values.get(control, {})
+    one: Mapping[Any, float] = values.get(arm, {})
+    other: Mapping[Any, float] = values.get(control, {})
     seeds = tuple(sorted(one.keys() & other.keys()))
-    return Difference(arm, control, seeds, tuple(one[seed] - other[seed] for seed in seeds))
+    return Difference(arm, control, seeds, tuple(one[seed] - other[seed] for seed in seeds), overlap)
 
 
 def band(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[list[float], list[float], list[float]]:

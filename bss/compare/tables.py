@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from bss.compare.clips import seeds_and_clips_interval
 from bss.compare.frame import long_form
+from bss.compare.pairs import FoldSeed, Pair, fold_of, seed_of, units
 from bss.compare.plan import Analysis, Plan
-from bss.compare.runs import FailedRun, FinishedRun, by_arm, check_comparable
+from bss.compare.runs import OWN_FIELDS, FailedRun, FinishedRun, KnownRun, by_arm, check_comparable
 from bss.compare.statistics import MOST_FLIPPED, Difference, least_p, mean_and_std, paired
 from bss.compare.verdict import Judgement, Verdict, judge, seen_text, sentences
 from bss.compare.wording import (
@@ -26,6 +27,7 @@ from bss.compare.wording import (
     listed,
     mean_text,
     p_text,
+    pairs_text,
     point_decimals,
     points,
     points_text,
@@ -142,9 +144,38 @@ class Results:
         """The primary epoch and then the other one, where there is another one."""
         return ["chosen", "last"] if self.primary == "chosen" else ["last"]
 
+    @cached_property
+    def folds(self) -> tuple[int, ...]:
+        """The folds that are compared, ascending; none = the runs are of one test part, or of the seeds' own."""
+        if self.plan is not None and self.plan.folds:
+            return self.plan.folds
+        found = {run.fold for run in (*self.runs, *self.failed) if run.fold is not None}
+        return tuple(sorted(found)) if len(found) > 1 else ()
+
+    def pair(self, run: KnownRun) -> Pair:
+        """What other arms' runs are paired with it by."""
+        return run.pair if self.folds else run.seed
+
+    @cached_property
+    def overlap(self) -> float:
+        """Test samples for each other sample, the mean over the runs of folds; see :mod:`bss.compare.statistics`.
+
+        Validation samples count with those that train: they choose the epoch. 0 without folds.
+        """
+        if not self.folds:
+            return 0.0
+        sizes = [run.config["samples"] for run in self.runs]
+        shares = [each["test"] / (each.get("train", 0) + (each.get("val") or 0)) for each in sizes]
+        return math.fsum(shares) / len(shares)
+
+    @property
+    def over(self) -> str:
+        """What means and deviations of an arm are over, in words."""
+        return "folds, each the mean of its seeds" if self.folds else "seeds"
+
     @property
     def one_test(self) -> bool:
-        """Whether all runs met one test set; else every seed has drawn its own."""
+        """Whether all runs met one test set; else every fold has one, or every seed has drawn its own."""
         return len({run.test_of for run in self.runs}) <= 1
 
     @property
@@ -174,11 +205,15 @@ class Results:
 
     @cached_property
     def test(self) -> "pd.DataFrame":
-        """Test metrics in percent: rows by epoch, metric, head and seed, a column per arm; NaN = no number."""
+        """Test metrics in percent: rows by epoch, metric, head, fold where there are folds, and seed; arms in columns.
+
+        NaN is no number.
+        """
         table = long_form(self.runs).query("split == 'test' and checkpoint != 'each'")
         table = table[table["metric"].isin(self.runs[0].summary["test"]["last"])]
         table = table.assign(value=100 * table["value"].where(table["value"].abs() < math.inf))
-        return table.pivot(index=["checkpoint", "metric", "head", "seed"], columns="arm", values="value")
+        own = ["fold", "seed"] if self.folds else ["seed"]
+        return table.pivot(index=["checkpoint", "metric", "head", *own], columns="arm", values="value")
 
     @cached_property
     def per_run(self) -> "pd.DataFrame":
@@ -188,7 +223,7 @@ class Results:
         rows = [
             {
                 "arm": run.arm,
-                "seed": run.seed,
+                "seed": str(run.pair) if self.folds else run.seed,
                 "updates": run.updates,
                 "epochs": len(run.rows),
                 "chosen epoch": run.summary["chosen_epoch"] + 1,
@@ -225,16 +260,16 @@ class Results:
             return list(self.missing)
         if self.left_out:
             return [f"{path}: {reason}" for path, reason in self.left_out]
-        there = {(run.arm, run.seed) for run in self.runs} | {(run.arm, run.seed) for run in self.imputed}
-        arms, seeds = {arm for arm, _ in there}, {seed for _, seed in there}
+        there = {(run.arm, self.pair(run)) for run in (*self.runs, *self.imputed)}
+        arms, pairs = {arm for arm, _ in there}, {pair for _, pair in there}
         planned = () if self.plan is None else self.plan.runs
-        gaps = [run for run in planned if run.arm in arms and run.seed in seeds and (run.arm, run.seed) not in there]
-        return [f"{run.arm} seed {run.seed}: not there" for run in gaps]
+        gaps = [run for run in planned if run.arm in arms and run.pair in pairs and (run.arm, run.pair) not in there]
+        return [f"{run.arm} seed {run.pair}: not there" for run in gaps]
 
     def values(
         self, epoch: str, head: str = "all", metric: str | None = None, *, failed: bool = False
-    ) -> dict[str, dict[int, float]]:
-        """Arm -> seed -> a test metric in percent.
+    ) -> dict[str, dict[Pair, float]]:
+        """Arm -> seed, or seed of a fold -> a test metric in percent.
 
         Args:
             epoch: ``"chosen"`` or ``"last"``.
@@ -243,10 +278,17 @@ class Results:
             failed: with the runs of :attr:`imputed`, at what they count for.
         """
         table = self.test.loc[(epoch, metric or self.metric, head)]
-        found = {arm: by_seed.dropna().to_dict() for arm, by_seed in table.items()}
+        found: dict[str, dict[Pair, float]] = {}
+        for arm, by_seed in table.items():
+            known = by_seed.dropna().to_dict()
+            found[arm] = {FoldSeed(*key): value for key, value in known.items()} if self.folds else known
         for run in self.imputed if failed else ():
-            found.setdefault(run.arm, {})[run.seed] = 100 * run.accuracy
+            found.setdefault(run.arm, {})[self.pair(run)] = 100 * run.accuracy
         return found
+
+    def difference(self, values: Mapping[str, Mapping[Pair, float]], arm: str, control: str) -> Difference:
+        """An arm against a control, over what both have."""
+        return paired(values, arm, control, self.overlap)
 
     def compared(self, control: str) -> list[str]:
         """Names of the arms that are compared with this control."""
@@ -259,7 +301,7 @@ class Results:
     def differences(self, control: str, epoch: str, head: str = "all", metric: str | None = None) -> list[Difference]:
         """Every arm that is compared with the control against it, in percentage points, without failed runs."""
         values = self.values(epoch, head, metric)
-        return [paired(values, arm, control) for arm in self.compared(control)]
+        return [self.difference(values, arm, control) for arm in self.compared(control)]
 
     def over_clips(self, difference: Difference, epoch: str, head: str = "all") -> tuple[float, float] | None:
         """Confidence interval of a difference of accuracies over seeds and test samples, in percentage points.
@@ -274,12 +316,15 @@ class Results:
         """
         import numpy as np
 
+        if not self.one_test:
+            return None
         known = {(run.arm, run.seed): run.hits for run in self.runs if run.hits is not None}
         pairs = [
-            (known.get((difference.arm, seed)), known.get((difference.control, seed))) for seed in difference.seeds
+            (known.get((difference.arm, seed)), known.get((difference.control, seed)))
+            for seed in map(seed_of, difference.seeds)
         ]
         whole = [(one, other) for one, other in pairs if one is not None and other is not None]
-        if not whole or len(whole) < len(pairs) or not self.one_test:
+        if not whole or len(whole) < len(pairs):
             return None
         points_NM = [100.0 * (one.of(epoch, head).astype(int) - other.of(epoch, head)) for one, other in whole]
         return seeds_and_clips_interval(np.stack(points_NM), self.groups)
@@ -301,7 +346,7 @@ class Results:
             values = self.values(epoch, failed=True)
             for control in self.controls:
                 for arm in self.compared(control):
-                    if (interval := self.over_clips(paired(values, arm, control), epoch)) is not None:
+                    if (interval := self.over_clips(self.difference(values, arm, control), epoch)) is not None:
                         found[arm, control, epoch] = interval
         return found
 
@@ -334,6 +379,8 @@ class Results:
             seen=() if self.plan is None else self.plan.seen,
             missing=self.lost,
             other=self.other or ("failed runs are left out of it" if self.uncounted else ""),
+            folds=self.folds,
+            overlap=self.overlap,
         )
 
 
@@ -465,10 +512,14 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
         yield "One seed only: no interval and no test, since both need two runs or more to judge the scatter by."
     elif len(set(counts.values())) > 1:
         each = ", ".join(f"{arm} {count}" for arm, count in counts.items())
-        yield f"The arms have different numbers of seeds ({each}); {_shared(results)}"
+        yield f"The arms have different numbers of seeds{_of_folds(results)} ({each}); {_shared(results)}"
     elif len({frozenset(own) for own in seeds.values()}) > 1:
-        each = "; ".join(f"{arm} {seeds_text(own)}" for arm, own in seeds.items())
-        yield f"The arms have different seeds ({each}); {_shared(results)}"
+        each = "; ".join(f"{arm} {pairs_text(own)}" for arm, own in seeds.items())
+        yield f"The arms have different seeds{_of_folds(results)} ({each}); {_shared(results)}"
+    if folds := [
+        fold for fold in results.folds if not any(fold_of(pair) == fold for own in seeds.values() for pair in own)
+    ]:
+        yield f"Of fold{'s' * (len(folds) > 1)} {seeds_text(folds)} no arm has a run."
     if results.primary == "last":
         yield (
             "There was no validation split (val_fraction=0): the last epoch counts, and what was the best epoch on the "
@@ -488,18 +539,23 @@ def _remarks(results: Results, control_given: bool) -> Iterator[str]:
     for run in results.runs:
         for part in run.parts[1:]:
             if set(part.changed) - MAY_CHANGE:
-                yield f"{run.arm} seed {run.seed} trained {part.where}: it is no repetition of the others of its arm."
+                who = f"{run.arm} seed {results.pair(run)}"
+                yield f"{who} trained {part.where}: it is no repetition of the others of its arm."
     texts = {run.task_file for run in results.runs} - {None}
     if len(texts) > 1:
         yield f"The task's file was changed between the runs ({len(texts)} versions): they may not be comparable."
 
 
-def _seeds(results: Results) -> dict[str, set[int]]:
-    """The seeds that each arm has an outcome with, failed runs that count included."""
-    own: dict[str, set[int]] = {arm: set() for arm in results.names}
+def _seeds(results: Results) -> dict[str, set[Pair]]:
+    """The seeds, or seeds of folds, that each arm has an outcome with, failed runs that count included."""
+    own: dict[str, set[Pair]] = {arm: set() for arm in results.names}
     for run in (*results.runs, *results.imputed):
-        own[run.arm].add(run.seed)
+        own[run.arm].add(results.pair(run))
     return own
+
+
+def _of_folds(results: Results) -> str:
+    return " of folds" if results.folds else ""
 
 
 def _shared(results: Results) -> str:
@@ -516,10 +572,10 @@ def _shared(results: Results) -> str:
 
 def _lengths(results: Results) -> Iterator[str]:
     """Arms whose runs trained for different lengths, see :func:`bss.compare.runs.named`."""
-    split: dict[str, dict[str, list[int]]] = {}
+    split: dict[str, dict[str, set[int]]] = {}
     for arm, members in results.arms.items():
         name = arm.removesuffix(f" ({members[0].length})")
-        split.setdefault(name, {})[members[0].length] = [run.seed for run in members]
+        split.setdefault(name, {})[members[0].length] = {run.seed for run in members}
     for name, lengths in split.items():
         if len(lengths) > 1:
             each = "; ".join(
@@ -561,9 +617,9 @@ def _told(value: Any, without: Collection[str]) -> str:
 
 def _who(found: Sequence[tuple[FinishedRun, str]]) -> str:
     """Runs in words: ``cl seeds 0, 1; spl seed 0 from epoch 3 on``."""
-    seeds: dict[tuple[str, str], list[int]] = {}
+    seeds: dict[tuple[str, str], set[int]] = {}
     for run, where in found:
-        seeds.setdefault((run.arm, where), []).append(run.seed)
+        seeds.setdefault((run.arm, where), set()).add(run.seed)
     return "; ".join(
         f"{arm} seed{'s' * (len(numbers) > 1)} {seeds_text(numbers)}{f' {where}' if where else ''}"
         for (arm, where), numbers in seeds.items()
@@ -594,6 +650,7 @@ def all_tables(results: Results) -> list[Table]:
     """The tables of ``table.md``: the primary comparisons, what choosing the epoch did, the rest, the cost."""
     return [
         *primary_tables(results),
+        *fold_tables(results),
         *power_tables(results),
         *choice_tables(results),
         head_table(results),
@@ -617,9 +674,16 @@ def difference_table(results: Results, control: str, epoch: str) -> Table:
     Failed runs are among them, at what they count for.
     """
     values = results.values(epoch, failed=True)
-    names = ["minus control", "95 % interval", "verdict", "p (Holm)", "p (pairs)", "p (signs)"]
+    names = [
+        "minus control",
+        "95 % interval",
+        "verdict",
+        "p (Holm)",
+        f"p ({'folds' if results.folds else 'pairs'})",
+        "p (signs)",
+    ]
     rows = {control: [""] * len(names)} | {
-        arm: _verdict_cells(paired(values, arm, control), results.judgement.find(arm, control, epoch))
+        arm: _verdict_cells(results.difference(values, arm, control), results.judgement.find(arm, control, epoch))
         for arm in results.compared(control)
     }
     if results.clip_intervals:
@@ -642,6 +706,8 @@ def reading(results: Results) -> str:
         return ""
     family = verdicts[0].family
     pairs = [len(each.difference.seeds) for each in verdicts if each.difference.seeds]
+    if results.folds:
+        return _reading_of_folds(results, family)
     exact = f"up to {MOST_FLIPPED} pairs"
     if pairs and max(pairs) <= MOST_FLIPPED:
         exact += f", never below {p_text(least_p(max(pairs)))} with so few"
@@ -651,6 +717,22 @@ def reading(results: Results) -> str:
         f"the exact test by signs ({exact}). Better or worse: the first is at most "
         f"{100 * results.analysis.level():.3g} %. Equivalent: the 90 % interval lies within "
         f"{PLUS_MINUS}{points_text(results.analysis.margin)}. {_what_intervals_say(results)}"
+    )
+
+
+def _reading_of_folds(results: Results, family: int) -> str:
+    """:func:`reading` where the data set is dealt into folds."""
+    count, overlap = len(results.folds), f"{results.overlap:.3g}"
+    return (
+        f"How the differences are read: taken seed by seed in each of {count} folds; a fold's mean over its seeds is "
+        "one value. Any two folds train on samples in common, so the variance of the mean of n folds is taken for that "
+        f"of a fold times 1/n + {overlap} in place of 1/n, with {overlap} test samples for each other one (Nadeau and "
+        "Bengio 2003). 95 % interval by Student's t; p of the paired t test by Holm over "
+        f"{family} comparison{'s' * (family != 1)}, the same unadjusted with the number of folds. There is no test by "
+        "signs: folds that share samples do not fall to either side by themselves. Better or worse: the first is at "
+        f"most {100 * results.analysis.level():.3g} %. Equivalent: the 90 % interval lies within "
+        f"{PLUS_MINUS}{points_text(results.analysis.margin)}. Intervals and p values are over test parts and seeds, "
+        "and say nothing of data from elsewhere."
     )
 
 
@@ -687,8 +769,37 @@ def _verdict_cells(difference: Difference, verdict: Verdict | None) -> list[str]
         *_estimate_cells(difference),
         verdict.answer.replace("by less than the", "<"),
         p_text(verdict.p_holm),
-        f"{p_text(difference.p)} ({len(difference.seeds)})",
+        f"{p_text(difference.p)} ({len(difference.units)})",
         p_text(difference.p_signs),
+    ]
+
+
+def fold_tables(results: Results) -> list[Table]:
+    """Which part of the differences' variance is the folds' and which the seeds'; no table without folds."""
+    import pandas as pd
+
+    rows = []
+    for each in results.judgement.verdicts if results.folds else ():
+        found = each.difference
+        parts = found.components
+        cells = [DASH] * 3
+        if parts is not None:
+            share = DASH if parts.share is None else f"{100 * parts.share:.0f} %"
+            cells = [f"{math.sqrt(parts.fold):.2f}", f"{math.sqrt(parts.seed):.2f}", share]
+        counts = [str(len(found.units)), str(len(found.seeds))]
+        rows.append([f"{each.arm} minus {each.control}", each.outcome, *counts, *cells])
+    if not rows:
+        return []
+    names = ["difference", "epoch", "folds", "pairs", "folds' deviation", "seeds' deviation", "folds' share"]
+    return [
+        Table(
+            "What scatters: folds or seeds",
+            "Standard deviations in percentage points of a single paired difference: that of the folds' true means, "
+            "and that of the seeds within a fold (one-way random effects; a negative variance is 0), and the folds' "
+            "share of both variances. More seeds make up for the seeds' part alone. A dash: one fold, or one seed in "
+            "each.",
+            pd.DataFrame(rows, columns=names),
+        )
     ]
 
 
@@ -700,18 +811,20 @@ def power_tables(results: Results) -> list[Table]:
     for each in results.judgement.verdicts:
         if each.answer == "undecided":
             seen = [DASH] * 2 if each.detectable is None else [seen_text(points) for points in each.detectable]
-            further = "over 100,000" if each.further is None else f"{each.further:,}"
-            count = str(len(each.difference.seeds))
+            unknown = "not known" if results.folds else "over 100,000"
+            further = unknown if each.further is None else f"{each.further:,}"
+            count = str(len(each.difference.units))
             rows.append([f"{each.arm} minus {each.control}", each.outcome, count, *seen, further])
     if not rows:
         return []
+    noun, in_folds = ("folds", " in every fold") if results.folds else ("seeds", "")
     return [
         Table(
-            "What these seeds can see of what is undecided",
-            "The difference in percentage points that so many seeds find with 80 % power, at the observed scatter: in "
-            "one test, and as the smallest p value of the family under Holm. More seeds: as many would find a true "
-            f"difference of {points_text(results.analysis.margin)} there, and arms without one equivalent within it, "
-            "both with 80 % power.",
+            f"What these {noun} can see of what is undecided",
+            f"The difference in percentage points that so many {noun} find with 80 % power, at the observed scatter: "
+            f"in one test, and as the smallest p value of the family under Holm. More seeds{in_folds}: as many would "
+            f"find a true difference of {points_text(results.analysis.margin)} there, and arms without one equivalent "
+            "within it, both with 80 % power.",
             pd.DataFrame(rows, columns=["difference", "epoch", "n", "one test", "under Holm", "more seeds"]),
         )
     ]
@@ -724,12 +837,13 @@ def _estimate_cells(difference: Difference) -> list[str]:
 
 
 def _frame(
-    results: Results, values: Mapping[str, Mapping[int, float]], names: Sequence[str], rows: Mapping[str, list[str]]
+    results: Results, values: Mapping[str, Mapping[Pair, float]], names: Sequence[str], rows: Mapping[str, list[str]]
 ) -> "pd.DataFrame":
     """The cells of arms, in the results' order, behind the number and the mean of each arm's values."""
     import pandas as pd
 
-    own = {arm: [arm, str(len(values[arm])), mean_text(list(values[arm].values()))] for arm in results.names}
+    known = {arm: units(values[arm]) for arm in results.names}
+    own = {arm: [arm, str(len(found)), mean_text(found)] for arm, found in known.items()}
     cells = [[*own[arm], *rows[arm]] for arm in results.names if arm in rows]
     return pd.DataFrame(cells, columns=["arm", "n", "mean", *names])
 
@@ -741,7 +855,7 @@ def _capital(text: str) -> str:
 def _of_what(results: Results, epoch: str) -> str:
     return (
         f"Test {results.noun} of {results.prediction} in %, {EPOCHS[epoch]}: mean {PLUS_MINUS} standard deviation over "
-        "n seeds."
+        f"n {results.over}."
     )
 
 
@@ -768,12 +882,12 @@ def finished_table(results: Results, control: str, epoch: str) -> Table:
     """
     failed = {run.arm for run in results.imputed}
     values = {arm: results.values(epoch).get(arm, {}) for arm in results.names}
-    names = ["minus control", "95 % interval", "pairs"]
+    names = ["minus control", "95 % interval", "folds" if results.folds else "pairs"]
     rows = {control: [""] * len(names)} if control in failed else {}
     for arm in results.compared(control):
         if arm in failed or control in failed:
-            difference = paired(values, arm, control)
-            rows[arm] = [*_estimate_cells(difference), str(len(difference.seeds))]
+            difference = results.difference(values, arm, control)
+            rows[arm] = [*_estimate_cells(difference), str(len(difference.units))]
     return Table(
         f"Without the failed runs: {results.noun} against {control}, {EPOCHS[epoch]}",
         f"{_of_what(results, epoch)} Runs that failed are left out, which favours arms that fail. {UNADJUSTED}",
@@ -790,14 +904,14 @@ def choice_tables(results: Results) -> list[Table]:
     chosen, last = (results.values(epoch) for epoch in ("chosen", "last"))
     rows = []
     for arm in results.arms:
-        moved = paired({"chosen": chosen[arm], "last": last[arm]}, "chosen", "last")
-        rows.append([arm, str(len(moved.seeds)), *_estimate_cells(moved)])
+        moved = results.difference({"chosen": chosen[arm], "last": last[arm]}, "chosen", "last")
+        rows.append([arm, str(len(moved.units)), *_estimate_cells(moved)])
     return [
         Table(
             "What choosing the epoch did",
             f"Test {results.noun} of {results.prediction} at the epoch that validation chose minus that at the last "
-            "epoch, in percentage points: mean over n seeds, 95 % interval by Student's t. Where it moves arms by "
-            f"different amounts, it makes a difference between them. {UNADJUSTED}",
+            f"epoch, in percentage points: mean over n {results.over}, 95 % interval by Student's t. Where it moves "
+            f"arms by different amounts, it makes a difference between them. {UNADJUSTED}",
             pd.DataFrame(rows, columns=["arm", "n", "chosen minus last", "95 % interval"]),
         )
     ]
@@ -837,6 +951,10 @@ def _estimate_text(difference: Difference) -> str:
     return mean if ends == DASH else f"{mean} {ends}"
 
 
+def _repetitions(results: Results) -> str:
+    return "seeds of all folds" if results.folds else "seeds"
+
+
 def _trains(results: Results, arm: str, head: str) -> bool:
     return head == "fused" or _trains_heads(results.arms[arm][0])
 
@@ -853,9 +971,9 @@ def head_table(results: Results) -> Table:
     return Table(
         f"{results.noun[0].upper()}{results.noun[1:]} of every head",
         f"Test {results.noun} in %, {EPOCHS[results.primary]}: all is {results.prediction}, and then come the fused "
-        f"head and each modality's own head; mean {PLUS_MINUS} standard deviation over the seeds. Imbalance index on "
-        "the test set: 1 - weakest / strongest modality's mean probability of the true class; 0 = equal. An arm that "
-        "trains the fused head alone has dashes.",
+        f"head and each modality's own head; mean {PLUS_MINUS} standard deviation over the {_repetitions(results)}. "
+        "Imbalance index on the test set: 1 - weakest / strongest modality's mean probability of the true class; 0 = "
+        "equal. An arm that trains the fused head alone has dashes.",
         cells.reset_index(names="arm"),
     )
 
@@ -868,7 +986,8 @@ def cost_table(results: Results) -> Table:
         "Cost",
         "Optimiser steps and epochs of a run, the epoch that validation chose (the last one where there is no "
         f"validation split), and wall time of all epochs (scoring passes, training, measuring) in seconds, mean "
-        f"{PLUS_MINUS} standard deviation over seeds. Times of runs that shared a machine are no benchmark.",
+        f"{PLUS_MINUS} standard deviation over {_repetitions(results)}. Times of runs that shared a machine are no "
+        "benchmark.",
         cells.reset_index(),
     )
 
@@ -885,7 +1004,7 @@ def arm_table(results: Results) -> Table:
         differing = [
             f"{name.removeprefix('schedule.')}={setting_text(value)}"
             for name, value in run.recipe.items()
-            if name not in FREE_FIELDS | {"seed"} and base.get(name) != value
+            if name not in FREE_FIELDS | OWN_FIELDS and base.get(name) != value
         ]
         parts = [part for part in (run.config["sampler"], run.config.get("method")) if part]
         rows.append(
@@ -936,8 +1055,9 @@ def as_csv(results: Results) -> str:
 
     names = ["epoch", "metric", "head", "arm", "n", "mean", "std", "control", "pairs", "difference", "t_low", "t_high"]
     names += ["clips_low", "clips_high", "p", "p_signs", "p_holm", "p_equivalent", "verdict", "family"]
+    names += ["fold_std", "seed_std"] if results.folds else []
     rows: list[list[Any]] = []
-    for epoch, metric, head in results.test.index.droplevel("seed").unique():
+    for epoch, metric, head in results.test.index.droplevel(list(results.test.index.names[3:])).unique():
         if epoch not in results.epochs:
             continue
         where, primary = (epoch, metric, head), metric == results.metric and head == "all"
@@ -956,12 +1076,12 @@ def _place(where: tuple[str, str, str]) -> tuple[str, str, str]:
 
 
 def _csv_rows(
-    results: Results, where: tuple[str, str, str], values: Mapping[str, Mapping[int, float]], family: str
+    results: Results, where: tuple[str, str, str], values: Mapping[str, Mapping[Pair, float]], family: str
 ) -> Iterator[list[Any]]:
     """The rows of ``table.csv`` of one epoch, metric and head."""
     for control in results.controls:
         for arm in results.compared(control):
-            difference = paired(values, arm, control)
+            difference = results.difference(values, arm, control)
             verdict = results.judgement.find(arm, control, where[0]) if family == results.judgement.standing else None
             tests: list[Any] = [None] * 5
             if verdict is not None:
@@ -969,12 +1089,20 @@ def _csv_rows(
             ends = difference.interval() or (None, None)
             over_clips = results.over_clips(difference, where[0], where[2]) if where[1] == "accuracy" else None
             against = [control, len(difference.seeds), difference.mean, *ends, *(over_clips or (None, None))]
-            yield [*where, *_own(arm, values), *against, *tests, family]
-    yield [*where, *_own(results.controls[0], values), *[None] * 12, family]
+            yield [*where, *_own(arm, values), *against, *tests, family, *_deviations(difference, results)]
+    yield [*where, *_own(results.controls[0], values), *[None] * 12, family, *_deviations(None, results)]
 
 
-def _own(arm: str, values: Mapping[str, Mapping[int, float]]) -> list[Any]:
-    known = list(values.get(arm, {}).values())
+def _deviations(difference: Difference | None, results: Results) -> list[Any]:
+    """Standard deviations of folds and of seeds in a fold, where there are folds."""
+    if not results.folds:
+        return []
+    parts = None if difference is None else difference.components
+    return [None, None] if parts is None else [math.sqrt(parts.fold), math.sqrt(parts.seed)]
+
+
+def _own(arm: str, values: Mapping[str, Mapping[Pair, float]]) -> list[Any]:
+    known = units(values.get(arm, {}))
     return [arm, len(known), *(mean_and_std(known) if known else (None, None))]
 
 
@@ -997,12 +1125,12 @@ def finding(results: Results) -> str:
 
 def _failures(results: Results) -> Iterator[str]:
     """Sentences that name the runs that failed, by what they count for; none where none did."""
-    by_arm: dict[tuple[str, float], list[int]] = {}
+    by_arm: dict[tuple[str, float], list[Pair]] = {}
     for run in results.imputed:
-        by_arm.setdefault((run.arm, 100 * run.accuracy), []).append(run.seed)
+        by_arm.setdefault((run.arm, 100 * run.accuracy), []).append(results.pair(run))
     if by_arm:
         named = [
-            f"{arm} seed{'s' * (len(seeds) > 1)} {seeds_text(seeds)} ({worth:.1f} %)"
+            f"{arm} seed{'s' * (len(seeds) > 1)} {pairs_text(seeds)} ({worth:.1f} %)"
             for (arm, worth), seeds in by_arm.items()
         ]
         yield (
@@ -1010,7 +1138,7 @@ def _failures(results: Results) -> Iterator[str]:
             f"commonest class: {'; '.join(named)}."
         )
     if results.uncounted:
-        named = [f"{run.arm} seed {run.seed}" for run in results.uncounted]
+        named = [f"{run.arm} seed {results.pair(run)}" for run in results.uncounted]
         yield (
             f"Failed, since their loss was no finite number, and left out, which favours arms that fail: "
             f"{', '.join(named)}. It is not known what {results.noun} they count for."

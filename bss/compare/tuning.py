@@ -165,8 +165,13 @@ def trials_of(comparison: Comparison, grid: Mapping[str, tuple[str, ...]]) -> Tr
 
     Raises:
         RecipeError: a field that reaches none of the arms, a value that an arm does not admit (named), no validation
-            split, or a seed of the comparison that is one of the tuning's.
+            split, folds, or a seed of the comparison that is one of the tuning's.
     """
+    if comparison.folds is not None:
+        raise RecipeError(
+            "--tune and --folds do not go together: the samples that an arm would choose by in one fold are tested in "
+            "another; leave one of them out"
+        )
     base = comparison.base()
     if base.val_fraction == 0:
         raise RecipeError(

@@ -9,14 +9,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from bss.compare.pairs import Pair, all_pairs, seed_of
 from bss.compare.plan import Analysis
 from bss.compare.statistics import (
     EQUIVALENCE_LEVEL,
     Difference,
     detectable,
-    equivalent_within,
     holm,
     paired,
+    seeds_of_folds_to_decide,
     seeds_to_decide,
 )
 from bss.compare.wording import (
@@ -31,8 +32,8 @@ from bss.compare.wording import (
     span,
 )
 
-Outcomes = Mapping[str, Mapping[str, Mapping[int, float]]]
-"""Outcome (``"chosen"``, ``"last"``) -> arm -> seed -> the metric in percent."""
+Outcomes = Mapping[str, Mapping[str, Mapping[Pair, float]]]
+"""Outcome (``"chosen"``, ``"last"``) -> arm -> seed, or seed of a fold -> the metric in percent."""
 
 
 NO_PLAN = "no plan was written before the runs"
@@ -76,7 +77,7 @@ class Verdict:
     @cached_property
     def p_equivalent(self) -> float | None:
         """P value of equivalence within the margin, see :func:`bss.compare.statistics.equivalent_within`."""
-        return equivalent_within(self.difference.values, self.margin) if self.difference.comparable else None
+        return self.difference.p_equivalent(self.margin)
 
     @property
     def equivalent(self) -> bool:
@@ -99,7 +100,7 @@ class Verdict:
 
     @cached_property
     def detectable(self) -> tuple[float, float] | None:
-        """Differences in points that these seeds find with a power of 80 %: in one test, and as the family's smallest.
+        """Differences in points that these seeds or folds find with a power of 80 %: in one test, and under Holm.
 
         It is of the paired t test at the level, and at the level divided by the size of the family, which is what
         Holm's method asks of the smallest p value. None without scatter.
@@ -107,19 +108,29 @@ class Verdict:
         std = self.difference.std
         if std is None or not self.difference.scatters:
             return None
-        n = len(self.difference.seeds)
-        return detectable(std, n, self.level), detectable(std, n, self.level / self.family)
+        n, overlap = len(self.difference.units), self.difference.overlap
+        alone, adjusted = (
+            detectable(std, n, level, overlap=overlap) for level in (self.level, self.level / self.family)
+        )
+        return alone, adjusted
 
     @cached_property
     def further(self) -> int | None:
-        """How many more seeds would decide, see :func:`bss.compare.statistics.seeds_to_decide`.
+        """How many more seeds, of folds how many more in every fold, would decide.
 
-        The level is what Holm's method asks of the smallest p value. None where that cannot be told.
+        See :func:`bss.compare.statistics.seeds_to_decide` and :func:`~bss.compare.statistics.seeds_of_folds_to_decide`.
+        The level is what Holm's method asks of the smallest p value. None where that cannot be told, or no number does.
         """
-        std = self.difference.std
-        if std is None:
+        found, level = self.difference, self.level / self.family
+        if found.std is None:
             return None
-        return seeds_to_decide(std, len(self.difference.seeds), self.level / self.family, self.margin)
+        if not found.has_folds:
+            return seeds_to_decide(found.std, len(found.seeds), level, self.margin)
+        folds = len(found.units)
+        if (parts := found.components) is None or folds < 2:
+            return None
+        seeds = len(found.seeds) // folds
+        return seeds_of_folds_to_decide(parts, folds, seeds, level, self.margin, overlap=found.overlap)
 
 
 ANSWERS = (
@@ -178,6 +189,8 @@ def judge(
     seen: Collection[int] = (),
     missing: Sequence[str] = (),
     other: str = "",
+    folds: Collection[int] = (),
+    overlap: float = 0.0,
 ) -> Judgement:
     """Judge every contrast of an analysis.
 
@@ -189,13 +202,15 @@ def judge(
         seen: seeds of which a run was finished when the plan was made.
         missing: runs that the machine lost, in words.
         other: another reason why this is not what was planned; the end of a sentence.
+        folds: those that every seed has a run of; none = the data set has no folds.
+        overlap: of their training sets, see :func:`bss.compare.statistics.t_interval`.
     """
-    departure, look = _departure(outcomes, analysis, seen) if has_plan else (NO_PLAN, None)
+    departure, look = _departure(outcomes, analysis, seen, folds) if has_plan else (NO_PLAN, None)
     if not departure and missing:
         departure = "runs are missing"
     departure = other or departure
     differences = [
-        (outcome, paired(outcomes.get(outcome, {}), arm, control))
+        (outcome, paired(outcomes.get(outcome, {}), arm, control, overlap))
         for arm, control in analysis.contrasts
         for outcome in analysis.outcomes
     ]
@@ -210,7 +225,9 @@ def judge(
     return Judgement(verdicts, analysis, departure, tuple(missing), None if departure else look)
 
 
-def _departure(outcomes: Outcomes, analysis: Analysis, seen: Collection[int]) -> tuple[str, int | None]:
+def _departure(
+    outcomes: Outcomes, analysis: Analysis, seen: Collection[int], folds: Collection[int]
+) -> tuple[str, int | None]:
     """Why the numbers at hand are not those of a planned look, and which look they are; an empty text where they are.
 
     It is told by the numbers alone: the same runs have the same standing, whoever reports them and however often.
@@ -222,7 +239,7 @@ def _departure(outcomes: Outcomes, analysis: Analysis, seen: Collection[int]) ->
     if absent:
         count = len(analysis.contrasts) * len(analysis.outcomes)
         return f"cut from a planned family of {count} comparison{'s' * (count != 1)}, without {listed(absent)}", None
-    seeds = set().union(*(each[arm] for each in there for arm in analysis.arms))
+    seeds = {seed_of(pair) for each in there for arm in analysis.arms for pair in each[arm]}
     sizes = analysis.look_sizes()
     if foreign := seeds - set(analysis.seeds):
         return (
@@ -241,8 +258,9 @@ def _departure(outcomes: Outcomes, analysis: Analysis, seen: Collection[int]) ->
         return f"a look at other seeds than the first {len(seeds)} of the plan ({seeds_text(first)})", None
     if known := seeds & set(seen):
         return f"runs of seed{'s' * (len(known) > 1)} {seeds_text(known)} were finished before the plan was made", None
+    wanted = all_pairs(first, folds)
     gaps = [
-        f"{arm} seed {seed}" for arm in analysis.arms for seed in first if any(seed not in each[arm] for each in there)
+        f"{arm} seed {pair}" for arm in analysis.arms for pair in wanted if any(pair not in each[arm] for each in there)
     ]
     if gaps:
         return f"{listed(gaps)} {'are' if len(gaps) > 1 else 'is'} missing", None
@@ -286,14 +304,15 @@ def _opening(judgement: Judgement, noun: str) -> str:
     if not judgement.verdicts:
         return f"{begin} There is nothing to compare."
     tested = judgement.verdicts[0].family
+    folds = any(each.difference.has_folds for each in judgement.verdicts)
     if not tested:
-        return f"{begin} Nothing can be tested: a paired test needs two seeds or more in common."
+        return f"{begin} Nothing can be tested: a paired test needs two {_unit(folds)}s or more in common."
     level = f"{100 * analysis.level():.3g} %"
     where = " and ".join(f"{outcome}" for outcome in analysis.outcomes)
-    comparisons = f"{tested} comparison{'s' * (tested != 1)}"
+    comparisons, paired_by = f"{tested} comparison{'s' * (tested != 1)}", BY_FOLD if folds else "seed"
     return (
-        f"{begin} Test {noun} at the {where} epoch, paired by seed, Holm-adjusted over {comparisons}, level {level}; "
-        f"equivalent = within {PLUS_MINUS}{points_text(analysis.margin)}."
+        f"{begin} Test {noun} at the {where} epoch, paired by {paired_by}, Holm-adjusted over {comparisons}, "
+        f"level {level}; equivalent = within {PLUS_MINUS}{points_text(analysis.margin)}."
     )
 
 
@@ -338,27 +357,41 @@ def _estimate(verdict: Verdict) -> str:
     return f"{points(difference.mean, point_decimals(interval))} points{ends}, p {relation(verdict.p_holm)}"
 
 
+BY_FOLD = "fold and seed, each fold by the mean of its seeds"
+"""How arms are paired where the data set is dealt into folds."""
+
+
+def _unit(folds: bool) -> str:
+    """What a statement is over, in the singular."""
+    return "fold" if folds else "seed"
+
+
 def _reason(verdict: Verdict) -> str:
-    return f"{'one' if verdict.difference.seeds else 'no'} seed in common"
+    found = verdict.difference
+    return f"{'one' if found.seeds else 'no'} {_unit(found.has_folds)} in common"
 
 
 def _power(group: Sequence[Verdict]) -> str:
-    """What the seeds of undecided comparisons can see, and how many would decide."""
-    seeds = span([str(n) for n in sorted({len(each.difference.seeds) for each in group})])
+    """What the seeds or folds of undecided comparisons can see, and how many seeds would decide."""
+    folds = group[0].difference.has_folds
+    seeds = span([str(n) for n in sorted({len(each.difference.units) for each in group})])
     seen = [each.detectable for each in group if each.detectable is not None]
     said = ""
     if seen:
         alone, adjusted = (span([seen_text(pick(ends)) for pick in (min, max)]) for ends in zip(*seen, strict=True))
         many = f" in one test, {adjusted} under Holm" if group[0].family > 1 else ""
-        said = f"{seeds} seeds see a difference of {alone} points{many} (80 % power). "
+        said = f"{seeds} {_unit(folds)}s see a difference of {alone} points{many} (80 % power). "
     further = [each.further for each in group]
+    if None in further and folds:
+        return f"{said}More seeds alone are not known to decide."
     if None in further:
         return f"{said}More than 100,000 seeds would be needed to decide."
     counts = [each for each in further if each is not None]
     if max(counts) == 0:
         return f"{said}So many decide four times in five; these did not."
     least, most = (_round(pick(counts)) for pick in (min, max))
-    return f"{said}About {span([least, most])} more seeds would decide{' each' * (least != most)}."
+    where = " in every fold" if folds else ""
+    return f"{said}About {span([least, most])} more seeds{where} would decide{' each' * (least != most)}."
 
 
 def seen_text(difference: float) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 
+from bss.compare.pairs import Pair, fold_of, seed_of
 from bss.compare.statistics import NO_SCATTER, mean_and_std
 
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
@@ -40,6 +41,18 @@ def seeds_text(seeds: Collection[int]) -> str:
     ordered = sorted(seeds)
     whole = len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1))
     return f"{ordered[0]} to {ordered[-1]}" if whole else ", ".join(map(str, ordered))
+
+
+def pairs_text(pairs: Collection[Pair]) -> str:
+    """:func:`seeds_text`, also of seeds of folds: ``0, 1 in fold 0; 0 in fold 2``."""
+    seeds: dict[int | None, list[int]] = {}
+    for pair in pairs:
+        seeds.setdefault(fold_of(pair), []).append(seed_of(pair))
+    told = [
+        seeds_text(found) + ("" if fold is None else f" in fold {fold}")
+        for fold, found in sorted(seeds.items(), key=lambda each: each[0] or 0)
+    ]
+    return "; ".join(told)
 
 
 def mean_text(values: Sequence[float], *, digits: int = 1) -> str:

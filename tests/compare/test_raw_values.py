@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.study import estimates, raw, tables
 from bss.compare.claims import CLAIMS
+from bss.compare.pairs import FoldSeed
 from tests.compare.comparing import write_run
 
 PLAN = {"analysis": {"arms": ["uniform", "cl"], "seeds": [3, 11]}, "batches": {"all": [3, 11]}}
@@ -154,6 +155,37 @@ def test_each_seed_has_its_test_list_where_the_seeds_draw_them(study):
     change(study / "runs/cl/seed3/config.json", lists=listed)
     with pytest.raises(ValueError, match="began with other weights or lists"):
         raw.collect(study / "runs", "an abacus")
+
+
+def test_folds_are_in_the_plan_and_paired_by_themselves(study):
+    shutil.rmtree(study / "runs")
+    for arm in ("uniform", "cl"):
+        for fold in (0, 1):
+            folder = write_study_run(study / "runs" / f"fold{fold}", arm, 3)
+            config = json.loads((folder / "config.json").read_text())
+            test = {"count": 30, "hash": f"7e57{fold}", "commonest_class_accuracy": 0.1 * fold}
+            recipe = {**config["recipe"], "fold": fold}
+            change(folder / "config.json", recipe=recipe, lists={**config["lists"], "test": test})
+    runs = [{"arm": arm, "seed": 3, "fold": fold} for arm in ("uniform", "cl") for fold in (0, 1)]
+    plan = {"analysis": {"arms": ["uniform", "cl"], "seeds": [3]}, "runs": runs}
+    (study / "study" / "plan.json").write_text(json.dumps(plan))
+    make(study)
+    made = raw.read(study / "study")
+    assert [(row["arm"], row["fold"]) for row in made.rows] == [(a, f) for a in ("cl", "uniform") for f in ("0", "1")]
+    assert made.constants["task"]["test"]["fold 1"]["hash"] == "7e571" and "fold" not in made.constants["recipe"]
+    assert made.values("cl", "all.accuracy.last") == {FoldSeed(0, 3): 0.1, FoldSeed(1, 3): 0.1}
+    rows, _ = raw.collect(study / "runs", "an abacus")
+    with pytest.raises(ValueError, match="1 runs are planned and missing, such as uniform with seed 3 in fold 1"):
+        raw.check_complete(rows[:-1] if rows[-1]["arm"] == "uniform" else rows[:0], plan)
+
+
+def test_the_test_list_is_one_though_the_commonest_class_is_the_training_lists(study):
+    for seed in (3, 11):
+        for arm in ("uniform", "cl"):
+            config = json.loads((study / "runs" / arm / f"seed{seed}" / "config.json").read_text())
+            listed = {**config["lists"], "test": {"count": 30, "hash": "7e57", "commonest_class_accuracy": seed / 99}}
+            change(study / "runs" / arm / f"seed{seed}" / "config.json", lists=listed)
+    assert raw.collect(study / "runs", "an abacus")[1]["task"]["test"] == {"count": 30, "hash": "7e57"}
 
 
 def test_a_study_needs_a_plan(study, capsys):

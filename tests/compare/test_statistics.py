@@ -9,9 +9,13 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bss.compare.pairs import FoldSeed
 from bss.compare.statistics import (
+    Components,
     band,
+    components,
     detectable,
+    effective,
     equivalent_within,
     holm,
     least_p,
@@ -19,6 +23,7 @@ from bss.compare.statistics import (
     paired,
     power_of_equivalence,
     power_to_differ,
+    seeds_of_folds_to_decide,
     seeds_to_decide,
     sign_flip_test,
     t_interval,
@@ -233,3 +238,100 @@ def test_a_band_is_taken_where_all_curves_are():
     assert (x, mean) == ([5, 10], [6.0, 11.0]) and std == pytest.approx([math.sqrt(2)] * 2)
     assert band([([1], [3.0])]) == ([1], [3.0], [0.0])
     assert band([([1], [3.0]), ([2], [3.0])]) == ([], [], [])
+
+
+# ---- folds ----
+
+
+FOLDS = {FoldSeed(fold, seed): value for fold, seed, value in ((0, 0, 1.0), (0, 1, 3.0), (1, 0, 4.0), (1, 1, 8.0))}
+
+
+def of_folds(values=FOLDS, overlap=0.5):
+    return paired({"cl": values, "uniform": dict.fromkeys(values, 0.0)}, "cl", "uniform", overlap)
+
+
+def test_a_fold_counts_once_with_the_mean_of_its_seeds():
+    found = of_folds()
+    assert found.units == (2.0, 6.0) and found.values == (1.0, 3.0, 4.0, 8.0) and found.mean == 4.0
+    assert found.has_folds and found.comparable and found.std == pytest.approx(math.sqrt(8))
+    # 2 folds that each train on twice what they test: 1 / 2 + 1 / 2 = 1, so that the error is the deviation itself
+    assert found.p == pytest.approx(1 - 2 * math.atan(4 / math.sqrt(8)) / math.pi)
+    half = math.tan(0.45 * math.pi) * math.sqrt(8)  # one degree is Cauchy's
+    assert found.interval(0.9) == pytest.approx((4 - half, 4 + half))
+    assert found.p_signs is None and not of_folds({FoldSeed(0, 0): 1.0, FoldSeed(0, 1): 2.0}).comparable
+
+
+def test_seeds_of_unequal_folds_have_no_more_weight_than_others():
+    assert of_folds({**FOLDS, FoldSeed(1, 2): 6.0, FoldSeed(1, 3): 6.0}).units == (2.0, 6.0)
+
+
+def test_training_sets_in_common_widen_what_the_mean_of_folds_may_be():
+    values = [1.0, 2.0, 4.0, 5.0, 3.0]
+    plain, wide = t_interval(values), t_interval(values, overlap=0.25)
+    assert effective(5, 0.25) == pytest.approx(1 / 0.45) and effective(5, 0.0) == 5
+    assert wide[1] - wide[0] == pytest.approx((plain[1] - plain[0]) * math.sqrt(0.45 / 0.2))
+    assert t_test(values, 0.25) > t_test(values)
+    assert equivalent_within(values, 6.0, 0.25) > equivalent_within(values, 6.0)
+    assert detectable(1.0, 5, 0.05, overlap=0.25) == pytest.approx(detectable(1.0, 5, 0.05) * math.sqrt(0.45 / 0.2))
+    _, high = t_interval(values, 0.9, 0.25)
+    assert (equivalent_within(values, high + 0.01, 0.25) < 0.05) and (
+        equivalent_within(values, high - 0.01, 0.25) > 0.05
+    )
+
+
+def test_components_by_hand():
+    # means 2 and 6; within ((1 + 1) + (4 + 4)) / 2 = 5; between 2 (4 + 4) / 1 = 16; so (16 - 5) / 2 = 5.5
+    assert components([[1.0, 3.0], [4.0, 8.0]]) == Components(5.5, 5.0) and of_folds().components == Components(
+        5.5, 5.0
+    )
+    assert components([[1.0, 3.0], [4.0, 8.0]]).share == pytest.approx(5.5 / 10.5)
+    assert components([[0.0, 4.0], [1.0, 3.0]]) == Components(0.0, 5.0)  # equal means: negative, so 0
+    # three groups of 1, 2 and 3: 6 numbers, n0 = (6 - 14 / 6) / 2 = 11 / 6
+    groups = [[6.0], [1.0, 3.0], [1.0, 2.0, 3.0]]
+    within, mean = (2 + 2) / 3, 16 / 6
+    between = ((6 - mean) ** 2 + 2 * (2 - mean) ** 2 + 3 * (2 - mean) ** 2) / 2
+    assert components(groups).fold == pytest.approx((between - within) / (11 / 6))
+    assert components([[1.0], [2.0]]) is components([[1.0, 2.0]]) is components([]) is None
+    assert Components(0.0, 0.0).share is None
+
+
+def test_components_are_what_a_simulation_was_made_of():
+    draw = np.random.default_rng(0)
+    made = [draw.normal(0, 2, (5, 1)) + draw.normal(0, 1, (5, 4)) for _ in range(400)]
+    found = [components(each.tolist()) for each in made]
+    assert np.mean([each.seed for each in found]) == pytest.approx(1.0, rel=0.05)
+    assert np.mean([each.fold for each in found]) == pytest.approx(4.0, rel=0.1)
+
+
+def test_more_seeds_make_up_for_the_seeds_part_alone():
+    further = seeds_of_folds_to_decide(Components(0.0, 1.0), 5, 2, 0.05, 1.0, overlap=0.25)
+    std = [math.sqrt(1 / count) for count in (2 + further - 1, 2 + further)]
+    both = [math.sqrt(effective(5, 0.25)) / each for each in std]
+    powers = [min(power_to_differ(shift, 5, 0.05), power_of_equivalence(shift, 5)) for shift in both]
+    assert powers[0] < 0.8 <= powers[1]
+    assert seeds_of_folds_to_decide(Components(4.0, 1.0), 5, 2, 0.05, 1.0, overlap=0.25) is None
+    assert seeds_of_folds_to_decide(Components(0.0, 0.0), 5, 2, 0.05, 1.0, overlap=0.25) is None  # 2 / 2^5 = 0.06
+    assert seeds_of_folds_to_decide(Components(0.0, 0.0), 6, 2, 0.05, 1.0, overlap=0.25) == 0
+
+
+def test_arms_that_are_worth_the_same_are_seldom_told_apart_by_folds_and_often_by_their_seeds():
+    """Two nearest-mean classifiers, each on its own features that tell as much: what differs is chance."""
+    draw = np.random.default_rng(0)
+    false = {"folds": 0, "pairs": 0}
+    count, size, folds, seeds = 200, 100, 5, 3
+    for _ in range(count):
+        labels = draw.permutation(np.arange(size) % 2)
+        arms = [draw.normal(size=(size, 4)) + 0.4 * (2 * labels - 1)[:, None] for _ in range(2)]
+        fold_of = draw.permutation(size) % folds
+        found = np.zeros((folds, seeds))
+        for fold in range(folds):
+            train, test = fold_of != fold, fold_of == fold
+            for sign, x in zip((1, -1), arms, strict=True):
+                way = x[train][labels[train] == 1].mean(0) - x[train][labels[train] == 0].mean(0)
+                ways = way + 0.15 * draw.normal(size=(seeds, 4))  # a seed disturbs what was learned
+                right = ((x[test] - x[train].mean(0)) @ ways.T > 0) == labels[test][:, None]
+                found[fold] += sign * 100 * right.mean(0)
+        values = {FoldSeed(fold, seed): found[fold, seed] for fold in range(folds) for seed in range(seeds)}
+        false["folds"] += of_folds(values, overlap=1 / (folds - 1)).p <= 0.05
+        false["pairs"] += t_test(list(values.values())) <= 0.05
+    assert false["folds"] / count <= 0.05 and false["pairs"] / count >= 0.2

@@ -92,6 +92,7 @@ def test_every_folder_has_its_task_data_set_both_scripts_and_readme(stem):
         "CL_PAPER",
         "SPL_PAPER",
         "build_data",
+        "build_list",
         "build_model",
         "sample_recipe",
         "write_sample",

@@ -153,6 +153,13 @@ def _report(flags: argparse.Namespace) -> int:
     return compare.report(flags)
 
 
+def _evaluate(flags: argparse.Namespace) -> int:
+    need("an evaluation", "train", "report")
+    from bss.cli import evaluate
+
+    return evaluate.evaluate(flags)
+
+
 def _export(flags: argparse.Namespace) -> int:
     need("an export", "train")
     from bss.training.export import export_run
@@ -241,6 +248,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     _add_training(commands)
     _add_comparisons(commands)
+    _add_evaluation(commands)
     _add_export(commands)
     _add_reproduction(commands)
     _add_predict(commands)
@@ -264,6 +272,54 @@ def _add_training(commands: Any) -> None:
     )
     defaults = dict.fromkeys(("seed", "epochs", "batch_size"), "default: that of the task's CL recipe")
     add_run_flags(train, "needed, unless --sample is given", "default: runs/TASK-ARM-seedN", defaults)
+
+
+def _add_evaluation(commands: Any) -> None:
+    command = commands.add_parser(
+        "evaluate",
+        help="measure trained networks on a test set or a list of your own",
+        description="Measure the trained networks of run folders: accuracy, macro F1, mAP, NLL, Brier and calibration\n"
+        "of every head with 95 % intervals, class by class and sample by sample. Several runs are compared by\n"
+        "McNemar's test, and those of one arm make an ensemble. --out gets evaluation.json, evaluation.html,\n"
+        "table.md, predictions.csv and confusion.csv, all or none. Under torchrun each sample is measured once.\n"
+        "Exit status: 0, 2 if it cannot be done at all, 130 after Ctrl-C, 75 after SIGTERM.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.set_defaults(run=_evaluate, interrupted="stopped; nothing was written")
+    add = command.add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold some; of one task")
+    _add_weights(command)
+    add(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="the data set's folder (default: where the run says that it was trained, if that is still there)",
+    )
+    add("--split", choices=("test", "val", "train"), default="test", help="which part of the run (default: test)")
+    add(
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="a list of your own in the form of the data set's, in place of a part; its files are under the data root",
+    )
+    add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps, ...")
+    add("--workers", type=count, metavar="N", help="processes that load data (default: one per core, at most 8)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="how it is measured: batch_size=, precision=, channels_last=, or missing=drop; the rest is the run's",
+    )
+    add(
+        "--resamples",
+        type=count,
+        default=1000,
+        metavar="N",
+        help="test sets that are drawn for the intervals (default 1000; 0 = only the accuracy's, without groups)",
+    )
+    add("--out", type=Path, required=True, metavar="FOLDER", help="new, empty, or with an evaluation of the same")
 
 
 def _add_export(commands: Any) -> None:
@@ -313,6 +369,11 @@ def _add_predict(commands: Any) -> None:
 def _add_run_to_load(command: argparse.ArgumentParser) -> None:
     """Add the flags by which one trained network is named."""
     command.add_argument("run_folder", type=Path, metavar="RUN", help="the run's folder")
+    _add_weights(command)
+
+
+def _add_weights(command: argparse.ArgumentParser) -> None:
+    """Add the flags that say which weights, and whose code, a run folder stands for."""
     command.add_argument(
         "--checkpoint",
         choices=("best", "last"),

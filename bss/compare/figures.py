@@ -18,9 +18,11 @@ from xml.etree import ElementTree
 from bss.compare.runs import FinishedRun
 from bss.compare.statistics import Difference, band
 from bss.compare.wording import PLUS_MINUS, interval_text, points
+from bss.scoring.calibration import Reliability
 from bss.training.run_folder import read_scores
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -396,3 +398,72 @@ def _finish(figure: "Figure", axes: "Axes", x: str, y: str) -> None:
 def _labelled(axes: "Axes") -> "list[Artist]":
     """What the legend names, in its order."""
     return axes.get_legend_handles_labels()[0]
+
+
+def reliability(curve: Reliability, name: str) -> str:
+    """Draw how often predictions are right against how sure they are, with the number of samples in each bin.
+
+    A bar is a bin, as high as its accuracy; a mark is its mean confidence on the diagonal, and the line between the two
+    is what the calibration error adds up.
+
+    Args:
+        curve: in bins of equal width.
+        name: tells the figure from others of the page.
+    """
+    import numpy as np
+
+    edges, bins = curve.edges, curve.bins
+    held = bins.weight > 0
+    with _figure(3.6) as figure:
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color=BLACK, linewidth=1, linestyle=DASHES[1])
+        axes.bar(edges[:-1][held], bins.accuracy[held], np.diff(edges)[held], align="edge", color=COLOURS[5], alpha=0.6)
+        axes.vlines(bins.confidence[held], bins.confidence[held], bins.accuracy[held], color=COLOURS[0], linewidth=1.4)
+        axes.plot(bins.confidence[held], bins.confidence[held], "D", color=COLOURS[0], markersize=3)
+        for low, high, weight in zip(edges[:-1], edges[1:], bins.weight, strict=True):
+            if weight:
+                axes.text((low + high) / 2, 1.02, f"{weight:.0f}", ha="center", va="bottom", fontsize=6, rotation=90)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1.12)  # room for the numbers
+        axes.set_yticks(np.arange(6) / 5)
+        axes.set_xlabel("confidence of the predicted class; above: samples in the bin")
+        axes.set_ylabel("share of right predictions")
+        return _svg(figure, f"reliability/{name}")
+
+
+def confusion(matrix_CC: "np.ndarray", classes: Sequence[str], name: str) -> str:
+    """Draw a confusion matrix: each row is a true class, shaded by the share of its samples in each predicted one.
+
+    Args:
+        matrix_CC: counts, the truth in the rows.
+        classes: names; where they are more than :data:`NAMED_CLASSES`, some of their numbers stand at the axes.
+        name: tells the figure from others of the page.
+    """
+    import numpy as np
+
+    size = len(classes)
+    share_CC = matrix_CC / np.maximum(matrix_CC.sum(axis=1, keepdims=True), 1)
+    with _figure(3.4 if size <= NAMED_CLASSES else 4.4) as figure:
+        axes = figure.add_subplot()
+        axes.imshow(share_CC, cmap="Blues", vmin=0, vmax=1, interpolation="nearest", aspect="equal")
+        axes.grid(visible=False)
+        if size <= NAMED_CLASSES:
+            names = [_short(each) for each in classes]
+            axes.set_xticks(range(size), names, rotation=90, fontsize=7)
+            axes.set_yticks(range(size), names, fontsize=7)
+        if size <= COUNTED_CLASSES:
+            for row, column in np.argwhere(matrix_CC > 0):
+                shade = "#ffffff" if share_CC[row, column] > 0.6 else BLACK
+                count = f"{matrix_CC[row, column]}"
+                axes.text(column, row, count, ha="center", va="center", fontsize=7, color=shade)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        return _svg(figure, f"confusion/{name}")
+
+
+NAMED_CLASSES = 32
+"""The most classes whose names a confusion matrix shows."""
+
+
+COUNTED_CLASSES = 12
+"""The most classes whose counts stand in its cells."""

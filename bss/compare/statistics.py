@@ -172,6 +172,32 @@ def equivalent_within(values: Sequence[float], margin: float, overlap: float = 0
     return float(t.sf(room / (std / math.sqrt(effective(len(values), overlap))), len(values) - 1))
 
 
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p value of McNemar's test: whether two classifiers are right equally often on the same samples.
+
+    Samples that both get right, or both wrong, say nothing. Of the others each would be the one's or the other's with
+    probability 1/2 if they were equally good: p is the probability of a split that is as uneven as the one found, or
+    more so. Where there is none, it is 1. It takes the samples for independent: groups of clips are not.
+
+    Source: McNemar, "Note on the sampling error of the difference between correlated proportions or percentages", 1947;
+    its exact form, by the binomial distribution, is the sign test.
+
+    Args:
+        only_first: samples that the first alone has right.
+        only_second: samples that the second alone has right.
+
+    Raises:
+        ValueError: a number below 0.
+    """
+    from scipy.stats import binomtest
+
+    if min(only_first, only_second) < 0:
+        raise ValueError(f"numbers of samples must be at least 0, got {only_first} and {only_second}")
+    if only_first == only_second:
+        return 1.0
+    return float(binomtest(only_first, only_first + only_second, 0.5).pvalue)
+
+
 # ---- what so many seeds can see ------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 from torch import Tensor
 
 from bss.data.indexed import MapDataset
@@ -82,3 +83,9 @@ def part_of(data: Splits, name: PartName) -> Part:
         grouped_by=None if groups is None else data.group or "group",
         dropped=data.dropped.get(name, ()),
     )
+
+
+def class_ids(classes: Sequence[str], known: Sequence[str]) -> np.ndarray:
+    """The id that each class has among the known ones, by its name, (len(classes),) int64; -1 where it is none."""
+    place = {name: number for number, name in enumerate(known)}
+    return np.array([place.get(name, -1) for name in classes], np.int64)

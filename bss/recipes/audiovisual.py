@@ -1,7 +1,9 @@
 """Numbers that CREMA-D and Kinetics-Sounds share."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+from typing_extensions import override
 
 from bss.recipes.recipe import Recipe
 from bss.recipes.settings import meaning, setting
@@ -38,3 +40,7 @@ class AudioVisualRecipe(Recipe):
                 raise RecipeError(f"{name} must be >= 1, got {getattr(self, name)}")
         if self.seconds * self.sample_rate < self.n_fft:
             raise RecipeError(f"seconds={self.seconds:g} is shorter than one STFT window of {self.n_fft} samples")
+
+    @override
+    def without_cache(self) -> Self:
+        return replace(self, cache=None)

@@ -373,6 +373,10 @@ class Recipe:
         """
         return self
 
+    def without_cache(self) -> Self:
+        """The recipe without a cache of decoded files; one that has such a field overrides it."""
+        return self
+
     @property
     def uses_scores(self) -> bool:
         """Whether the sampler or the method goes by scores."""

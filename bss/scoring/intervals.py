@@ -75,15 +75,26 @@ def bootstrap_weights(
         yield np.bincount(random.integers(0, size, size), minlength=size).astype(np.float64)[places_N]
 
 
-def percentile_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """The interval between two quantiles of what the drawn sets gave, those that are finite; None where none is.
+def bootstrap_interval(
+    value: float, drawn: np.ndarray, *, most: float = math.inf, confidence: float = CONFIDENCE
+) -> tuple[float, float] | None:
+    """The interval of a number by what drawn sets gave: their quantiles, moved so that their mean lies on the number.
+
+    A drawn set has samples several times, which makes some numbers larger on average, a calibration error above all:
+    the quantiles as they are may not even hold the number. What they say is how it scatters.
 
     Args:
-        values: of a statistic, one for each drawn set.
+        value: of the samples as they are, in [0, most].
+        drawn: of each drawn set; those that are not finite have none, and are left out.
+        most: the largest possible value.
         confidence: coverage, in (0, 1).
+
+    Returns:
+        Both ends, inside of [0, most]; None where no drawn set has a value.
     """
-    known = values[np.isfinite(values)]
+    known = drawn[np.isfinite(drawn)]
     if not known.size:
         return None
-    low, high = np.quantile(known, ((1 - confidence) / 2, (1 + confidence) / 2))
-    return float(low), float(high)
+    ends = np.quantile(known, ((1 - confidence) / 2, (1 + confidence) / 2)) - known.mean() + value
+    low, high = ends.clip(0, most).tolist()
+    return low, high

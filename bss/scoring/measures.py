@@ -1,5 +1,6 @@
 """Everything that is measured of one head on one set of samples, and how sure each number is over these samples."""
 
+import math
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from bss.scoring.calibration import (
     ranks,
     reliability_curve,
 )
-from bss.scoring.intervals import CONFIDENCE, RESAMPLES, bootstrap_weights, percentile_interval, wilson_interval
+from bss.scoring.intervals import CONFIDENCE, RESAMPLES, bootstrap_interval, bootstrap_weights, wilson_interval
 from bss.scoring.metrics import (
     ClassRanking,
     average_precision,
@@ -31,6 +32,10 @@ from bss.utils.devices import widened
 
 MEASURES = ("accuracy", "macro_f1", "map", "nll", "brier", "ece", "adaptive_ece")
 """What is measured of a head, by the names that files have."""
+
+
+MOST = {"nll": math.inf, "brier": 2.0}
+"""Name of a measure -> its largest possible value, where that is not 1."""
 
 
 class Measured(NamedTuple):
@@ -136,7 +141,7 @@ class HeadMeasures:
         """All of :data:`MEASURES`, each with its interval over the samples.
 
         The accuracy has Wilson's interval where every sample stands for itself. All others, and where samples come in
-        groups the accuracy too, have the percentiles of a bootstrap of whole groups; that of the accuracy is never
+        groups the accuracy too, have that of a bootstrap of whole groups; that of the accuracy is never
         narrower than Wilson's: a handful of groups that are all right would leave it no width at all.
 
         Args:
@@ -151,7 +156,9 @@ class HeadMeasures:
         for name, value in self.values().items():
             interval = None
             if drawn and single > 1:
-                interval = percentile_interval(np.array([each[name] for each in drawn]), confidence)
+                interval = bootstrap_interval(
+                    value, np.array([each[name] for each in drawn]), most=MOST.get(name, 1.0), confidence=confidence
+                )
             if name == "accuracy":
                 wilson = wilson_interval(int(self.hit_N.sum()), len(self.hit_N), confidence)
                 if groups_N is None or interval is None:

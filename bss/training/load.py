@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args, get_type_hints
 from torch import Tensor, nn
 
 from bss import samplers, tasks
+from bss.data.parts import Part, PartName, class_ids, part_of
 from bss.data.splits import Splits
 from bss.recipes.constants import Constants
 from bss.recipes.fields import defaults, flatten, plain, with_values
@@ -94,8 +95,7 @@ def load_run(
         DataNotFoundError: the shape of the text model, or what a folder of format 1 needs, is not there.
     """
     saved = read_saved(run, checkpoint=checkpoint, task=task)
-    root = saved.root(data_root)
-    return LoadedRun(saved.build(root), saved.recipe, saved.classes(root))
+    return saved.loaded(saved.root(data_root))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,7 @@ class SavedRun:
         recipe: every number of it.
         weights: of the network, by name.
         file: that holds them.
+        checkpoint: ``"best"`` or ``"last"``: what was asked for.
         epoch: after which they were saved, 0-based; -1 = in the first one, of an unfinished run.
         summary: of a finished run; None of an unfinished or an exported one.
     """
@@ -119,6 +120,7 @@ class SavedRun:
     recipe: Recipe
     weights: Mapping[str, Any]
     file: Path
+    checkpoint: Checkpoint
     epoch: int
     summary: Summary | None
 
@@ -165,6 +167,45 @@ class SavedRun:
                 "trained on (--data-root DIR, data_root=), from whose lists they can be told"
             )
         return self.checked(self.task.build_data(self.recipe, root)).classes
+
+    def loaded(self, root: Path | None) -> LoadedRun:
+        """What :func:`load_run` gives."""
+        return LoadedRun(self.build(root), self.recipe, self.classes(root))
+
+    def part(self, root: Path, name: PartName = "test", *, listed: Path | None = None) -> Part:
+        """Samples to be measured, as the run's test sees them, without anything that its recipe corrupts.
+
+        Args:
+            root: the data root.
+            name: of the run's own parts.
+            listed: a list of one's own in the form of the data set's, in place of these.
+
+        Raises:
+            RecipeError: a list, and the task cannot read one.
+            DataError, DataNotFoundError: see the task's ``build_data`` and ``build_list``, and
+                :func:`bss.data.parts.part_of`.
+        """
+        recipe = self.recipe.without_cache()  # one pass is not worth a copy of all files
+        if listed is None:
+            return part_of(self.task.build_data(recipe, root), name)
+        if not hasattr(self.task, "build_list"):
+            raise RecipeError("--list: the task of this run reads no lists, since it does not define build_list")
+        return self.task.build_list(recipe, root, listed)
+
+    def is_own_test(self, part: Part, classes: Sequence[str]) -> bool:
+        """Whether a part is the test set that the run's summary speaks of: by names, order and class ids.
+
+        Where a run or a list tells no names, a test part of the same length is taken for it.
+
+        Args:
+            part: any.
+            classes: of the run.
+        """
+        known = (self.config.get("lists") or {}).get("test", {}).get("hash")
+        if known is None or part.labels_N is None:
+            samples = self.config.get("samples") or {}
+            return part.title == "test" and samples.get("test") == len(part)
+        return known == list_hash(part.names, class_ids(part.classes, classes)[part.labels_N.numpy()])
 
     def checked(self, data: Splits) -> Splits:
         """The data, if its training list is the run's: names, order and class ids.
@@ -231,6 +272,7 @@ def read_saved(run: str | os.PathLike[str], *, checkpoint: Checkpoint = "best", 
         recipe=recipe,
         weights=state["model"],
         file=file,
+        checkpoint=checkpoint,
         epoch=epoch,
         summary=cast(Summary | None, summary),
     )
@@ -252,6 +294,7 @@ def _read_exported(path: Path, task: str | None) -> SavedRun:
         recipe=recipe,
         weights=weights,
         file=path / WEIGHTS,
+        checkpoint="last" if config.get("checkpoint") == "last" else "best",
         epoch=epoch,
         summary=None,
     )

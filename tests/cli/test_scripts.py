@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import bss
+from bss.cli.commands import main
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted(ROOT.glob("*/train-*.py"))
@@ -93,6 +94,10 @@ def test_a_script_trains_on_sample_data_and_leaves_a_complete_run(script, sample
         assert 0 <= scores["difficulty"].min() and scores["difficulty"].max() <= 2
     model, recipe, classes = bss.load_run(out)
     assert not model.training and classes == tuple(config["classes"]) and asdict(recipe) == config["recipe"]
+    if script.stem == "train-CL":
+        assert main(["evaluate", str(out), "--resamples", "5", "--out", f"{out}-evaluated"]) == 0
+        (run,) = json.loads((Path(f"{out}-evaluated") / "evaluation.json").read_text())["runs"]
+        assert run["own_test"]["same"] and set(run["heads"]) == heads and run["samples"] == config["samples"]["test"]
 
 
 @every_script

@@ -19,6 +19,7 @@ from bss.compare.statistics import (
     equivalent_within,
     holm,
     least_p,
+    mcnemar,
     mean_and_std,
     paired,
     power_of_equivalence,
@@ -238,6 +239,22 @@ def test_a_band_is_taken_where_all_curves_are():
     assert (x, mean) == ([5, 10], [6.0, 11.0]) and std == pytest.approx([math.sqrt(2)] * 2)
     assert band([([1], [3.0])]) == ([1], [3.0], [0.0])
     assert band([([1], [3.0]), ([2], [3.0])]) == ([], [], [])
+
+
+def test_mcnemars_test_by_hand():
+    assert mcnemar(0, 0) == 1.0  # nothing tells the two apart
+    assert mcnemar(4, 4) == 1.0
+    assert mcnemar(0, 6) == mcnemar(6, 0) == pytest.approx(2 / 64)
+    assert mcnemar(1, 5) == pytest.approx(2 * (1 + 6) / 64)
+    with pytest.raises(ValueError, match="at least 0"):
+        mcnemar(-1, 3)
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_mcnemars_test_is_the_sign_test(b, c):
+    """The sum of the smaller tail, doubled; the differences' own sign-flip test counts the same splits."""
+    tail = sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
+    assert mcnemar(b, c) == pytest.approx(min(1.0, 2 * tail), rel=1e-9)
 
 
 # ---- folds ----

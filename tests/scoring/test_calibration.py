@@ -13,7 +13,7 @@ from bss.scoring.calibration import (
     negative_log_likelihoods,
     reliability_curve,
 )
-from bss.scoring.intervals import bootstrap_weights, percentile_interval, wilson_interval
+from bss.scoring.intervals import bootstrap_interval, bootstrap_weights, wilson_interval
 
 
 def drawn(count=200, classes=4, seed=0):
@@ -184,7 +184,8 @@ def test_whole_groups_are_drawn_and_the_interval_is_that_of_groups():
         assert len(set(weight[:3])) == len(set(weight[3:])) == 1 and weight[0] + weight[3] == 2
     # Two groups, one all right and one all wrong: the accuracy of a drawn set is 0, 1/2 or 1.
     values = np.array([np.average(groups == 7, weights=weight) for weight in bootstrap_weights(6, groups)])
-    assert set(values) == {0.0, 0.5, 1.0} and percentile_interval(values) == (0.0, 1.0)
+    assert set(values) == {0.0, 0.5, 1.0}
+    assert bootstrap_interval(0.5, values) == pytest.approx((0.0, 1.0), abs=0.02)
     with pytest.raises(ValueError, match="2 groups for 3 samples"):
         list(bootstrap_weights(3, np.array([0, 1])))
 
@@ -192,10 +193,13 @@ def test_whole_groups_are_drawn_and_the_interval_is_that_of_groups():
 def test_the_bootstrap_of_independent_samples_has_the_width_of_the_binomial():
     hits = np.arange(400) < 300
     values = np.array([np.average(hits, weights=weight) for weight in bootstrap_weights(400)])
-    low, high = percentile_interval(values)
+    low, high = bootstrap_interval(0.75, values)
     assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.75 * 0.25 / 400), rel=0.1)
 
 
-def test_sets_without_a_value_are_left_out_of_the_interval():
-    assert percentile_interval(np.array([1.0, np.nan, 3.0]), 0.5) == (1.5, 2.5)
-    assert percentile_interval(np.array([np.nan])) is None
+def test_an_interval_of_drawn_sets_lies_around_the_number_and_inside_of_its_range():
+    drawn = np.array([1.0, np.nan, 2.0, 3.0])
+    assert bootstrap_interval(2.0, drawn, confidence=0.5) == (1.5, 2.5)  # a set without a value is left out
+    assert bootstrap_interval(0.1, drawn, confidence=0.5) == pytest.approx((0.0, 0.6))  # moved, and cut at 0
+    assert bootstrap_interval(0.9, drawn, most=1.0, confidence=0.5) == pytest.approx((0.4, 1.0))
+    assert bootstrap_interval(1.0, np.array([np.nan])) is None

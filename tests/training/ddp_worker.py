@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 
+from bss.data.parts import Part
 from bss.methods import (
     AGM,
     MLA,
@@ -21,11 +22,14 @@ from bss.methods import (
     SampleValuation,
 )
 from bss.training.engine import fit
+from bss.training.load import load_run
+from bss.training.predictions import predict_part
 from bss.training.run import Run
 from bss.utils import distributed
 from bss.utils.errors import DataError, TrainingError
 from bss.utils.interrupts import Interrupted
 from tests import tiny
+from tests.compare import comparing
 
 BATCH = 12  # for one, two and three processes
 CL = replace(tiny.CL, batch_size=BATCH, epochs=4)
@@ -73,6 +77,30 @@ def train(arm, out, *, signal_at=None):
     if signal_at is not None:
         data = replace(data, train=tiny.Signalling(data.train, signal_at, signal.SIGTERM))
     return fit(tiny.model(), data, recipe, Run(out, out, torch.device("cpu")))
+
+
+def predict_test(folder):
+    """What the trained network of an arm says of the test samples, as every process has it in the end."""
+    loaded = load_run(folder / "cl", task=comparing.__file__)
+    samples = Counted(tiny.features(31, seed=3))
+    part = Part(title="test", samples=samples, names=[str(n) for n in range(31)], classes=tiny.CLASSES)
+    said = predict_part(loaded, part, device=torch.device("cpu"))
+    state = {"seen": samples.seen, "truth": torch.from_numpy(said.truth_N), **said.logits}
+    torch.save(state, folder / f"predicted-{distributed.rank()}.pt")
+
+
+class Counted(torch.utils.data.Dataset):
+    """A data set that notes which samples it was asked for."""
+
+    def __init__(self, dataset):
+        self.dataset, self.seen = dataset, []
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        self.seen.append(index)
+        return self.dataset[index]
 
 
 def train_with(name, out):
@@ -130,6 +158,7 @@ def main(what, folder):
         if what == "train":
             for arm in ARMS:
                 train(arm, folder / arm)
+            predict_test(folder)
         elif what == "stop":
             for arm in ("cl", "online"):
                 try:

@@ -43,6 +43,7 @@ def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     for arm in ddp_worker.ARMS:
         ddp_worker.train(arm, folder / arm)
+    ddp_worker.predict_test(folder)
     return folder
 
 
@@ -105,6 +106,17 @@ def test_one_process_writes_and_its_folder_is_complete(together):
     names = {path.name for path in (together / "cl").iterdir()}
     files = {"config.json", "done", "metrics.jsonl", "scores.npz", "hits.npz", "summary.json"}
     assert {"best.pt", "last.pt", *files} == names
+
+
+def test_a_trained_network_predicts_each_sample_once_whatever_the_number_of_processes(alone, together):
+    (one,) = (torch.load(path) for path in alone.glob("predicted-*.pt"))
+    many = [torch.load(path) for path in sorted(together.glob("predicted-*.pt"))]
+    assert one["seen"] == sorted(index for each in many for index in each["seen"]) == list(range(31))
+    for each in many:
+        assert each["truth"].tolist() == [n % 3 for n in range(31)]
+        for head in ("all", "fused", "audio", "visual"):
+            assert torch.equal(each[head], many[0][head])  # all processes have the whole
+            torch.testing.assert_close(each[head], one[head], rtol=0, atol=1e-4)
 
 
 def test_hits_have_every_sample_once_and_in_the_order_of_the_list(together):

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bss.compare.pairs import pair_of
 from bss.compare.runs import known_run, named
 from bss.compare.statistics import holm, mcnemar
 from bss.data.parts import Part, class_ids
@@ -153,7 +154,7 @@ class Evaluated:
         return bool((ids[self.truth_N] == other.truth_N).all())
 
 
-class Pair(NamedTuple):
+class TestedPair(NamedTuple):
     """Two of them, compared by the samples that one alone has right.
 
     Attributes:
@@ -188,7 +189,7 @@ class Evaluation:
     part: Part
     runs: Sequence[Evaluated]
     ensembles: Sequence[Evaluated] = ()
-    pairs: Sequence[Pair] = ()
+    pairs: Sequence[TestedPair] = ()
     notes: Sequence[str] = ()
 
     @property
@@ -208,7 +209,10 @@ def labels_of(runs: Sequence[SavedRun]) -> list[tuple[str, str]]:
     known = [known_run(run.path) for run in runs]
     told = iter(named([each for each in known if each is not None]))
     arms = [next(told).arm if each is not None else run.path.name for run, each in zip(runs, known, strict=True)]
-    labels = [f"{arm} seed {run.recipe.seed}" for arm, run in zip(arms, runs, strict=True)]
+    labels = [
+        f"{arm} seed {pair_of(getattr(run.recipe, 'fold', None), run.recipe.seed)}"
+        for arm, run in zip(arms, runs, strict=True)
+    ]
     alike = {label for label in labels if labels.count(label) > 1}
     return [
         (arm, f"{label} ({run.path})" if label in alike else label)
@@ -388,7 +392,7 @@ class Ensembles:
         return found
 
 
-def pairs_of(runs: Sequence[Evaluated]) -> list[Pair]:
+def pairs_of(runs: Sequence[Evaluated]) -> list[TestedPair]:
     """Every two runs by McNemar's test of their predictions, adjusted by Holm's method; of the same samples alone."""
     couples = [(one, other) for one, other in itertools.combinations(runs, 2) if one.same_samples(other)]
     counts = []
@@ -398,7 +402,7 @@ def pairs_of(runs: Sequence[Evaluated]) -> list[Pair]:
     values = [mcnemar(*each) for each in counts]
     adjusted = [p for p in holm(values) if p is not None]
     return [
-        Pair(one.label, other.label, *count, p, p_holm)
+        TestedPair(one.label, other.label, *count, p, p_holm)
         for (one, other), count, p, p_holm in zip(couples, counts, values, adjusted, strict=True)
     ]
 

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import bss
+from bss.cli.commands import main
 from bss.data.transforms.views import Picture, Pictures, Sound
 from bss.models.frontends import FrameViews, RepeatToLength
 from bss.scoring.scoring_pass import score_dataset
@@ -21,6 +22,7 @@ from bss.training.run_folder import read_checkpoint
 from bss.training.watch import TrainingWatch
 from bss.utils.interrupts import Interrupted
 from tests import tiny
+from tests.compare import comparing
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -144,3 +146,17 @@ def test_repeating_sounds_and_resizing_pictures_never_waits_and_equals_the_cpus(
         torch.cuda.set_sync_debug_mode("default")
     assert torch.equal(repeated.cpu(), expected[0])
     assert (squares.cpu() - expected[1]).abs().max() <= 1.01 / 255 / 0.224  # a grey level
+
+
+def test_a_run_of_the_gpu_is_loaded_on_the_cpu_and_has_its_numbers_again_on_the_gpu(cuda, tmp_path):
+    task = comparing.__file__
+    words = ["train", task, "--arm", "spl", "--data-root", str(tmp_path), "--out", str(tmp_path / "run")]
+    assert main([*words, "--device", "cuda", "--workers", "0", "--epochs", "2"]) == 0
+    model, *_ = bss.load_run(tmp_path / "run", task=task)
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+    for device in ("cuda", "cpu"):
+        out = tmp_path / device
+        words = ["evaluate", str(tmp_path / "run"), "--task", task, "--device", device, "--out", str(out)]
+        assert main([*words, "--resamples", "0"]) == 0
+        own = json.loads((out / "evaluation.json").read_text())["runs"][0]["own_test"]
+        assert own["same"] if device == "cuda" else "cpu now" in own["elsewhere"]

@@ -319,6 +319,36 @@ def _add_evaluation(commands: Any) -> None:
         metavar="N",
         help="test sets that are drawn for the intervals (default 1000; 0 = only the accuracy's, without groups)",
     )
+    add(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="MODALITY:SHARES",
+        help="measure it also without a modality for these shares of the samples, as audio:0,0.2,0.5,1; A+B:0.5 takes "
+        "both away, each by itself; may be given several times",
+    )
+    add(
+        "--noise",
+        action="append",
+        default=[],
+        metavar="MODALITY[.NOISE]:LEVELS",
+        help="measure it also with a noisy modality: sounds and numbers in dB (20, 10, 5, 0, -5), pictures, texts and "
+        "video in severities, as visual:1..5; all = all levels; may be given several times",
+    )
+    add(
+        "--fill",
+        choices=("mean", "zero", "drop"),
+        default="mean",
+        help="what stands for a modality that --drop takes away: the mean of the training inputs (default), zero, or "
+        "nothing: the other modalities' own heads predict",
+    )
+    add(
+        "--corruption-seeds",
+        type=count,
+        default=5,
+        metavar="N",
+        help="how often what --drop and --noise draw is drawn anew (default 5)",
+    )
     add("--out", type=Path, required=True, metavar="FOLDER", help="new, empty, or with an evaluation of the same")
 
 

@@ -1,10 +1,107 @@
 """``--drop`` and ``--noise`` of ``python -m bss evaluate``: what is typed becomes what is asked for."""
 
+import argparse
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
-from bss.compare.robustness import Drops, Noise
+import torch
+
+from bss.compare.evaluation import Evaluated
+from bss.compare.robustness import FIRST, Curve, Drops, Noise, Subject, check, curves, with_alone
+from bss.data.degradation import Fill
+from bss.data.parts import Part
+from bss.training.load import LoadedRun, SavedRun
+from bss.training.predictions import Predictions, predict_part
 from bss.utils.errors import RecipeError, shown
+
+
+@dataclass(frozen=True)
+class Disturbances:
+    """What the flags ask for.
+
+    Attributes:
+        drops: modalities that go missing.
+        noises: modalities that are noisy.
+        fill: what stands for what is missing.
+        seeds: number of corruption seeds.
+    """
+
+    drops: Sequence[Drops]
+    noises: Sequence[Noise]
+    fill: Fill
+    seeds: int
+
+    @classmethod
+    def of(cls, flags: argparse.Namespace) -> "Disturbances":
+        """Read the flags.
+
+        Raises:
+            RecipeError: a form, a share or a number of seeds that is none.
+        """
+        if flags.corruption_seeds < 1:
+            raise RecipeError("--corruption-seeds must be 1 or more")
+        return cls(parsed_drops(flags.drop), parsed_noise(flags.noise), cast(Fill, flags.fill), flags.corruption_seeds)
+
+    def check(self, saved: SavedRun, part: Part) -> None:
+        """Refuse what cannot be done with these samples, see :func:`bss.compare.robustness.check`."""
+        if self.drops or self.noises:
+            check(part.samples, self.drops, self.noises, self.fill, size=_size(saved))
+
+    def curves(
+        self,
+        saved: SavedRun,
+        loaded: LoadedRun,
+        part: Part,
+        predictions: Predictions,
+        *,
+        root: Path,
+        label: str,
+        device: torch.device,
+        workers: int,
+    ) -> list[Curve]:
+        """All curves of one run; none of one that was trained on a single modality, whose accuracy is a line.
+
+        Raises:
+            RecipeError: see :func:`bss.compare.robustness.curves`.
+        """
+        if saved.recipe.modality is not None or not (self.drops or self.noises):
+            return []
+        subject = Subject(
+            label=label,
+            part=part,
+            truth_N=predictions.truth_N,
+            clean=predictions.logits,
+            prediction=saved.recipe.predicts_by,
+            predict=lambda other, doing: (
+                predict_part(loaded, other, device=device, workers=workers, progress=doing).logits
+            ),
+            training=lambda: saved.part(root, "train").samples,
+            size=_size(saved),
+            workers=workers,
+        )
+        return curves(subject, self.drops, self.noises, fill=self.fill, seeds=self.seeds)
+
+
+def _size(saved: SavedRun) -> int | None:
+    """Height and width that the network resizes pictures to, where the recipe says it."""
+    return getattr(saved.recipe, "image_size", None)
+
+
+def with_lines(found: Sequence[Curve], runs: Sequence[Evaluated]) -> list[Curve]:
+    """The curves with the lines of those runs that were trained on a single modality and met the same samples."""
+    by_label = {run.label: run for run in runs}
+    lined = []
+    for curve in found:
+        alone: dict[str, list[float]] = {}
+        for run in runs:
+            modality = (run.recipe or {}).get("modality")
+            if modality is not None and run.same_samples(by_label[curve.label]):
+                alone.setdefault(modality, []).append(run.heads[FIRST].measured["accuracy"].value)
+        lined.append(with_alone(curve, alone))
+    return lined
 
 
 def parsed_drops(texts: Sequence[str]) -> list[Drops]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bss import tasks
+from bss.cli.disturbed import Disturbances, with_lines
 from bss.cli.flags import expanded
 from bss.cli.launch import device_of
 from bss.compare import evaluation_files as files
@@ -21,6 +22,7 @@ from bss.compare.evaluation import (
     labels_of,
     pairs_of,
 )
+from bss.compare.robustness import Curve, line_of, notes_of
 from bss.compare.runs import find_folders
 from bss.data.parts import Part
 from bss.recipes.fields import override
@@ -52,6 +54,7 @@ def evaluate(flags: argparse.Namespace) -> int:
 
 
 def _evaluate(flags: argparse.Namespace, device: Any) -> None:
+    disturbances = Disturbances.of(flags)
     folders = find_folders(expanded(flags.runs))
     asked = _asked(flags, folders)
     files.check_free(flags.out, asked)
@@ -62,15 +65,20 @@ def _evaluate(flags: argparse.Namespace, device: Any) -> None:
     measured: list[Evaluated] = []
     parts: list[Part] = []
     ensembles = Ensembles()
+    curves: list[Curve] = []
     for folder, root, (arm, label) in zip(folders, roots, labels_of(runs), strict=True):
         saved = _with_set(read_saved(folder, checkpoint=flags.checkpoint, task=flags.task), flags)
         part = saved.part(root, flags.split, listed=flags.list)
         check_names(part)
+        disturbances.check(saved, part)
         whose = "--data-root" if flags.data_root is not None else "where the run says that it was trained"
         say(f"{label}: the weights of {_weights(saved)}; {part.title}, {len(part):,} samples of {root} ({whose})")
         loaded = saved.loaded(root)
         workers = enough_workers(part.samples) if flags.workers is None else flags.workers
         predictions = predict_part(loaded, part, device=device, workers=workers, progress=label)
+        found = disturbances.curves(
+            saved, loaded, part, predictions, root=root, label=label, device=device, workers=workers
+        )
         if not distributed.is_main():
             continue
         run = evaluated(
@@ -80,14 +88,19 @@ def _evaluate(flags: argparse.Namespace, device: Any) -> None:
         measured.append(run)
         parts.append(part)
         say(_numbers(run))
+        for curve in found:
+            say(line_of(curve))
+        curves += found
     if not distributed.is_main():
         return
+    curves = with_lines(curves, measured)
     evaluation = Evaluation(
         part=parts[0],
         runs=measured,
         ensembles=ensembles.evaluated(parts[0], resamples=flags.resamples),
         pairs=pairs_of(measured),
-        notes=list(_notes(measured, parts)),
+        notes=[*_notes(measured, parts), *notes_of(curves)],
+        curves=curves,
     )
     for ensemble in evaluation.ensembles:
         say(f"{ensemble.label}\n{_numbers(ensemble)}")
@@ -111,6 +124,10 @@ def _asked(flags: argparse.Namespace, folders: Sequence[Path]) -> dict[str, Any]
         "list": None if flags.list is None else str(flags.list.resolve()),
         "data_root": None if flags.data_root is None else str(flags.data_root.resolve()),
         "set": list(flags.set),
+        "drop": list(flags.drop),
+        "noise": list(flags.noise),
+        "fill": flags.fill if flags.drop else None,
+        "corruption_seeds": flags.corruption_seeds if flags.drop or flags.noise else None,
     }
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bss.compare.pairs import pair_of
+from bss.compare.robustness import FIRST, Curve
 from bss.compare.runs import known_run, named
 from bss.compare.statistics import holm, mcnemar
 from bss.data.parts import Part, class_ids
@@ -29,9 +30,6 @@ from bss.training.predictions import Predictions
 from bss.training.run_folder import read_hits, read_scores
 from bss.utils.devices import device_name
 from bss.utils.errors import DataError, RecipeError, RunFolderError
-
-FIRST = "all"
-"""The head that stands for a network: its prediction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +182,7 @@ class Evaluation:
         ensembles: of the runs of each arm with two seeds or more; none where they met other samples.
         pairs: every two of the runs; none where they met other samples.
         notes: sentences on what else a reader must know.
+        curves: of the runs with modalities that are missing or noisy, where they were asked for.
     """
 
     part: Part
@@ -191,6 +190,7 @@ class Evaluation:
     ensembles: Sequence[Evaluated] = ()
     pairs: Sequence[TestedPair] = ()
     notes: Sequence[str] = ()
+    curves: Sequence[Curve] = ()
 
     @property
     def all(self) -> list[Evaluated]:

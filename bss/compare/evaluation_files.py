@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bss.compare import figures
+from bss.compare import figures, robustness
 from bss.compare.document import Panel, Section, document
 from bss.compare.evaluation import FIRST, Evaluated, Evaluation, Head
 from bss.compare.tables import Table
@@ -146,6 +146,7 @@ def as_json(evaluation: Evaluation, asked: Mapping[str, Any], about: Mapping[str
         "runs": [_described(run) for run in evaluation.runs],
         "ensembles": [_described(run) for run in evaluation.ensembles],
         "mcnemar": [pair._asdict() for pair in evaluation.pairs],
+        "robustness": [robustness.as_json(curve) for curve in evaluation.curves],
         "notes": list(evaluation.notes),
         **environment(),
     }
@@ -240,6 +241,9 @@ def tables_of(evaluation: Evaluation) -> Iterator[Table]:
         yield pair_table(evaluation)
     if any(run.imbalance for run in evaluation.all):
         yield imbalance_table(evaluation)
+    if evaluation.curves:
+        yield robustness.level_table(evaluation.curves)
+        yield robustness.area_table(evaluation.curves)
 
 
 def prediction_table(evaluation: Evaluation) -> Table:
@@ -386,9 +390,11 @@ def page(evaluation: Evaluation, content: Mapping[str, Any], sections: Sequence[
     run = evaluation.runs[0]
     what = run.label if len(evaluation.runs) == 1 else f"{len(evaluation.runs)} runs"
     title = content.get("task_title") or "Trained networks"
+    drawn = robustness.panels(evaluation.curves)
+    curves = [Section(panels=drawn)] if drawn else []
     return document(
         f"{title}: {what}, measured",
-        [Section(tables=[table]) for table in tables_of(evaluation)] + [*sections, *_each(evaluation)],
+        [Section(tables=[table]) for table in tables_of(evaluation)] + [*curves, *sections, *_each(evaluation)],
         template="evaluation.html",
         notes=evaluation.notes,
         where=list(_made_by(evaluation, content)),

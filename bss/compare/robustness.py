@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from bss.compare import figures
-from bss.compare.document import Panel, Section
+from bss.compare.document import Panel
 from bss.compare.tables import Table
 from bss.compare.wording import DASH
 from bss.data.degradation import Degraded, Fill, Kind, Missing, Noisy, gone, inputs, kind_of, modalities_of, stand_in
@@ -102,6 +102,7 @@ class Curve:
         points: from slight to severe.
         lines: what the remaining modalities are worth by themselves, by name; see :func:`lines_of`.
         samples: N.
+        untouched: samples that noise leaves as they are: silent sounds.
     """
 
     label: str
@@ -112,6 +113,7 @@ class Curve:
     points: Sequence[Point]
     lines: Mapping[str, float] = field(default_factory=dict)
     samples: int = 0
+    untouched: int = 0
 
     @property
     def missing(self) -> bool:
@@ -296,8 +298,9 @@ def curves(
         kind = subject.kind(noise.modality)
         if kind.needs_spread:
             kind = kind.learned(subject.trained_on(noise.modality))
+        untouched = kind.untouched(inputs(subject.part.samples, noise.modality, workers=subject.workers))
         for corruption in _corruptions(noise, kind):
-            found.append(_noise_curve(subject, noise, kind, corruption, seeds))
+            found.append(replace(_noise_curve(subject, noise, kind, corruption, seeds), untouched=untouched))
     return found
 
 
@@ -427,8 +430,13 @@ def notes_of(found: Sequence[Curve]) -> Iterator[str]:
         yield from harms(curve)
         bare = {point.level: point.bare for point in curve.points if any(point.bare)}
         if bare:
-            told = ", ".join(f"{min(counts):,} to {max(counts):,} at {level:g}" for level, counts in bare.items())
-            yield f"{curve.label}, {curve.title}: of {curve.samples:,} samples some kept no modality: {told}."
+            counted = ", ".join(f"{min(counts):,} to {max(counts):,} at {level:g}" for level, counts in bare.items())
+            yield f"{curve.label}, {curve.title}: of {curve.samples:,} samples some kept no modality: {counted}."
+        if curve.untouched:
+            yield (
+                f"{curve.label}, {curve.title}: {curve.untouched:,} of {curve.samples:,} samples are silent, and get "
+                "no noise."
+            )
 
 
 # ---- shown ---------------------------------------------------------------------------------------------------------
@@ -487,13 +495,13 @@ def _frame(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "pd.DataFra
     return pd.DataFrame(rows, columns=list(columns), dtype=object)
 
 
-def section(found: Sequence[Curve]) -> Section:
-    """The curves as a part of a page: tables, and a figure for each network and each set of modalities."""
+def panels(found: Sequence[Curve]) -> list[Panel]:
+    """A figure for each network and each set of modalities."""
     groups: dict[tuple[object, ...], list[Curve]] = {}
     for curve in found:
         levels = tuple(point.level for point in curve.points)
         groups.setdefault((curve.label, curve.modalities, curve.unit, levels), []).append(curve)
-    panels = []
+    drawn = []
     for group in groups.values():
         label, modalities, missing = group[0].label, group[0].modalities, group[0].missing
         what = " and ".join(modalities)
@@ -502,8 +510,14 @@ def section(found: Sequence[Curve]) -> Section:
             f"{'missing' if missing else 'noisy'}, a dot for each corruption seed, a line through their means; dashed: "
             f"what the remaining modalities are worth by themselves. n = {group[0].samples:,} samples."
         )
-        panels.append(Panel(_figure(group), caption))
-    return Section(tables=[level_table(found), area_table(found)], panels=panels)
+        drawn.append(Panel(_figure(group), caption))
+    return drawn
+
+
+def line_of(curve: Curve) -> str:
+    """The curve of the prediction in a line."""
+    values = [f"{_level(curve, point)}: {_spread(point.accuracy[FIRST])}" for point in curve.points]
+    return f"{curve.label}, {curve.title}: accuracy % {100 * curve.clean[FIRST]:.1f} clean, {', '.join(values)}"
 
 
 def _figure(group: Sequence[Curve]) -> str:
@@ -529,6 +543,7 @@ def as_json(curve: Curve) -> dict[str, object]:
         "corruption": curve.corruption,
         "unit": curve.unit,
         "samples": curve.samples,
+        "untouched": curve.untouched,
         "clean": dict(curve.clean),
         "points": [
             {

@@ -285,6 +285,10 @@ class Kind(ABC):
         """The kind with what must be known of the training inputs."""
         return self
 
+    def untouched(self, values: Iterable[Any]) -> int:
+        """How many of the inputs noise leaves as they are."""
+        return 0
+
 
 class Sounds(Kind):
     """Waveforms of any length, :class:`bss.data.transforms.views.Sound`."""
@@ -296,6 +300,10 @@ class Sounds(Kind):
     def corrupted(self, value: Sound, corruption: str, level: float, random: np.random.Generator) -> Sound:
         """With white noise, see :func:`with_white_noise`."""
         return replace(value, waveform_T=with_white_noise(value.waveform_T, level, random))
+
+    def untouched(self, values: Iterable[Sound]) -> int:
+        """Those that are silent."""
+        return silent(values)
 
     def empty(self, value: Sound) -> Sound:
         """Silence of the same length."""

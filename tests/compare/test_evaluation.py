@@ -392,3 +392,53 @@ def test_names_are_places_where_a_task_tells_none(tmp_path):
     part = part_of(tiny.splits(val=0), "test")
     assert part.names == [str(place) for place in range(30)] and part.labels_N is None and part.groups is None
     assert tasks.load(TASK).TITLE == "Tiny clips"
+
+
+# ---- missing and noisy modalities ----------------------------------------------------------------------------------
+
+
+def test_missing_and_noisy_modalities_are_curves_with_the_remaining_modality_as_a_line(runs, tmp_path, capsys):
+    train(tmp_path / "alone", runs.parent / "data", arm="alone-visual")
+    asked = ("--drop", "audio:0,0.5,1", "--noise", "visual:20,-5", "--corruption-seeds", 2)
+    assert evaluate(runs / "spl1", tmp_path / "alone", *asked, out=tmp_path / "out") == 0
+    content = content_of(tmp_path / "out")
+    missing, noisy = content["robustness"]
+    heads = content["runs"][0]["heads"]
+    assert missing["clean"] == {name: head["accuracy"]["value"] for name, head in heads.items()}
+    none, half, all_of_them = missing["points"]
+    assert none["accuracy"] == {name: [value] for name, value in missing["clean"].items()}
+    assert all_of_them["lacking"] == [30] and len(half["accuracy"]["all"]) == 2
+    assert missing["lines"] == {
+        "visual head": heads["visual"]["accuracy"]["value"],
+        "visual alone": content["runs"][1]["heads"]["all"]["accuracy"]["value"],
+    }
+    assert [point["level"] for point in noisy["points"]] == [20, -5] and noisy["unit"] == "dB"
+    said = capsys.readouterr().out
+    assert "audio missing, mean: accuracy %" in said
+    told = (tmp_path / "out" / "table.md").read_text()
+    assert "## Missing and noisy modalities" in told and "## Area under the curves" in told
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "where audio is missing" in page and "where visual is noisy" in page
+
+
+def test_curves_do_not_depend_on_the_batch_size(runs, tmp_path):
+    found = []
+    for size in (2, 7):
+        flags = ("--drop", "audio+visual:0.5", "--noise", "audio:0", "--corruption-seeds", 2, "--fill", "zero")
+        assert evaluate(runs / "spl1", *flags, "--set", f"batch_size={size}", out=tmp_path / str(size)) == 0
+        found.append(content_of(tmp_path / str(size))["robustness"])
+    assert found[0] == found[1] and len(found[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--drop", "sound:0.5"), "no modality sound; the samples have audio, visual"),
+        (("--drop", "audio:1.5"), "1.5 is no share of the samples"),
+        (("--noise", "audio:1..5"), "1 is no level; for numbers there are 20, 10, 5, 0, -5"),
+        (("--drop", "audio:0.5", "--corruption-seeds", "0"), "--corruption-seeds must be 1 or more"),
+    ],
+    ids=["modality", "share", "level", "seeds"],
+)
+def test_a_disturbance_that_there_is_not_ends_in_a_line(runs, tmp_path, capsys, flags, says):
+    ends(capsys, runs / "spl1", *flags, out=tmp_path / "out", says=says)

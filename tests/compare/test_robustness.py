@@ -199,8 +199,7 @@ def test_a_fusion_below_what_a_remaining_modality_is_worth_does_harm_and_it_is_s
 def test_a_page_shows_every_level_with_its_scatter():
     network = subject()
     found = curves(network, [Drops(("audio",), (0.0, 0.5))], [Noise("visual", ("0",))], fill="drop", seeds=2)
-    section = robustness.section(found)
-    levels, areas = section.tables
+    levels, areas = robustness.level_table(found), robustness.area_table(found)
     assert [row[1:3] for row in levels.rows] == [
         ["audio missing, drop", "clean"],
         ["audio missing, drop", "share 0"],
@@ -210,7 +209,11 @@ def test_a_page_shows_every_level_with_its_scatter():
     ]
     assert "[" in levels.rows[2][4] and levels.rows[2][5] == "-"  # the fused head has no say without the sound
     assert "visual head" in areas.rows[0][-1]
-    assert len(section.panels) == 2 and all(panel.svg.startswith("<svg") for panel in section.panels)
+    panels = robustness.panels(found)
+    assert len(panels) == 2 and all(panel.svg.startswith("<svg") for panel in panels)
+    assert robustness.line_of(found[0]).startswith(
+        "cl seed 0, audio missing, drop: accuracy % 81.0 clean, share 0: 81.0, "
+    )
     plain = robustness.as_json(found[0])
     assert plain["points"][1]["lacking"] == list(found[0].points[1].lacking)
 

@@ -550,6 +550,13 @@ def _add_reproduction(commands: Any) -> None:
     reproduce.add_argument(
         "--seeds", default="3", metavar="N", help="3 (default): seeds 0 to 2; 3,7: these two; 0-9: these ten"
     )
+    reproduce.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="deal the data set into K parts by its speakers, each the test part of some runs (cremad; default: the "
+        "published test list)",
+    )
     reproduce.add_argument("--data-root", type=Path, metavar="DIR", help="the data set's folder")
     reproduce.add_argument(
         "--sample",

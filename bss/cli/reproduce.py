@@ -37,6 +37,7 @@ def reproduce(flags: argparse.Namespace) -> int:
         seeds=seeds_of(flags.seeds),
         data_root=data_root(flags),
         out=flags.out,
+        folds=flags.folds,
         settings=flags.set,
         sample=flags.sample,
         workers=flags.workers or 0,

@@ -5,20 +5,18 @@ What is claimed and what was measured stand side by side in columns of their own
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bss import tasks
-from bss.compare.claims import LEARNED, ONE_NUMBER, SOURCE, Baseline, Claims, claims_of
+from bss.compare.claims import CLAIMS, LEARNED, ONE_NUMBER, SOURCE, Baseline, Claims, claims_of
 from bss.compare.comparison import Comparison
+from bss.compare.pairs import units
 from bss.compare.statistics import mean_and_std, t_interval
 from bss.compare.tables import EPOCHS, METRICS, Results, Table
 from bss.compare.verdict import Verdict, seen_text
 from bss.compare.wording import DASH, interval_text, point_decimals, points
 from bss.recipes.fields import flatten
 from bss.recipes.recipe import Recipe, written
-
-if TYPE_CHECKING:
-    pass
+from bss.utils.errors import RecipeError
 
 SHRUNK = ("epochs=2", "schedule.grow_epochs=2")
 """What the generated data are trained with beside their recipe: enough to see that all of it works."""
@@ -33,6 +31,7 @@ def prepared(
     seeds: Sequence[int],
     data_root: Path,
     out: Path,
+    folds: int | None = None,
     settings: Sequence[str] = (),
     sample: bool = False,
     workers: int = 0,
@@ -44,27 +43,41 @@ def prepared(
 
     Args:
         task: name of the data set's task.
-        seeds: one run each per arm.
+        seeds: one run each per arm and fold.
         data_root: the data set's folder.
         out: where the runs and the report go.
+        folds: into how many parts the data set is dealt by its groups, such as the speakers, each the test part of some
+            runs; None = the published test list is tested.
         settings: further ``field=value``, stronger than the preset.
         sample: the numbers are those that suit the generated data.
         workers: processes per run that load data.
 
     Raises:
-        RecipeError: nothing is claimed for this task.
+        RecipeError: nothing is claimed for this task, or no folds are prepared for it.
     """
     claims = claims_of(task)
+    if folds is not None and claims.fold_by is None:
+        able = [name for name, each in CLAIMS.items() if each.fold_by is not None]
+        raise RecipeError(
+            f"--folds {folds}: no folds are prepared for {task}, but for {', '.join(able)}, whose samples are known by "
+            "speaker: leave --folds out, and the published test list is tested"
+        )
     return Comparison(
         task=task,
         arms=claims.arms,
         seeds=tuple(seeds),
         budget="equal",
-        assignments=(*as_claimed(task), *(SHRUNK if sample else ()), *settings),
+        assignments=(
+            *as_claimed(task),
+            *(SHRUNK if sample else ()),
+            *(() if folds is None else (f"split={claims.fold_by}",)),
+            *settings,
+        ),
         data_root=data_root,
         out=out,
         workers=workers,
         sample=sample,
+        folds=folds,
     )
 
 
@@ -99,6 +112,11 @@ def remarks(comparison: Comparison, settings: Sequence[str]) -> list[str]:
     ]
     if comparison.sample:
         said.append(f"Shrunk for the generated data: {', '.join(SHRUNK)} and what the data set's --sample has.")
+    if comparison.folds is not None:
+        said.append(
+            f"The samples of the published lists are dealt anew into {comparison.folds} folds, so that no "
+            f"{claims.fold_by} is in two of them: the claimed numbers are of the published test list."
+        )
     if settings:
         said.append(f"Set beside the prepared recipe: {', '.join(settings)}.")
     return [" ".join(each.split()) for each in said]
@@ -133,34 +151,34 @@ def claimed_table(claims: Claims, results: Results) -> Table:
     return Table(
         "Claimed, and measured here",
         f"Left: {SOURCE}, in %; {ONE_NUMBER}. Right: test set of this comparison in %, {EPOCHS[results.primary]}, mean "
-        "over n runs and its 95 % interval by Student's t, cut at 0 and 100; a dash: not trained here. The two are of "
-        "other splits, epochs and selections, so neither is taken off the other.",
+        f"over n {results.over}, and its 95 % interval by Student's t, cut at 0 and 100; a dash: not trained here. The "
+        "two are of other splits, epochs and selections, so neither is taken off the other.",
         pd.DataFrame(rows, columns=names),
         prose=True,
     )
 
 
 def _measured(claims: Claims, results: Results, arm: str) -> tuple[str, str, str]:
-    """Number of runs, accuracy and second metric of an arm; failed runs count in the accuracy."""
-    accuracy = results.values(results.primary, metric="accuracy", failed=True).get(arm, {})
-    second = results.values(results.primary, metric=claims.metric).get(arm, {})
-    count = "" if not arm else str(len(accuracy))
-    told = _level(list(second.values()))
-    return (
-        count,
-        _level(list(accuracy.values())),
-        told + (f" (n = {len(second)})" if len(second) != len(accuracy) else ""),
-    )
+    """How many values, accuracy and second metric of an arm; failed runs count in the accuracy."""
+    accuracy = units(results.values(results.primary, metric="accuracy", failed=True).get(arm, {}))
+    second = units(results.values(results.primary, metric=claims.metric).get(arm, {}))
+    fewer = f" (n = {len(second)})" if len(second) != len(accuracy) else ""
+    told = _level(accuracy, results.overlap), _level(second, results.overlap) + fewer
+    return str(len(accuracy)) if arm else "", *told
 
 
-def _level(values: Sequence[float]) -> str:
+def _level(values: Sequence[float], overlap: float) -> str:
     """A mean of percentages and its interval, ``66.3 [64.0, 68.6]``, no wider than 0 to 100.
 
     A single value has no interval, and no value is a dash.
+
+    Args:
+        values: of seeds or folds.
+        overlap: see :func:`bss.compare.statistics.t_interval`.
     """
     if not values:
         return DASH
-    interval = t_interval(values)
+    interval = t_interval(values, overlap=overlap)
     ends = "" if interval is None else f" [{max(0.0, interval[0]):.1f}, {min(100.0, interval[1]):.1f}]"
     return f"{mean_and_std(values)[0]:.1f}{ends}"
 
@@ -180,7 +198,7 @@ def contrast_table(claims: Claims, results: Results) -> Table:
                 f"{verdict.arm} minus {verdict.control}",
                 "; ".join(f"{points(gain, 2)} over {each.name}" for gain, each in zip(claimed, baselines, strict=True)),
                 verdict.outcome,
-                str(len(verdict.difference.seeds)),
+                str(len(verdict.difference.units)),
                 points(verdict.difference.mean, point_decimals(interval)),
                 interval_text(interval),
                 verdict.answer,

@@ -98,9 +98,12 @@ def test_what_is_set_beside_the_recipe_reaches_the_arms_and_the_page(tiny_claims
         (["cremad", "--sample", "--jobs", "0"], "--jobs must be at least 1, got 0"),
         (["cremad", "--sample", "--set", "seed=1"], "--set seed= is not for a comparison: use --seeds"),
         (["cremad", "--sample", "--set", "nothing=1"], "unknown recipe field 'nothing'"),
+        (["ks", "--sample", "--folds", "5"], "--folds 5: no folds are prepared for ks, but for cremad"),
+        (["cremad", "--sample", "--folds", "1"], "folds must be 2 or more"),
+        (["cremad", "--sample", "--folds", "5", "--set", "fold=1"], "--set fold= contradicts --folds"),
         (["cremad", "--sample", "--device", "tpu"], "--device tpu: PyTorch sees"),
     ],
-    ids=lambda value: "-".join(value[:3:2]) if isinstance(value, list) else None,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_reproduced_is_refused_with_the_way_out(tmp_path, capsys, words, message):
     assert main(["reproduce", *words, "--out", str(tmp_path / "out")]) == 2

@@ -6,6 +6,7 @@ from bss import tasks
 from bss.compare.arms import ALONE, find
 from bss.compare.claims import CLAIMS, CONTRASTS, LEARNED, METHODS, UNCLAIMED, claims_of
 from bss.compare.comparison import check_arms
+from bss.compare.pairs import FoldSeed
 from bss.compare.reproduction import as_claimed, prepared
 from bss.utils.errors import RecipeError
 
@@ -76,6 +77,16 @@ def test_every_claimed_row_is_trained_by_arms_that_the_data_set_admits(stem, tmp
 
 def test_the_preset_that_arms_are_made_of_is_the_papers():
     assert as_claimed("cremad") == ("fused_weight=0.2", "unimodal_weight=0.8") and as_claimed("ks") == ()
+
+
+def test_folds_are_of_speakers_and_only_where_they_are_known(tmp_path):
+    folded = prepared("cremad", seeds=(0, 1), folds=5, data_root=tmp_path, out=tmp_path)
+    assert len(folded.plan()) == len(folded.arms) * 2 * 5
+    recipe = folded.recipe(find(["cl"])[0], FoldSeed(3, 1), None)
+    assert (recipe.split, recipe.fold, recipe.folds, recipe.seed) == ("speaker", 3, 5, 1)
+    assert recipe.fused_weight == 0.2
+    with pytest.raises(RecipeError, match=r"no folds are prepared for ks, but for cremad.*leave --folds out"):
+        prepared("ks", seeds=(0,), folds=5, data_root=tmp_path, out=tmp_path)
 
 
 def test_a_task_without_claims_is_refused_with_the_way_out():

@@ -110,6 +110,23 @@ def test_a_failed_run_counts_in_the_accuracy_and_has_no_second_metric(tmp_path):
     assert row[4:6] == ["2", "35.0 [0.0, 100.0]"] and row[6] == "50.0 (n = 1)"
 
 
+def test_folds_are_the_values_that_means_are_of(tmp_path):
+    # Fold 0 has 60 and 70, fold 1 has 61 and 71: means 65 and 66. With 30 test samples for 50 others the deviation of
+    # 0.707 is over sqrt(1 / (0.5 + 0.6)) values: 65.5 -+ 12.706 x 0.707 x sqrt(1.1) = 9.42.
+    for fold, accuracies in enumerate([(0.6, 0.7), (0.61, 0.71)]):
+        for seed, accuracy in enumerate(accuracies):
+            for arm, gain in (("joint", 0.0), ("spl-paper", 0.01 * (1 + fold + seed))):
+                recipe = {"fold": fold, "folds": 2}
+                folder = tmp_path / arm / f"fold{fold}" / f"seed{seed}"
+                write_run(folder, arm=arm, seed=seed, accuracy=accuracy + gain, recipe=recipe)
+    found = read_runs(find_folders([tmp_path]))
+    results = results_of(found.runs, controls=("joint",))
+    (row,) = (row for row in claimed_table(CLAIMED, results).rows if row[3] == "joint")
+    assert row[4:6] == ["2", "65.5 [56.1, 74.9]"]
+    assert "mean over n folds, each the mean of its seeds" in claimed_table(CLAIMED, results).caption
+    assert [row[3] for row in contrast_table(CLAIMED, results).rows] == ["2", "2"]
+
+
 def test_only_kinetics_sounds_has_a_claimed_ablation(tmp_path):
     _, _, results = made(tmp_path, {"uniform": [0.5], "joint": [0.5]})
     assert {stem: len(tables_of(claims, results)) for stem, claims in CLAIMS.items()} == {
@@ -126,6 +143,8 @@ def test_the_page_says_which_recipe_all_arms_are_made_of(tmp_path):
     assert "fused_weight=0.2 in place of 0.1, unimodal_weight=0.8 in place of 0.9" in said and "is a guess" in said
     (said,) = remarks(prepared("ks", **options), ())
     assert "the preset paper of this data set's CL, which is the default's;" in said and "  " not in said
+    said = remarks(prepared("cremad", **options, folds=5), ())
+    assert said[1].startswith("The samples of the published lists are dealt anew into 5 folds, so that no speaker")
     said = remarks(prepared("ks", **options, settings=("lr=0.1",), sample=True), ("lr=0.1",))
     assert said[1].startswith("Shrunk for the generated data: epochs=2,") and said[2].endswith("recipe: lr=0.1.")
 

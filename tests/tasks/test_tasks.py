@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from bss import tasks
+from bss.compare.claims import CLAIMS
 from bss.data.batches import collate
 from bss.data.datasets.data_set import find
 from bss.data.parts import part_of
@@ -230,6 +231,7 @@ def test_a_batch_of_generated_samples_gives_one_set_of_logits_for_every_modality
     modalities = set(batch) - {"label"}
     logits = task.build_model(recipe, root).eval()(batch)
     assert isinstance(logits, Logits) and set(logits.unimodal) == modalities and len(modalities) >= 2
+    assert set(CLAIMS[stem].alone.values()) == modalities  # each has a row by itself in the claimed table
     shapes = {tuple(values.shape) for values in (logits.fused, *logits.unimodal.values())}
     assert shapes == {(2, len(data.classes))}
     assert all(dtype == torch.float32 for dtype in (logits.fused.dtype, *(v.dtype for v in logits.unimodal.values())))

@@ -84,7 +84,7 @@ def _evaluate(flags: argparse.Namespace, device: Any) -> None:
         run = evaluated(
             saved, loaded, part, predictions, arm=arm, label=label, device=device, resamples=flags.resamples
         )
-        ensembles.add(run, predictions)
+        ensembles.add(run, part, predictions)
         measured.append(run)
         parts.append(part)
         say(_numbers(run))
@@ -97,17 +97,18 @@ def _evaluate(flags: argparse.Namespace, device: Any) -> None:
     evaluation = Evaluation(
         part=parts[0],
         runs=measured,
-        ensembles=ensembles.evaluated(parts[0], resamples=flags.resamples),
+        ensembles=ensembles.evaluated(resamples=flags.resamples),
         pairs=pairs_of(measured),
         notes=[*_notes(measured, parts), *notes_of(curves)],
         curves=curves,
     )
     for ensemble in evaluation.ensembles:
         say(f"{ensemble.label}\n{_numbers(ensemble)}")
+    sizes = {run.label: run.names for run in measured}
     for pair in evaluation.pairs:
         say(
             f"right in one alone: {pair.first} {pair.only_first:,}, {pair.second} {pair.only_second:,} of "
-            f"{len(parts[0]):,} samples; McNemar p = {pair.p:.3g}, after Holm {pair.p_holm:.3g}"
+            f"{len(sizes[pair.first]):,} samples; McNemar p = {pair.p:.3g}, after Holm {pair.p_holm:.3g}"
         )
     for note in evaluation.notes:
         say(note)
@@ -223,4 +224,4 @@ def _notes(runs: Sequence[Evaluated], parts: Sequence[Part]) -> Iterator[str]:
         if corrupted and part.title != "test":
             yield f"{run.label} was trained with {' and '.join(corrupted)}; here pairs and labels are as they were."
     if not all(run.same_samples(first) for run in runs):
-        yield "The runs met different samples, so they are compared by no test and add up to no ensemble."
+        yield "Runs that met different samples are compared by no test, and add up to no ensemble."

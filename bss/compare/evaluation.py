@@ -108,6 +108,7 @@ class Evaluated:
         arm: of the run, or of all of them.
         seeds: of the run, or of all of them.
         folders: of the run, or of all of them.
+        fold: of the data set, on which it was tested; None = there are no folds.
         checkpoint: whose weights; empty for an ensemble.
         epoch: after which they were saved, 0-based; None for an ensemble.
         device: what the network ran on.
@@ -126,6 +127,7 @@ class Evaluated:
     arm: str
     seeds: tuple[int, ...]
     folders: tuple[str, ...]
+    fold: int | None
     checkpoint: str
     epoch: int | None
     device: str
@@ -252,6 +254,7 @@ def evaluated(
         arm=arm,
         seeds=(loaded.recipe.seed,),
         folders=(str(saved.path.resolve()),),
+        fold=getattr(loaded.recipe, "fold", None),
         checkpoint=saved.checkpoint,
         epoch=saved.epoch,
         device=device_name(device),
@@ -339,49 +342,60 @@ def _trained_on(saved: SavedRun, part: Part) -> int | None:
 
 
 @dataclass
-class Ensembles:
-    """Adds the probabilities of the runs of each arm up as they come, so that none has to be kept.
+class _Sum:
+    """Runs of one arm that met the same samples.
 
     Attributes:
-        sums: arm -> head -> (N, C) logarithm of the sum of the probabilities, with the classes as the first run has
-            them.
-        members: arm -> its runs.
+        members: one by one.
+        part: these samples.
+        logs: head -> (N, C) logarithm of the sum of their probabilities, with the classes as the first one has them.
     """
 
-    sums: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
-    members: dict[str, list[Evaluated]] = field(default_factory=dict)
+    members: list[Evaluated]
+    part: Part
+    logs: dict[str, np.ndarray]
 
-    def add(self, run: Evaluated, predictions: Predictions) -> None:
-        """Count a run in, unless it met other samples than the first one of its arm."""
-        members = self.members.setdefault(run.arm, [])
-        if members and not run.same_samples(members[0]):
-            return
-        first = members[0].classes if members else run.classes
-        order = class_ids(first, run.classes)
-        logs = {
-            head: logits.double().log_softmax(dim=1).numpy()[:, order] for head, logits in predictions.logits.items()
-        }
-        sums = self.sums.get(run.arm)
-        self.sums[run.arm] = logs if sums is None else {head: np.logaddexp(sums[head], logs[head]) for head in sums}
-        members.append(run)
 
-    def evaluated(self, part: Part, *, resamples: int = RESAMPLES) -> list[Evaluated]:
-        """The arms with two runs or more, each by the mean of its runs' probabilities."""
+@dataclass
+class Ensembles:
+    """Adds the probabilities of the runs of each arm up as they come, so that none has to be kept."""
+
+    sums: list[_Sum] = field(default_factory=list)
+
+    def add(self, run: Evaluated, part: Part, predictions: Predictions) -> None:
+        """Count a run in, with those of its arm that met the same samples."""
+        logs = {head: logits.double().log_softmax(dim=1).numpy() for head, logits in predictions.logits.items()}
+        for each in self.sums:
+            first = each.members[0]
+            if first.arm == run.arm and first.same_samples(run):
+                order = class_ids(first.classes, run.classes)
+                each.logs = {head: np.logaddexp(each.logs[head], values[:, order]) for head, values in logs.items()}
+                each.members.append(run)
+                return
+        self.sums.append(_Sum([run], part, logs))
+
+    def evaluated(self, *, resamples: int = RESAMPLES) -> list[Evaluated]:
+        """Two runs or more of an arm, by the mean of their probabilities.
+
+        Args:
+            resamples: test sets that the bootstrap draws.
+        """
         found = []
-        for arm, members in self.members.items():
-            if len(members) < 2:
+        for each in self.sums:
+            count, first = len(each.members), each.members[0]
+            if count < 2:
                 continue
-            logits = {head: torch.from_numpy(values - np.log(len(members))) for head, values in self.sums[arm].items()}
-            first = members[0]
+            logits = {head: torch.from_numpy(values - np.log(count)) for head, values in each.logs.items()}
+            where = "" if first.fold is None else f" in fold {first.fold}"
             found.append(
                 replace(
                     first,
-                    label=f"{arm}, ensemble of {len(members)} seeds",
-                    seeds=tuple(seed for run in members for seed in run.seeds),
-                    folders=tuple(folder for run in members for folder in run.folders),
+                    label=f"{first.arm}, ensemble of {count} seeds{where}",
+                    seeds=tuple(seed for run in each.members for seed in run.seeds),
+                    folders=tuple(folder for run in each.members for folder in run.folders),
                     checkpoint="",
                     epoch=None,
-                    heads={head: _head(values, first.truth_N, part, resamples) for head, values in logits.items()},
+                    heads={name: _head(z, first.truth_N, each.part, resamples) for name, z in logits.items()},
                     imbalance=_imbalance(logits, first.truth_N),
                     finished=False,
                     own=None,

@@ -260,9 +260,45 @@ def test_runs_that_met_other_samples_are_set_side_by_side_and_not_tested(runs, t
     train(tmp_path / "run", other, "--seed", 2)
     assert evaluate(runs / "spl1", tmp_path / "run", out=tmp_path / "out") == 0
     content = content_of(tmp_path / "out")
-    assert content["mcnemar"] == content["ensembles"] == [] and "met different samples" in capsys.readouterr().out
+    assert content["mcnemar"] == content["ensembles"] == [] and "met different samples are" in capsys.readouterr().out
     assert [run["samples"] for run in content["runs"]] == [30, 25]
     assert "n = 25 to 30 samples" in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_each_fold_of_an_arm_makes_an_ensemble_of_its_own(tmp_path):
+    class_of = {0: range(100, 130), 1: range(130, 152)}
+    task = tmp_path / "task.py"
+    task.write_text(FOLDED)
+    for fold, seed in ((0, 1), (0, 2), (1, 1), (1, 2)):
+        train(tmp_path / "runs" / f"{fold}{seed}", tmp_path, "--set", f"fold={fold}", "--seed", seed, task=str(task))
+    assert evaluate(tmp_path / "runs", out=tmp_path / "out", task=str(task), resamples=5) == 0
+    content = content_of(tmp_path / "out")
+    assert [run["label"] for run in content["runs"]][1:3] == ["spl seed 2 in fold 0", "spl seed 1 in fold 1"]
+    assert [(each["label"], each["samples"]) for each in content["ensembles"]] == [
+        (f"spl, ensemble of 2 seeds in fold {fold}", len(tested)) for fold, tested in class_of.items()
+    ]
+    assert len(content["mcnemar"]) == 2  # within each fold
+
+
+FOLDED = """
+from dataclasses import dataclass, replace
+
+from bss.recipes.recipe import Recipe
+from tests import tiny
+from tests.compare import clips_task
+from tests.compare.clips_task import Clips, build_model, listed
+
+@dataclass(frozen=True, kw_only=True)
+class Folded(Recipe):
+    fold: int | None = None
+
+CL = Folded(epochs=1, batch_size=8, lr=0.05, schedule=clips_task.CL.schedule, val_fraction=0.2, imbalance_every=0)
+
+def build_data(recipe, root):
+    data = clips_task.build_data(recipe, root)
+    test = Clips({0: range(100, 130), 1: range(130, 152)}[recipe.fold], data.classes)
+    return replace(data, test=test, listed={**data.listed, "test": listed(test)})
+"""
 
 
 # ---- bad input -----------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from bss.compare.tuning import (
     Tuning,
     begun,
     check_sound,
+    choice_lines,
     chosen,
     grid_of,
     left,
@@ -69,8 +70,8 @@ def compare(flags: argparse.Namespace) -> int:
         if tuning is None:
             return status
     if tuning is not None:
-        for arm in comparison.arms:
-            print(f"tuning: {arm} takes {', '.join(tuning.chosen[arm]) or 'what the recipe says'}")
+        for line in choice_lines(tuning, comparison):
+            print(line)
         comparison = replace(comparison, chosen=tuning.chosen)
         plan = planned(comparison, data, asked, source)
     updates = comparison.updates(len(data.train))

@@ -30,7 +30,7 @@ class Comparison:
         workers: processes per run that load data.
         epochs: in place of those of the task's recipe; None = those.
         sample: the numbers are those that suit the task's generated data.
-        chosen: arm -> ``field=value`` of what it has chosen for itself, see :mod:`bss.compare.tuning`.
+        chosen: (arm, fold) -> ``field=value`` of what it has chosen for itself, see :mod:`bss.compare.tuning`.
         code: see :func:`bss.tasks.task_file`, when the comparison began; None = a task without a file, or nobody has
             looked.
         folds: how many parts the data set is dealt into, each of which is the test part of some runs; None = its own
@@ -49,7 +49,7 @@ class Comparison:
     epochs: int | None = None
     sample: bool = False
     code: str | None = None
-    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    chosen: Mapping[tuple[str, int | None], tuple[str, ...]] = field(default_factory=dict)
     folds: int | None = None
     tested: tuple[int, ...] = ()
 
@@ -90,7 +90,7 @@ class Comparison:
             pair: a seed in [0, 2**32), or that of a fold.
             updates: optimiser steps; None = the recipe's epochs.
         """
-        base = override(self.base(), list(self.chosen.get(arm.name, ())))
+        base = override(self.base(), list(self.chosen.get((arm.name, fold_of(pair)), ())))
         fold = {} if self.folds is None else {"fold": fold_of(pair)}
         return replace(arm.recipe(replace(base, seed=seed_of(pair), **fold)), updates=updates)
 

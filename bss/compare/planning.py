@@ -125,7 +125,7 @@ def _command(comparison: Comparison, arm: Arm, pair: Pair, source: Sequence[str]
     """
     known = flatten(comparison.base())
     reaching = [each for each in comparison.assignments if is_reached(arm, each, known)]
-    reaching += comparison.chosen.get(arm.name, ())
+    reaching += comparison.chosen.get((arm.name, fold_of(pair)), ())
     words = ["python", "-m", "bss", "compare", comparison.task, "--arms", arm.name]
     words += ["--seeds", f"{seed_of(pair)},"]
     words += ["--folds", str(comparison.folds), "--fold", str(fold_of(pair))] if comparison.folds is not None else []

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from bss import tasks
 from bss.compare.arms import Arm, find
 from bss.compare.comparison import Comparison, weights_hash
-from bss.compare.pairs import Pair
+from bss.compare.pairs import Pair, fold_of
 from bss.compare.runs import ARM_FILE
 from bss.data.splits import Splits
 from bss.recipes.fields import defaults, flatten
@@ -377,7 +377,7 @@ def _train(comparison: Comparison, arm: Arm, seed: Pair, device: str, claim: Cla
         "initial_weights": weights_hash(model.state_dict()),
         "training_samples": _samples_hash(data, recipe),
     }
-    if tuned := comparison.chosen.get(arm.name):
+    if tuned := comparison.chosen.get((arm.name, fold_of(seed))):
         mark["tuned"] = [each.partition("=")[0] for each in tuned]
     _check_unfinished(folder, mark)
     with whole_file(folder / ARM_FILE) as temporary:

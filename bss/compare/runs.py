@@ -741,7 +741,8 @@ class _Rule:
         what: the plural that a refusal begins with.
         name: name of the value, in words.
         value: reads it from a run; it is :data:`UNKNOWN` where the run's files do not tell.
-        within: which runs must have it in common: ``"all"``, those of one ``"arm"``, those of one ``"seed"`` (in a
+        within: which runs must have it in common: ``"all"``, those of one ``"arm"``, those of one ``"choice"`` (of
+            an arm, which chooses anew in each fold), those of one ``"seed"`` (in a
             fold), those of one ``"test"`` part, or all where one is ``"unmarked"``, since its files name no arm.
         told: what a refusal says of a value.
         key: what of a value must be equal.
@@ -750,7 +751,7 @@ class _Rule:
     what: str
     name: str
     value: Callable[[KnownRun], Any]
-    within: Literal["all", "arm", "seed", "test", "unmarked"]
+    within: Literal["all", "arm", "choice", "seed", "test", "unmarked"]
     told: Callable[[Any], Any] = _itself
     key: Callable[[Any], Any] = _itself
 
@@ -786,8 +787,9 @@ def _rules(names: Iterable[str], tuned: Collection[str]) -> Iterator[_Rule]:
     yield _Rule("samplers", "the sampler", lambda run: run.config["sampler"], "arm")
     for name in numbers:
         if name != "updates":  # runs of one arm that trained for different lengths have got different names
-            yield _Rule("recipes", name, _field(name), "arm")
-    yield _Rule("methods", "method_settings", _method_settings, "arm")
+            yield _Rule("recipes", name, _field(name), "choice" if name in tuned else "arm")
+    by_choice = any(name.startswith(PREFIX) for name in tuned)
+    yield _Rule("methods", "method_settings", _method_settings, "choice" if by_choice else "arm")
     yield _Rule("splits", "the training list (hash)", lambda run: run.training_samples or UNKNOWN, "seed", told=_begins)
     yield _Rule("splits", "the corrupted samples (hash)", _corrupted, "seed", told=_begins)
     yield _Rule("splits", "the number of validation samples", lambda run: run.config["samples"].get("val"), "seed")
@@ -856,6 +858,7 @@ def check_comparable(runs: Sequence[KnownRun]) -> None:
     for run in runs:
         groups: dict[str, object] = {"all": None, "arm": run.arm, "seed": run.pair, "test": run.test_of}
         groups["unmarked"] = run.path if all_marked else None
+        groups["choice"] = run.arm, run.fold
         for place, rule in enumerate(rules):
             there = rule.value(run)
             if there is UNKNOWN:

@@ -353,6 +353,7 @@ TUNING = record(
                     "arm": line,
                     "setting": listed(line),
                     "seed": count,
+                    "fold": maybe(count),
                     "folder": _below_it,
                     "recipe": line,
                     "accuracy": maybe(fraction),
@@ -360,7 +361,7 @@ TUNING = record(
                 {},
             )
         ),
-        "chosen": each(listed(line)),
+        "chosen": listed(record({"arm": line, "fold": maybe(count), "setting": listed(line)}, {})),
     },
     {},
 )

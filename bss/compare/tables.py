@@ -1002,7 +1002,7 @@ def arm_table(results: Results) -> Table:
     for arm, members in results.arms.items():
         run = members[0]
         differing = [
-            f"{name.removeprefix('schedule.')}={setting_text(value)}"
+            f"{name.removeprefix('schedule.')}={_of_all(members, name)}"
             for name, value in run.recipe.items()
             if name not in FREE_FIELDS | OWN_FIELDS and base.get(name) != value
         ]
@@ -1021,6 +1021,11 @@ def arm_table(results: Results) -> Table:
         pd.DataFrame(rows, columns=["arm", "way to train", "sampler, method", "recipe"]),
         prose=True,
     )
+
+
+def _of_all(members: Sequence[FinishedRun], name: str) -> str:
+    """The value of a recipe field in an arm's runs: where it was chosen anew in each fold, all that there are."""
+    return "|".join(dict.fromkeys(setting_text(run.recipe.get(name)) for run in members))
 
 
 def setting_text(value: object) -> str:

@@ -4,6 +4,9 @@ The settings of an arm are the product of the values of the fields that reach it
 is reached by fewer of them trains each of its settings with as many seeds as give it the same number of runs. Whom no
 field reaches has nothing to choose, and no run. The setting with the best mean validation accuracy is chosen, of equal
 ones the one that is named first. The runs of the comparison have other seeds, and other run folders.
+
+With folds an arm chooses anew in each, on the validation samples of that fold: what it would choose by in one fold is
+tested in another.
 """
 
 import itertools
@@ -20,6 +23,7 @@ from bss import tasks
 from bss.compare import shapes
 from bss.compare.arms import Arm, find, is_reached, partly_reaching
 from bss.compare.comparison import Comparison, weights_hash
+from bss.compare.pairs import Pair, fold_of, pair_of, seed_of
 from bss.compare.plan import recipe_hash
 from bss.compare.runner import check_finished
 from bss.compare.runs import TUNE_FILE, TUNE_FOLDER, KnownRun, ended_not_finite, read_run
@@ -66,19 +70,23 @@ Setting = tuple[str, ...]
 # ---- what is tried -------------------------------------------------------------------------------------------------
 
 
+Chooser = tuple[str, int | None]
+"""Who chooses: an arm, and the fold in which it does; None = there are no folds."""
+
+
 class Trial(NamedTuple):
     """What one run of an arm tries. Written, it goes on after the word "seed": ``4294967295 with lr=0.01``.
 
     Attributes:
         setting: the values.
-        seed: of the run.
+        pair: the seed of the run, or that of its fold.
     """
 
     setting: Setting
-    seed: int
+    pair: Pair
 
     def __str__(self) -> str:
-        return f"{self.seed} with {', '.join(self.setting)}"
+        return f"{self.pair} with {', '.join(self.setting)}"
 
 
 @dataclass(frozen=True)
@@ -97,10 +105,20 @@ class Trials(Comparison):
         """All (arm, trial)."""
         return list(self.tried)
 
-    def recipe(self, arm: Arm, seed: Trial, updates: int | None) -> Recipe:
+    @property
+    def choosers(self) -> list[Chooser]:
+        """All (arm, fold), also those that have nothing to choose."""
+        folds = dict.fromkeys(fold_of(pair) for pair in self.pairs)
+        return [(arm, fold) for fold in folds for arm in self.arms]
+
+    def of(self, chooser: Chooser) -> list[Trial]:
+        """What an arm tries."""
+        return [trial for arm, trial in self.tried if (arm, fold_of(trial.pair)) == chooser]
+
+    def recipe(self, arm: Arm, pair: Trial, updates: int | None) -> Recipe:
         """An arm's recipe with the values that it tries."""
-        chosen = replace(self, chosen={arm.name: seed.setting})
-        return Comparison.recipe(chosen, arm, seed.seed, updates)
+        trying = replace(self, chosen={(arm.name, fold_of(pair.pair)): pair.setting})
+        return Comparison.recipe(trying, arm, pair.pair, updates)
 
     @property
     def told(self) -> str:
@@ -111,10 +129,10 @@ class Trials(Comparison):
         """See :func:`validation_accuracy`."""
         return float(read_rows(folder)[summary["chosen_epoch"]]["val"]["accuracy"]["all"])
 
-    def folder(self, arm: str, seed: Trial) -> Path:
+    def folder(self, arm: str, pair: Trial) -> Path:
         """The run folder: that of a comparison in a folder of the setting."""
-        below = self.out / TUNE_FOLDER / quote(",".join(seed.setting), safe="=,")
-        return Comparison.folder(replace(self, out=below), arm, seed.seed)
+        below = self.out / TUNE_FOLDER / quote(",".join(pair.setting), safe="=,")
+        return Comparison.folder(replace(self, out=below), arm, pair.pair)
 
 
 def grid_of(comparison: Comparison, texts: Iterable[str], given: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -157,7 +175,8 @@ def grid_of(comparison: Comparison, texts: Iterable[str], given: Iterable[str]) 
 def trials_of(comparison: Comparison, grid: Mapping[str, tuple[str, ...]]) -> Trials:
     """The runs of a tuning, as many for every arm that has something to choose.
 
-    They come round by round, a seed each, so that what is cut short has whole settings of all arms.
+    They come round by round, a seed each, and in it fold by fold, so that what is cut short has whole settings of all
+    arms.
 
     Args:
         comparison: whose arms are tuned.
@@ -165,13 +184,8 @@ def trials_of(comparison: Comparison, grid: Mapping[str, tuple[str, ...]]) -> Tr
 
     Raises:
         RecipeError: a field that reaches none of the arms, a value that an arm does not admit (named), no validation
-            split, folds, or a seed of the comparison that is one of the tuning's.
+            split, or a seed of the comparison that is one of the tuning's.
     """
-    if comparison.folds is not None:
-        raise RecipeError(
-            "--tune and --folds do not go together: the samples that an arm would choose by in one fold are tested in "
-            "another; leave one of them out"
-        )
     base = comparison.base()
     if base.val_fraction == 0:
         raise RecipeError(
@@ -181,15 +195,16 @@ def trials_of(comparison: Comparison, grid: Mapping[str, tuple[str, ...]]) -> Tr
     known, arms = flatten(base), find(comparison.arms)
     partly_reaching(arms, [f"{path}={','.join(values)}" for path, values in grid.items()], known, source="--tune ")
     budget = math.prod(map(len, grid.values()))
-    found: list[tuple[int, int, str, Trial]] = []
+    folds = dict.fromkeys(fold_of(pair) for pair in comparison.pairs)
+    found: list[tuple[tuple[int, int, int], str, Trial]] = []
     for arm in arms:
         values = [[f"{path}={each}" for each in grid[path]] for path in grid if is_reached(arm, f"{path}=", known)]
         settings = list(itertools.product(*values)) if values else []
-        for number in range(budget // len(settings) if settings else 0):
-            for place, setting in enumerate(settings):
-                found.append((number, place, arm.name, Trial(setting, LAST_SEED - number)))
-    tried = tuple((arm, trial) for _, _, arm, trial in sorted(found, key=lambda each: each[:2]))
-    both = sorted({trial.seed for _, trial in tried} & set(comparison.seeds))
+        rounds = range(budget // len(settings) if settings else 0)
+        for number, (at, fold), (place, setting) in itertools.product(rounds, enumerate(folds), enumerate(settings)):
+            found.append(((number, at, place), arm.name, Trial(setting, pair_of(fold, LAST_SEED - number))))
+    tried = tuple((arm, trial) for _, arm, trial in sorted(found, key=lambda each: each[0]))
+    both = sorted({seed_of(trial.pair) for _, trial in tried} & set(comparison.seeds))
     if both:
         raise RecipeError(f"--seeds names {both[0]}, which is a seed of the tuning: compare with others")
     own = {each.name: getattr(comparison, each.name) for each in fields(comparison)}
@@ -262,20 +277,37 @@ def tuning_lines(trials: Trials) -> list[str]:
     """Lines on what a tuning will do, for the screen."""
     grid = "; ".join(f"{path}={','.join(values)}" for path, values in trials.grid.items())
     lines = [f"tuning: {grid}, chosen for each arm by validation accuracy"]
-    counts = {name: _counts([trial for arm, trial in trials.tried if arm == name]) for name in trials.arms}
+    counts = {chooser: _counts(trials.of(chooser)) for chooser in trials.choosers}
     for settings, seeds in dict.fromkeys(counts.values()):
-        arms = ", ".join(name for name, own in counts.items() if own == (settings, seeds))
+        alike = [chooser for chooser, own in counts.items() if own == (settings, seeds)]
+        arms = ", ".join(dict.fromkeys(arm for arm, _ in alike))
+        folds = len({fold for _, fold in alike if fold is not None})
         if settings:
-            each = f"{seeds} seed{'s' * (seeds != 1)} each"
+            each = f"{seeds} seed{'s' * (seeds != 1)} each{f', in each of {folds} folds' if folds else ''}"
             lines.append(f"tuning: {settings * seeds} runs of {arms}: {settings} settings, {each}")
         else:
-            lines.append(f"tuning: no run of {arms}: none of these fields reaches it")
+            lines.append(f"tuning: no run of {arms}: none of these fields reaches it, or it has chosen")
     return lines
+
+
+def choice_lines(tuning: "Tuning", comparison: Comparison) -> list[str]:
+    """A line for every arm of a comparison on what it has chosen, and in which fold."""
+    folds = dict.fromkeys(fold_of(pair) for pair in comparison.pairs)
+    return [
+        f"tuning: {_named((arm, fold))} takes {_told(tuning.chosen[arm, fold]) or 'what the recipe says'}"
+        for fold in folds
+        for arm in comparison.arms
+    ]
+
+
+def _named(chooser: Chooser) -> str:
+    arm, fold = chooser
+    return arm if fold is None else f"{arm} in fold {fold}"
 
 
 def _counts(tried: Sequence[Trial]) -> tuple[int, int]:
     """Numbers of settings, and of seeds with each."""
-    return len({trial.setting for trial in tried}), len({trial.seed for trial in tried})
+    return len({trial.setting for trial in tried}), len({trial.pair for trial in tried})
 
 
 # ---- what came out -------------------------------------------------------------------------------------------------
@@ -289,6 +321,7 @@ class Tried:
         arm: its name.
         setting: the values.
         seed: of the run.
+        fold: in which it chooses; None = there are no folds.
         folder: of the run, relative to the folder of ``tune.json``, with ``/``.
         recipe: see :func:`bss.compare.plan.recipe_hash`.
         accuracy: on the validation samples at the epoch that they chose, in [0, 1]; None = its numbers were not
@@ -298,9 +331,15 @@ class Tried:
     arm: str
     setting: Setting
     seed: int
+    fold: int | None
     folder: str
     recipe: str
     accuracy: float | None = None
+
+    @property
+    def chooser(self) -> Chooser:
+        """Who goes by it."""
+        return self.arm, self.fold
 
 
 @dataclass(frozen=True)
@@ -310,22 +349,22 @@ class Tuning:
     Attributes:
         grid: field -> the values that were tried.
         tried: a row for each run.
-        chosen: arm -> its setting, of all arms; nothing while runs are to be trained.
+        chosen: (arm, fold) -> its setting, of all arms; nothing while runs are to be trained.
     """
 
     grid: Mapping[str, tuple[str, ...]]
     tried: tuple[Tried, ...]
-    chosen: Mapping[str, Setting] = field(default_factory=dict)
+    chosen: Mapping[Chooser, Setting] = field(default_factory=dict)
 
-    def asked(self, arm: str) -> tuple[object, ...]:
+    def asked(self, chooser: Chooser) -> list[Tried]:
         """What was to be tried for an arm, whatever came out."""
-        return (self.grid, [replace(each, accuracy=None) for each in self.tried if each.arm == arm])
+        return [replace(each, accuracy=None) for each in self.tried if each.chooser == chooser]
 
-    def accuracies(self, arm: str) -> dict[Setting, list[float | None]]:
+    def accuracies(self, chooser: Chooser) -> dict[Setting, list[float | None]]:
         """Setting -> the validation accuracies of an arm's runs, in the order of the grid."""
         found: dict[Setting, list[float | None]] = {}
         for each in self.tried:
-            if each.arm == arm:
+            if each.chooser == chooser:
                 found.setdefault(each.setting, []).append(each.accuracy)
         return found
 
@@ -354,7 +393,8 @@ def asked(trials: Trials) -> Tuning:
         Tried(
             name,
             trial.setting,
-            trial.seed,
+            seed_of(trial.pair),
+            fold_of(trial.pair),
             trials.folder(name, trial).relative_to(trials.out).as_posix(),
             recipe_hash(asdict(trials.recipe(arms[name], trial, updates))),
         )
@@ -374,14 +414,16 @@ def left(trials: Trials) -> Trials:
     there, now = read(trials.out), asked(trials)
     if there is None or not there.chosen:
         return trials
-    for arm in trials.arms:
-        if there.grid != now.grid or (arm in there.chosen and there.asked(arm) != now.asked(arm)):
+    for each in trials.choosers:
+        if there.grid != now.grid or (each in there.chosen and there.asked(each) != now.asked(each)):
             grid = "; ".join(f"{path}={','.join(values)}" for path, values in there.grid.items())
             raise RunFolderError(
                 f"{trials.out / TUNE_FILE} is of another tuning ({grid}), by which arms have chosen already: repeat "
                 "its command, or pass another --out"
             )
-    return replace(trials, tried=tuple(each for each in trials.tried if each[0] not in there.chosen))
+    return replace(
+        trials, tried=tuple(each for each in trials.tried if (each[0], fold_of(each[1].pair)) not in there.chosen)
+    )
 
 
 def unfinished(trials: Trials) -> list[tuple[str, Trial]]:
@@ -401,7 +443,7 @@ def whole(trials: Trials) -> Tuning | None:
         trials: see :func:`left`.
     """
     there = read(trials.out)
-    return there if there is not None and set(trials.arms) <= there.chosen.keys() else None
+    return there if there is not None and set(trials.choosers) <= there.chosen.keys() else None
 
 
 def begun(trials: Trials) -> Tuning:
@@ -413,8 +455,8 @@ def begun(trials: Trials) -> Tuning:
     there, now = read(trials.out), asked(trials)
     if there is None or not there.chosen:
         return now
-    kept = [each for each in there.tried if each.arm in there.chosen]
-    return replace(there, tried=(*kept, *(each for each in now.tried if each.arm not in there.chosen)))
+    kept = [each for each in there.tried if each.chooser in there.chosen]
+    return replace(there, tried=(*kept, *(each for each in now.tried if each.chooser not in there.chosen)))
 
 
 def chosen(tuning: Tuning, trials: Trials) -> Tuning:
@@ -428,24 +470,21 @@ def chosen(tuning: Tuning, trials: Trials) -> Tuning:
         RecipeError: none of an arm's settings can be chosen.
         RunFolderError: a run folder is damaged.
     """
-    measured = {(name, *trial): validation_accuracy(trials.folder(name, trial)) for name, trial in trials.tried}
-    rows = tuple(
-        replace(each, accuracy=measured.get((each.arm, each.setting, each.seed), each.accuracy))
-        for each in tuning.tried
-    )
+    measured = {folder: validation_accuracy(folder) for folder in itertools.starmap(trials.folder, trials.tried)}
+    rows = tuple(replace(each, accuracy=measured.get(trials.out / each.folder, each.accuracy)) for each in tuning.tried)
     made = replace(tuning, tried=rows)
     choices = dict(tuning.chosen)
-    for arm in trials.arms:
-        if arm in choices:
+    for chooser in trials.choosers:
+        if chooser in choices:
             continue
-        tried = made.accuracies(arm)
+        tried = made.accuracies(chooser)
         choice = best(tried) if tried else ()
         if choice is None:
             raise RecipeError(
-                f"--tune: each setting of {arm} has a run whose loss was not finite, so that there is none to choose: "
-                "try other values"
+                f"--tune: each setting of {_named(chooser)} has a run whose loss was not finite, so that there is none "
+                "to choose: try other values"
             )
-        choices[arm] = choice
+        choices[chooser] = choice
     return replace(made, chosen=choices)
 
 
@@ -473,7 +512,9 @@ def write_tuning(tuning: Tuning, out: Path) -> None:
     Raises:
         RunFolderError: the folder cannot be written.
     """
-    plain = {"format": FORMAT, **asdict(tuning)}
+    choices = [{"arm": arm, "fold": fold, "setting": setting} for (arm, fold), setting in tuning.chosen.items()]
+    tried = [asdict(each) for each in tuning.tried]
+    plain = {"format": FORMAT, "grid": dict(tuning.grid), "tried": tried, "chosen": choices}
     try:
         replace_text(out / TUNE_FILE, json.dumps(sealed(plain), indent=1) + "\n")
     except OSError as error:
@@ -500,10 +541,18 @@ def read(out: Path) -> Tuning | None:
     return Tuning(
         {path: tuple(values) for path, values in plain["grid"].items()},
         tuple(
-            Tried(row["arm"], tuple(row["setting"]), row["seed"], row["folder"], row["recipe"], row["accuracy"])
+            Tried(
+                row["arm"],
+                tuple(row["setting"]),
+                row["seed"],
+                row["fold"],
+                row["folder"],
+                row["recipe"],
+                row["accuracy"],
+            )
             for row in plain["tried"]
         ),
-        {arm: tuple(setting) for arm, setting in plain["chosen"].items()},
+        {(row["arm"], row["fold"]): tuple(row["setting"]) for row in plain["chosen"]},
     )
 
 
@@ -521,7 +570,8 @@ def tunings_of(runs: Iterable[KnownRun]) -> list[Tuning]:
         for above in Path(os.path.realpath(run.path)).parents[:LEVELS]:
             if above in found:
                 break
-            if run.own_arm and (tuning := read(above)) is not None and run.own_arm in tuning.chosen:
+            tuning = read(above) if run.own_arm else None
+            if tuning is not None and {(run.own_arm, run.fold), (run.own_arm, None)} & tuning.chosen.keys():
                 found[above] = tuning
                 break
     return list(found.values())
@@ -532,19 +582,20 @@ def tuning_table(tuning: Tuning) -> Table:
     import pandas as pd
 
     rows = []
-    for arm, setting in tuning.chosen.items():
-        tried = tuning.accuracies(arm)
+    for chooser, setting in tuning.chosen.items():
+        tried = tuning.accuracies(chooser)
         others = "; ".join(f"{_told(each)}: {_percent(values)}" for each, values in tried.items() if each != setting)
         runs = sum(map(len, tried.values()))
         seeds = f"{len(next(iter(tried.values())))}" if tried else "0"
         cells = [_told(setting), _percent(tried[setting]), others] if tried else ["nothing to choose", "", ""]
-        rows.append([arm, *cells, str(len(tried)), seeds, str(runs)])
+        rows.append([_named(chooser), *cells, str(len(tried)), seeds, str(runs)])
     grid = "; ".join(f"{path}={','.join(values)}" for path, values in tuning.grid.items())
+    anew = "" if {fold for _, fold in tuning.chosen} == {None} else ", in each fold anew"
     return Table(
         "Chosen on validation",
         f"Of {grid} every arm took what gave the best mean accuracy in % on the validation samples, at the epoch that "
-        "they chose; of equal ones the first. All arms that one of these fields reaches had as many runs to choose by, "
-        "with other seeds than the comparison; the test samples had no part in it.",
+        f"they chose{anew}; of equal ones the first. All arms that one of these fields reaches had as many runs to "
+        "choose by, with other seeds than the comparison; the test samples had no part in it.",
         pd.DataFrame(rows, columns=["arm", "chosen", "validation", "not chosen", "settings", "seeds each", "runs"]),
         prose=True,
     )

@@ -96,7 +96,6 @@ def test_every_arm_fold_and_seed_is_a_run_in_a_folder_of_its_own(root, tmp_path)
         (["--fold", "0"], "--fold 0 picks some of the folds: say with --folds how many there are"),
         (["--folds", "3", "--set", "fold=1"], "--set fold= contradicts --folds: use --fold"),
         (["--folds", "3", "--set", "folds=4"], "--set folds= contradicts --folds: use --folds"),
-        (["--folds", "3", "--tune", "lr=0.1,0.2"], "--tune and --folds do not go together: the samples that an arm"),
         (["--folds", "3", "--set", "test_part=seeded"], "fold=0 and test_part=seeded both say what is tested"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -14,6 +14,7 @@ from bss.cli.commands import main
 from bss.compare import figures, planning, tuning
 from bss.compare.arms import find
 from bss.compare.comparison import Comparison
+from bss.compare.pairs import FoldSeed
 from bss.compare.plan import read as read_plan
 from bss.compare.runner import Outcome, attempt
 from bss.compare.runs import check_comparable, find_folders, read_runs
@@ -25,7 +26,9 @@ from tests.compare import comparing
 from tests.compare.comparing import fail_run, write_run
 
 TASK = Path(comparing.__file__)
+NUMERALS = Path(__file__).resolve().parents[2] / "benchmarks" / "study" / "mfeat.py"
 LOW, HIGH = ("lr=0.01",), ("lr=0.1",)
+UNIFORM, OGM_GE = ("uniform", None), ("ogm-ge", None)
 
 
 @pytest.fixture
@@ -77,7 +80,7 @@ def test_every_arm_that_has_something_to_choose_gets_as_many_runs(comparison):
     assert tried["uniform"] == [Trial(lr, LAST_SEED - k) for k in range(3) for lr in (LOW, HIGH)]
     assert tried["cl"] == tried["uniform"] and len(trials.plan()) == 3 * 6
     # Cut short, the others have nothing that an arm lacks: the first seed of all settings comes first.
-    assert [trial.seed for _, trial in trials.plan()] == [LAST_SEED] * 10 + [LAST_SEED - 1] * 4 + [LAST_SEED - 2] * 4
+    assert [trial.pair for _, trial in trials.plan()] == [LAST_SEED] * 10 + [LAST_SEED - 1] * 4 + [LAST_SEED - 2] * 4
     assert tuning.tuning_lines(trials) == [
         "tuning: lr=0.01,0.1; method.alpha=0.3,0.5,0.8, chosen for each arm by validation accuracy",
         "tuning: 6 runs of uniform, cl: 2 settings, 3 seeds each",
@@ -89,7 +92,7 @@ def test_an_arm_that_no_field_reaches_has_nothing_to_choose_and_no_run(compariso
     trials = tuned(comparison, "method.alpha=0.3,0.8")
     assert {arm for arm, _ in trials.plan()} == {"ogm-ge"}
     assert tuning.tuning_lines(trials)[1:] == [
-        "tuning: no run of uniform: none of these fields reaches it",
+        "tuning: no run of uniform: none of these fields reaches it, or it has chosen",
         "tuning: 2 runs of ogm-ge: 2 settings, 1 seed each",
     ]
 
@@ -103,7 +106,7 @@ def test_a_run_of_a_tuning_is_the_arms_with_its_values_in_a_folder_of_its_own(co
     )
     recipe = trials.recipe(arm, trial, 12)
     assert (recipe.lr, recipe.seed, recipe.updates, recipe.method_options) == (0.1, LAST_SEED, 12, {"alpha": 0.3})
-    chosen = replace(comparison, chosen={"ogm-ge": trial.setting})
+    chosen = replace(comparison, chosen={("ogm-ge", None): trial.setting})
     assert chosen.recipe(arm, LAST_SEED, 12) == recipe
     assert chosen.recipe(find(["uniform"])[0], 0, 12).lr == comparison.base().lr != 0.1
 
@@ -212,7 +215,7 @@ def write_tried(trials: Trials, accuracies):
     for arm, trial in trials.plan():
         place = seen[arm, trial.setting] = seen.get((arm, trial.setting), -1) + 1
         value = accuracies[arm, trial.setting][place]
-        folder = write_run(trials.folder(arm, trial), arm=arm, seed=trial.seed, accuracy=value or 0.5)
+        folder = write_run(trials.folder(arm, trial), arm=arm, seed=trial.pair, accuracy=value or 0.5)
         if value is None:
             fail_run(folder)
 
@@ -234,10 +237,10 @@ def test_each_arm_chooses_by_its_own_runs(comparison):
         },
     )
     made = tuning.chosen(tuning.begun(trials), trials)
-    assert made.chosen == {"uniform": LOW, "ogm-ge": LOW + ALPHA[1]}
-    assert made.accuracies("uniform") == {LOW: [0.4, 0.9], HIGH: [0.6, 0.6]}
+    assert made.chosen == {UNIFORM: LOW, OGM_GE: LOW + ALPHA[1]}
+    assert made.accuracies(UNIFORM) == {LOW: [0.4, 0.9], HIGH: [0.6, 0.6]}
     tuning.write_tuning(made, trials.folder("x", trials.plan()[0][1]).parents[3])
-    assert tuning.read(comparison.out) == made and made.asked("uniform") == tuning.asked(trials).asked("uniform")
+    assert tuning.read(comparison.out) == made and made.asked(UNIFORM) == tuning.asked(trials).asked(UNIFORM)
     table = tuning.tuning_table(made)
     assert table.rows == [
         ["uniform", "lr=0.01", "65.0", "lr=0.1: 60.0", "2", "2", "4"],
@@ -263,7 +266,7 @@ def finished_tuning(comparison, *texts):
     trials = tuned(comparison, *texts)
     made = tuning.asked(trials)
     rows = tuple(replace(each, accuracy=0.5) for each in made.tried)
-    chosen = {arm: next(iter(made.accuracies(arm)), ()) for arm in comparison.arms}
+    chosen = {each: next(iter(made.accuracies(each)), ()) for each in trials.choosers}
     comparison.out.mkdir(exist_ok=True)
     tuning.write_tuning(Tuning(made.grid, rows, chosen), comparison.out)
     return tuning.read(comparison.out)
@@ -282,7 +285,7 @@ def test_what_was_chosen_holds_without_the_runs_for_these_arms_and_fewer_and_oth
     tuning.write_tuning(begun, comparison.out)
     assert tuning.begun(more) == begun and begun.chosen == there.chosen  # stopped and repeated
     write_tried(more, {("cl", LOW): [0.1], ("cl", HIGH): [0.2]})
-    assert tuning.chosen(begun, more).chosen == {**there.chosen, "cl": HIGH}
+    assert tuning.chosen(begun, more).chosen == {**there.chosen, ("cl", None): HIGH}
 
 
 @pytest.mark.parametrize(
@@ -307,7 +310,7 @@ def test_a_tuning_by_which_nothing_was_chosen_yet_gives_way_to_another(compariso
     [
         ({"format": 2}, "tune.json has the format 2, and this version reads 1"),
         ({"grid": {"lr": "0.1"}}, "tune.json: grid.lr is '0.1', and not a list"),
-        ({"chosen": {"uniform": None}}, "tune.json: chosen.uniform is None, and not a list"),
+        ({"chosen": [{"arm": "cl", "fold": 0.5}]}, r"tune.json: chosen\[0\].setting is missing"),
         ({"tried": [{}]}, r"tune.json: tried\[0\].arm is missing"),
     ],
 )
@@ -320,6 +323,58 @@ def test_a_damaged_file_is_named(comparison, change, message):
     path.write_text(path.read_text().replace("uniform", "uniforn"))
     with pytest.raises(RunFolderError, match=r"out: tune.json.*: bring it back, or move it away"):
         tuning.read(comparison.out)
+
+
+# ---- in folds ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_folds(comparison):
+    """A comparison in two folds of three; only what needs no data."""
+    return replace(comparison, task=str(NUMERALS), seeds=(5,), folds=3, tested=(0, 2))
+
+
+def test_an_arm_chooses_anew_in_each_fold_since_what_one_chooses_by_another_tests(in_folds):
+    trials = tuned(in_folds, "lr=0.01,0.1", "method.alpha=0.3,0.8")
+    first = [trial.pair for arm, trial in trials.plan() if arm == "uniform"]
+    assert first == [FoldSeed(fold, LAST_SEED - k) for k in range(2) for fold in (0, 2) for _ in (LOW, HIGH)]
+    assert tuning.tuning_lines(trials)[1:] == [
+        "tuning: 4 runs of uniform: 2 settings, 2 seeds each, in each of 2 folds",
+        "tuning: 4 runs of ogm-ge: 4 settings, 1 seed each, in each of 2 folds",
+    ]
+    arm, trial = find(["uniform"])[0], Trial(HIGH, FoldSeed(2, LAST_SEED))
+    assert str(trial) == "4294967295 in fold 2 with lr=0.1"
+    assert trials.folder("uniform", trial) == in_folds.out / "tune" / "lr=0.1" / "uniform" / "fold2" / "seed4294967295"
+    recipe = trials.recipe(arm, trial, 12)
+    assert (recipe.lr, recipe.fold, recipe.folds, recipe.seed) == (0.1, 2, 3, LAST_SEED)
+    chosen = replace(in_folds, chosen={("uniform", 0): LOW, ("uniform", 2): HIGH})
+    assert [chosen.recipe(arm, pair, 12).lr for pair in chosen.pairs] == [0.01, 0.1]
+    row = planning._row(chosen, arm, FoldSeed(2, 5), ())
+    assert "--folds 3 --fold 2" in " ".join(row.command) and "--set lr=0.1" in " ".join(row.command)
+
+
+def test_what_is_chosen_in_a_fold_is_told_and_kept_by_fold(in_folds):
+    trials = tuned(replace(in_folds, arms=("uniform",)), "lr=0.01,0.1")
+    for arm, trial in trials.plan():
+        better = trial.setting == (LOW if trial.pair.fold == 0 else HIGH)
+        recipe = {"fold": trial.pair.fold}
+        write_run(trials.folder(arm, trial), arm=arm, seed=trial.pair.seed, accuracy=0.5 + better / 4, recipe=recipe)
+    made = tuning.chosen(tuning.begun(trials), trials)
+    assert made.chosen == {("uniform", 0): LOW, ("uniform", 2): HIGH}
+    tuning.write_tuning(made, in_folds.out)
+    assert tuning.read(in_folds.out) == made
+    table = tuning.tuning_table(made)
+    assert "in each fold anew" in table.caption
+    assert [row[:4] for row in table.rows] == [
+        ["uniform in fold 0", "lr=0.01", "75.0", "lr=0.1: 50.0"],
+        ["uniform in fold 2", "lr=0.1", "75.0", "lr=0.01: 50.0"],
+    ]
+    one = replace(in_folds, arms=("uniform",), tested=(2,))
+    assert tuning.choice_lines(made, one) == ["tuning: uniform in fold 2 takes lr=0.1"]
+    # Other folds are added, as other arms are.
+    more = tuning.left(tuned(replace(one, tested=(1, 2)), "lr=0.01,0.1"))
+    assert {trial.pair.fold for _, trial in more.plan()} == {1} and tuning.whole(more) is None
+    assert tuning.whole(tuning.left(tuned(one, "lr=0.01,0.1"))) == made
 
 
 # ---- in a report ---------------------------------------------------------------------------------------------------
@@ -343,6 +398,16 @@ def test_runs_may_differ_between_arms_in_what_each_has_chosen_and_in_nothing_els
     write_run(tmp_path / "b", arm="cl", recipe={"lr": 0.2})  # repeated by itself, with --set: its mark does not tell
     write_run(tmp_path / ("b" if message is None else "c"), **others)
     with pytest.raises(RunFolderError, match=message) if message else contextlib.nullcontext():
+        check_comparable(runs_of(tmp_path))
+
+
+def test_in_each_fold_an_arm_chooses_anew(tmp_path):
+    for fold, lr in enumerate((0.1, 0.2)):
+        recipe, lists = {"lr": lr, "fold": fold}, {"test": {"hash": f"fold{fold}"}}
+        write_run(tmp_path / f"fold{fold}", recipe=recipe, mark={"tuned": ["lr"]}, lists=lists)
+    check_comparable(runs_of(tmp_path))
+    write_run(tmp_path / "other", seed=2, recipe={"lr": 0.3, "fold": 1}, mark={"tuned": ["lr"]})
+    with pytest.raises(RunFolderError, match=r"recipes in one report: lr is 0\.2 in"):
         check_comparable(runs_of(tmp_path))
 
 

@@ -34,6 +34,7 @@ from .scoring.scoring_pass import score_dataset as score_dataset
 from .scoring.table import ScoreTable as ScoreTable
 from .training.callbacks import Callback as Callback
 from .training.engine import fit as fit
+from .training.export import export_run as export_run
 from .training.load import load_run as load_run
 
 __version__: str

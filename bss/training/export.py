@@ -9,10 +9,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bss
-from bss.data.datasets.data_set import DataSet
 from bss.data.transforms.text import write_text_model
 from bss.recipes.fields import flatten, plain, with_values
 from bss.tasks import Task, title
@@ -21,6 +20,9 @@ from bss.training.export_file import TEXT_MODEL, is_exported, own_tensors, write
 from bss.training.load import Checkpoint, SavedRun, read_saved
 from bss.utils.errors import DataNotFoundError, RunFolderError
 from bss.utils.filesystem import whole_folder
+
+if TYPE_CHECKING:  # it reads pictures, and bss.export_run is importable with the core alone
+    from bss.data.datasets.data_set import DataSet
 
 KEPT = (
     *("task", "task_hash", "title", "arm", "seed", "fold", "tested_groups", "sampler", "method", "method_settings"),

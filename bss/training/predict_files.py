@@ -4,12 +4,13 @@ The inputs go through ``prepare``, the fixed view of a test and the forward of t
 that a clip gets the same answer however it comes.
 """
 
+import contextlib
 import csv
 import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -28,10 +29,11 @@ from bss.models.late_fusion import Logits, has_two_stages
 from bss.recipes.fields import flatten, with_values
 from bss.recipes.recipe import Recipe
 from bss.scoring.metrics import head_logits, unimodal_heads
+from bss.training.epochs import ran_out_of_memory
 from bss.training.load import Checkpoint, SavedRun, read_saved
 from bss.training.loops import predict
 from bss.training.run_folder import list_hash
-from bss.utils.errors import DataError, RecipeError, RunFolderError, shown
+from bss.utils.errors import BssError, DataError, MemoryRanOutError, RecipeError, RunFolderError, first_line, shown
 from bss.utils.filesystem import whole_file
 
 FILLS = get_args(Fill)
@@ -105,7 +107,8 @@ def predict_files(
     Raises:
         RunFolderError, RecipeError, DataNotFoundError: see :func:`bss.load_run`; also for a task that takes no raw
             inputs.
-        DataError: naming the file: an input that cannot be used or lacks something.
+        DataError: naming the file: an input that cannot be used or lacks something; no room to prepare them in.
+        MemoryRanOutError: the device's memory does not hold a batch.
     """
     if missing is not None and missing not in FILLS:
         raise ValueError(f"missing must be one of {', '.join(FILLS)}, got {shown(missing)}")
@@ -126,7 +129,7 @@ def predict_files(
         precision.to_channels_last(model)
     if recipe.precision == "bf16" and torch.device(device).type == "cpu" and precision.affected():
         precision.guard(model)
-    with tempfile.TemporaryDirectory(prefix="bss-predict-") as temporary:
+    with _made_room(), tempfile.TemporaryDirectory(prefix="bss-predict-") as temporary:
         folder = Path(temporary)
         readable = [with_placeholders(raw, lack, folder) for raw, lack in zip(given, lacks, strict=True)]
         samples = saved.task.build_inputs(recipe, root or Path.cwd(), readable, folder)
@@ -162,6 +165,26 @@ def predict_files(
     )
 
 
+@contextlib.contextmanager
+def _made_room() -> Iterator[None]:
+    """Say in a line that the disk, or the memory, does not hold what is needed."""
+    try:
+        yield
+    except BssError:
+        raise
+    except OSError as error:
+        raise DataError(
+            f"the inputs cannot be prepared in {tempfile.gettempdir()}: {error.strerror or error}; TMPDIR names "
+            "another folder"
+        ) from error
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise MemoryRanOutError(
+            f"memory ran out ({first_line(error, 150)}): a smaller --batch-size, or another --device"
+        ) from error
+
+
 def _check_lacking(
     given: Sequence[RawInput],
     lacks: Sequence[tuple[str, ...]],
@@ -194,9 +217,7 @@ def _training(saved: SavedRun, data_root: str | os.PathLike[str] | None) -> MapD
         DataError: no data root is named, or its training list is not the run's.
     """
     if data_root is None:
-        raise DataError(
-            "--missing mean is the mean of the training inputs: name the data set's folder (--data-root DIR)"
-        )
+        raise DataError("--missing mean is that of the training inputs: name the data set's folder (--data-root DIR)")
     recipe = saved.recipe
     if "cache" in flatten(recipe):
         recipe = with_values(recipe, {"cache": None})  # one pass is not worth a copy of all files

@@ -14,7 +14,8 @@ from PIL import Image
 import bss
 from bss.cli.commands import main
 from bss.data.batches import collate
-from bss.data.prepare import ks, raw
+from bss.data.prepare import ks, nvgesture, raw
+from bss.data.transforms.video import count_frames
 from bss.scoring.metrics import head_logits
 from bss.training.export import export_run
 from bss.training.predict_files import COLUMNS, FilePredictions, as_csv, as_json, predict_files
@@ -23,7 +24,12 @@ from bss.utils.errors import DataError, DataNotFoundError
 from tests.conftest import random_states
 from tests.data.videos import grey, tone, write_video
 
-SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "ks" / "samples"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+SAMPLES, GESTURES = DATA / "ks" / "samples", DATA / "nvgesture" / "Video_data"
+
+
+def needs(folder):
+    return pytest.mark.skipif(not folder.is_dir(), reason="the real clips are not here")
 
 
 def put(path, content=b"x"):
@@ -231,6 +237,30 @@ def test_flow_that_is_not_there_is_computed_as_prepare_does(finished, tmp_path):
     assert np.isfinite(without.probabilities["flow"]).all() and without.missing == [()]
 
 
+def gestures(root):
+    """The first folder of a gesture's videos in a tree."""
+    return next(iter(sorted(path.parent for path in root.rglob("sk_color.avi"))))
+
+
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=needs(GESTURES))], ids=["generated", "real"])
+def test_a_gestures_videos_get_the_answer_of_the_clip_that_prepare_makes_of_them(real, finished, tmp_path):
+    run = finished("nvgesture")
+    source = gestures(GESTURES if real else run.root)
+    folder = tmp_path / "raw" / "Video_data" / source.parent.name / source.name
+    folder.mkdir(parents=True)
+    for name in ("sk_color.avi", "sk_depth.avi"):
+        shutil.copyfile(source / name, folder / name)
+    stop = count_frames(folder / "sk_color.avi")
+    place = folder.relative_to(tmp_path / "raw")
+    row = f"path:./{place} depth:sk_depth:0:{stop} color:sk_color:0:{stop} label:1\n"
+    for split in ("train", "test"):
+        (tmp_path / "raw" / f"nvgesture_{split}_correct_cvpr2016_v2.lst").write_text(row)
+    assert not nvgesture.prepare(tmp_path / "raw", tmp_path / "root", workers=0)
+    listed = tmp_path / "raw" / "nvgesture_test_correct_cvpr2016_v2.lst"
+    part = run.task.build_list(bss.load_run(run.folder).recipe, tmp_path / "root", listed)
+    assert_close(predict_files(run.folder, [folder]).probabilities, probabilities(run, [part.samples[0]]))
+
+
 def test_an_exported_folder_predicts_the_same_and_no_stream_is_drawn_from(finished, tmp_path):
     run = finished("twitter15")
     before = random_states()
@@ -240,7 +270,7 @@ def test_an_exported_folder_predicts_the_same_and_no_stream_is_drawn_from(finish
     assert random_states() == before
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the real clips are not here")
+@needs(SAMPLES)
 def test_real_clips_are_predicted_from_their_videos(finished):
     predicted = predict_files(finished("ks").folder, sorted(SAMPLES.iterdir()))
     assert list(predicted.names) == ["bento", "flipping_a_pancake"] and predicted.missing == [(), ()]
@@ -380,6 +410,15 @@ def test_the_command_writes_a_csv_a_json_and_the_features_whole(finished, videos
 def test_bad_flags_are_refused(flags, words, finished, videos, capsys):
     assert main(["predict", str(finished("ks").folder), str(videos[0]), *flags]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_full_disk_is_said_in_a_line(finished, videos, monkeypatch, capsys):
+    def full(job):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(raw.media, "write_sound", full)
+    assert main(["predict", str(finished("ks").folder), str(videos[0]), "--device", "cpu"]) == 2
+    assert "No space left on device; TMPDIR names another folder" in capsys.readouterr().err
 
 
 def test_a_damaged_file_and_a_folder_that_is_no_run_are_refused_with_nothing_written(finished, tmp_path, capsys):

@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from bss.compare.pairs import Pair
 from bss.compare.runs import OWN_FIELDS, FailedRun, FinishedRun, KnownRun
 from bss.compare.tables import Results, Table, setting_text
-from bss.compare.wording import DASH, listed, mean_text, seeds_text
+from bss.compare.wording import DASH, listed, mean_text, pairs_text
 from bss.recipes.recipe import FREE_FIELDS
 
 MADE_BY = {"commit": 8, "device": 40}
@@ -131,14 +132,14 @@ def _others(results: Results) -> str:
     kinds: dict[object, list[KnownRun]] = {}
     for run in _all(results):
         kinds.setdefault((run.config["sampler"], run.config.get("method")), []).append(run)
-    lacking: dict[tuple[str, ...], dict[str, list[int]]] = {}
+    lacking: dict[tuple[str, ...], dict[str, list[Pair]]] = {}
     for runs in kinds.values():
         names = dict.fromkeys(name for run in runs for name in run.recipe)
         for run in runs:
             if missing := tuple(_short(name) for name in names if name not in run.recipe):
-                lacking.setdefault(missing, {}).setdefault(run.arm, []).append(run.seed)
+                lacking.setdefault(missing, {}).setdefault(run.arm, []).append(results.pair(run))
     told = [
-        f"{listed([f'{arm} {seeds_text(seeds)}' for arm, seeds in arms.items()], '; ')} without {listed(names)}"
+        f"{listed([f'{arm} {pairs_text(seeds)}' for arm, seeds in arms.items()], '; ')} without {listed(names)}"
         for names, arms in lacking.items()
     ]
     return f"Of one sampler and method, some runs lack fields that others have: {'; '.join(told)}. " if told else ""

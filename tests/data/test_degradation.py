@@ -36,6 +36,7 @@ from bss.data.tensors import TensorSamples
 from bss.data.transforms.image import IMAGENET_MEAN, IMAGENET_STD, PixelScale, fixed_transform, scale_of
 from bss.data.transforms.text import Tokens
 from bss.data.transforms.views import Picture, Pictures, Sound
+from bss.models.frontends import FrameViews
 from bss.utils.errors import DataError, RecipeError
 
 NAMES = [f"clip{i}" for i in range(400)]
@@ -166,6 +167,15 @@ def test_raw_pictures_are_corrupted_in_the_size_that_the_network_sees():
     changed = [RawPictures(16).corrupted(each, "noise", 3, random()).views[0] for each in (large, small)]
     assert changed[0].pixels_HWC.dtype == np.uint8 and changed[0].flip
     assert (changed[0].pixels_HWC == changed[1].pixels_HWC).all()
+
+
+def test_resizing_first_is_what_the_network_would_do_next(monkeypatch):
+    monkeypatch.setattr(degradation, "CONTRAST", (1.0,) * 5)  # a corruption that changes nothing
+    random_pixels = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+    clean = Pictures([Picture(random_pixels, flip=True)])
+    resized = RawPictures(16).corrupted(clean, "contrast", 1, random())
+    seen = [FrameViews(16)(Pictures.batch([each])) for each in (clean, resized)]
+    assert resized.views[0].pixels_HWC.shape == (16, 16, 3) and torch.equal(*seen)
 
 
 def test_pictures_of_several_sizes_keep_them_where_the_networks_is_not_known():

@@ -178,7 +178,7 @@ def _weights(saved: SavedRun) -> str:
     epoch = f"epoch {saved.epoch + 1}"
     if saved.checkpoint == "last":
         return f"{epoch}, its newest"
-    if saved.file.name == "last.pt":
+    if saved.file.name == "last.pt" or saved.config.get("chosen_on") == "last":  # of a run, or of an exported one
         return f"{epoch}, its last (there is no validation part)"
     return f"{epoch}, which validation chose"
 

@@ -13,11 +13,13 @@ import torch
 import bss
 from bss import tasks
 from bss.cli.commands import main
+from bss.cli.evaluate import _weights
 from bss.data.batches import collate
 from bss.models.late_fusion import LateFusion
 from bss.recipes.fields import flatten
 from bss.training.export import export_run
 from bss.training.export_file import own_tensors, read_export, write_export
+from bss.training.load import read_saved
 from bss.training.predict_files import predict_files
 from bss.training.run_folder import sealed
 from bss.utils.errors import RecipeError, RunFolderError
@@ -183,6 +185,7 @@ def test_a_run_of_every_data_set_is_exported_and_comes_back(stem, finished, tmp_
     differ = {name for name, value in flatten(recipe_again).items() if value != flatten(trained)[name]}
     assert differ == {"text_model"} & set(flatten(trained))
     assert run.task.DATA_SET.licence in (out / "README.md").read_text()
+    assert _weights(read_saved(out)) == "epoch 1, its last (there is no validation part)"  # as evaluate says
     if differ:  # the tokenizer came along
         moved = run.task.build_data(recipe_again, run.root).test
         told, asked = (collate([part[0]])["text"]["tokens"] for part in (moved, run.data.test.dataset))

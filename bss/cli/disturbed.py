@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -83,6 +83,13 @@ class Disturbances:
             workers=workers,
         )
         return curves(subject, self.drops, self.noises, fill=self.fill, seeds=self.seeds)
+
+    def notes(self, runs: Sequence[Evaluated]) -> Iterator[str]:
+        """Which runs have no curves, and why."""
+        for run in runs if self.drops or self.noises else ():
+            modality = (run.recipe or {}).get("modality")
+            if modality is not None:
+                yield f"{run.label} was trained on {modality} alone: it has no curves, and is a line beside others."
 
 
 def _size(saved: SavedRun) -> int | None:

@@ -99,7 +99,7 @@ def _evaluate(flags: argparse.Namespace, device: Any) -> None:
         runs=measured,
         ensembles=ensembles.evaluated(resamples=flags.resamples),
         pairs=pairs_of(measured),
-        notes=[*_notes(measured, parts), *notes_of(curves)],
+        notes=[*_notes(measured, parts), *disturbances.notes(measured), *notes_of(curves)],
         curves=curves,
     )
     for ensemble in evaluation.ensembles:

@@ -450,7 +450,7 @@ def test_missing_and_noisy_modalities_are_curves_with_the_remaining_modality_as_
     }
     assert [point["level"] for point in noisy["points"]] == [20, -5] and noisy["unit"] == "dB"
     said = capsys.readouterr().out
-    assert "audio missing, mean: accuracy %" in said
+    assert "audio missing, mean: accuracy %" in said and "was trained on visual alone: it has no curves" in said
     told = (tmp_path / "out" / "table.md").read_text()
     assert "## Missing and noisy modalities" in told and "## Area under the curves" in told
     page = (tmp_path / "out" / "evaluation.html").read_text()

@@ -52,21 +52,25 @@ def mean_by_class(values_N: np.ndarray, places_N: np.ndarray, classes: int) -> n
 
 def by_class(results: Results) -> ByClass:
     """Read the numbers of every class from the run folders."""
-    scores = {run.path: read_scores(run.path) for run in results.runs}
-    training = [found["label"] for found in scores.values()]
+    scored = scored_arm(results.arms)
+    training, last = [], []
+    for arm, members in results.arms.items():
+        for run in members:
+            found = read_scores(run.path)  # one at a time: those of all runs may be gigabytes
+            training.append(found["label"])
+            if scored and arm == scored[0]:
+                last.append((found["difficulty"][-1].copy(), found["label"]))
     tested = [labels for run in results.runs if (labels := _labels(run)) is not None]
     ids = np.unique(np.concatenate([*training, *tested]))  # any integers: a folder may come from anybody
     count = len(ids)
     named = next((run.config["classes"] for run in results.runs if run.config.get("classes")), ())
-    scored = scored_arm(results.arms)
 
     def accuracy(run: FinishedRun) -> np.ndarray:
         assert run.hits is not None and run.hits.labels is not None  # it tells
         places_N = np.searchsorted(ids, run.hits.labels)
         return 100 * mean_by_class(run.hits.of(results.primary, "all"), places_N, count)
 
-    def difficulty(run: FinishedRun) -> np.ndarray:
-        last_N, labels_N = scores[run.path]["difficulty"][-1], scores[run.path]["label"]
+    def difficulty(last_N: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
         known = np.isfinite(last_N)
         return mean_by_class(last_N[known], np.searchsorted(ids, labels_N[known]), count)
 
@@ -80,7 +84,7 @@ def by_class(results: Results) -> ByClass:
         accuracy={
             arm: [accuracy(run) for run in members if _labels(run) is not None] for arm, members in results.arms.items()
         },
-        difficulty=[difficulty(run) for run in results.arms[scored[0]]] if scored else [],
+        difficulty=[difficulty(*each) for each in last],
         scored=scored[0] if scored else "",
     )
 
@@ -93,15 +97,12 @@ def class_table(results: Results, found: ByClass) -> Table:
     """A row for every class: its samples, their difficulty, and the test accuracy of every arm within it."""
     import pandas as pd
 
-    cells: dict[str, list[str]] = {"class": list(found.names), "training samples": _counts(found.training)}
-    if found.test:
-        cells["test samples"] = _counts(found.test)
-    if found.scored:
-        cells["difficulty"] = _means(found.difficulty, digits=2)
-    for arm, values in found.accuracy.items():
-        if values:
-            cells[arm] = _means(values, digits=1)
-    return Table("Class by class", _caption(results, found), pd.DataFrame(cells))
+    columns = [("class", list(found.names)), ("training samples", _counts(found.training))]
+    columns += [("test samples", _counts(found.test))] if found.test else []
+    columns += [("difficulty", _means(found.difficulty, digits=2))] if found.scored else []
+    columns += [(arm, _means(values, digits=1)) for arm, values in found.accuracy.items() if values]
+    names, cells = zip(*columns, strict=True)  # an arm may be called as another column is
+    return Table("Class by class", _caption(results, found), pd.DataFrame(zip(*cells, strict=True), columns=names))
 
 
 def _caption(results: Results, found: ByClass) -> str:

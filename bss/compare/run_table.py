@@ -6,7 +6,7 @@ from typing import Any
 
 from bss.compare.pairs import Pair
 from bss.compare.runs import OWN_FIELDS, FailedRun, FinishedRun, KnownRun
-from bss.compare.tables import Results, Table, setting_text
+from bss.compare.tables import EPOCHS, Results, Table, setting_text
 from bss.compare.wording import DASH, listed, mean_text, pairs_text
 from bss.recipes.recipe import FREE_FIELDS
 
@@ -45,8 +45,8 @@ def run_table(results: Results) -> Table:
         ]
     return Table(
         "Runs",
-        f"Test {results.noun} in %, of {results.prediction} at both epochs and of every head at the first named; "
-        "updates, and seconds of all epochs. Every seed stands under the mean of its arm, with the standard deviation. "
+        f"Test {results.noun} in % of {results.prediction} (all), then of every head, {EPOCHS[results.primary]}; optimiser "
+        "steps, and seconds of all epochs. Every seed stands under the mean and standard deviation of its arm. "
         f"Then the fields of the recipe in which the runs differ; a dash: it has no such field. {_others(results)}"
         "Paper leaves out what stands in the table of arms.",
         pd.DataFrame(rows, columns=["arm", "seed", *measured, *map(_short, fields)]),
@@ -93,7 +93,7 @@ def _measured(results: Results) -> dict[str, tuple[Read, int]]:
     columns |= {f"{epoch}: all": (_test(results, epoch, "all"), 2) for epoch in others}
     columns |= {head: (_test(results, first, head), 2) for head in results.heads if head != "all"}
     columns["chosen epoch"] = (lambda run: run.summary["chosen_epoch"] + 1, 0)
-    columns["updates"] = (lambda run: run.updates, 0)
+    columns["steps"] = (lambda run: run.updates, 0)
     columns["seconds"] = (lambda run: run.seconds, 1)
     return columns
 

@@ -43,10 +43,10 @@ def test_the_table_has_samples_difficulty_and_accuracy_by_hand(tmp_path):
     # Of the dogs 2 of 3 are right with seed 0 and 1 of 3 with seed 1: 50 +- 23.6; the training samples are cats.
     class_run(tmp_path / "a", [True, True, True, False], [0, 1, 1, 1])
     class_run(tmp_path / "b", [False, True, False, False], [0, 1, 1, 1], seed=1)
-    class_run(tmp_path / "c", [True, True, True, True], [0, 1, 1, 1], arm="cl")
+    class_run(tmp_path / "c", [True, True, True, True], [0, 1, 1, 1], arm="class")
     made = results(tmp_path)
     table = class_table(made, by_class(made))
-    assert table.columns == ["class", "training samples", "test samples", "difficulty", "uniform", "cl"]
+    assert table.columns == ["class", "training samples", "test samples", "difficulty", "uniform", "class"]
     assert table.rows == [
         ["cat", "4", "1", "0.75 \u00b1 0.00", "50.0 \u00b1 70.7", "100.0"],  # of 0.1, 0.9, 0.5 and 1.5
         ["dog", "0", "3", "-", "50.0 \u00b1 23.6", "100.0"],

@@ -21,7 +21,7 @@ def test_every_seed_stands_under_the_mean_of_its_arm(tmp_path):
         write_run(tmp_path / f"c{seed}", arm="cl", seed=seed, accuracy=accuracy + 0.2, last=0.8 + seed / 10)
     table = run_table(results(tmp_path))
     assert table.columns == [
-        "arm", "seed", "chosen: all", "last: all", "fused", "audio", "visual", "chosen epoch", "updates", "seconds",
+        "arm", "seed", "chosen: all", "last: all", "fused", "audio", "visual", "chosen epoch", "steps", "seconds",
         "start",
     ]  # fmt: skip
     assert table.minor == {"start"} and table.grouped

@@ -8,12 +8,14 @@ template that extends ``base.html`` and fills its blocks: ``lead`` above the sec
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from bss.compare import figures
 from bss.compare.tables import Table
 from bss.compare.wording import leading_number
 
@@ -93,9 +95,13 @@ def document(
     """
     script = _text("page.js")
     made = _environment().get_template(template)
+    letters: dict[str, str] = {}
     return made.render(
         title=title,
-        sections=sections,
+        sections=[
+            replace(each, panels=[_without_letters(panel, letters) for panel in each.panels]) for each in sections
+        ],
+        letters="".join(letters.values()),
         switches=switches,
         control=control,
         style=_text("page.css"),
@@ -103,6 +109,17 @@ def document(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         **values,
     )
+
+
+def _without_letters(panel: Panel, letters: dict[str, str]) -> Panel:
+    """A figure without the shapes of its letters, which are added to ``letters``: a page has them once."""
+
+    def keep(found: re.Match[str]) -> str:
+        letters.setdefault(found[1], found[0])
+        return ""
+
+    svg = re.sub(rf'<path id="({figures.LETTER}[^"]*)"[^>]*/>', keep, panel.svg)
+    return replace(panel, svg=svg.replace("<defs></defs>", ""))
 
 
 def _text(name: str) -> str:

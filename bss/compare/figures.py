@@ -60,6 +60,15 @@ VALUES = 40
 """The most points of a line that have their value in the figure."""
 
 
+VALUES_OF_PAGE = 12_000
+"""About how many values the lines of a page have together: each takes 90 bytes, and its file shall stay small."""
+
+
+def values_of(lines: int) -> int:
+    """How many points of a line have their value, on a page with so many lines."""
+    return max(5, min(VALUES, VALUES_OF_PAGE // max(lines, 1)))
+
+
 @contextmanager
 def _figure(height: float) -> Iterator["Figure"]:
     """A figure as wide as a panel, in the look of the page. It is drawn and made SVG inside the block."""
@@ -102,11 +111,16 @@ def _svg(figure: "Figure", name: str) -> str:
     root.attrib |= head
     for child in [each for each in root.iter() if each.tag in (f"{SVG}metadata", f"{SVG}style")]:
         next(parent for parent in root.iter() if child in list(parent)).remove(child)
+    looks: dict[str | None, str] = {}
     for element in root.iter():
         element.text = element.tail = None  # nothing but white space, as letters are shapes
         _compact(element.attrib)
+        looks[f"#{element.get('id')}"] = element.get("style", "")
+        if element.tag == f"{SVG}use" and looks.get(element.get("href")) == element.get("style"):
+            element.attrib.pop("style", None)  # its shape says so itself
     for group in root.iter(f"{SVG}g"):
         _name(group)
+    _dissolve(root)
     return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")
 
 
@@ -116,7 +130,20 @@ SVG = "{http://www.w3.org/2000/svg}"
 LINK = "{http://www.w3.org/1999/xlink}href"
 
 
+LETTER = "letter"
+"""What the ids of the shapes of letters begin with: one id is one shape in all figures."""
+
+
 ElementTree.register_namespace("", SVG[1:-1])  # else every tag has a prefix
+
+
+def _dissolve(element: ElementTree.Element) -> None:
+    """Put the children of groups that say nothing into their place."""
+    children: list[ElementTree.Element] = []
+    for child in element:
+        _dissolve(child)
+        children += list(child) if child.tag == f"{SVG}g" and not child.attrib else [child]
+    element[:] = children
 
 
 def _compact(attributes: dict[str, str]) -> None:
@@ -126,6 +153,8 @@ def _compact(attributes: dict[str, str]) -> None:
     """
     if LINK in attributes:
         attributes["href"] = attributes.pop(LINK)
+    for key in {"id", "href"} & attributes.keys():
+        attributes[key] = attributes[key].replace("DejaVuSans-", LETTER)
     moved = re.fullmatch(r"translate\(([-\d.]+) 0\)", attributes.get("transform", ""))
     if moved and "href" in attributes:  # a letter
         del attributes["transform"]
@@ -228,7 +257,13 @@ def swatch(colour: str, dash: Any) -> str:
 
 
 def curves(
-    arms: Mapping[str, Sequence[FinishedRun]], control: str, path: Sequence[str], label: str, *, scale: float = 1.0
+    arms: Mapping[str, Sequence[FinishedRun]],
+    control: str,
+    path: Sequence[str],
+    label: str,
+    *,
+    scale: float = 1.0,
+    values: int = VALUES,
 ) -> str | None:
     """Draw a number of ``metrics.jsonl`` over the updates: mean of the seeds, and a band of one standard deviation.
 
@@ -238,6 +273,7 @@ def curves(
         path: keys that lead to the number in a row.
         label: of the vertical axis.
         scale: factor for the numbers.
+        values: the most points of a line that have their value.
 
     Returns:
         None where no run has the number.
@@ -260,20 +296,21 @@ def curves(
                     (at, m): f"{at:,.0f} updates: {m:.{digits}f} {PLUS_MINUS} {s:.{digits}f}"
                     for at, m, s in zip(x, mean, std, strict=True)
                 }
-                _tell(axes, arm, told)
+                _tell(axes, arm, told, values)
         _finish(figure, axes, "updates", label)
         return _svg(figure, "/".join((*path, *arms)))
 
 
-def _tell(axes: "Axes", arm: str, told: Mapping[tuple[float, float], str]) -> None:
+def _tell(axes: "Axes", arm: str, told: Mapping[tuple[float, float], str], most: int = VALUES) -> None:
     """Put values under the pointer: marks that are not seen, at some of the points where there are many.
 
     Args:
         axes: in which the points are.
         arm: that they belong to; empty = none.
         told: point -> what is said of it.
+        most: that are told.
     """
-    chosen = _spread(list(told), VALUES)
+    chosen = _spread(list(told), most)
     x, y = zip(*chosen, strict=True) if chosen else ((), ())
     axes.plot(x, y, "o", color=BLACK, markersize=7, alpha=0, gid=_of(arm, *(told[point] for point in chosen)))
 
@@ -349,8 +386,13 @@ def degradation(
         return _svg(figure, f"degradation/{name}")
 
 
-def histogram(arm: str, runs: Sequence[FinishedRun]) -> tuple[str, int, list[int]] | None:
+def histogram(arm: str, runs: Sequence[FinishedRun], *, values: int = VALUES) -> tuple[str, int, list[int]] | None:
     """Draw how the difficulty of the training samples is spread, before some of the epochs that were scored.
+
+    Args:
+        arm: its name.
+        runs: of the arm.
+        values: the most bars of a line that have their value.
 
     Returns:
         The figure, the number of scores in each line (of all seeds), and the 0-based epochs; None for an arm without
@@ -378,7 +420,7 @@ def histogram(arm: str, runs: Sequence[FinishedRun]) -> tuple[str, int, list[int
                 for low, high, height in zip(bins, bins[1:], share, strict=False)
                 if height > 0
             }
-            _tell(axes, arm, told)
+            _tell(axes, arm, told, values)
         _finish(figure, axes, "difficulty (0 = balanced)", "% of the samples")
         return _svg(figure, f"histogram/{arm}"), count, epochs
 

@@ -194,10 +194,11 @@ def _curves(results: Results) -> Iterator[Section]:
         ),
     ]
     drawn = []
+    values = figures.values_of(len(results.arms) * len(wanted))
     for members in figures.groups(list(results.arms), results.controls[0]):
         arms = {arm: results.arms[arm] for arm in members}
         for (name, path), label, scale in wanted:
-            svg = figures.curves(arms, results.controls[0], path, label, scale=scale)
+            svg = figures.curves(arms, results.controls[0], path, label, scale=scale, values=values)
             if svg is not None:
                 place = "in training" if path[-1] == "gradient_ratio" else f"on the {part} samples"
                 seeds = _seeds(len(runs) for runs in arms.values())
@@ -213,8 +214,9 @@ def _curves(results: Results) -> Iterator[Section]:
 
 def _histograms(results: Results) -> Iterator[Section]:
     drawn, without = [], []
+    values = figures.values_of(len(results.arms) * figures.HISTOGRAM_EPOCHS)
     for arm, runs in results.arms.items():
-        found = figures.histogram(arm, runs)
+        found = figures.histogram(arm, runs, values=values)
         if found is None:
             without.append(arm)
             continue

@@ -45,8 +45,9 @@ def run_table(results: Results) -> Table:
         ]
     return Table(
         "Runs",
-        f"Test {results.noun} in % of {results.prediction} (all), then of every head, {EPOCHS[results.primary]}; optimiser "
-        "steps, and seconds of all epochs. Every seed stands under the mean and standard deviation of its arm. "
+        f"Test {results.noun} in % of {results.prediction} (all), then of every head, {EPOCHS[results.primary]}; "
+        "optimiser steps, and seconds of all epochs. Every seed stands under the mean and standard deviation of its "
+        "arm. "
         f"Then the fields of the recipe in which the runs differ; a dash: it has no such field. {_others(results)}"
         "Paper leaves out what stands in the table of arms.",
         pd.DataFrame(rows, columns=["arm", "seed", *measured, *map(_short, fields)]),

@@ -84,6 +84,7 @@ def test_places_are_written_short_and_scales_in_full():
 def test_of_many_points_the_first_the_last_and_some_between_have_values():
     assert figures._spread(range(100), 4) == [0, 33, 66, 99]
     assert figures._spread([7], 4) == [7] and figures._spread([], 4) == []
+    assert [figures.values_of(lines) for lines in (0, 3, 300, 600, 10_000)] == [40, 40, 40, 20, 5]
 
 
 def test_the_forest_has_a_value_for_every_seed_and_mean():

@@ -60,13 +60,13 @@ VALUES = 40
 """The most points of a line that have their value in the figure."""
 
 
-VALUES_OF_PAGE = 12_000
-"""About how many values the lines of a page have together: each takes 90 bytes, and its file shall stay small."""
+VALUES_OF_SECTION = 6_000
+"""About how many values the lines of a section have together: each takes 90 bytes, and a page shall stay small."""
 
 
 def values_of(lines: int) -> int:
-    """How many points of a line have their value, on a page with so many lines."""
-    return max(5, min(VALUES, VALUES_OF_PAGE // max(lines, 1)))
+    """How many points of a line have their value, in a section with so many lines."""
+    return max(5, min(VALUES, VALUES_OF_SECTION // max(lines, 1)))
 
 
 @contextmanager
@@ -130,7 +130,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 LINK = "{http://www.w3.org/1999/xlink}href"
 
 
-LETTER = "letter"
+LETTER = "g"
 """What the ids of the shapes of letters begin with: one id is one shape in all figures."""
 
 
@@ -159,10 +159,11 @@ def _compact(attributes: dict[str, str]) -> None:
     if moved and "href" in attributes:  # a letter
         del attributes["transform"]
         attributes["x"] = moved[1]
+    if "transform" in attributes:
+        place, word, scale = attributes["transform"].partition("scale")
+        attributes["transform"] = _rounded(place) + word + scale
     for key in {"d", "x", "y"} & attributes.keys():
-        attributes[key] = re.sub(
-            r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), attributes[key]
-        )
+        attributes[key] = _rounded(attributes[key])
     if "d" in attributes:
         words = " ".join(attributes["d"].split())
         words = re.sub(r"(?<=L) (\S+ \S+)((?: L \S+ \S+)+)", lambda line: line[1] + line[2].replace(" L", ""), words)
@@ -171,6 +172,11 @@ def _compact(attributes: dict[str, str]) -> None:
         attributes["style"] = (
             re.sub("#[0-9a-f]{6}", _variable, attributes["style"]).replace(": ", ":").replace("; ", ";")
         )
+
+
+def _rounded(text: str) -> str:
+    """A text with its numbers to a tenth."""
+    return re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), text)
 
 
 def _variable(colour: re.Match[str]) -> str:
@@ -194,8 +200,8 @@ def _name(group: ElementTree.Element) -> None:
         value = ElementTree.Element(f"{SVG}title")
         value.text = title
         mark.insert(0, value)
-        if mark is not group:  # all look the same
-            group.set("style", mark.attrib.pop("style", ""))
+        if mark is not group and "style" in mark.attrib:  # all look the same
+            group.set("style", mark.attrib.pop("style"))
 
 
 def _short(arm: str) -> str:

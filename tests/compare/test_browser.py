@@ -270,12 +270,15 @@ def test_a_page_of_300_runs_is_small_and_quick(seen, tmp_path):
         seen.look(1280)
         seen.open(file)
         paints.append(seen.run("return performance.getEntriesByName('first-contentful-paint')[0].startTime"))
-        switches.append(
-            seen.run(
-                "const began = performance.now(); document.querySelectorAll('.choices input')[3].click();"
-                "await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));"
-                "return performance.now() - began"
-            )
+        switches += seen.run(
+            """const found = [];
+            for (const box of [...document.querySelectorAll(".choices input")].slice(2, 8)) {
+                const began = performance.now();
+                box.click();
+                await new Promise((done) => requestAnimationFrame(() => setTimeout(done))); // it has been painted
+                found.push(performance.now() - began);
+            }
+            return found;"""
         )
     print(f"{file.stat().st_size / 1e6:.2f} MB, first paint {min(paints):.0f} ms, switching {min(switches):.0f} ms")
     assert min(paints) < 2000 and min(switches) < 200

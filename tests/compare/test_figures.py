@@ -73,9 +73,12 @@ def test_what_a_figure_refers_to_is_in_it_and_its_groups_have_no_id(curves):
 
 
 def test_places_are_written_short_and_scales_in_full():
-    attributes = {"d": "M 1.26 2.04 \nL 3.96 4 \nL 5.123456 -6.04 \nz", "transform": "translate(9.5 0) scale(0.015625)"}
-    figures._compact(attributes)
-    assert attributes == {"d": "M1.3 2L4 4 5.1 -6z", "transform": "translate(9.5 0) scale(0.015625)"}
+    shape = {"d": "M 1.26 2.04 \nL 3.96 4 \nL 5.123456 -6.04 \nz", "transform": "scale(0.015625)"}
+    figures._compact(shape)
+    assert shape == {"d": "M1.3 2L4 4 5.1 -6z", "transform": "scale(0.015625)"}
+    text = {"transform": "translate(9.468 0.51) scale(0.09 -0.09)"}
+    figures._compact(text)
+    assert text == {"transform": "translate(9.5 0.5) scale(0.09 -0.09)"}
     letter = {"{http://www.w3.org/1999/xlink}href": "#a", "transform": "translate(63.625 0)"}
     figures._compact(letter)
     assert letter == {"href": "#a", "x": "63.6"}
@@ -84,7 +87,7 @@ def test_places_are_written_short_and_scales_in_full():
 def test_of_many_points_the_first_the_last_and_some_between_have_values():
     assert figures._spread(range(100), 4) == [0, 33, 66, 99]
     assert figures._spread([7], 4) == [7] and figures._spread([], 4) == []
-    assert [figures.values_of(lines) for lines in (0, 3, 300, 600, 10_000)] == [40, 40, 40, 20, 5]
+    assert [figures.values_of(lines) for lines in (0, 3, 150, 300, 10_000)] == [40, 40, 40, 20, 5]
 
 
 def test_the_forest_has_a_value_for_every_seed_and_mean():

@@ -115,7 +115,7 @@ def _caption(results: Results, found: ByClass) -> str:
             f"{PLUS_MINUS} standard deviation over the seeds.{which}"
         )
     else:
-        accuracy = f"Test accuracy within the classes is not known: {silent}."
+        accuracy = f"Test accuracy within the classes is not known, since no run tells: {silent}."
     hard = f" Difficulty: the mean of the training samples' last scores in {found.scored}." if found.scored else ""
     return f"{accuracy}{hard}"
 

@@ -63,7 +63,9 @@ def test_runs_without_labels_are_left_out_of_the_accuracies_and_that_is_said(tmp
     made = results(tmp_path / "other")
     table = class_table(made, by_class(made))
     assert table.columns == ["class", "training samples", "difficulty"]
-    assert table.caption.startswith("Test accuracy within the classes is not known: their hits.npz has no labels")
+    assert table.caption.startswith(
+        "Test accuracy within the classes is not known, since no run tells: their hits.npz "
+    )
     assert drawn(by_class(made), ["uniform"]) == ([], {})
     made = results_of(read_runs([tmp_path / "a", tmp_path / "b"]).runs)
     table = class_table(made, by_class(made))

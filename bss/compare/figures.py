@@ -501,7 +501,8 @@ def confusion(matrix_CC: "np.ndarray", classes: Sequence[str], name: str) -> str
             axes.set_yticks(range(size), names, fontsize=7)
         if size <= COUNTED_CLASSES:
             for row, column in np.argwhere(matrix_CC > 0):
-                shade = "#ffffff" if share_CC[row, column] > 0.6 else BLACK
+                # The cells are as light in the dark as on paper: no variable, as that of BLACK would be.
+                shade = "#ffffff" if share_CC[row, column] > 0.6 else "#111111"
                 count = f"{matrix_CC[row, column]}"
                 axes.text(column, row, count, ha="center", va="center", fontsize=7, color=shade)
         axes.set_xlabel("predicted")

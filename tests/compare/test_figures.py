@@ -4,6 +4,7 @@ import json
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from bss.compare import figures
@@ -105,3 +106,8 @@ def test_classes_have_a_dot_for_every_arm_that_tells():
     svg = figures.classes(arms, "uniform", ["cat", HOSTILE], means, "accuracy, %")
     assert titles(svg, "cl") == ["cat: 12.3", f"{HOSTILE}: 99.0"] and 'data-arm="silent"' not in svg
     assert "var(--arm1,#d55e00)" in svg  # as in the curves, though an arm before it may be silent
+
+
+def test_counts_in_light_cells_stay_dark_in_the_dark():
+    svg = figures.confusion(np.array([[9, 1], [0, 5]]), ["cat", "dog"], "one")
+    assert svg.count('"fill:#111111"') == 1 and svg.count('"fill:#ffffff"') == 2

@@ -193,24 +193,31 @@ def videos(tmp_path_factory):
     return sorted(folder.iterdir())
 
 
-def test_a_video_gets_the_answer_of_the_clip_that_prepare_makes_of_it(finished, videos, tmp_path, capsys):
-    run = finished("ks")
-    (tmp_path / "raw").mkdir()
+def of_prepared_clips(run, videos, folder):
+    """The probabilities of the clips that prepare makes of Kinetics-Sounds' videos, by head."""
+    (folder / "raw").mkdir()
     for path in videos:
-        shutil.copy(path, tmp_path / "raw")
+        shutil.copy(path, folder / "raw")
     rows = "".join(f"{path.stem},bowling\n" for path in videos)
     for name in ("train.csv", "test.csv"):
-        (tmp_path / "raw" / name).write_text(f"youtube_id,label\n{rows}")
-    assert not ks.prepare(tmp_path / "raw", tmp_path / "root", workers=0)
-    part = run.task.build_list(bss.load_run(run.folder).recipe, tmp_path / "root", tmp_path / "raw" / "test.csv")
+        (folder / "raw" / name).write_text(f"youtube_id,label\n{rows}")
+    assert not ks.prepare(folder / "raw", folder / "root", workers=0)
+    part = run.task.build_list(bss.load_run(run.folder).recipe, folder / "root", folder / "raw" / "test.csv")
+    assert list(part.names) == [path.stem for path in videos]
+    return probabilities(run, [part.samples[number] for number in range(len(videos))])
+
+
+def test_a_video_gets_the_answer_of_the_clip_that_prepare_makes_of_it(finished, videos, tmp_path, capsys):
+    run = finished("ks")
     predicted = predict_files(run.folder, videos)
-    assert list(part.names) == list(predicted.names) == [path.stem for path in videos]
-    assert_close(predicted.probabilities, probabilities(run, [part.samples[i] for i in range(3)]))
+    assert list(predicted.names) == [path.stem for path in videos]
+    assert_close(predicted.probabilities, of_prepared_clips(run, videos, tmp_path))
     one_by_one = [predict_files(run.folder, [path]).probabilities for path in videos[:2]]
     for number, alone in enumerate(one_by_one):  # whatever lies beside it, and however many at a time
         assert_close(alone, {name: values[[number]] for name, values in predicted.probabilities.items()})
-    in_pairs = predict_files(run.folder, videos, batch_size=2)
-    assert_close(in_pairs.probabilities, predicted.probabilities)
+    for size in (2, 7):
+        several = predict_files(run.folder, videos, batch_size=size)
+        assert_close(several.probabilities, predicted.probabilities)
 
 
 def test_a_red_and_a_blue_picture_are_told_apart_and_by_a_sound_alone_they_are_not(finished, tmp_path):
@@ -271,9 +278,11 @@ def test_an_exported_folder_predicts_the_same_and_no_stream_is_drawn_from(finish
 
 
 @needs(SAMPLES)
-def test_real_clips_are_predicted_from_their_videos(finished):
-    predicted = predict_files(finished("ks").folder, sorted(SAMPLES.iterdir()))
+def test_real_clips_get_the_answer_of_the_clips_that_prepare_makes_of_them(finished, tmp_path):
+    run, videos = finished("ks"), sorted(SAMPLES.iterdir())
+    predicted = predict_files(run.folder, videos)
     assert list(predicted.names) == ["bento", "flipping_a_pancake"] and predicted.missing == [(), ()]
+    assert_close(predicted.probabilities, of_prepared_clips(run, videos, tmp_path))
     for values in predicted.probabilities.values():
         np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-5)
 

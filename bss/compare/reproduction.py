@@ -134,7 +134,7 @@ def claimed_table(claims: Claims, results: Results) -> Table:
     """A row for every row of the slides, and for every arm that they have none for."""
     import pandas as pd
 
-    second = METRICS[claims.metric]
+    claimed, measured = {"map": ("mAP", "mAP"), "macro_f1": ("F1", "macro F1")}[claims.metric]
     rows = [
         [
             row.method or "(not in the slides)",
@@ -146,15 +146,14 @@ def claimed_table(claims: Claims, results: Results) -> Table:
         for row in claims.rows()
         for arm in row.arms or ("",)
     ]
-    names = ["row of the slides", "claimed accuracy", f"claimed {second}", "arm here", "n"]
-    names += ["measured accuracy [95 %]", f"measured {second} [95 %]", "how it was trained here"]
+    names = ["row of the slides", "claimed accuracy", f"claimed {claimed}", "arm here", "n"]
+    names += ["measured accuracy [95 %]", f"measured {measured} [95 %]", "how it was trained here"]
     return Table(
         "Claimed, and measured here",
         f"Left: {SOURCE}, in %; {ONE_NUMBER}. Right: test set of this comparison in %, {EPOCHS[results.primary]}, mean "
         f"over n {results.over}, and its 95 % interval by Student's t, cut at 0 and 100; a dash: not trained here. The "
         "two are of other splits, epochs and selections, so neither is taken off the other.",
         pd.DataFrame(rows, columns=names),
-        prose=True,
     )
 
 
@@ -213,11 +212,10 @@ def contrast_table(claims: Claims, results: Results) -> Table:
     return Table(
         "The planned contrasts, and what is claimed of them",
         f"In percentage points of accuracy. Claimed: the authors' slides, 12 and 13; {ONE_NUMBER}. {' '.join(told)} "
-        f"Measured: paired run by run, {results.judgement.standing}. Seen: the difference that so many runs find with "
-        "80 % power at the observed scatter, in one test, and as the smallest p value of the family under Holm; the "
-        "last column says whether a true difference as large as the claimed one would be found.",
+        f"Measured: paired run by run; the verdicts are {results.judgement.standing}. Seen: the difference that so "
+        "many runs find with 80 % power at the observed scatter, in one test, and as the smallest p value of the "
+        "family under Holm; the last column says whether a true difference as large as the claimed one would be found.",
         pd.DataFrame(rows, columns=names),
-        prose=True,
     )
 
 

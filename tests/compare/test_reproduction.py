@@ -50,11 +50,11 @@ def test_what_is_claimed_and_what_was_measured_have_columns_of_their_own(tmp_pat
     assert table.columns == [
         "row of the slides",
         "claimed accuracy",
-        "claimed mean average precision",
+        "claimed mAP",
         "arm here",
         "n",
         "measured accuracy [95 %]",
-        "measured mean average precision [95 %]",
+        "measured mAP [95 %]",
         "how it was trained here",
     ]
     assert [row[:6] for row in table.rows] == [

@@ -506,7 +506,13 @@ def _add_comparisons(commands: Any) -> None:
         allow_abbrev=False,
     )
     report.set_defaults(run=_report, interrupted="stopped")
-    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold some")
+    report.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="run folders, or folders that hold some; what evaluate wrote beside them adds its curves",
+    )
     report.add_argument(
         "--data-root", type=Path, metavar="DIR", help="the data set's folder, to show samples; without, none is read"
     )

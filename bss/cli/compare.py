@@ -17,10 +17,12 @@ from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, picked_folds, seeds_of
 from bss.compare.document import Section
 from bss.compare.dry_run import dry_run
+from bss.compare.evaluation_files import read_curves
 from bss.compare.latex import as_latex
 from bss.compare.page import Source, page
 from bss.compare.plan import Plan, write
 from bss.compare.planning import METRIC, Asked, Missing, followed, missing, planned, said
+from bss.compare.robustness import Curve, area_table, level_table, notes_of, panels
 from bss.compare.runner import check_data, check_finished, devices_of, run_all
 from bss.compare.runs import Found, ended_not_finite, find_folders, read_runs, remarks
 from bss.compare.tables import METRICS, Results, Table, as_csv, as_markdown, finding, results_of
@@ -293,8 +295,12 @@ def report(flags: argparse.Namespace) -> int:
         The exit status: 0, or 1 if some folders were left out or runs are missing.
     """
     _check_metric(flags.metric)
-    given = expanded(flags.runs)
-    folders = find_folders(given)
+    named = expanded(flags.runs)
+    evaluations = [path for path in named if (path / "evaluation.json").is_file()]
+    given = [path for path in named if path not in evaluations]
+    if not given:
+        raise RecipeError(f"{named[0]} is an evaluation, and a report is of runs: name their folders beside it")
+    folders, curves = find_folders(given), [curve for path in evaluations for curve in read_curves(path)]
     _make(flags.out)
     if flags.task is not None and flags.data_root is None:
         raise RecipeError("--task is for showing samples: give --data-root, the data set's folder, as well")
@@ -305,7 +311,7 @@ def report(flags: argparse.Namespace) -> int:
     by = followed([*found.runs, *found.failed])
     gone = missing(found, by, given)
     tunings = tunings_of([*found.runs, *found.failed])
-    left_out = _write(found, flags, source, plan=by.plan, other=by.reason, gone=gone, tunings=tunings)
+    left_out = _write(found, flags, source, plan=by.plan, other=by.reason, gone=gone, tunings=tunings, curves=curves)
     return 1 if left_out or gone else 0
 
 
@@ -320,6 +326,7 @@ def _write(
     notes: Sequence[str] = (),
     other: str = "",
     tunings: Sequence[Tuning] = (),
+    curves: Sequence[Curve] = (),
     before: Callable[[Results], Sequence[Table]] = lambda results: (),
 ) -> int:
     """Write the report's files, say what came out, and return how many folders were left out."""
@@ -335,13 +342,16 @@ def _write(
         missing=[each.told for each in gone],
         plan=plan,
     )
-    out, first, chosen_on_validation = flags.out, before(results), [tuning_table(each) for each in tunings]
-    tables = {"table.md": as_markdown(results, chosen_on_validation, first), "table.csv": as_csv(results)}
+    out, first, further = flags.out, before(results), [tuning_table(each) for each in tunings]
+    disturbed = [level_table(curves), area_table(curves)] if curves else []
+    tables = {"table.md": as_markdown(results, [*further, *disturbed], first), "table.csv": as_csv(results)}
     if flags.format == "latex":
         tables["table.tex"] = as_latex(results)
     for name, text in tables.items():
         _save(out / name, text)
-    sections = [Section(tables=[table]) for table in (*first, *chosen_on_validation)]
+    sections = [Section(tables=[table]) for table in (*first, *further)]
+    if curves:
+        sections.append(Section(tables=disturbed, panels=panels(curves), notes=list(notes_of(curves))))
     _save(out / "report.html", page(results, source, sections))  # last: if it cannot be made, the tables are there
     for path, reason in results.left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)

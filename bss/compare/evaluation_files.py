@@ -22,7 +22,7 @@ from bss.scoring.calibration import BINS, Reliability
 from bss.scoring.measures import MEASURES, Measured
 from bss.training.environment import environment
 from bss.training.run_folder import read_json, sealed
-from bss.utils.errors import RunFolderError
+from bss.utils.errors import RunFolderError, shown
 from bss.utils.filesystem import whole_folder
 
 if TYPE_CHECKING:
@@ -123,6 +123,24 @@ def write(evaluation: Evaluation, out: Path, asked: Mapping[str, Any], about: Ma
 def _write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def read_curves(folder: Path) -> list[robustness.Curve]:
+    """The curves of missing and noisy modalities in the folder of an evaluation.
+
+    Raises:
+        RunFolderError: its ``evaluation.json`` is damaged, newer than this program, or has no curve.
+    """
+    path = folder / "evaluation.json"
+    said = read_json(folder, "evaluation.json")
+    if said.get("format") != FORMAT:
+        raise RunFolderError(f"{path} has the format {shown(said.get('format'))}, and this program reads {FORMAT}")
+    found = said.get("robustness")
+    if not isinstance(found, list) or not found:
+        raise RunFolderError(
+            f"{path} has no curves for a report to show: evaluate with --drop or --noise, or leave the folder out"
+        )
+    return [robustness.from_json(each, f"{path}: robustness[{place}]") for place, each in enumerate(found)]
 
 
 # ---- numbers -------------------------------------------------------------------------------------------------------

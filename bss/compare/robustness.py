@@ -13,13 +13,13 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bss.compare import figures
+from bss.compare import figures, shapes
 from bss.compare.document import Panel
 from bss.compare.tables import Table
 from bss.compare.wording import DASH
@@ -28,7 +28,7 @@ from bss.data.indexed import MapDataset
 from bss.data.parts import Part
 from bss.scoring.metrics import hits, left_out, unimodal_heads
 from bss.utils.choices import Prediction
-from bss.utils.errors import RecipeError
+from bss.utils.errors import RecipeError, RunFolderError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -557,3 +557,46 @@ def as_json(curve: Curve) -> dict[str, object]:
         "area": {name: None if math.isnan(value) else value for name, value in curve.area.items()},
         "lines": dict(curve.lines),
     }
+
+
+def from_json(plain: object, where: str) -> Curve:
+    """The curve that :func:`as_json` has written.
+
+    Args:
+        plain: values out of a file, which may come from anybody.
+        where: they stand, for errors.
+
+    Raises:
+        RunFolderError: a field is missing or is something else; names it.
+    """
+    shapes.CURVE(plain, where)
+    said = cast(dict[str, Any], plain)
+    if not said["points"] or not said["modalities"]:
+        raise RunFolderError(f"{where} is a curve without levels or without modalities")
+    heads = [name for name in said["clean"] if all(name in point["accuracy"] for point in said["points"])]
+    for point in said["points"]:
+        for name in heads:
+            check = f"{where}: accuracy of {name}"
+            shapes.listed(shapes.fraction)(point["accuracy"][name], check)
+            if not point["accuracy"][name]:
+                raise RunFolderError(f"{check} has no value at the level {point['level']:g}")
+    shapes.each(shapes.fraction)({name: said["clean"][name] for name in heads}, f"{where}.clean")
+    return Curve(
+        label=said["label"],
+        modalities=tuple(said["modalities"]),
+        corruption=said["corruption"],
+        unit=said["unit"],
+        clean={name: said["clean"][name] for name in heads},
+        points=[
+            Point(
+                point["level"],
+                {name: point["accuracy"][name] for name in heads},
+                point.get("lacking", ()),
+                point.get("kept_none", ()),
+            )
+            for point in said["points"]
+        ],
+        lines=said["lines"],
+        samples=said["samples"],
+        untouched=said["untouched"],
+    )

@@ -366,3 +366,25 @@ TUNING = record(
     {},
 )
 """``tune.json``."""
+
+
+CURVE = record(
+    {
+        "label": line,
+        "modalities": listed(line),
+        "corruption": line,
+        "unit": one_of("share", "dB", "severity"),
+        "clean": record({"all": fraction}, {}),
+        "points": listed(
+            record(
+                {"level": number, "accuracy": record({"all": listed(fraction)}, {})},
+                {"lacking": listed(count), "kept_none": listed(count)},
+            )
+        ),
+        "lines": each(fraction),
+        "samples": positive,
+        "untouched": count,
+    },
+    {},
+)
+"""One of ``robustness`` in ``evaluation.json``, as a report reads it; heads beside ``all`` are looked at there."""

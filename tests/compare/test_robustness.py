@@ -1,5 +1,6 @@
 """Curves of missing and noisy modalities: ends that are exact, areas by hand, and when a fusion does harm."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -7,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from bss.cli.commands import main
 from bss.cli.disturbed import parsed_drops, parsed_noise
 from bss.compare import robustness
 from bss.compare.robustness import Curve, Drops, Noise, Point, Subject, area, curves, harms, notes_of, with_alone
 from bss.data.degradation import Frames, Numbers, RawPictures, Sounds, gone
 from bss.data.parts import Part
 from bss.data.tensors import TensorSamples
-from bss.utils.errors import RecipeError
+from bss.training.run_folder import sealed
+from bss.utils.errors import RecipeError, RunFolderError
+from tests.compare.comparing import write_run
 
 N = 200
 
@@ -194,6 +198,57 @@ def test_a_fusion_below_what_a_remaining_modality_is_worth_does_harm_and_it_is_s
     more = with_alone(curve, {"visual": [0.7, 0.8], "audio": [0.9]})
     assert more.lines == {"visual head": 0.65, "visual alone": pytest.approx(0.75)}
     assert len(list(harms(more))) == 2
+
+
+def test_a_curve_comes_back_from_the_file_of_an_evaluation():
+    network = subject()
+    found = curves(network, [Drops(("audio",), (0.0, 0.5))], [Noise("visual", ("0",))], fill="zero", seeds=2)
+    for curve in (*found, a_curve("share", (0, 1), (0.9, 0.4), lines={"visual head": 0.65})):
+        again = robustness.from_json(json.loads(json.dumps(robustness.as_json(curve))), "here")
+        assert robustness.as_json(again) == robustness.as_json(curve)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"unit": "<b>"}, r"here.unit is '<b>', and not one of share, dB, severity"),
+        ({"points": []}, "here is a curve without levels"),
+        ({"clean": {"all": 2}}, r"here.clean.all is 2, and not a number from 0 to 1"),
+        ({"points": [{"level": 0, "accuracy": {"all": []}}]}, "accuracy of all has no value at the level 0"),
+        ({"points": [{"level": 0, "accuracy": {"audio": [1]}}]}, r"points\[0\].accuracy.all is missing"),
+        ({"samples": 0}, "here.samples is 0"),
+    ],
+    ids=["unit", "no levels", "above 1", "no value", "no prediction", "no samples"],
+)
+def test_a_curve_that_is_none_is_refused_by_its_field(change, said):
+    plain = json.loads(json.dumps(robustness.as_json(a_curve("share", (0, 1), (0.9, 0.4)))))
+    with pytest.raises(RunFolderError, match=said):
+        robustness.from_json({**plain, **change}, "here")
+
+
+def test_a_report_shows_the_curves_of_evaluations_that_are_named_beside_its_runs(tmp_path, capsys):
+    for arm in ("uniform", "cl"):
+        for seed in (0, 1):
+            write_run(tmp_path / "runs" / arm / f"seed{seed}", arm=arm, seed=seed)
+    (tmp_path / "seen").mkdir()
+    curve = a_curve("share", (0, 0.5, 1), (0.9, 0.6, 0.4), lines={"visual head": 0.65})
+
+    def report(*folders, **said):
+        whole = sealed({"format": 1, "robustness": [robustness.as_json(curve)], **said})
+        (tmp_path / "seen" / "evaluation.json").write_text(json.dumps(whole))
+        return main(["report", *map(str, folders), "--out", str(tmp_path / "page")])
+
+    assert report(tmp_path / "runs", tmp_path / "seen") == 0
+    page, table = (tmp_path / "page" / "report.html").read_text(), (tmp_path / "page" / "table.md").read_text()
+    for text in (page, table):
+        assert "Missing and noisy modalities" in text and "Area under the curves" in text
+    assert "cl seed 0: accuracy of the prediction where audio is missing" in page and "the fusion does harm" in page
+    assert report(tmp_path / "seen") == 2
+    assert "seen is an evaluation, and a report is of runs" in capsys.readouterr().err
+    assert report(tmp_path / "runs", tmp_path / "seen", robustness=[]) == 2
+    assert "has no curves for a report to show: evaluate with --drop or --noise" in capsys.readouterr().err
+    assert report(tmp_path / "runs", tmp_path / "seen", format=2) == 2
+    assert "has the format 2, and this program reads 1" in capsys.readouterr().err
 
 
 def test_a_page_shows_every_level_with_its_scatter():

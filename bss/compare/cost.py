@@ -197,7 +197,7 @@ def _seconds_each(work: Iterator[object], device: torch.device, *, ahead: int) -
         wait_for(device)
         return (time.perf_counter() - began) / count
 
-    mean(UNTIMED + ahead, least=1)
+    mean(UNTIMED + ahead, least=2)
     return mean(TIMED, least=2)
 
 

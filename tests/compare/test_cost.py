@@ -88,7 +88,7 @@ def test_slow_batches_are_not_waited_for(monkeypatch):
     monkeypatch.setattr(cost.time, "perf_counter", lambda: next(now))
     done = []
     cost._seconds_each(iter(done.append(i) for i in range(100)), torch.device("cpu"), ahead=0)
-    assert len(done) == 1 + 2  # of 3 and 10: each look at the clock is 12 seconds after the one before
+    assert len(done) == 2 + 2  # of 3 and 10: each look at the clock is 12 seconds after the one before
 
 
 def test_a_run_keeps_weights_twice_and_the_momentum_once(comparison, data):

@@ -1,5 +1,6 @@
 import collections
 import itertools
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -712,3 +713,19 @@ def test_real_clips_decode_prepare_and_load(tmp_path, monkeypatch):
     assert full.color.start == 146  # of the uncut video, while the file was cut to the window
     whole = video.read_video(clips[0].files["rgb"][0], full.color.start, full.color.stop)
     assert torch.equal(whole, video.read_video(clips[0].files["rgb"][0], 0, 80))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_does_not_wait_for_opencvs_threads_of_its_parent():
+    import cv2
+
+    picture = np.zeros((1000, 1000, 3), np.uint8)
+    cv2.GaussianBlur(picture, (9, 9), 3)  # with the threads of this process
+    before = cv2.getNumThreads()
+    with preparation.one_thread():
+        child = multiprocessing.get_context("fork").Process(target=cv2.setNumThreads, args=(1,))
+        child.start()
+        child.join(20)
+        ended = child.exitcode
+        child.kill()
+    assert ended == 0 and cv2.getNumThreads() == before

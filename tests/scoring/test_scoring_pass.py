@@ -127,7 +127,8 @@ def test_a_pass_repeats_itself_and_leaves_random_states_and_samplers_alone(untou
         warnings.simplefilter("error")
         sampler.set_epoch(1)  # one pass, and not one more for the calibration
         tables.append(scored(net(), loader_of(sampler=sampler), calibration_batches=3))
-    assert torch.equal(tables[0].loss, tables[1].loss)
+    # Not to the bit: a sample has another place in its batch, and there some processors (AMD EPYC) round otherwise.
+    torch.testing.assert_close(tables[0].loss, tables[1].loss, rtol=1e-5, atol=0)
 
 
 def test_the_statistics_are_those_of_all_drawn_samples_together():

@@ -115,16 +115,16 @@ def test_gpus_are_asked_of_pytorch(monkeypatch, kind, count, names):
     )
     monkeypatch.setattr(torch, "accelerator", pretended)
     assert devices.accelerators() == names
-    assert launch._device("auto").type == kind and launch._device(names[-1]) == torch.device(names[-1])
+    assert launch.device_of("auto").type == kind and launch.device_of(names[-1]) == torch.device(names[-1])
     with pytest.raises(RecipeError, match=rf"PyTorch sees {count} GPUs here \(.*\); pass --device cpu or auto"):
-        launch._device("cuda:9")
+        launch.device_of("cuda:9")
 
 
 def test_without_a_gpu_auto_is_the_cpu(monkeypatch):
     monkeypatch.setattr(torch, "accelerator", SimpleNamespace(is_available=lambda: False))
-    assert devices.accelerators() == [] and launch._device("auto") == torch.device("cpu")
+    assert devices.accelerators() == [] and launch.device_of("auto") == torch.device("cpu")
     with pytest.raises(RecipeError, match="PyTorch sees 0 GPUs here; pass --device cpu"):
-        launch._device("mps")
+        launch.device_of("mps")
 
 
 def test_only_copies_to_cuda_do_not_wait(monkeypatch):

@@ -4,7 +4,9 @@ Flow is computed between frames of 256x256 pixels, the size that training squeez
 10.5 MB a clip, 16 GB in all.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,7 +85,25 @@ def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> li
     work = [_flow_job(out, clip, force) for clip in clips.values() if clip.files["rgb"]]
     for folder in {job.target.parent for job in work}:
         filesystem.sweep(folder)
-    return failures + jobs.fill(out / FLOW_FOLDER, write_flow, work, workers=workers)
+    with one_thread():
+        return failures + jobs.fill(out / FLOW_FOLDER, write_flow, work, workers=workers)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let OpenCV use one thread: the clips are worked on side by side already.
+
+    It is for the parent process, before others are forked. OpenCV (5.0) ends its threads where their number changes,
+    and a forked process, which has none of them, would wait for that without end.
+    """
+    import cv2
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _links(source: Path, out: Path, clips: dict[str, GestureClip], force: bool) -> list[jobs.LinkJob]:
@@ -112,24 +132,18 @@ def write_flow(job: FlowJob) -> jobs.Made:
         DataError: the video cannot be decoded or is too short; names it and its row.
         OSError: the file cannot be written.
     """
-    import cv2
-
     shape = (job.stop - job.start, 2, FLOW_SIZE, FLOW_SIZE)
     if job.target.exists() and os.path.getmtime(job.target) >= os.path.getmtime(job.video):
         if video.holds_packed_flow(job.target, shape):
             return False
     if not job.force and jobs.holds_something(job.target) and not video.is_packed_flow(job.target):
         return _of_others(job)
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # the clips are worked on side by side already
     try:
         frames_T1HW = video.read_video(job.video, job.start, job.stop, grey=True)
         frames_THW = video.resize_frames(frames_T1HW, FLOW_SIZE)[:, 0].numpy()
         flow_T2HW = video.pack_flow(video.optical_flow(frames_THW))
     except DataError as error:
         raise DataError(f"{error} ({job.listed})") from error
-    finally:
-        cv2.setNumThreads(threads)
     with filesystem.whole_file(job.target) as temporary:
         np.save(temporary, flow_T2HW)
     return True

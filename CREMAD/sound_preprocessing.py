@@ -8,14 +8,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from bss.cli.flags import Parser, count
+from bss.cli.flags import Parser, count, path
 from bss.data.prepare import cremad
 from bss.utils.errors import BssError
 from bss.utils.processes import default_workers
 
 if __name__ == "__main__":
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", type=Path, default=Path(__file__).parent, help="default: this folder")
+    parser.add_argument("--data-root", type=path, default=Path(__file__).parent, help="default: this folder")
     parser.add_argument("--workers", type=count, default=default_workers(), help="processes; 0: only this one")
     parser.add_argument("--sample-rate", type=int, default=22050, help="Hz, as in the released code")
     parser.add_argument("--force", action="store_true", help="replace pickles that hold something else")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import bss
 from bss.cli import endings
-from bss.cli.flags import Parser, count
+from bss.cli.flags import Parser, count, path
 from bss.recipes.fields import explain
 from bss.recipes.recipe import Recipe
 from bss.utils.extras import need, refuse_other_distribution
@@ -95,10 +95,10 @@ def add_run_flags(parser: argparse.ArgumentParser, root: str, out: str, defaults
         defaults: which ``seed``, ``epochs`` and ``batch_size`` are taken without a flag, in words.
     """
     add = parser.add_argument
-    add("--data-root", type=Path, metavar="DIR", help=f"the data set's folder ({root})")
+    add("--data-root", type=path, metavar="DIR", help=f"the data set's folder ({root})")
     add(
         "--out",
-        type=Path,
+        type=path,
         metavar="DIR",
         help=f"the run folder ({out}); sample-data beside it is for --sample",
     )
@@ -136,7 +136,7 @@ def add_recipe_flag(parser: argparse.ArgumentParser) -> None:
     """Add the flag that names a file of recipe fields."""
     parser.add_argument(
         "--recipe",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="recipe fields from a TOML file, or the recipe of a run: its config.json; all other flags are stronger",
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import bss
 from bss import tasks
 from bss.cli import add_recipe_flag, add_run_flags, endings
-from bss.cli.flags import Parser, count, expanded
+from bss.cli.flags import Parser, count, expanded, path, path_text
 from bss.compare.arms import ARMS, find
 from bss.compare.claims import CLAIMS
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
@@ -178,9 +178,9 @@ def _predict(flags: argparse.Namespace) -> int:
 
     if flags.topk < 1:
         raise RecipeError(f"--topk must be at least 1, got {flags.topk}")
-    for path, suffixes in ((flags.out, tuple(work.WRITERS)), (flags.embeddings, (".npz",))):
-        if path is not None:
-            work.check_target(path, suffixes)
+    for target, suffixes in ((flags.out, tuple(work.WRITERS)), (flags.embeddings, (".npz",))):
+        if target is not None:
+            work.check_target(target, suffixes)
     predicted = work.predict_files(
         flags.run_folder,
         expanded(flags.files),
@@ -226,8 +226,8 @@ def _parser() -> argparse.ArgumentParser:
     prepare.set_defaults(run=_prepare, interrupted=f"stopped; {_AGAIN}")
     prepare.ending = _sources
     prepare.add_argument("stem", choices=STEMS, help="the data set")
-    prepare.add_argument("--source", type=Path, required=True, metavar="RAW", help="what was published; see below")
-    prepare.add_argument("--out", type=Path, required=True, metavar="ROOT", help="the data root; made when missing")
+    prepare.add_argument("--source", type=path, required=True, metavar="RAW", help="what was published; see below")
+    prepare.add_argument("--out", type=path, required=True, metavar="ROOT", help="the data root; made when missing")
     prepare.add_argument("--force", action="store_true", help="replace files that are there and were not made by this")
 
     doctor = commands.add_parser(
@@ -239,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.set_defaults(run=_doctor, interrupted="stopped")
     doctor.add_argument("stem", choices=STEMS, help="the data set")
-    doctor.add_argument("root", type=Path, metavar="ROOT", help="the data root")
+    doctor.add_argument("root", type=path, metavar="ROOT", help="the data root")
     doctor.add_argument("--json", action="store_true", help="the report as one JSON object")
 
     for command in (prepare, doctor):
@@ -266,7 +266,7 @@ def _add_training(commands: Any) -> None:
     )
     train.set_defaults(run=_train, interrupted="\ninterrupted")
     train.ending = _arms
-    train.add_argument("task", help=_TASK_HELP)
+    train.add_argument("task", type=path_text, help=_TASK_HELP)
     train.add_argument(
         "--arm", metavar="ARM", help="the way to train; see below (needed, unless --recipe is of a run of an arm)"
     )
@@ -288,18 +288,18 @@ def _add_evaluation(commands: Any) -> None:
     )
     command.set_defaults(run=_evaluate, interrupted="stopped; nothing was written")
     add = command.add_argument
-    add("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold some; of one task")
+    add("runs", nargs="+", type=path, metavar="RUN", help="run folders, or folders that hold some; of one task")
     _add_weights(command)
     add(
         "--data-root",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="the data set's folder (default: where the run says that it was trained, if that is still there)",
     )
     add("--split", choices=("test", "val", "train"), default="test", help="which part of the run (default: test)")
     add(
         "--list",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="a list of your own in the form of the data set's, in place of a part; its files are under the data root",
     )
@@ -349,7 +349,7 @@ def _add_evaluation(commands: Any) -> None:
         metavar="N",
         help="how often what --drop and --noise draw is drawn anew (default 5)",
     )
-    add("--out", type=Path, required=True, metavar="FOLDER", help="new, empty, or with an evaluation of the same")
+    add("--out", type=path, required=True, metavar="FOLDER", help="new, empty, or with an evaluation of the same")
 
 
 def _add_export(commands: Any) -> None:
@@ -364,8 +364,8 @@ def _add_export(commands: Any) -> None:
     )
     export.set_defaults(run=_export, interrupted="stopped; nothing was written")
     _add_run_to_load(export)
-    export.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder that is new or empty")
-    export.add_argument("--data-root", type=Path, metavar="DIR", help="the data set's folder, for a text model in it")
+    export.add_argument("--out", type=path, required=True, metavar="FOLDER", help="a folder that is new or empty")
+    export.add_argument("--data-root", type=path, metavar="DIR", help="the data set's folder, for a text model in it")
 
 
 def _add_predict(commands: Any) -> None:
@@ -381,24 +381,24 @@ def _add_predict(commands: Any) -> None:
     predict.set_defaults(run=_predict, interrupted="stopped; nothing was written")
     _add_run_to_load(predict)
     add = predict.add_argument
-    add("files", type=Path, nargs="+", metavar="FILE", help="files and folders of one name are one input; or one csv")
-    add("--out", type=Path, metavar="FILE", help="a new .csv or .json (default: on the screen)")
+    add("files", type=path, nargs="+", metavar="FILE", help="files and folders of one name are one input; or one csv")
+    add("--out", type=path, metavar="FILE", help="a new .csv or .json (default: on the screen)")
     add("--topk", type=int, default=3, metavar="N", help="classes of each head, the most probable first (default 3)")
-    add("--embeddings", type=Path, metavar="FILE.npz", help="also write the features of every modality")
+    add("--embeddings", type=path, metavar="FILE.npz", help="also write the features of every modality")
     add(
         "--missing",
         choices=("zero", "mean", "drop"),
         help="what stands for a modality that an input lacks: silence, black, no words, zeros (zero); the mean of the "
         "training inputs (with --data-root); its heads are left out of the prediction (default: it is an error)",
     )
-    add("--data-root", type=Path, metavar="DIR", help="the data set's folder, for a text model in it or --missing mean")
+    add("--data-root", type=path, metavar="DIR", help="the data set's folder, for a text model in it or --missing mean")
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps, ...")
     add("--batch-size", type=int, metavar="N", help="inputs at a time (default: that of the recipe)")
 
 
 def _add_run_to_load(command: argparse.ArgumentParser) -> None:
     """Add the flags by which one trained network is named."""
-    command.add_argument("run_folder", type=Path, metavar="RUN", help="the run's folder")
+    command.add_argument("run_folder", type=path, metavar="RUN", help="the run's folder")
     _add_weights(command)
 
 
@@ -410,7 +410,7 @@ def _add_weights(command: argparse.ArgumentParser) -> None:
         default="best",
         help="the weights of the epoch that validation chose (best, the default), or the newest ones",
     )
-    command.add_argument("--task", metavar="FILE.py", help="the task's file, if it is one of your own")
+    command.add_argument("--task", type=path_text, metavar="FILE.py", help="the task's file, if it is one of your own")
 
 
 def _add_comparisons(commands: Any) -> None:
@@ -427,7 +427,7 @@ def _add_comparisons(commands: Any) -> None:
     )
     compare.set_defaults(run=_compare, interrupted=f"stopped; {_AGAIN}")
     compare.ending = _arms
-    compare.add_argument("task", help=_TASK_HELP)
+    compare.add_argument("task", type=path_text, help=_TASK_HELP)
     compare.add_argument(
         "--arms", default="uniform,random-pacing,cl,spl,anti", metavar="A,B", help="see below (default: %(default)s)"
     )
@@ -450,7 +450,7 @@ def _add_comparisons(commands: Any) -> None:
         help="every arm gets the optimiser steps of uniform order (equal, the default), or the recipe's epochs",
     )
     compare.add_argument("--epochs", type=int, metavar="N", help="in place of those of the task's CL recipe")
-    compare.add_argument("--data-root", type=Path, metavar="DIR", help="the data set's folder")
+    compare.add_argument("--data-root", type=path, metavar="DIR", help="the data set's folder")
     compare.add_argument(
         "--sample", action="store_true", help="compare on a small generated data set, in sample-data beside OUT"
     )
@@ -509,17 +509,19 @@ def _add_comparisons(commands: Any) -> None:
     report.add_argument(
         "runs",
         nargs="+",
-        type=Path,
+        type=path,
         metavar="RUN",
         help="run folders, or folders that hold some; what evaluate wrote beside them adds its curves",
     )
     report.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="the data set's folder, to show samples; without, none is read"
+        "--data-root", type=path, metavar="DIR", help="the data set's folder, to show samples; without, none is read"
     )
-    report.add_argument("--task", metavar="FILE.py", help="the task's file, if it is one of your own, to show samples")
+    report.add_argument(
+        "--task", type=path_text, metavar="FILE.py", help="the task's file, if it is one of your own, to show samples"
+    )
 
     for command in (compare, report):
-        command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")
+        command.add_argument("--out", type=path, required=True, metavar="DIR", help="where the files go")
         command.add_argument(
             "--control",
             default="",
@@ -563,7 +565,7 @@ def _add_reproduction(commands: Any) -> None:
         help="deal the data set into K parts by its speakers, each the test part of some runs (cremad; default: the "
         "published test list)",
     )
-    reproduce.add_argument("--data-root", type=Path, metavar="DIR", help="the data set's folder")
+    reproduce.add_argument("--data-root", type=path, metavar="DIR", help="the data set's folder")
     reproduce.add_argument(
         "--sample",
         action="store_true",
@@ -587,4 +589,4 @@ def _add_reproduction(commands: Any) -> None:
         metavar="FIELD=VALUE",
         help="what this machine or copy of the data needs: missing=drop, cache=DIR, precision=bf16; the report says so",
     )
-    reproduce.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the runs and the files go")
+    reproduce.add_argument("--out", type=path, required=True, metavar="DIR", help="where the runs and the files go")

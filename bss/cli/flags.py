@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
-from bss.utils.errors import DataNotFoundError
+from bss.utils import paths
+from bss.utils.errors import DataNotFoundError, RecipeError
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,7 +33,20 @@ def count(text: str) -> int:
     return value
 
 
-def expanded(paths: Iterable[Path]) -> list[Path]:
+def path_text(text: str) -> str:
+    """A path, or a name that may be one, with ``~`` and ``$VAR`` replaced, as ``type`` of an argument."""
+    try:
+        return paths.expanded(text)
+    except RecipeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def path(text: str) -> Path:
+    """A path with ``~`` and ``$VAR`` replaced, as ``type`` of an argument that names a file or folder."""
+    return Path(path_text(text))
+
+
+def expanded(patterns: Iterable[Path]) -> list[Path]:
     """The paths, with those that a pattern such as ``runs/*`` stands for in its place, sorted.
 
     Most shells do that themselves; cmd and PowerShell do not. What exists is no pattern.
@@ -41,7 +55,7 @@ def expanded(paths: Iterable[Path]) -> list[Path]:
         DataNotFoundError: nothing is there that a pattern stands for.
     """
     found: list[Path] = []
-    for path in paths:
+    for path in patterns:
         if path.exists() or not glob.has_magic(str(path)):
             found.append(path)
             continue

@@ -365,7 +365,7 @@ def cache_folder(choice: str, root: Path) -> Path:
     """Where a recipe's ``cache`` is: ``"auto"`` = beside the data, else in a folder of its own below that path."""
     if choice == "auto":
         return root / ".bss-cache"
-    return Path(choice).expanduser() / f"{root.resolve().name}-{zlib.crc32(bytes(root.resolve())):08x}"
+    return Path(choice) / f"{root.resolve().name}-{zlib.crc32(bytes(root.resolve())):08x}"
 
 
 def _name(path: Path, root: Path) -> bytes:

@@ -31,6 +31,7 @@ class AudioVisualRecipe(Recipe):
         "auto",
         'where sounds and frames are kept decoded, for all runs: "auto" = .bss-cache in the data root, or a '
         "folder; none decodes every file in every epoch. It changes no result.",
+        path=True,
     )
 
     def __post_init__(self) -> None:

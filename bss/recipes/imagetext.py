@@ -24,7 +24,9 @@ class ImageTextRecipe(Recipe):
         "takes val_fraction of the training list instead; no picture is in both parts.",
     )
     text_model: str = setting(
-        "bert-base-uncased", "a folder under the data root or the working directory, or a name on the Hugging Face hub."
+        "bert-base-uncased",
+        "a folder under the data root or the working directory, or a name on the Hugging Face hub.",
+        path=True,
     )
     text_pretrained: bool = setting(True, "load the text model's weights; false takes its shape and vocabulary only.")
     text_pooling: TextPooling = setting(
@@ -43,7 +45,7 @@ class ImageTextRecipe(Recipe):
     )
     max_words: int | None = setting(None, "words beyond this number are cut off before the tokens are; none keeps all.")
     image_weights: Literal["imagenet"] | str | None = setting(
-        "imagenet", "of the ResNet-50: imagenet (torchvision's, downloaded), a file of them, or none."
+        "imagenet", "of the ResNet-50: imagenet (torchvision's, downloaded), a file of them, or none.", path=True
     )
     image_size: int = setting(224, "pixels, height and width.")
     augment: bool = setting(

@@ -49,10 +49,13 @@ class NVGestureRecipe(Recipe):
     rgb_weights: str | None = setting(
         "rgb_imagenet.pt",
         "file of pretrained weights, under the data root or the working directory; none starts from random ones.",
+        path=True,
     )
-    flow_weights: str | None = setting("flow_imagenet.pt", "the same for flow.")
+    flow_weights: str | None = setting("flow_imagenet.pt", "the same for flow.", path=True)
     depth_weights: str | None = setting(
-        "rgb_imagenet.pt", "the same for depth; its first layer stays random (the file's is for three channels)."
+        "rgb_imagenet.pt",
+        "the same for depth; its first layer stays random (the file's is for three channels).",
+        path=True,
     )
     fusion: FusionName = setting("concat", "the fused head.")
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from bss import pacing
 from bss.recipes.constants import Constants
-from bss.recipes.settings import meaning, setting
+from bss.recipes.settings import meaning, path_fields, setting
 from bss.utils.choices import (
     Criterion,
     HistoryOf,
@@ -27,6 +27,7 @@ from bss.utils.choices import (
     Weighting,
 )
 from bss.utils.errors import RecipeError
+from bss.utils.paths import expanded
 
 Rescore = Literal["once", "pass", "online"] | int
 
@@ -332,6 +333,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "method_options", Constants(self.method_options))  # callers may give any mapping
+        for name in path_fields(type(self)):
+            if isinstance(path := getattr(self, name), str):
+                object.__setattr__(self, name, expanded(path))
         methods = get_args(MethodName)
         _require(self.method is None or self.method in methods, "method", self.method, f"none or {', '.join(methods)}")
         minutes = self.checkpoint_minutes

@@ -7,17 +7,18 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T")
-_KEY = "meaning"
+_KEY, _PATH = "meaning", "path"
 
 
-def setting(default: T, text: str) -> T:
+def setting(default: T, text: str, *, path: bool = False) -> T:
     """A dataclass field with a default.
 
     Args:
         default: immutable.
         text: what the field means, for ``--help``; without a full stop where it is one sentence or less.
+        path: whether its text may be a path, in which ``~`` and ``$VAR`` are replaced.
     """
-    made: Any = field(default=default, metadata=meaning(text))
+    made: Any = field(default=default, metadata={**meaning(text), _PATH: path})
     return made
 
 
@@ -28,8 +29,17 @@ def meaning(text: str) -> dict[str, str]:
 
 def meaning_of(owner: "type[DataclassInstance]", name: str) -> str:
     """What a field means; a class that changes a field's default alone leaves its meaning to the class it inherits."""
+    return _said_of(owner, name, _KEY, "")
+
+
+def path_fields(owner: "type[DataclassInstance]") -> tuple[str, ...]:
+    """Names of the fields whose text may be a path, see :func:`setting`."""
+    return tuple(member.name for member in fields(owner) if _said_of(owner, member.name, _PATH, default=False))
+
+
+def _said_of(owner: "type[DataclassInstance]", name: str, key: str, default: Any) -> Any:
     for cls in owner.__mro__:
-        own = {member.name: member for member in fields(cls)} if hasattr(cls, "__dataclass_fields__") else {}
-        if name in own and _KEY in own[name].metadata:
-            return own[name].metadata[_KEY]
-    return ""
+        member = getattr(cls, "__dataclass_fields__", {}).get(name)
+        if member is not None and key in member.metadata:
+            return member.metadata[key]
+    return default

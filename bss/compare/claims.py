@@ -126,6 +126,7 @@ LEARNED = ("spl-paper", "spl-paper-replacement")
 
 UNCLAIMED = {
     "uniform": "uniform order; loss and prediction are those of CL and SPL",
+    "uniform-replacement": "uniform draws with replacement; loss and prediction are those of CL and SPL",
     "random-pacing": "the sizes of CL's epochs, with random members",
     "ensemble": "no fused loss: each modality by its own loss, and their logits summed",
 }
@@ -134,6 +135,7 @@ UNCLAIMED = {
 
 CONTRASTS = (
     *((arm, "uniform") for arm in LEARNED),
+    ("spl-paper-replacement", "uniform-replacement"),  # the weights alone, where resampling as such may help
     ("cl", "random-pacing"),
     *((arm, control) for control in ("ensemble", "joint") for arm in LEARNED),
 )

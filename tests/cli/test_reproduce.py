@@ -19,7 +19,10 @@ from tests.compare import comparing
 
 TASK = str(Path(comparing.__file__))
 TABLE = {"Audio": (61.25, 62.5), "Concat": (70.0, 71.0), "MSES": (65.0, 66.0), "BSS-L": (80.0, 81.0)}
-ARMS = ("uniform", "random-pacing", "ensemble", "alone-audio", "joint", "spl-paper", "spl-paper-replacement")
+ARMS = (
+    *("uniform", "uniform-replacement", "random-pacing", "ensemble"),
+    *("alone-audio", "joint", "spl-paper", "spl-paper-replacement"),
+)
 
 
 def one_after_another(comparison, *, jobs, devices, interrupts):
@@ -44,16 +47,17 @@ def tiny_claims(tmp_path, monkeypatch):
 def test_a_dry_run_says_what_all_of_it_costs_and_writes_nothing(tiny_claims, tmp_path, capsys):
     assert main([*tiny_claims, "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "7 arms x 2 seeds, 12 updates each, on cpu"
+    assert lines[0] == "8 arms x 2 seeds, 12 updates each, on cpu"
     assert lines[1].endswith(
-        "12 comparisons: spl-paper - uniform, spl-paper-replacement - uniform, spl-paper - ensemble, "
+        "14 comparisons: spl-paper - uniform, spl-paper-replacement - uniform, "
+        "spl-paper-replacement - uniform-replacement, spl-paper - ensemble, "
         "spl-paper-replacement - ensemble, spl-paper - joint, spl-paper-replacement - joint"
     )
     arms = [line.split() for line in lines if line.startswith("  ")]
     assert [words[0] for words in arms] == list(ARMS) and all(
         words[-4:] == ["runs", "to", "make:", "2"] for words in arms
     )
-    assert any(line.startswith("cost: 14 runs, ") for line in lines)
+    assert any(line.startswith("cost: 16 runs, ") for line in lines)
     assert any(re.match(r"disk: .* are free at ", line) for line in lines)
     assert lines[-1] == "dry run: nothing was trained or written" and not (tmp_path / "out").exists()
 
@@ -70,7 +74,7 @@ def test_it_trains_all_arms_from_one_recipe_and_leaves_a_page_and_two_files(tiny
         assert text in page and text in table
     assert "fused_weight=0.25 in place of 1.0" in page and "<p>Planned: Test accuracy" in page
     rows = read((out / "contribution/runs.csv.gz").read_bytes())
-    assert len(rows) == 14 and {row["plan"] for row in rows} == {plan_hash(plan)}
+    assert len(rows) == 16 and {row["plan"] for row in rows} == {plan_hash(plan)}
     assert str(tmp_path) not in (out / "contribution/plan.json").read_text()
 
     # The same command trains nothing, and makes the page again; more seeds go on in the same folder.
@@ -79,7 +83,7 @@ def test_it_trains_all_arms_from_one_recipe_and_leaves_a_page_and_two_files(tiny
     assert "cost: all runs are finished" in capsys.readouterr().out
     assert (out / "contribution/runs.csv.gz").read_bytes() == before
     assert main([*tiny_claims, "--seeds", "3", "--dry-run"]) == 0
-    assert "cost: 7 runs, " in capsys.readouterr().out
+    assert "cost: 8 runs, " in capsys.readouterr().out
 
 
 def test_what_is_set_beside_the_recipe_reaches_the_arms_and_the_page(tiny_claims, capsys):

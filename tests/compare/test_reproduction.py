@@ -64,6 +64,7 @@ def test_what_is_claimed_and_what_was_measured_have_columns_of_their_own(tmp_pat
         ["BSS-L", "80.00", "81.00", "spl-paper", "2", "85.0 [21.5, 100.0]"],
         ["BSS-L", "80.00", "81.00", "spl-paper-replacement", "0", "-"],
         ["(not in the slides)", "", "", "uniform", "2", "50.0"],
+        ["(not in the slides)", "", "", "uniform-replacement", "0", "-"],
         ["(not in the slides)", "", "", "random-pacing", "0", "-"],
         ["(not in the slides)", "", "", "ensemble", "0", "-"],
     ]

@@ -1,0 +1,268 @@
+"""Two commits of this repository against each other: what a user waits for, in turn, by the same commands.
+
+    python benchmarks/versus_commit.py af663b0 . --data-root DATA [--rows compare-mfeat,compare-tweets] [--minutes 40]
+
+OLD and NEW are commits, which are checked out for as long as it takes, or folders: ``.`` is the checkout as it is,
+changes that are not committed included. Every row runs one command of each checkout, as its users do, one thread a
+process, in the order old, new, old, new. It is measured in processor seconds of the command and of all processes that
+it waits for, which other work on the machine disturbs less than the clock on the wall; that is shown too. A row whose
+first commands take less than 5 s is repeated seven times, below 30 s three times, else it runs once. Seconds are
+medians; a ratio is old / new within a repeat, its median (smallest - largest). What both have written is compared
+afterwards, and a row that differs says in what.
+
+A row is a :class:`Row` in ``ROWS``: a command, what it needs, and how two folders that it has written are told apart.
+Rows that would begin after ``--minutes`` are named as not run. DATA is that of ``study/README.md``.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+REPEATS = ((5.0, 7), (30.0, 3), (float("inf"), 1))
+"""Rows below so many seconds run so often."""
+
+TIMES = {"seconds", "train_seconds", "checksum", "files"}
+"""Fields that differ between equal runs, or vouch for such fields."""
+
+
+class Spent(NamedTuple):
+    """What one command took: seconds of processors, of it and all that it has waited for, and of the clock."""
+
+    cpu: float
+    wall: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that a user waits for.
+
+    Attributes:
+        title: what it is, for the table.
+        command: (data root, folder that it may write to) -> arguments of Python, run in the checkout.
+        differences: (folder of the old one, folder of the new one) -> what differs, in a few words each.
+        prepare: (checkout, data root, folder) -> None: what comes before, once for each checkout, and is not measured.
+            The command gets a copy of the folder, in every repeat as ``prepare`` has left it.
+        needs: files below the data root.
+    """
+
+    title: str
+    command: Callable[[Path, Path], Sequence[str]]
+    differences: Callable[[Path, Path], Sequence[str]] = lambda old, new: ()
+    prepare: Callable[[Path, Path, Path], None] | None = None
+    needs: tuple[str, ...] = ()
+
+
+# ---- what two commands have written --------------------------------------------------------------------------------
+
+
+def different_runs(old: Path, new: Path) -> list[str]:
+    """What two folders of runs differ in: of every run the rows of its epochs and its summary, but for times.
+
+    Fields that one of the two commits does not write are not compared.
+    """
+    folders = [{path.parent.relative_to(top) for path in top.rglob("summary.json")} for top in (old, new)]
+    found = [f"{folder}: in one alone" for folder in sorted(folders[0] ^ folders[1])]
+    if not any(folders):
+        found.append("no runs")
+    for folder in sorted(folders[0] & folders[1]):
+        for name in ("metrics.jsonl", "summary.json"):
+            before, after = (_read(top / folder / name) for top in (old, new))
+            found += [f"{folder}/{name}: {place}" for place in differences(before, after)]
+    return found
+
+
+def _read(path: Path) -> Any:
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
+
+
+def differences(old: Any, new: Any, place: str = "") -> list[str]:
+    """Places at which two JSON values differ, with both; times, and fields that one of them lacks, are left out."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [name for name in old if name in new and name not in TIMES]
+        return [each for name in names for each in differences(old[name], new[name], f"{place}.{name}")]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [each for number, pair in pairs for each in differences(*pair, f"{place}[{number}]")]
+    return [] if old == new else [f"{place.removeprefix('.')} {old} / {new}"]
+
+
+# ---- the rows ------------------------------------------------------------------------------------------------------
+
+
+def comparison(task: str, needs: str, *, seeds: int = 10) -> Row:
+    """Five arms of a study task, so many seeds each, in one process, with the report."""
+    arms = "uniform,random-pacing,cl,spl,anti"
+
+    def command(data_root: Path, out: Path) -> Sequence[str]:
+        source = f"benchmarks/study/{task}.py"
+        flags = {
+            "--arms": arms,
+            "--seeds": seeds,
+            "--updates": "equal",
+            "--data-root": data_root,
+            "--out": out / "runs",
+        }
+        return ["-m", "bss", "compare", source, *(str(part) for flag in flags.items() for part in flag)]
+
+    return Row(f"`compare`, 5 arms x {seeds} seeds, {task}", command, different_runs, needs=(needs,))
+
+
+ROWS = {
+    "compare-mfeat": comparison("mfeat", "mfeat.npz"),
+    "compare-tweets": comparison("tweets", "sarcasm/train_data.json"),
+    "compare-digits": comparison("digits", "avdigits.npz", seeds=1),
+}
+
+
+# ---- two checkouts in turn -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def checkout(name: str) -> Iterator[Path]:
+    """A folder as it is, or a commit in a folder of its own, which is removed afterwards.
+
+    Raises:
+        SystemExit: neither.
+    """
+    if Path(name).is_dir():
+        yield Path(name).resolve()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "checkout"
+        git = ["git", "-C", str(ROOT), "worktree"]
+        made = subprocess.run([*git, "add", "--detach", str(path), name], capture_output=True, text=True)
+        if made.returncode:
+            raise SystemExit(f"{name} is neither a folder nor a commit: {made.stderr.strip()}")
+        try:
+            yield path
+        finally:
+            subprocess.run([*git, "remove", "--force", str(path)], check=True)
+
+
+def commit_of(path: Path) -> str:
+    """The commit that a checkout is at, and whether it has changes."""
+    said = subprocess.run(
+        ["git", "-C", str(path), "describe", "--always", "--dirty", "--exclude", "*"], capture_output=True, text=True
+    )
+    return said.stdout.strip() or "no commit"
+
+
+def run(path: Path, arguments: Sequence[str], log: Path) -> Spent:
+    """Run Python with the package of a checkout, in it, and wait for it.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    one = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    began = time.perf_counter()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=path,
+            env={**os.environ, **one, "PYTHONPATH": str(path)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, used = os.wait4(process.pid, 0)  # of the process and of its children, which it has waited for
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+        raise SystemExit("\n".join([f"{path}: {' '.join(arguments)} ended with {process.returncode}:", *tail]))
+    return Spent(used.ru_utime + used.ru_stime, time.perf_counter() - began)
+
+
+class Measured(NamedTuple):
+    """A row's numbers: of each repeat what old and new took, and what their results differ in."""
+
+    spent: list[tuple[Spent, Spent]]
+    different: Sequence[str]
+
+
+def measure(row: Row, paths: Sequence[Path], data_root: Path) -> Measured:
+    """Run a row as often as it should be, the two checkouts in turn."""
+    spent: list[tuple[Spent, Spent]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = [Path(folder, f"prepared-{name}") for name in ("old", "new")]
+        for path, made in zip(paths, prepared, strict=True):
+            made.mkdir()
+            if row.prepare is not None:
+                row.prepare(path, data_root, made)
+        while True:
+            pair, written = [], []
+            for path, made, name in zip(paths, prepared, ("old", "new"), strict=True):
+                out = Path(folder, name)
+                shutil.rmtree(out, ignore_errors=True)
+                shutil.copytree(made, out)
+                pair.append(run(path, row.command(data_root, out), Path(folder, "log.txt")))
+                written.append(out)
+            spent.append((pair[0], pair[1]))
+            slowest = max(each.wall for each in spent[0])
+            if len(spent) >= next(times for below, times in REPEATS if slowest < below):
+                return Measured(spent, row.differences(*written))
+
+
+def ratio(values: Sequence[tuple[float, float]]) -> str:
+    """Old / new: median, and smallest and largest where there are several."""
+    ratios = sorted(old / new for old, new in values)
+    between = f" ({ratios[0]:.2f} - {ratios[-1]:.2f})" if len(ratios) > 1 else ""
+    return f"{statistics.median(ratios):.2f}{between}"
+
+
+def line(row: Row, measured: Measured) -> str:
+    """A row of the table."""
+    cpu = [(old.cpu, new.cpu) for old, new in measured.spent]
+    wall = [(old.wall, new.wall) for old, new in measured.spent]
+    medians = [f"{statistics.median(side):.2f}" for side in zip(*cpu, strict=True)]
+    equal = "equal" if not measured.different else f"{len(measured.different)} differences"
+    return "| " + " | ".join((row.title, *medians, ratio(cpu), ratio(wall), str(len(cpu)), equal)) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old", help="commit, or folder of a checkout")
+    parser.add_argument("new", help="commit, or folder of a checkout")
+    parser.add_argument("--rows", help=f"some of {', '.join(ROWS)}")
+    parser.add_argument("--data-root", type=Path, default=Path("DATA"), help="folder of the study's data")
+    parser.add_argument("--minutes", type=float, default=40.0, help="no row begins after these")
+    flags = parser.parse_args()
+    names = list(ROWS) if flags.rows is None else [name.strip() for name in flags.rows.split(",")]
+    if unknown := [name for name in names if name not in ROWS]:
+        raise SystemExit(f"no row is called {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    ends, data_root = time.monotonic() + 60 * flags.minutes, flags.data_root.resolve()
+    with checkout(flags.old) as old, checkout(flags.new) as new:
+        print(f"old {commit_of(old)}, new {commit_of(new)}, Python {sys.version.split()[0]}, one thread a process,")
+        print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
+        print("| row | old, CPU s | new, CPU s | old / new, CPU | old / new, wall | repeats | results |")
+        print("|---|---|---|---|---|---|---|", flush=True)
+        different: dict[str, Sequence[str]] = {}
+        for name in names:
+            row = ROWS[name]
+            lacking = [each for each in row.needs if not (data_root / each).exists()]
+            if lacking or time.monotonic() > ends:
+                reason = f"no {lacking[0]} under {data_root}" if lacking else "out of time"
+                print(f"| {row.title} | not run: {reason} | | | | | |", flush=True)
+                continue
+            measured = measure(row, (old, new), data_root)
+            print(line(row, measured), flush=True)
+            different[name] = measured.different
+    for name, places in different.items():
+        for place in places[:10]:
+            print(f"{name}: {place}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The benchmark of two commits: what it calls equal, how often it runs a row, and what its line says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import versus_commit
+from benchmarks.versus_commit import ROWS, Row, Spent, differences, different_runs, line, measure, ratio
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({"a": 1, "seconds": 2}, {"a": 1, "seconds": 3, "more": 4}, []),
+        ({"a": {"b": [1, {"c": 0.1}]}}, {"a": {"b": [1, {"c": 0.2}]}}, ["a.b[1].c 0.1 / 0.2"]),
+        ([1, 2], [1, 2, 3], [" [1, 2] / [1, 2, 3]"]),
+        ({"a": None}, {"a": 0}, ["a None / 0"]),
+    ],
+)
+def test_values_differ_where_both_have_them_and_they_are_no_times(old, new, expected):
+    assert differences(old, new) == expected
+
+
+def test_runs_differ_in_a_rows_number_in_a_lost_run_and_where_there_are_none(tmp_path):
+    def write(top: str, run: str, loss: float) -> None:
+        folder = tmp_path / top / run
+        folder.mkdir(parents=True)
+        (folder / "metrics.jsonl").write_text(f'{{"epoch": 0}}\n{{"epoch": 1, "loss": {loss}}}\n', encoding="utf-8")
+        (folder / "summary.json").write_text(json.dumps({"seconds": loss}), encoding="utf-8")
+
+    for top, run, loss in (("old", "a", 1.0), ("new", "a", 1.5), ("new", "b", 1.0)):
+        write(top, run, loss)
+    found = different_runs(tmp_path / "old", tmp_path / "new")
+    assert found == ["b: in one alone", "a/metrics.jsonl: [1].loss 1.0 / 1.5"]
+    assert different_runs(tmp_path / "none", tmp_path / "none") == ["no runs"]
+
+
+def test_a_ratio_is_the_median_of_those_within_a_repeat():
+    assert ratio([(2.0, 1.0), (9.0, 3.0), (8.0, 2.0)]) == "3.00 (2.00 - 4.00)"
+    assert ratio([(3.0, 2.0)]) == "1.50"
+
+
+def test_a_row_runs_in_turn_as_often_as_its_first_command_says_on_what_was_prepared(tmp_path, monkeypatch):
+    monkeypatch.setattr(versus_commit, "REPEATS", ((60.0, 2), (float("inf"), 9)))
+    write = "import os, sys; open(sys.argv[1], 'a').write(os.path.basename(os.getcwd()))"
+    row = Row(
+        "append",
+        command=lambda data_root, out: ["-c", write, str(out / "file")],
+        differences=lambda old, new: [(old / "file").read_text(), (new / "file").read_text()],
+        prepare=lambda checkout, data_root, folder: (folder / "file").write_text("in ") and None,
+    )
+    paths = [tmp_path / "before", tmp_path / "after"]
+    for path in paths:
+        path.mkdir()
+    measured = measure(row, paths, tmp_path)
+    assert measured.different == ["in before", "in after"] and len(measured.spent) == 2
+    assert all(0 < side.cpu and 0 < side.wall for pair in measured.spent for side in pair)
+
+
+def test_a_command_that_fails_ends_with_what_it_said(tmp_path):
+    row = Row("fail", command=lambda data_root, out: ["-c", "raise SystemExit('for want of a nail')"])
+    with pytest.raises(SystemExit, match=r"(?s)ended with 1.*for want of a nail"):
+        measure(row, [tmp_path, tmp_path], tmp_path)
+
+
+def test_a_line_has_medians_ratios_and_the_number_of_differences():
+    spent = [(Spent(2.0, 4.0), Spent(1.0, 1.0))]
+    text = line(Row("it", command=lambda *_: ()), versus_commit.Measured(spent, ["a", "b"]))
+    assert text == "| it | 2.00 | 1.00 | 2.00 | 4.00 | 1 | 2 differences |"
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_every_row_has_a_command_of_texts(name):
+    assert all(isinstance(each, str) for each in ROWS[name].command(Path("data"), Path("out")))

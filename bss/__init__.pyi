@@ -9,6 +9,7 @@ from . import samplers as samplers
 from . import scoring as scoring
 from .data.indexed import IndexedDataset as IndexedDataset
 from .models.late_fusion import Logits as Logits
+from .models.slices import slices as slices
 from .pacing import exponential_pacing as exponential_pacing
 from .pacing import geometric_pacing as geometric_pacing
 from .pacing import linear_pacing as linear_pacing

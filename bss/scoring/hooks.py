@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bss.models.slices import Slices
 from bss.scoring.formulas import similarity_of, tensors_of
 from bss.scoring.table import ScoreTable
 from bss.utils.devices import copied
@@ -41,7 +42,7 @@ def attach(
     model: nn.Module,
     table: ScoreTable,
     *,
-    heads: Mapping[str, str],
+    heads: Mapping[str, str] | Slices,
     fused: Fused,
     select: Select | None = None,
     loss: OwnLoss | None = None,
@@ -69,7 +70,8 @@ def attach(
         table: filled by every batch; ``table.synchronize()`` at the end of the epoch stays the caller's.
         heads: modality -> dotted name of the module that returns its logits, as in ``model.named_modules()``; ``""``
             is the model itself. Several modalities may name one shared module: its calls of a step are then theirs,
-            in the order of this mapping.
+            in the order of this mapping. Where the modalities have no heads, but one linear layer takes their
+            features concatenated, what :func:`bss.slices` makes of that layer, which is then ``fused`` as well.
         fused: dotted name of the fused head, or a function of the unimodal logits where the fused ones come from no
             module of their own: ``lambda unimodal: sum(unimodal.values())``.
         select: for modules that return more than a tensor of logits; something with a tensor in ``.logits`` or
@@ -99,7 +101,7 @@ class AttachedScores:
         self,
         model: nn.Module,
         table: ScoreTable,
-        heads: Mapping[str, str],
+        heads: Mapping[str, str] | Slices,
         fused: Fused,
         select: Select,
         loss: OwnLoss | None = None,
@@ -111,18 +113,19 @@ class AttachedScores:
         self._loss = loss
         self._similarity = similarity
         self._model = _same_output(model)
-        self._heads = dict(heads)
-        self._fused = fused
+        self._slices = heads if isinstance(heads, Slices) else None
         modules = dict(self._model.named_modules(remove_duplicate=False))
+        self._heads = _sliced_heads(heads, fused, modules) if isinstance(heads, Slices) else dict(heads)
+        self._fused = fused
         names = {**self._heads, FUSED: fused} if isinstance(fused, str) else self._heads
-        _check_names(self._heads, fused, select, names, modules)
+        _check_names(self._heads, fused, select, names, modules, one_head=self._slices is not None)
         self._select = {name: select.get(name, _logits_of) for name in names}
         self._batch: tuple[Tensor | Sequence[int], Tensor] | None = None
         # One hook for each module, whoever names it: a shared head's calls are its modalities', in their order.
         self._users: dict[int, list[str]] = {}
         for name, module in names.items():
             self._users.setdefault(id(modules[module]), []).append(name)
-        self._calls: dict[int, list[Tensor]] = {place: [] for place in self._users}
+        self._calls: dict[int, list[dict[str, Tensor]]] = {place: [] for place in self._users}
         self._paths = names
         self._hooked = {name: modules[module] for name, module in names.items()}
         self._removable = [
@@ -239,7 +242,7 @@ class AttachedScores:
             )
         return similarity_of(tensors_of(unimodal), space=self.table.space)
 
-    def _record(self, place: int, module: nn.Module, output: Any) -> None:
+    def _record(self, place: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if getattr(module, "_is_replica", False):
             raise ValueError(
                 "nn.DataParallel runs its replicas in threads, so their logits cannot be told apart: use "
@@ -248,7 +251,12 @@ class AttachedScores:
         if not self._model.training or _in_backward():
             return  # evaluation; or activation checkpointing, which runs the forward pass again during backward
         if self._batch is not None:
-            self._calls[place].append(self._logits(place, output))
+            if _in_vmap():
+                raise ValueError(
+                    "the model runs under torch.func.vmap, where a hook sees no batch: return the logits of the mapped "
+                    "function (has_aux=True of grad hands them on) and call table.update yourself"
+                )
+            self._calls[place].append(self._logits(place, args, output))
         elif torch.is_grad_enabled():
             warnings.warn(
                 "the model ran in training mode outside `with scores.batch(index, target)`: this batch is not scored",
@@ -256,24 +264,29 @@ class AttachedScores:
             )
 
     @torch.no_grad()
-    def _logits(self, place: int, output: Any) -> Tensor:
-        """A copy of the logits in the output: what the model does to them in place afterwards is not seen."""
+    def _logits(self, place: int, args: tuple[Any, ...], output: Any) -> dict[str, Tensor]:
+        """A copy of the logits of this call: what the model does to them in place afterwards is not seen."""
         # Which modality a call of a shared head belongs to is told by its place among the calls of the step.
         names, number = self._users[place], len(self._calls[place])
-        name = names[min(number, len(names) - 1)]
+        name = FUSED if self._slices else names[min(number, len(names) - 1)]
         logits = self._select[name](output)
         if not isinstance(logits, Tensor):
             raise ValueError(f"{self._title(name)} returned a {type(logits).__name__}: {_way_out(name)}")
-        return logits.detach().clone()
+        if self._slices is None:
+            return {name: logits.detach().clone()}
+        if len(args) != 1:
+            raise ValueError(f"{self._title(FUSED)} must be called with the concatenated features and nothing else")
+        return {**self._slices.of_joined(args[0].detach()), FUSED: logits.detach().clone()}
 
     def _recorded(self, size: int) -> dict[str, Tensor]:
         """The logits of the open batch by the name of their head, checked."""
         logits: dict[str, Tensor] = {}
         for place, names in self._users.items():
             calls = self._calls[place]
-            if len(calls) != len(names):
+            if len(calls) != (1 if self._slices else len(names)):
                 raise ValueError(self._miscounted(names, len(calls)))
-            logits |= zip(names, calls, strict=True)
+            for call in calls:
+                logits |= call
         for name, values in logits.items():
             if (values.ndim != 2 and self._loss is None) or not values.ndim or len(values) != size:
                 raise ValueError(
@@ -296,6 +309,7 @@ class AttachedScores:
         return _way_out(name)
 
     def _miscounted(self, names: list[str], number: int) -> str:
+        names = [FUSED] if self._slices else names
         title = " and ".join(map(self._title, names))
         if number == 0 and not self._model.training:
             return f"{title}: the model is in eval mode, and only training is scored (model.train())"
@@ -323,7 +337,7 @@ class _Hook:
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._scores is not None:
-            self._scores._record(self._place, module, output)
+            self._scores._record(self._place, module, args, output)
 
     def __reduce__(self) -> tuple[type["_Hook"], tuple[()]]:
         return _Hook, ()
@@ -339,8 +353,23 @@ def _same_output(module: nn.Module) -> nn.Module:
     return module
 
 
+def _sliced_heads(slices: Slices, fused: Fused, modules: dict[str, nn.Module]) -> dict[str, str]:
+    """Modality -> the name of the one head."""
+    found = [name for name, module in modules.items() if _same_output(module) is slices.head]
+    if not isinstance(fused, str) or fused not in found:
+        there = f"fused={found[0]!r}" if found else "the head is no module of this model"
+        raise ValueError(f"fused= must name the head that bss.slices was given, got {fused!r}: {there}")
+    return dict.fromkeys(slices.dims, fused)
+
+
 def _check_names(
-    heads: dict[str, str], fused: Fused, select: Select, names: dict[str, str], modules: dict[str, nn.Module]
+    heads: dict[str, str],
+    fused: Fused,
+    select: Select,
+    names: dict[str, str],
+    modules: dict[str, nn.Module],
+    *,
+    one_head: bool,
 ) -> None:
     if any(isinstance(module, nn.DataParallel) for module in modules.values()):
         raise ValueError(
@@ -348,18 +377,25 @@ def _check_names(
             "DistributedDataParallel (torchrun), or make one GPU visible"
         )
     if len(heads) < 2 or FUSED in heads:
-        raise ValueError(f"heads needs two or more modalities, none of them called {FUSED!r}, got {list(heads)}")
+        raise ValueError(
+            f"heads needs two or more modalities, none of them called {FUSED!r}, got {list(heads)}: where one linear "
+            "layer takes all features concatenated, heads=bss.slices(layer, {modality: width, ...})"
+        )
     for name, module in names.items():
         if module not in modules:
             near = difflib.get_close_matches(module, list(modules), n=5, cutoff=0.3) or list(modules)[1:6]
             raise ValueError(
                 f"the model has no module {module!r} for the {name} head; there are, for example, {', '.join(near)}"
             )
-    if isinstance(fused, str) and any(modules[module] is modules[fused] for module in heads.values()):
-        raise ValueError(f"module {fused!r} is the fused head and a modality's: their logits cannot be told apart")
-    unknown = sorted(set(select) - set(names))
+    if isinstance(fused, str) and not one_head and any(modules[name] is modules[fused] for name in heads.values()):
+        raise ValueError(
+            f"module {fused!r} is the fused head and a modality's: their logits cannot be told apart; of a linear "
+            "layer on concatenated features heads=bss.slices(layer, {modality: width, ...}) makes the modalities'"
+        )
+    called = [FUSED] if one_head else list(names)
+    unknown = sorted(set(select) - set(called))
     if unknown:
-        raise ValueError(f"select names {unknown[0]!r}, which is none of the heads {list(names)}")
+        raise ValueError(f"select names {unknown[0]!r}, which is none of the heads {called}")
 
 
 def _logits_of(output: Any) -> Any:
@@ -372,6 +408,11 @@ def _logits_of(output: Any) -> Any:
 def _in_backward() -> bool:
     # A traced forward has its recomputation inside the compiled graph, where no hook runs.
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def _in_vmap() -> bool:
+    stack = None if torch.compiler.is_compiling() else torch._C._functorch.get_interpreter_stack()
+    return any(level.key() == torch._C._functorch.TransformType.Vmap for level in stack or ())
 
 
 def _way_out(name: str) -> str:

@@ -581,6 +581,11 @@ def _check_shapes(logits: list[Tensor], target: Tensor) -> None:
         advice = ". A batch of one sample keeps its first axis: no squeeze()"
     elif alike and target.ndim == 2 and len(target) == len(fused):
         advice = f". A target (B, 1) is squeezed: target[:, 0]; {OWN_SCORES}"
+    elif {(z.ndim, len(z)) for z in logits} == {(2, len(target))} and not alike:
+        advice = (
+            ". Features are no logits: where one linear head takes them concatenated, "
+            "bss.slices(head, {modality: width, ...})(features) makes the modalities' logits"
+        )
     raise ValueError(
         "two or more unimodal logits (B, C), fused logits (B, C) and a target (B,) are needed, got "
         f"{[tuple(z.shape) for z in unimodal]}, {tuple(fused.shape)}, {tuple(target.shape)}{advice}"

@@ -611,3 +611,106 @@ def test_a_head_that_sees_some_of_the_samples_only_is_told_what_to_do():
     with pytest.raises(ValueError, match=r"several rows of a sample index\.repeat\(K\)"):
         with scores.batch(range(N), target):
             model(torch.cat((audio, audio)), torch.cat((image, image)))
+
+
+# ---- one linear head on concatenated features ----
+
+
+class OneHead(nn.Module):
+    """The field's usual network."""
+
+    def __init__(self):
+        super().__init__()
+        self.audio, self.image = nn.Linear(4, 6), nn.Linear(5, 3)
+        self.fc_out = nn.Linear(9, 3)
+
+    def forward(self, audio, image):
+        self.features = {"audio": self.audio(audio), "image": self.image(image)}
+        return self.fc_out(torch.cat(list(self.features.values()), dim=1))
+
+
+def test_slices_of_one_head_fill_the_table_as_explicit_updates_do():
+    model, (audio, image, target) = build(OneHead), data()
+    logits_of = bss.slices(model.fc_out, {"audio": 6, "image": 3})
+    by_hand, by_hooks = bss.ScoreTable(N), bss.ScoreTable(N)
+    with attach(model, by_hooks, heads=logits_of, fused="fc_out") as scores, scores.batch(torch.arange(N), target):
+        fused = model(audio, image)
+    by_hand.update(torch.arange(N), unimodal=logits_of(model.features), fused=fused, target=target)
+    torch.testing.assert_close(close(by_hooks), close(by_hand))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"fused": "audio"}, "fused='fc_out'"),
+        ({"fused": lambda unimodal: sum(unimodal.values())}, "fused='fc_out'"),
+        ({"heads": bss.slices(nn.Linear(9, 3), {"audio": 6, "image": 3})}, "no module of this model"),
+        ({"select": {"audio": lambda features: features}}, r"none of the heads \['fused'\]"),
+        ({"heads": {}}, r"heads=bss\.slices\(layer"),
+        ({"heads": {"audio": "audio", "image": "fc_out"}}, r"heads=bss\.slices\(layer"),
+    ],
+    ids=["another", "function", "foreign", "select", "none", "fused twice"],
+)
+def test_a_head_that_is_not_the_sliced_one_is_refused(options, said):
+    model = build(OneHead)
+    heads = bss.slices(model.fc_out, {"audio": 6, "image": 3})
+    with pytest.raises(ValueError, match=said):
+        attach(model, bss.ScoreTable(N), **{"heads": heads, "fused": "fc_out", **options})
+
+
+def test_features_in_place_of_logits_are_told_of_slices():
+    model, (audio, image, target) = build(OneHead), data()
+    scores = attach(model, bss.ScoreTable(N), heads={"audio": "audio", "image": "image"}, fused="fc_out")
+    with pytest.raises(ValueError, match=r"bss\.slices\(head"), scores.batch(torch.arange(N), target):
+        model(audio, image)
+
+
+def test_a_sliced_head_that_runs_twice_in_a_step_is_refused():
+    model, (audio, image, target) = build(OneHead), data()
+    heads = bss.slices(model.fc_out, {"audio": 6, "image": 3})
+    scores = attach(model, bss.ScoreTable(N), heads=heads, fused="fc_out")
+    said = r"the fused head \(fc_out\) was called 2 times in this step, not 1"
+    with pytest.raises(ValueError, match=said), scores.batch(torch.arange(N), target):
+        model(audio, image)
+        model(audio, image)
+
+
+# ---- torch.func ----
+
+
+def called_functionally(model, table, how):
+    audio, image, target = data()
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+
+    def loss(weights, audio, image, target):
+        return cross_entropy(torch.func.functional_call(model, weights, (audio, image)), target)
+
+    def of_one(weights, audio, image, target):
+        return loss(weights, audio[None], image[None], target[None])
+
+    scores = attach(model, table, heads=bss.slices(model.fc_out, {"audio": 6, "image": 3}), fused="fc_out")
+    with scores.batch(torch.arange(N), target):
+        if how == "functional_call":
+            loss(weights, audio, image, target)
+        elif how == "grad":
+            torch.func.grad(loss)(weights, audio, image, target)
+        elif how == "per sample":
+            torch.func.vmap(torch.func.grad(of_one), in_dims=(None, 0, 0, 0))(weights, audio, image, target)
+        else:
+            stacked = {name: torch.stack([weight, weight]) for name, weight in weights.items()}
+            torch.func.vmap(loss, in_dims=(0, None, None, None))(stacked, audio, image, target)
+
+
+@pytest.mark.parametrize("how", ["functional_call", "grad"])
+def test_functional_training_is_scored(how):
+    model, table = build(OneHead), bss.ScoreTable(N)
+    called_functionally(model, table, how)
+    assert close(table).isfinite().all()
+
+
+@pytest.mark.parametrize("how", ["per sample", "ensemble"])
+def test_under_vmap_the_way_out_is_an_update_of_one_s_own(how):
+    table = bss.ScoreTable(N)
+    with pytest.raises(ValueError, match=r"under torch\.func\.vmap, .* call table\.update yourself"):
+        called_functionally(build(OneHead), table, how)
+    assert not table.is_open

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import bss
 from bss.cli import endings
 from bss.cli.flags import Parser, count, path
-from bss.recipes.fields import explain
+from bss.recipes.fields import explain, flatten
 from bss.recipes.recipe import Recipe
 from bss.utils.extras import need, refuse_other_distribution
 from bss.utils.interrupts import interruptible
@@ -53,6 +53,7 @@ def session(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.fields = lambda: flatten(presets["default"])
     defaults = {name: f"default {getattr(presets['default'], name)}" for name in ("seed", "epochs", "batch_size")}
     add_run_flags(parser, f"default: {folder.name}/", "default: runs/<data set>-<sampler>-seed<seed>", defaults)
     parser.add_argument(

@@ -15,6 +15,7 @@ from bss.cli import add_recipe_flag, add_run_flags, endings
 from bss.cli.flags import Parser, count, expanded, path, path_text
 from bss.compare.arms import ARMS, find
 from bss.compare.claims import CLAIMS
+from bss.recipes.fields import flatten
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.extras import need, refuse_old, refuse_other_distribution
 from bss.utils.interrupts import interruptible
@@ -53,6 +54,12 @@ def _arms() -> str:
     """Names and titles of all arms."""
     listed = [f"  {arm.name:36} {arm.title}" for arm in ARMS]
     return "\n".join(["the arms (an order and a change of the training step join as in spl+ogm-ge):", *listed])
+
+
+def _fields() -> list[str]:
+    """Dotted names of the recipe fields of all data sets."""
+    recipes = [getattr(importlib.import_module(f"bss.recipes.{stem}"), way) for stem in STEMS for way in ("CL", "SPL")]
+    return list(dict.fromkeys(name for recipe in recipes for name in flatten(recipe)))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -252,6 +259,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_reproduction(commands)
     _add_predict(commands)
+    for command in commands.choices.values():
+        command.fields = _fields
     return parser
 
 

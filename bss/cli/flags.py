@@ -3,23 +3,99 @@
 import argparse
 import glob
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from typing_extensions import override
+
+from bss.recipes.fields import field_named
 from bss.utils import paths
-from bss.utils.errors import DataNotFoundError, RecipeError
+from bss.utils.errors import DataNotFoundError, RecipeError, nearest
+
+ELSEWHERE = {
+    "ckpt-path": "--out",
+    "data-dir": "--data-root",
+    "gpu": "--device",
+    "gpu-ids": "--device",
+    "num-workers": "--workers",
+    "output-dir": "--out",
+    "random-seed": "--seed",
+}
+"""Name of a flag in other scripts of the field (OGM-GE's ``main.py``, Hugging Face's examples) -> the flag here."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that refuses a flag's value in two lines: what is wrong with it, and where the help is."""
+    """An argument parser that refuses a wrong flag in two lines: what is wrong with it, and where the help is.
 
+    A flag that there is not is answered with what was meant: one of a similar name, or the recipe field that ``--set``
+    takes.
+
+    Attributes:
+        fields: gives the dotted names of the recipe's fields, asked when a flag is wrong.
+    """
+
+    fields: Callable[[], Collection[str]] | None = None
+
+    @override
+    def parse_known_args(  # type: ignore[override]  # its overloads say no more than this
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        """As argparse's, which would complain of what is missing before it tells what is not known."""
+        given = sys.argv[1:] if args is None else list(args)
+        if self._subparsers is None:  # those of a command are for its own parser
+            self._check_known(given)
+        return super().parse_known_args(given, namespace)
+
+    def _check_known(self, args: Sequence[str]) -> None:
+        """End the program with status 2 at the first flag that there is not."""
+        for place, text in enumerate(args):
+            flag, _, value = text.partition("=")
+            if text == "--":
+                return
+            if not text.startswith("-") or " " in flag or flag in self._option_string_actions or _is_number(text):
+                continue
+            if text[:2] in self._option_string_actions and not text.startswith("--"):
+                continue  # -h with something behind it
+            following = args[place + 1] if place + 1 < len(args) else "-"
+            if "=" not in text and (not following.startswith("-") or _is_number(following)):
+                value = following
+            if meant := self._meant(flag, value):
+                self._refuse(f"there is no flag {flag}: {meant}")
+            self.error(f"unrecognized arguments: {flag}")
+
+    def _meant(self, flag: str, value: str) -> str:
+        """What a flag that there is not may be meant to be; empty where nothing is like it."""
+        name, flags = flag.lstrip("-").lower().replace("_", "-"), self._option_string_actions
+        same = ELSEWHERE.get(name, f"--{name}")
+        if same in flags:
+            return f"it is {same} here"
+        known = [each.lstrip("-") for each in flags if each.startswith("--")]
+        if near := nearest(name, known, 1, cutoff=0.85):  # --seed of a comparison is its --seeds, and no field
+            return f"did you mean --{near[0]}?"
+        if "--set" in flags and self.fields and (field := field_named(name, self.fields())) is not None:
+            return f"{field} is a recipe field: --set {field}={value or 'VALUE'}"
+        near = nearest(name, known, 1, cutoff=0.6)
+        return f"did you mean --{near[0]}?" if near else ""
+
+    def _refuse(self, message: str) -> NoReturn:
+        print(f"error: {message}\nsee {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+    @override
     def error(self, message: str) -> NoReturn:
         """End the program with status 2."""
         if not message.startswith("argument "):  # a flag that is unknown or missing: the usage lists what there is
             super().error(message)
-        print(f"error: {message}\nsee {self.prog} --help", file=sys.stderr)
-        raise SystemExit(2)
+        self._refuse(message)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def count(text: str) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar
 from bss.recipes.constants import CONSTANTS, PREFIX, Constant, Constants
 from bss.recipes.recipe import Schedule, SelfPacedSchedule, written
 from bss.recipes.settings import meaning_of
-from bss.utils.errors import RecipeError, guess, shown
+from bss.utils.errors import RecipeError, guess, nearest, shown
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -94,10 +94,49 @@ def _known_field(name: str, known: Collection[str]) -> str:
     if len(paths) > 1:
         raise RecipeError(f"the recipe field {shown(name)} is not unique: write {' or '.join(paths)}")
     if not paths:
-        hint = _of_spl(name) or guess(name, [*known, *(path.rpartition(".")[2] for path in known)])
-        listed = ", ".join([*known, *([f"{PREFIX}NAME"] if "method" in known else [])])
-        raise RecipeError(f"unknown recipe field {shown(name)}{hint}; the fields are:\n  {listed}")
+        raise RecipeError(f"unknown recipe field {shown(name)}{_of_spl(name) or _near(name, known)}")
     return paths[0]
+
+
+ELSEWHERE = {
+    "alpha": "method.alpha",
+    "bs": "batch_size",
+    "fusion_method": "fusion",
+    "learning_rate": "lr",
+    "lr_decay_ratio": "lr_gamma",
+    "lr_decay_step": "lr_step",
+    "modulation": "method",
+    "random_seed": "seed",
+    "wd": "weight_decay",
+}
+"""Name of a number in other scripts of the field (OGM-GE's ``main.py``, Hugging Face's examples) -> the field here."""
+
+
+def field_named(name: str, known: Collection[str]) -> str | None:
+    """The dotted name of the recipe field that a flag's name means, ``-`` for ``_`` and a case aside; None = of none.
+
+    Args:
+        name: without its dashes, as ``grow-epochs``.
+        known: dotted names of the recipe's fields.
+    """
+    name = name.replace("-", "_").lower()
+    name = ELSEWHERE.get(name, name)
+    try:
+        return _known_field(name, known)
+    except RecipeError:
+        return None
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    """The end of a sentence on a name that is no field's: the three names that are most like it."""
+    if (meant := ELSEWHERE.get(name)) is not None and field_named(meant, known) is not None:
+        return f" (here it is called {meant})"
+    # The path of a nested field is one of its two names, and a name counts once.
+    last = {path.rpartition(".")[2]: path for path in known}
+    found = nearest(name, [*known, *last], len(known))
+    paths = list(dict.fromkeys(last.get(each, each) for each in found))[:3]
+    likely = guess(name, [*known, *last])
+    return f"{likely}; the nearest are {', '.join(paths)} (a training script's --help lists all)"
 
 
 def _of_spl(name: str) -> str:

@@ -81,3 +81,15 @@ def guess(name: str, known: Iterable[str]) -> str:
     """``" (did you mean NAME?)"`` with the known name that is most like a mistyped one; empty if none is."""
     alike = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
     return f" (did you mean {alike[0]}?)" if alike else ""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3, *, cutoff: float = 0.0) -> list[str]:
+    """The known names that are most like a mistyped one, the most like first; none that is less like it than a cutoff.
+
+    Args:
+        name: what was typed.
+        known: what there is.
+        count: how many at most.
+        cutoff: 0 takes any name, 1 the same one only.
+    """
+    return difflib.get_close_matches(name, sorted(set(known)), n=max(count, 1), cutoff=cutoff)

@@ -185,10 +185,14 @@ def test_a_sample_that_cannot_be_written_is_two_lines_with_the_way_out(tmp_path,
     assert_short_message(capsys.readouterr().err, str(tmp_path / "file" / "sample-data"), "Not a directory", "--out")
 
 
-def test_a_typo_in_a_flag_lists_the_flags(tmp_path, monkeypatch, capsys):
-    assert run_here(BROKEN, "--epoch", 3, monkeypatch=monkeypatch, cwd=tmp_path) == 2
-    stderr = capsys.readouterr().err
-    assert "unrecognized arguments: --epoch" in stderr and "--epochs" in stderr
+def test_a_typo_in_a_flag_names_the_flag_or_the_field_that_was_meant(tmp_path, monkeypatch, capsys):
+    for flags, meant in ((["--epoch", 3], "--epochs"), (["--lr=0.02"], "--set lr=0.02"), (["--floor", 1], None)):
+        assert run_here(BROKEN, *flags, monkeypatch=monkeypatch, cwd=tmp_path) == 2
+        stderr = capsys.readouterr().err
+        if meant is None:  # a field of SPL's, and this is CL's script
+            assert "unrecognized arguments: --floor" in stderr and "--epochs" in stderr
+        else:
+            assert_short_message(stderr, flags[0].partition("=")[0], meant)
 
 
 def test_a_finished_run_is_not_overwritten_and_is_fine_with_resume(sample, monkeypatch, capsys):

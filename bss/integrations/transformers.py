@@ -19,6 +19,7 @@ from bss.data.indexed import INDEX_KEY, index_and_sample
 from bss.integrations.state import check_filled, forget_other_runs, load_run_state, reads, run_state
 from bss.samplers import OrderSampler
 from bss.scoring.hooks import AttachedScores, Fused, Select, attach
+from bss.utils.filesystem import load_tensors
 
 STATE_FILE = "bss.pt"
 """What a Trainer checkpoint gets in addition: the frozen order and the table."""
@@ -165,7 +166,7 @@ class BalanceTrainerMixin:
         path = os.path.join(folder, STATE_FILE)
         if not os.path.isfile(path):
             raise ValueError(f"{folder} has no {STATE_FILE}: it was not saved by a trainer with this mixin")
-        state = torch.load(path, weights_only=True, map_location="cpu")
+        state = load_tensors(path)
         load_run_state(self.sampler, state, position=0)  # Trainer skips the batches that were trained on
         return epochs, 0 if self.args.ignore_data_skip else steps * self.args.gradient_accumulation_steps
 

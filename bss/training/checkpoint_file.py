@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from bss.utils.errors import RunFolderError, first_line, shown
-from bss.utils.filesystem import load_tensors
+from bss.utils.filesystem import ForeignObjectError, load_tensors
 
 FORMAT = 2
 """Version of the run folder's files, in ``config.json`` and in the checkpoints."""
@@ -59,6 +59,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             bare = not archive.comment
     except RunFolderError:
         raise
+    except ForeignObjectError as error:
+        raise RunFolderError(f"{path} is no checkpoint of a run: {str(error).removeprefix(f'{path}: ')}") from error
     except Exception as error:
         # Nothing but the file went in; zipfile names a dozen exception types for damaged ones.
         detail = first_line(str(error).removeprefix(f"{path}: "))

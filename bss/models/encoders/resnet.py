@@ -1,13 +1,14 @@
 """ResNets for spectrograms (one channel) and frames (three channels, averaged over frames)."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet, ResNet50_Weights
 
-from bss.utils import filesystem
+from bss.models.weights import matched, read_weights
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
+
+_CLASSIFIER = "fc."
 
 
 class ResNetEncoder(ResNet):
@@ -84,8 +85,8 @@ def resnet50_weights(weights: str, root: Path) -> dict[str, Tensor]:
 
     Args:
         weights: ``"imagenet"``: torchvision's ImageNet weights, version 1 (``resnet50-0676ba61.pth``, the released
-            code's), downloaded once into torch's cache; or a file of such a state dict, under ``root`` or the working
-            directory.
+            code's), downloaded once into torch's cache; or a file under ``root`` or the working directory, in any form
+            that :func:`bss.models.weights.read_weights` reads.
         root: the data root.
 
     Raises:
@@ -108,13 +109,10 @@ def resnet50_weights(weights: str, root: Path) -> dict[str, Tensor]:
             "Pass --set image_weights=FILE, imagenet (downloads torchvision's), or none (random weights)"
         )
     try:
-        state = filesystem.load_tensors(path)
+        return read_weights(path)
     except DataError as error:
         detail = str(error).removeprefix(f"{path}: ")
         raise DataError(f"image_weights={weights}: {path} is not a file of weights: {detail}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError(f"image_weights={weights}: {path} holds no state dict, as torchvision writes it")
-    return dict(state)
 
 
 def load_resnet50(encoder: ResNetEncoder, weights: str, root: Path, *, classifier: nn.Linear | None = None) -> None:
@@ -133,11 +131,14 @@ def load_resnet50(encoder: ResNetEncoder, weights: str, root: Path, *, classifie
     if encoder.feature_dim != 2048:
         raise RecipeError(f"image_weights={weights} needs width=64; start a narrower one with --set image_weights=none")
     state = resnet50_weights(weights, root)
-    head = {name: state.pop(f"fc.{name}") for name in ("weight", "bias") if f"fc.{name}" in state}
+    wanted = dict(encoder.state_dict())
+    if classifier is not None:
+        wanted |= {f"{_CLASSIFIER}{name}": value for name, value in classifier.state_dict().items()}
     try:
-        encoder.load_state_dict(state)
-        if classifier is not None:
-            classifier.load_state_dict(head)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())[:200]
-        raise DataError(f"image_weights={weights}: not the weights of a ResNet-50 with fc: {detail}") from error
+        found = matched(state, wanted, ignored=(_CLASSIFIER,))
+    except DataError as error:
+        raise DataError(f"image_weights={weights}: not the weights of a ResNet-50 with fc: {error}") from error
+    head = {name: found.pop(name) for name in list(found) if name.startswith(_CLASSIFIER)}
+    encoder.load_state_dict(found, strict=False)  # matched has looked, and weights of old may lack counters
+    if classifier is not None:
+        classifier.load_state_dict({name.removeprefix(_CLASSIFIER): value for name, value in head.items()})

@@ -365,7 +365,7 @@ def _write(
 def _save(path: Path, text: str) -> None:
     try:
         with whole_file(path) as temporary:  # two commands on one --out may end at once
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise RunFolderError(f"cannot write {path}: {error.strerror}") from error
 

@@ -112,8 +112,12 @@ def write(evaluation: Evaluation, out: Path, asked: Mapping[str, Any], about: Ma
             (folder / "evaluation.json").write_text(json.dumps(sealed(content), indent=1) + "\n", encoding="utf-8")
             _write_csv(folder / "predictions.csv", prediction_rows(evaluation))
             _write_csv(folder / "confusion.csv", confusion_rows(evaluation))
-            (folder / "table.md").write_text("\n".join(table.markdown() for table in tables), encoding="utf-8")
-            (folder / "evaluation.html").write_text(page(evaluation, content), encoding="utf-8")
+            (folder / "table.md").write_text(
+                "\n".join(table.markdown() for table in tables), encoding="utf-8", errors="backslashreplace"
+            )
+            (folder / "evaluation.html").write_text(
+                page(evaluation, content), encoding="utf-8", errors="backslashreplace"
+            )
     except OSError as error:
         raise RunFolderError(
             f"--out {out} cannot be written: {error.strerror or error}; nothing was left there"
@@ -121,7 +125,7 @@ def write(evaluation: Evaluation, out: Path, asked: Mapping[str, Any], about: Ma
 
 
 def _write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as file:
+    with open(path, "w", encoding="utf-8", newline="", errors="backslashreplace") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 

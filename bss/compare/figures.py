@@ -75,7 +75,9 @@ def _figure(height: float) -> Iterator["Figure"]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    look = {
+    # What a user's own matplotlibrc says (TeX, fonts) is not for these; a backend stays chosen.
+    plain = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+    look = plain | {
         "text.parse_math": False,  # the name of an arm may have a dollar in it
         "svg.fonttype": "path",  # letters are shapes: every browser shows them as wide as they were laid out for
         "font.size": 9,
@@ -97,12 +99,25 @@ def _of(arm: str, *titles: str) -> str:
     return json.dumps([arm, *titles])
 
 
+def drawable(name: str) -> str:
+    """A name with a mark in place of each character that no SVG can hold: of control, and half of a pair.
+
+    Names of classes and files come from the user's data, and one of them must not end a report after all training.
+    """
+    return re.sub("[^\\t\\n\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]", "\N{REPLACEMENT CHARACTER}", name)
+
+
 def _svg(figure: "Figure", name: str) -> str:
     """The text of a figure, for a page that holds several; equal figures of one name are equal text."""
     import matplotlib
+    from matplotlib.text import Text
 
+    for each in figure.findobj(Text):
+        assert isinstance(each, Text)
+        if (clean := drawable(each.get_text())) != each.get_text():  # the labels of ticks are made anew, see _short
+            each.set_text(clean)
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
+    with matplotlib.rc_context({"svg.hashsalt": drawable(name)}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     root = ElementTree.fromstring(text.getvalue())
     look = f"fill: {BLACK}; stroke-linejoin: round; stroke-linecap: butt"
@@ -198,7 +213,7 @@ def _name(group: ElementTree.Element) -> None:
     marks = [group] if len(titles) == 1 else list(group.iter(f"{SVG}use")) if titles else []
     for mark, title in zip(marks, titles, strict=True):
         value = ElementTree.Element(f"{SVG}title")
-        value.text = title
+        value.text = drawable(title)
         mark.insert(0, value)
         if mark is not group and "style" in mark.attrib:  # all look the same
             group.set("style", mark.attrib.pop("style"))
@@ -206,7 +221,7 @@ def _name(group: ElementTree.Element) -> None:
 
 def _short(arm: str) -> str:
     """The name of an arm, in lines of a length that leaves room for the data."""
-    return "\n".join(textwrap.wrap(arm.replace("+", " + "), 22, break_on_hyphens=True))
+    return "\n".join(textwrap.wrap(drawable(arm).replace("+", " + "), 22, break_on_hyphens=True))
 
 
 def forest(differences: Sequence[Difference], unit: str, margin: float) -> str:
@@ -387,7 +402,7 @@ def degradation(
             _tell(axes, "", {(x, y): f"{line} {tick}: {y:.1f} %, n = {len(seeds)}" for x, y, tick, seeds in told})
         for (line, height), dash in zip(flat.items(), itertools.cycle(DASHES[1:])):
             axes.axhline(height, color=BLACK, linewidth=1, linestyle=dash, label=line)
-        axes.set_xticks(places, ticks)
+        axes.set_xticks(places, [drawable(tick) for tick in ticks])
         _finish(figure, axes, axis, "accuracy %")
         return _svg(figure, f"degradation/{name}")
 

@@ -72,7 +72,7 @@ def export_run(
             write_export(folder, tensors, config)
             if "text_model" in flatten(saved.recipe):
                 write_text_model(str(flatten(saved.recipe)["text_model"]), root or Path.cwd(), folder / TEXT_MODEL)
-            (folder / "README.md").write_text(_card(config, saved.task), encoding="utf-8")
+            (folder / "README.md").write_text(_card(config, saved.task), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         if isinstance(error, DataNotFoundError):
             raise

@@ -212,7 +212,7 @@ def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
 def replace_text(path: Path, text: str) -> None:
     """Write a text file whole, in UTF-8, and onto the disk."""
     with whole_file(path, flush=True) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def flush_file(path: Path) -> None:

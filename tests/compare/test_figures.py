@@ -111,3 +111,32 @@ def test_classes_have_a_dot_for_every_arm_that_tells():
 def test_counts_in_light_cells_stay_dark_in_the_dark():
     svg = figures.confusion(np.array([[9, 1], [0, 5]]), ["cat", "dog"], "one")
     assert svg.count('"fill:#111111"') == 1 and svg.count('"fill:#ffffff"') == 2
+
+
+ODD_NAMES = ("$x^{", r"$\frac{$", "$$", "a\0b", "a\x1bb", "a\ud800b", "\ufffe", "--", "", "_hidden")
+"""Broken mathtext; what no XML holds, such as a byte of a file's name that is no UTF-8; what ends a comment."""
+
+
+def test_no_name_of_a_class_or_an_arm_breaks_a_figure(monkeypatch):
+    arms = [*ODD_NAMES, "uniform"]
+    means = {arm: [1.0] * len(ODD_NAMES) for arm in arms}
+    label = f"accuracy of {''.join(ODD_NAMES)}"
+    drawn = [
+        figures.classes(arms[-2:], "uniform", ODD_NAMES, means, label),
+        figures.confusion(np.eye(len(ODD_NAMES), dtype=int), ODD_NAMES, "\udcff"),
+        *[
+            figures.degradation({name: [[1.0, 2.0], [3.0]]}, {name: 3.0}, [0, 1], [name, "b"], axis=name, name=name)
+            for name in ODD_NAMES[3:7]
+        ],
+    ]
+    for svg in drawn:
+        ElementTree.fromstring(svg)
+
+
+def test_a_users_own_matplotlibrc_changes_no_figure(monkeypatch):
+    import matplotlib
+
+    plain = figures.confusion(np.eye(2, dtype=int), ["a", "b"], "x")
+    monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)  # which needs a LaTeX, and takes names for commands
+    monkeypatch.setitem(matplotlib.rcParams, "axes.linewidth", 7.0)
+    assert figures.confusion(np.eye(2, dtype=int), ["a", "b"], "x") == plain

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bss.data.batches import collate
 from bss.data.synthetic.signals import write_text_model
+from bss.data.transforms import text
 from bss.data.transforms.text import (
     Tokens,
     clean_text,
@@ -114,6 +115,31 @@ def test_a_hub_that_cannot_be_reached_says_what_to_pass(root):
     )
     assert "text_model=nobody/nothing: no such folder" in done.stdout
     assert "--set text_model=FOLDER" in done.stdout and len(done.stdout.splitlines()) == 2
+
+
+@pytest.fixture
+def silent_hub(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://hub")
+    monkeypatch.setattr(text, "silence", lambda url: "no answer within 3 s" if url == "http://hub" else "")
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for(root, silent_hub, monkeypatch):
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", lambda *_, **__: pytest.fail("it was asked"))
+    with pytest.raises(DataNotFoundError) as error:
+        load_config("nobody/nothing", root)
+    assert "and http://hub cannot be reached (no answer within 3 s).\nPass --set text_model=FOLDER" in str(error.value)
+
+
+def test_files_that_the_hub_gave_before_are_read_without_it(root, silent_hub, monkeypatch):
+    import huggingface_hub
+
+    kept = {}
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **how: kept.update(how) or root / "tiny")
+    assert load_config("some/model", root).vocab_size == load_config("tiny", root).vocab_size
+    assert kept == {"local_files_only": True}
 
 
 # transformers 4 raises where 5 makes an empty tokenizer.

@@ -14,6 +14,7 @@ from bss.data.batches import Content, Preview, batch_zeros
 from bss.utils.choices import Cleaning
 from bss.utils.errors import BssError, DataError, DataNotFoundError, RecipeError, first_line
 from bss.utils.extras import need
+from bss.utils.network import silence
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -90,6 +91,8 @@ def readable_model(model: str, root: Path) -> Iterator[Path | str]:
         DataError: a folder without the files of a text model, or with damaged ones.
     """
     source = model_source(model, root)
+    if isinstance(source, str):
+        source = _reached(source, root)
     try:
         yield source
     except BssError:
@@ -109,10 +112,33 @@ def readable_model(model: str, root: Path) -> Iterator[Path | str]:
                 "It needs config.json, the tokenizer's files and model.safetensors (the last not with "
                 "text_pretrained=false)"
             ) from error
-        raise DataNotFoundError(
-            f"text_model={model}: no such folder in {root} or the working directory, and not from the hub ({detail}).\n"
-            "Pass --set text_model=FOLDER with config.json, the tokenizer's files and model.safetensors"
-        ) from error
+        raise _not_found(model, root, f"not from the hub ({detail})") from error
+
+
+def _reached(name: str, root: Path) -> Path | str:
+    """A name on the hub, or where its files are kept on this machine if the hub does not answer.
+
+    transformers asks a hub that cannot be reached six times, for 24 s, before it looks there.
+
+    Raises:
+        DataNotFoundError: they are not.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or not (reason := silence(constants.ENDPOINT)):
+        return name
+    try:
+        return Path(huggingface_hub.snapshot_download(name, local_files_only=True))
+    except (OSError, ValueError) as error:  # not kept; not a name that the hub can have
+        raise _not_found(name, root, f"{constants.ENDPOINT} cannot be reached ({reason})") from error
+
+
+def _not_found(model: str, root: Path, where: str) -> DataNotFoundError:
+    return DataNotFoundError(
+        f"text_model={model}: no such folder in {root} or the working directory, and {where}.\n"
+        "Pass --set text_model=FOLDER with config.json, the tokenizer's files and model.safetensors"
+    )
 
 
 def load_config(model: str, root: Path) -> "PretrainedConfig":

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet, ResNet50_Weights
 
 from bss.models.weights import matched, read_weights
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
+from bss.utils.network import silence
 
 _CLASSIFIER = "fc."
 
@@ -94,11 +96,15 @@ def resnet50_weights(weights: str, root: Path) -> dict[str, Tensor]:
         DataError: the file holds no state dict.
     """
     if weights == "imagenet":
+        url = ResNet50_Weights.IMAGENET1K_V1.url
         try:
+            kept = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+            if not kept.is_file() and (reason := silence(url)):  # torchvision would wait for minutes
+                raise OSError(reason)
             return ResNet50_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
         except (OSError, RuntimeError) as error:  # no network, a full disk; a damaged download
             raise DataNotFoundError(
-                f"image_weights=imagenet: {ResNet50_Weights.IMAGENET1K_V1.url} did not arrive ({error}).\n"
+                f"image_weights=imagenet: {url} did not arrive ({error}).\n"
                 "Fetch it elsewhere and pass --set image_weights=FILE, or start from random weights: "
                 "--set image_weights=none"
             ) from error

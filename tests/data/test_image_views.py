@@ -193,8 +193,6 @@ def test_weights_that_cannot_be_had_say_what_to_pass(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # nothing was downloaded before
     monkeypatch.setattr("bss.models.encoders.resnet.silence", lambda url: "no answer within 3 s")
     with pytest.raises(DataNotFoundError, match=r"(?s)arrive \(no answer within 3 s\).*--set image_weights=FILE"):
-        DataNotFoundError, match=r"(?s)did not arrive \(no answer within 3 s\).*--set image_weights=FILE"
-    ):
         resnet50_weights("imagenet", tmp_path)
     monkeypatch.setattr("bss.models.encoders.resnet.silence", lambda url: "")
     with pytest.raises(DataNotFoundError, match=r"(?s)resnet50-0676ba61\.pth did not arrive.*--set image_weights=none"):

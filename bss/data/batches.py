@@ -1,5 +1,6 @@
 """From samples to a batch on the device, and from a sample to what a person can look at."""
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -151,3 +152,35 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, (list, tuple)):
         return type(batch)(to_device(value, device) for value in batch)
     return batch
+
+
+def in_parts(batch: Any, sizes: Sequence[int]) -> list[Any]:
+    """A batch as the batches of its first samples, the samples after them, and so on: views, not copies.
+
+    Args:
+        batch: a dict of what :func:`collate` makes: tensors (B, ...), and lists of B texts or numbers.
+        sizes: of the parts, B together.
+
+    Raises:
+        DataError: a tensor or a list that has not one entry for each sample (named).
+    """
+    if len(sizes) == 1:
+        return [batch]
+    return _in_parts(batch, sizes, "the batch")
+
+
+def _in_parts(value: Any, sizes: Sequence[int], name: str) -> list[Any]:
+    if isinstance(value, Mapping):
+        cut = {key: _in_parts(each, sizes, str(key)) for key, each in value.items()}
+        return [{key: parts[place] for key, parts in cut.items()} for place in range(len(sizes))]
+    if isinstance(value, (list, tuple)) and any(isinstance(each, (Tensor, Mapping, list, tuple)) for each in value):
+        entries = [_in_parts(each, sizes, name) for each in value]  # torch's collate of samples' lists
+        return [type(value)(parts[place] for parts in entries) for place in range(len(sizes))]
+    count = sum(sizes)
+    if not isinstance(value, (Tensor, list, tuple)) or (isinstance(value, Tensor) and not value.ndim):
+        found = f"a {type(value).__name__}"
+    elif len(value) != count:
+        found = f"{len(value)} entries"
+    else:
+        return [value[end - size : end] for size, end in zip(sizes, itertools.accumulate(sizes), strict=True)]
+    raise DataError(f"{name} has {found} for a batch of {count} samples, so it cannot be cut: set accumulate=1")

@@ -30,9 +30,9 @@ class Alternating(TwoStageMethod, abc.ABC):
         self.require_own_encoders()
 
     def backward(self, loss_B: Tensor, losses: Mapping[str, Tensor], model: nn.Module) -> None:
-        """Fill the gradients of what the loss depends on."""
+        """Fill the gradients of what the loss depends on; those of a batch in parts add up."""
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         found = torch.autograd.grad(loss_B.mean(), trained, allow_unused=True)
         reached = {each: gradient for each, gradient in zip(trained, found, strict=True) if gradient is not None}
         for parameter, gradient in zip(reached, averaged(list(reached.values())), strict=True):
-            parameter.grad = gradient
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient

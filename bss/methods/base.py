@@ -50,6 +50,16 @@ class Method:
     hides_modalities = False
     rearranges = False
 
+    @property
+    def needs_whole_batches(self) -> bool:
+        """Whether a batch must be run at once, so that ``accumulate`` of a recipe is refused.
+
+        So it is where :meth:`turns` or :meth:`backward` are the method's own, unless it says otherwise. Of others, the
+        hooks from :meth:`before_forward` to :meth:`backward` are called for each part of a batch by itself, and those
+        after it once, for all of it.
+        """
+        return type(self).turns is not Method.turns or type(self).backward is not Method.backward
+
     def settings(self) -> dict[str, object]:
         """The numbers that it was made with, in plain values: for ``config.json``; equal in all parts of one run."""
         return {}

@@ -107,6 +107,11 @@ class ReconBoost(Alternating):
         self.target = torch.empty(0)
         self.unimodal: Mapping[str, Tensor] = {}
 
+    @property
+    @override
+    def needs_whole_batches(self) -> bool:
+        return False  # its losses are of each sample by itself, and its gradients add up
+
     @override
     def settings(self) -> dict[str, object]:
         return {

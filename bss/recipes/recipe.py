@@ -246,6 +246,18 @@ class Recipe:
         "falls at the first epoch that begins after the steps of so many epochs over all samples.",
     )
     lr_gamma: float = setting(0.1, "the factor.")
+    accumulate: int = setting(
+        1,
+        "parts that every batch is run in, one after another, before the optimiser's one step: a way to fit "
+        "batch_size into less memory. batch_size stays the samples of a step, unlike accumulate_grad_batches of "
+        "Lightning and gradient_accumulation_steps of Hugging Face, which multiply it. The gradients are those of the "
+        "whole batch, but that BatchNorm takes its statistics from each part.",
+    )
+    clip_norm: float | None = setting(
+        None,
+        "all gradients together are scaled down to this norm where theirs is larger, before every update "
+        "(torch.nn.utils.clip_grad_norm_); none leaves them.",
+    )
     fused_weight: float = setting(1.0, "weight of the fused head in the loss.")
     unimodal_weight: float = setting(1.0, "weight of each unimodal head in the loss.")
     prediction: Prediction = setting(
@@ -342,8 +354,14 @@ class Recipe:
         _require(minutes is None or minutes >= 0, "checkpoint_minutes", minutes, ">= 0, or none")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, ">= 2 (BatchNorm needs two samples)")
         _require(self.updates is None or self.updates >= 1, "updates", self.updates, ">= 1, or none")
-        for name in ("epochs", "lr_step"):
+        for name in ("epochs", "lr_step", "accumulate"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        if self.batch_size < 2 * self.accumulate:
+            raise RecipeError(
+                f"accumulate={self.accumulate} cuts batch_size={self.batch_size} into parts of less than two samples, "
+                f"which BatchNorm needs: accumulate may be {self.batch_size // 2} at most"
+            )
+        _require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "> 0, or none")
         _require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32 - 1")
         for name in ("momentum", "weight_decay", "lr_gamma", "fused_weight", "unimodal_weight"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")

@@ -171,6 +171,7 @@ def plan(
             "set schedule.rescore to pass, once or a number of epochs"
         )
     _check_fused(method, recipe)
+    _check_parts(method, recipe)
     if method.uses_validation and data.val is None:
         raise RecipeError(
             f"{type(method).__name__} goes by the accuracy on a validation split, and there is none; the test "
@@ -234,12 +235,14 @@ def _listed(recipe: Recipe) -> str:
 
 
 def check_method(recipe: Recipe) -> None:
-    """Refuse what :func:`method_of` would, and :func:`plan` of a method that leaves the fused head alone, before data.
+    """Refuse what :func:`method_of` would, and :func:`plan` of the method's part in a step, before data are read.
 
     Raises:
         RecipeError: see there.
     """
-    _check_fused(method_of(recipe, recipe.batch_size), recipe)
+    method = method_of(recipe, recipe.batch_size)
+    _check_fused(method, recipe)
+    _check_parts(method, recipe)
 
 
 def _check_fused(method: Method, recipe: Recipe) -> None:
@@ -248,6 +251,20 @@ def _check_fused(method: Method, recipe: Recipe) -> None:
             f"{type(method).__name__} leaves the fused head as it was drawn, but fused_weight is "
             f"{recipe.fused_weight:g} and prediction {recipe.prediction}: set fused_weight=0, and prediction to "
             "unimodal or entropy"
+        )
+
+
+def _check_parts(method: Method, recipe: Recipe) -> None:
+    if recipe.accumulate > 1 and method.needs_whole_batches:
+        raise RecipeError(
+            f"accumulate={recipe.accumulate} runs a batch in parts, and {type(method).__name__} needs all of it at "
+            "once: set accumulate=1, with a smaller batch_size or precision=bf16 where memory is short"
+        )
+    share = distributed.share_of_batch(recipe.batch_size)
+    if recipe.accumulate > 1 and share < 2 * recipe.accumulate:
+        raise RecipeError(
+            f"accumulate={recipe.accumulate} cuts the {share} samples that each process has of a batch into parts of "
+            f"less than two: accumulate may be {share // 2} at most"
         )
 
 
@@ -317,6 +334,8 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         watch=watch,
         precision=recipe.precision,
         scaler=torch.amp.GradScaler(run.device.type, enabled=recipe.precision == "fp16"),
+        accumulate=recipe.accumulate,
+        clip_norm=recipe.clip_norm,
     )
     measured = [part for part in (data.val, data.test, data.score) if part is not None]
     loaders = Loaders(run, recipe.batch_size, recipe.seed, measured)

@@ -428,7 +428,7 @@ class Training:
             totals = self.progress.totals
             where = f"after step {totals.steps if totals else 0} of epoch {self.progress.epoch + 1}"
             where = "in the final test" if self.done else where
-            ways = [*self._smaller_batch(), *self._precision("bf16")]
+            ways = [*self._more_parts(), *self._smaller_batch(), *self._precision("bf16")]
             raise MemoryRanOutError(
                 f"memory ran out {where} ({first_line(error, 150)})\n{self._saved(ways)}"
             ) from error
@@ -458,6 +458,12 @@ class Training:
                 f"--set overwrite=true and {flags}"
             )
         return f"{self.folder.path} keeps the state after {state}, and the same command goes on from it: add {flags}"
+
+    def _more_parts(self) -> list[str]:
+        parts = 2 * self.parts.step.accumulate
+        share = distributed.share_of_batch(self.parts.loaders.batch_size)
+        free = not self.parts.plan.method.needs_whole_batches and not self.done  # the final test is run as it is
+        return [f"--set accumulate={parts}"] if share >= 2 * parts and free else []
 
     def _smaller_batch(self) -> list[str]:
         half = self.parts.loaders.batch_size // 2

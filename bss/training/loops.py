@@ -6,14 +6,14 @@ They take a network, a loader and numbers; what a run is made of (recipe, splits
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bss.data.batches import to_device
+from bss.data.batches import in_parts, to_device
 from bss.data.indexed import INDEX_KEY
 from bss.methods import Method
 from bss.models.late_fusion import KEEP_KEY, Logits, features_seen
@@ -84,6 +84,10 @@ class Step:
         watch: looks at the gradients and features of some steps.
         precision: of the forward and its gradients, see :func:`bss.models.precision.autocast`.
         scaler: of the loss, for ``"fp16"``; a step whose gradients overflow leaves the weights as they are.
+        accumulate: the batch is run in so many parts, one after another, whose gradients add up to the batch's. Two
+            samples are the fewest of a part, so that a small last batch has fewer parts. A method that needs the whole
+            batch at once (:attr:`bss.methods.Method.needs_whole_batches`) admits one part only.
+        clip_norm: gradients whose common norm is above it are scaled down to it, before every update; None = never.
     """
 
     model: nn.Module
@@ -96,6 +100,8 @@ class Step:
     watch: TrainingWatch | None = None
     precision: Precision = "fp32"
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False))
+    accumulate: int = 1
+    clip_norm: float | None = None
 
     @property
     def device(self) -> torch.device:
@@ -117,35 +123,114 @@ class Step:
         Returns:
             Sum of the samples' losses, () on the device, and number of samples.
         """
-        scaler = self.scaler
-        batch = self.method.before_forward(to_device(batch, self.device))
+        batch = to_device(batch, self.device)
         watch = self.watch if self.watch is not None and self.watch.due(number) else None
+        parts = [batch]
+        if self.accumulate > 1:
+            parts = in_parts(batch, part_sizes(len(batch["label"]), self.accumulate))
+        sums: list[Tensor] = []
+        seen: list[_Forward] = []
+        for place, part in enumerate(parts):
+            last = place == len(parts) - 1
+            with distributed.kept_to_oneself(self.model, wanted=not last):
+                forward = self._forward(self.method.before_forward(part), watch)
+                losses = head_losses({"fused": forward.logits.fused, **forward.logits.unimodal}, forward.target)
+                weights = {name: self._weight_of(name) for name in losses}
+                seen.append(forward if len(parts) == 1 else forward.detached())
+                for turn in self.method.turns(losses):
+                    loss_B = self.method.loss(turn, weights)
+                    if place == 0:
+                        self.optimizer.zero_grad(set_to_none=True)
+                    self._backward(loss_B, turn, share=1 if len(parts) == 1 else len(loss_B) / len(batch["label"]))
+                    if last:
+                        self._update(_joined(seen), watch)
+                    sums.append(loss_B.detach().sum())
+        with torch.no_grad():
+            whole = _joined(seen)
+            if self.table is not None:
+                if len(parts) > 1:
+                    losses = head_losses({"fused": whole.logits.fused, **whole.logits.unimodal}, whole.target)
+                similarity = similarity_of(tensors_of(whole.logits.unimodal), space=self.table.space)
+                assert whole.index is not None  # every training batch has it
+                self.table.update(whole.index, similarity=similarity, loss=weighted_loss(losses, weights))
+            return torch.stack(sums).sum(), len(whole.target)
+
+    def _forward(self, batch: Mapping[str, Any], watch: TrainingWatch | None) -> "_Forward":
         seeing = _features_seen(watch.model if watch else None)
         with autocast(self.device, self.precision), self.method.around_forward(), seeing as features:
             logits, target = logits_and_target(self.model, batch)
-        losses = head_losses({"fused": logits.fused, **logits.unimodal}, target)
-        weights = {name: self._weight_of(name) for name in losses}
-        sums: list[Tensor] = []
-        for turn in self.method.turns(losses):
-            loss_B = self.method.loss(turn, weights)
-            self.optimizer.zero_grad(set_to_none=True)
-            # Every head's loss is scaled as the sum is: a method that takes gradients of one of them has that scale.
-            scaled = {name: scaler.scale(loss) for name, loss in turn.items()}
-            self.method.backward(scaler.scale(loss_B), scaled, self.model)
-            # Methods change gradients of the true size, so the scale goes before they look; the watch sees the result.
-            scaler.unscale_(self.optimizer)
-            self.method.after_backward(self.model, logits, target)
-            if watch:
-                watch.see(features, batch.get(KEEP_KEY))
-            self.method.before_update(self.optimizer)
-            scaler.step(self.optimizer)
-            scaler.update()
-            sums.append(loss_B.detach().sum())
-        with torch.no_grad():
-            if self.table is not None:
-                similarity = similarity_of(tensors_of(logits.unimodal), space=self.table.space)
-                self.table.update(batch[INDEX_KEY], similarity=similarity, loss=weighted_loss(losses, weights))
-            return torch.stack(sums).sum(), len(target)
+        return _Forward(logits, target, batch.get(INDEX_KEY), features, batch.get(KEEP_KEY))
+
+    def _backward(self, loss_B: Tensor, turn: Mapping[str, Tensor], *, share: float) -> None:
+        """Add the gradients of a part of the batch, which has this share of its samples."""
+
+        # Every head's loss is scaled as the sum is: a method that takes gradients of one of them has that scale. The
+        # mean over a part times its share: the parts' add up to the mean over the batch.
+        def scaled(values_B: Tensor) -> Tensor:
+            return self.scaler.scale(values_B if share == 1 else share * values_B)
+
+        self.method.backward(scaled(loss_B), {name: scaled(loss) for name, loss in turn.items()}, self.model)
+
+    def _update(self, whole: "_Forward", watch: TrainingWatch | None) -> None:
+        """Update the weights by the gradients of the batch."""
+        # Methods change gradients of the true size, so the scale goes before they look; the watch sees the result.
+        self.scaler.unscale_(self.optimizer)
+        self.method.after_backward(self.model, whole.logits, whole.target)
+        if self.clip_norm is not None:
+            trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            # What is not finite stays so: a scaler skips the step, and without one the engine finds the weights.
+            nn.utils.clip_grad_norm_(trained, self.clip_norm)
+        if watch:
+            watch.see(whole.features, whole.kept)
+        self.method.before_update(self.optimizer)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+
+@dataclass(frozen=True)
+class _Forward:
+    """A training forward: logits, class ids (B,) and indices (B,), features that are watched, and the batch's masks."""
+
+    logits: Logits
+    target: Tensor
+    index: Tensor | None
+    features: Mapping[str, Tensor]
+    kept: Mapping[str, Tensor] | None
+
+    def detached(self) -> "_Forward":
+        """Without the graph, which the next part's would lie beside in memory."""
+        logits = Logits(self.logits.fused.detach(), {name: z.detach() for name, z in self.logits.unimodal.items()})
+        return replace(self, logits=logits, features={name: z.detach() for name, z in self.features.items()})
+
+
+def _joined(parts: Sequence[_Forward]) -> _Forward:
+    """One forward of the parts of a batch, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    indices = [part.index for part in parts if part.index is not None]
+    kept = [part.kept for part in parts if part.kept is not None]
+    return _Forward(
+        Logits(torch.cat([part.logits.fused for part in parts]), _cat([part.logits.unimodal for part in parts])),
+        torch.cat([part.target for part in parts]),
+        torch.cat(indices) if indices else None,
+        _cat([part.features for part in parts]),
+        _cat(kept) if kept else None,
+    )
+
+
+def _cat(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+
+def part_sizes(count: int, parts: int) -> list[int]:
+    """How many samples each of the parts of a batch has: as equal as can be, and two at least.
+
+    Args:
+        count: of the batch's samples.
+        parts: how many are asked for, >= 1.
+    """
+    parts = max(1, min(parts, count // 2))  # BatchNorm takes no statistics of a single sample
+    return [count // parts + (place < count % parts) for place in range(parts)]
 
 
 def _features_seen(model: nn.Module | None) -> contextlib.AbstractContextManager[dict[str, Tensor]]:

@@ -191,6 +191,21 @@ def wrapped(model: nn.Module, device: torch.device, *, sync_batchnorm: bool) -> 
     return nn.parallel.DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
 
 
+def kept_to_oneself(model: nn.Module, *, wanted: bool) -> contextlib.AbstractContextManager[None]:
+    """Let forward and backward of a block add to this rank's gradients alone; the backward after it averages the sum.
+
+    Args:
+        model: the network, or its DistributedDataParallel wrapper, the only one that averages.
+        wanted: False = the block changes nothing.
+
+    Returns:
+        To be entered before the forward.
+    """
+    if wanted and isinstance(model, nn.parallel.DistributedDataParallel):
+        return model.no_sync()
+    return contextlib.nullcontext()
+
+
 class Decisions:
     """Rank 0 decides after a step whether all go on, save or stop; the others follow at the very same step.
 

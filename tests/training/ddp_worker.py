@@ -79,6 +79,25 @@ def train(arm, out, *, signal_at=None):
     return fit(tiny.model(), data, recipe, Run(out, out, torch.device("cpu")))
 
 
+def train_in_parts(out, *, accumulate):
+    """A run with scores from the training forward, whose batches are cut."""
+    recipe = replace(ONLINE, epochs=2, accumulate=accumulate)
+    return fit(tiny.model(), tiny.splits(train=60, val=25, test=31), recipe, Run(out, out, torch.device("cpu")))
+
+
+def count_averages():
+    """A list that gets, for every backward pass under DistributedDataParallel, whether it averages the gradients."""
+    passes, forward = [], torch.nn.parallel.DistributedDataParallel.forward
+
+    def counting(self, *arguments, **named):
+        if self.training:
+            passes.append(self.require_backward_grad_sync)
+        return forward(self, *arguments, **named)
+
+    torch.nn.parallel.DistributedDataParallel.forward = counting
+    return passes
+
+
 def predict_test(folder):
     """What the trained network of an arm says of the test samples, as every process has it in the end."""
     loaded = load_run(folder / "cl", task=comparing.__file__)
@@ -181,6 +200,10 @@ def main(what, folder):
         elif what == "methods":
             for name in METHODS:
                 train_with(name, folder / name)
+        elif what == "parts":
+            passes = count_averages()
+            train_in_parts(folder / "parts", accumulate=3)
+            print(f"{passes.count(False)} of {len(passes)} backward passes for oneself", flush=True)
         elif what == "break":
             data = tiny.splits(train=60, val=25, test=31)
             data = replace(data, test=Broken(data.test))

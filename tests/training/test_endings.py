@@ -278,9 +278,12 @@ def test_memory_that_runs_out_is_told_in_two_lines_and_a_smaller_batch_goes_on(t
     assert "memory ran out after step 3 of epoch 2 (CUDA out of memory. Tried to allocate 2.00 GiB." in first
     assert second == (
         f"{tmp_path} keeps the state after step 3 of epoch 2, and the same command goes on from it: "
-        "add --batch-size 4 or --set precision=bf16"
+        "add --set accumulate=2 or --batch-size 4 or --set precision=bf16"
     )
     assert read_json(tmp_path, "summary.json")["failed"]["how"] == "out of memory"
+    other = shutil.copytree(tmp_path, tmp_path / "other")
+    run(other, replace(EVERY_STEP, accumulate=2))
+    assert config_of(other)["continued"][0]["changed"] == {"accumulate": [1, 2]} and (other / "done").exists()
     run(tmp_path, replace(EVERY_STEP, batch_size=4))
     assert config_of(tmp_path)["continued"][0]["after"]["how"] == "out of memory" and (tmp_path / "done").exists()
 

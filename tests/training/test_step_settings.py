@@ -1,0 +1,252 @@
+"""What a recipe can say of an optimiser step: a batch in parts, clipped gradients."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from bss import methods
+from bss.data.batches import collate, in_parts
+from bss.data.indexed import INDEX_KEY, VARIANT_KEY, IndexedDataset
+from bss.methods import Method
+from bss.models import Logits
+from bss.recipes.fields import override
+from bss.recipes.recipe import Schedule
+from bss.scoring.table import ScoreTable
+from bss.training.build import check_method, method_of, plan
+from bss.training.engine import fit
+from bss.training.loops import Step, part_sizes
+from bss.training.run import Run
+from bss.training.watch import TrainingWatch
+from bss.utils import distributed
+from bss.utils.errors import DataError, RecipeError
+from tests import tiny
+from tests.training import ddp_worker
+from tests.training.test_distributed import assert_equal_runs, launch
+
+CPU = torch.device("cpu")
+UNIFORM = replace(tiny.CL, epochs=2, schedule=Schedule(start=1.0), imbalance_every=0)
+
+
+def batch_of(count):
+    data = IndexedDataset(tiny.features(count))
+    return collate([data[n] for n in range(count)]) | {VARIANT_KEY: torch.arange(count) % 3}
+
+
+def run_in(path):
+    return Run(path, path, CPU)
+
+
+# ---- a batch in parts ------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_cut_as_evenly_as_can_be_and_never_into_single_samples():
+    assert part_sizes(10, 4) == [3, 3, 2, 2]
+    assert part_sizes(8, 4) == [2, 2, 2, 2]
+    assert part_sizes(5, 4) == [3, 2]  # a small last batch has fewer parts
+    assert (part_sizes(3, 4), part_sizes(1, 4), part_sizes(8, 1)) == ([3], [1], [8])
+
+
+def test_parts_have_every_sample_once_and_are_no_copies():
+    tokens = torch.arange(10).view(5, 2)
+    batch = {"text": {"tokens": tokens}, "clip": list("abcde"), "pair": [torch.arange(5), torch.ones(5)]}
+    first, second = in_parts(batch, [3, 2])
+    assert torch.equal(torch.cat([first["text"]["tokens"], second["text"]["tokens"]]), tokens)
+    assert first["text"]["tokens"].data_ptr() == tokens.data_ptr()
+    assert first["clip"] + second["clip"] == list("abcde")
+    assert first["pair"][0].tolist() == [0, 1, 2] and second["pair"][0].tolist() == [3, 4]
+    assert in_parts(batch, [5])[0] is batch
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(torch.ones(4), "4 entries"), (torch.ones(()), "a Tensor"), (0.5, "a float")]
+)
+def test_what_has_not_one_entry_for_each_sample_cannot_be_cut(value, words):
+    with pytest.raises(DataError, match=f"mask has {words} for a batch of 5 samples, .*accumulate=1"):
+        in_parts({"label": torch.zeros(5), "mask": value}, [3, 2])
+
+
+class Biases(nn.Module):
+    """Three heads that say the same of every sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = nn.ParameterDict({name: nn.Parameter(torch.zeros(3)) for name in ("fused", *tiny.DIMS)})
+
+    def forward(self, batch):
+        said = {name: bias.expand(len(batch["label"]), 3) for name, bias in self.heads.items()}
+        return Logits(said.pop("fused"), said)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_gradient_of_a_batch_in_unequal_parts_is_that_of_the_batch(parts):
+    """By hand: from equal logits it is 1/3 minus each class's share, of which parts of 3 and 2 samples have others."""
+    network = Biases()
+    batch = {"label": torch.tensor([0, 0, 0, 1, 2]), INDEX_KEY: torch.arange(5)}
+    step = Step(network, torch.optim.SGD(network.parameters(), lr=1.0), accumulate=parts)
+    loss, count = step.take(batch, 0)
+    assert count == 5 and loss.item() == pytest.approx(5 * 3 * 1.0986123)  # three heads, ln 3 each
+    for bias in network.heads.values():
+        assert bias.detach().tolist() == pytest.approx([3 / 5 - 1 / 3, 1 / 5 - 1 / 3, 1 / 5 - 1 / 3], abs=1e-6)
+
+
+REFUSED = {"agm", "mmpareto", "mla"}
+
+
+def stepped(name, parts, *, precision="fp32", scaler=None):
+    """A network after two steps of a method with batches of ten, its watch, and its table."""
+    recipe = ddp_worker.recipe_for(None if name is None else methods.BY_NAME[name], replace(UNIFORM, method=name))
+    method, network, table = method_of(recipe, 10), tiny.model(), ScoreTable(10)
+    online = ScoreTable(10)
+    table.update(torch.arange(10), similarity=torch.linspace(0, 1, 10), loss=torch.linspace(2, 1, 10))
+    table.synchronize()
+    method.begin_run(table, network)
+    method.begin_epoch(0)
+    watch = TrainingWatch(network)
+    step = Step(
+        network,
+        torch.optim.SGD(network.parameters(), lr=0.5),
+        fused_weight=recipe.fused_weight,
+        table=None if method.hides_modalities else online,
+        method=method,
+        watch=watch,
+        precision=precision,
+        scaler=scaler or torch.amp.GradScaler(enabled=False),
+        accumulate=parts,
+    )
+    for number in range(2):
+        step.take(batch_of(10), number)
+        online.synchronize()
+    return network, watch, online
+
+
+@pytest.mark.parametrize("name", [None, *sorted(methods.BY_NAME.keys() - REFUSED)])
+def test_a_method_trains_on_a_batch_in_parts_as_on_the_whole(name):
+    (whole, watch, table), (cut, same, other) = stepped(name, 1), stepped(name, 4)
+    for one, two in zip(whole.state_dict().values(), cut.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
+    assert watch.gradient_norm() == pytest.approx(same.gradient_norm(), abs=1e-6)
+    for one, two in zip(watch.mean_features().values(), same.mean_features().values(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
+    torch.testing.assert_close(table.loss, other.loss, rtol=0, atol=1e-6, equal_nan=True)
+    torch.testing.assert_close(table.similarity, other.similarity, rtol=0, atol=1e-6, equal_nan=True)
+    assert name in ("modality-dropout", "smv", "data-remixing") or other.loss.isfinite().all()  # no sample is lost
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_a_method_that_needs_the_whole_batch_is_refused_by_name(name):
+    kind = methods.BY_NAME[name]
+    recipe = ddp_worker.recipe_for(kind, replace(UNIFORM, method=name, accumulate=2))
+    for check in (check_method, lambda recipe: plan(tiny.splits(), recipe)):
+        with pytest.raises(
+            RecipeError, match=rf"accumulate=2 .* {kind.__name__} needs all of it at once: .*batch_size"
+        ):
+            check(recipe)
+
+
+def test_a_method_of_ones_own_with_a_backward_of_its_own_is_refused_unless_it_says_that_it_adds_up():
+    class Own(Method):
+        def backward(self, loss_B, losses, model):
+            loss_B.sum().backward()
+
+    class Adding(Own):
+        needs_whole_batches = False
+
+    with pytest.raises(RecipeError, match="Own needs all of it"):
+        plan(tiny.splits(), replace(UNIFORM, accumulate=2), method=Own())
+    plan(tiny.splits(), replace(UNIFORM, accumulate=2), method=Adding())
+
+
+def test_the_loss_scale_of_fp16_is_the_same_for_all_parts():
+    networks = [stepped(None, parts, scaler=torch.amp.GradScaler("cpu", init_scale=1024.0))[0] for parts in (1, 4)]
+    for one, two in zip(*(network.state_dict().values() for network in networks), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("scheduled", [UNIFORM, ddp_worker.ONLINE, ddp_worker.CL], ids=["uniform", "online", "cl"])
+def test_a_run_in_parts_has_the_same_steps_orders_and_scores(scheduled, tmp_path):
+    recipe = replace(scheduled, batch_size=12, updates=7)
+    for parts in (1, 3):
+        fit(tiny.model(), tiny.splits(), replace(recipe, accumulate=parts), run_in(tmp_path / str(parts)))
+    if scheduled is not UNIFORM:  # which has no scores
+        assert_equal_runs(tmp_path / "1", tmp_path / "3", tolerance=2e-6)
+    one, three = (tiny.rows(tmp_path / str(parts)) for parts in (1, 3))
+    assert [(row["samples"], row["steps"]) for row in one] == [(row["samples"], row["steps"]) for row in three]
+    assert [row["train_loss"] for row in one] == pytest.approx([row["train_loss"] for row in three], abs=2e-6)
+
+
+def test_batchnorm_takes_its_statistics_from_each_part():
+    counts = []
+    for parts in (1, 4):
+        network = tiny.model(norm=True)
+        step = Step(network, torch.optim.SGD(network.parameters(), lr=0.1), accumulate=parts)
+        step.take(batch_of(10), 0)
+        counts.append(int(network.encoders["audio"][1].num_batches_tracked))
+    assert counts == [1, 4]
+
+
+def test_parts_of_less_than_two_samples_are_refused(monkeypatch):
+    with pytest.raises(RecipeError, match=r"accumulate=5 cuts batch_size=8 .* may be 4 at most"):
+        replace(UNIFORM, accumulate=5)
+    with pytest.raises(RecipeError, match="accumulate must be >= 1, got 0"):
+        override(UNIFORM, ["accumulate=0"])
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    plan(tiny.splits(), replace(UNIFORM, accumulate=2))
+    with pytest.raises(RecipeError, match=r"accumulate=4 cuts the 4 samples that each process has .* may be 2 at most"):
+        plan(tiny.splits(), replace(UNIFORM, accumulate=4))
+
+
+def test_two_processes_average_the_gradients_once_a_step_and_come_to_the_same(tmp_path):
+    """Sums in another order aside, to the weights of one process that runs whole batches."""
+    ddp_worker.train_in_parts(tmp_path / "whole", accumulate=1)
+    statuses, said = launch(2, "parts", tmp_path)
+    assert statuses == [0, 0], said
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts", tolerance=2e-6)
+    steps = sum(row["steps"] for row in tiny.rows(tmp_path / "parts"))
+    assert all(f"{2 * steps} of {3 * steps} backward passes for oneself" in text for text in said), said
+
+
+# ---- clipped gradients -----------------------------------------------------------------------------------------------
+
+ONE_CLASS = {"label": torch.zeros(4, dtype=torch.int64), INDEX_KEY: torch.arange(4)}
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_gradients_together_are_scaled_down_to_the_norm(parts):
+    """By hand: all samples of one class, so each bias's gradient is (-2/3, 1/3, 1/3), of three heads sqrt(2) long."""
+    for clip_norm, factor in ((0.5, 0.5 / 2**0.5), (10.0, 1.0), (None, 1.0)):
+        network = Biases()
+        optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+        Step(network, optimizer, clip_norm=clip_norm, accumulate=parts).take(ONE_CLASS, 0)
+        for bias in network.heads.values():
+            assert bias.detach().tolist() == pytest.approx([factor * 2 / 3, -factor / 3, -factor / 3], abs=1e-6)
+
+
+def test_what_is_clipped_is_of_the_true_size_and_after_what_a_method_does():
+    class Larger(Method):
+        def after_backward(self, model, logits, target):
+            for parameter in model.parameters():
+                parameter.grad.mul_(100)
+
+    for scale in (1.0, 1024.0):
+        network, scaler = Biases(), torch.amp.GradScaler("cpu", init_scale=scale)
+        optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+        Step(network, optimizer, scaler=scaler, method=Larger(), clip_norm=0.5).take(ONE_CLASS, 0)
+        moved = torch.cat([bias.detach() for bias in network.heads.values()]).norm()
+        assert moved.item() == pytest.approx(0.5, abs=1e-5)
+
+
+def test_an_overflow_in_fp16_leaves_clipped_weights_as_they_are():
+    network, scaler = tiny.model(), torch.amp.GradScaler("cpu", init_scale=2.0**100)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    step = Step(network, torch.optim.SGD(network.parameters(), lr=0.1), precision="fp16", scaler=scaler, clip_norm=1.0)
+    step.take(batch_of(8), 0)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert scaler.get_scale() == 2.0**99
+
+
+@pytest.mark.parametrize("value", ["0", "-1"])
+def test_a_norm_to_clip_to_is_positive(value):
+    with pytest.raises(RecipeError, match=f"clip_norm must be > 0, or none, got {float(value)}"):
+        override(UNIFORM, [f"clip_norm={value}"])

@@ -1,8 +1,9 @@
 """Wrappers that add an index, a variant and a seed to a data set's samples."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
@@ -27,6 +28,23 @@ class MapDataset(Protocol):
 
     def __getitem__(self, index: int, /) -> Any:
         """The sample at an index; what it is, the data set decides."""
+
+
+Gather = Callable[[Sequence[Any]], dict[str, Tensor]]
+"""Maps what a loader asks a data set for, B keys, to the batch that is collated of their samples."""
+
+
+def gatherer_of(dataset: object) -> Gather | None:
+    """What makes whole batches of a data set in memory, by one gather for each tensor.
+
+    It is what the class's own ``gatherer`` method returns. A class that inherits one may make its samples in another
+    way, so it must say so anew.
+
+    Returns:
+        None where samples are made one by one: the class has no such method, or what it wraps has none.
+    """
+    own = vars(type(dataset)).get("gatherer")
+    return None if own is None else own(dataset)
 
 
 class IndexedDataset(Dataset):
@@ -65,6 +83,11 @@ class IndexedDataset(Dataset):
     def __getitems__(self, indices: list[int]) -> list[Any]:
         samples = fetched(self.dataset, indices)
         return [_with_index(index, sample) for index, sample in zip(indices, samples, strict=True)]
+
+    def gatherer(self) -> Gather | None:
+        """See :func:`gatherer_of`; its keys are indices."""
+        gather = gatherer_of(self.dataset)
+        return None if gather is None else lambda indices: {**gather(indices), INDEX_KEY: _whole_numbers(indices)}
 
 
 def fetched(dataset: MapDataset, indices: Sequence[int]) -> list[Any]:
@@ -232,6 +255,11 @@ class SeededViews(Dataset):
             return [self[key] for key in keys]
         return fetched(self.dataset, [Key(*key).index for key in keys])
 
+    def gatherer(self) -> Gather | None:
+        """See :func:`gatherer_of`; None where views are drawn at random."""
+        gather = None if getattr(self.dataset, "random_views", True) else gatherer_of(self.dataset)
+        return None if gather is None else lambda keys: gather([index for _, index, _ in keys])
+
 
 class Variants(Dataset):
     """Adds the variant of its :class:`Key` to a dict sample, under :data:`VARIANT_KEY`.
@@ -252,3 +280,14 @@ class Variants(Dataset):
     def __getitems__(self, keys: list[Key]) -> list[Any]:
         samples = self.views.__getitems__(keys)
         return [{**sample, VARIANT_KEY: Key(*key).variant} for sample, key in zip(samples, keys, strict=True)]
+
+    def gatherer(self) -> Gather | None:
+        """See :func:`gatherer_of`."""
+        gather = gatherer_of(self.views)
+        if gather is None:
+            return None
+        return lambda keys: {**gather(keys), VARIANT_KEY: _whole_numbers([variant for _, _, variant in keys])}
+
+
+def _whole_numbers(values: Sequence[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64, device="cpu")

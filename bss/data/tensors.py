@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bss.data.batches import as_input
+from bss.data.indexed import Gather
 from bss.data.rows import Row
 from bss.data.splits import Listed, Splits
 from bss.utils.errors import DataError, DataNotFoundError, shown
@@ -63,6 +64,20 @@ class TensorSamples(Dataset):
         columns = [values[rows].unbind() for values in self.modalities.values()]
         samples = zip(*columns, self.labels_N[rows].tolist(), strict=True)
         return [dict(zip(names, sample, strict=True)) for sample in samples]
+
+    def gatherer(self) -> Gather:
+        """See :func:`bss.data.indexed.gatherer_of`; its keys are row numbers."""
+        return self._gathered
+
+    def _gathered(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        rows = torch.tensor(indices, dtype=torch.int64, device="cpu")
+        # index_select, for its results have the strides of a stack of samples, whatever the tensors have.
+        batch = {name: as_input(_selected(values, rows)) for name, values in self.modalities.items()}
+        return {**batch, "label": _selected(self.labels_N, rows).long()}
+
+
+def _selected(values: Tensor, rows: Tensor) -> Tensor:
+    return values.index_select(0, rows.to(values.device))
 
 
 def tensor_splits(

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bss.data.batches import collate
-from bss.data.indexed import IndexedDataset, Key, MapDataset, SeededViews
+from bss.data.indexed import IndexedDataset, Key, MapDataset, SeededViews, gatherer_of
 from bss.methods import Method
 from bss.samplers import OrderSampler
 from bss.training.run import Run
@@ -140,7 +140,7 @@ class Loaders:
         return loader(distributed.share(batches)), loader(batches[:calibration_batches])
 
     def _loader(self, dataset: MapDataset | Dataset, **options: Any) -> DataLoader:
-        return PooledLoader(dataset, self._pool, **self._options, **options)
+        return PooledLoader(dataset, self._pool, gather=gatherer_of(dataset), **self._options, **options)
 
     @cached_property
     def _pool(self) -> WorkerPool:

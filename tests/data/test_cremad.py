@@ -230,7 +230,10 @@ def test_frames_sort_naturally_and_hidden_and_other_files_are_ignored(root):
 def test_a_missing_root_says_where_it_looked_and_what_runs_without_data(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"(?s)nowhere does not exist.*CREMAD/README\.md.*--sample"):
         find(DATA_SET, tmp_path / "nowhere", "train")
-    with pytest.raises(DataNotFoundError, match=r"(?s)no list of the test split .*annotations/test\.csv.*--sample"):
+    with pytest.raises(
+        DataNotFoundError,
+        match=r"(?s)no list of the test split .*test\.csv.*in annotations, the folder.*prepare cremad .*--sample",
+    ):
         find(DATA_SET, tmp_path, "test")
 
 

@@ -190,7 +190,10 @@ def test_a_missing_picture_takes_all_of_its_rows_along(root):
 def test_no_root_and_no_list_say_where_was_looked(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"(?s)nowhere does not exist.*Twitter15/README\.md.*--sample"):
         find(DATA_SET, tmp_path / "nowhere", "train")
-    with pytest.raises(DataNotFoundError, match=r"(?s)no list of the val split .*annotations/dev\.tsv.*--sample"):
+    with pytest.raises(
+        DataNotFoundError,
+        match=r"(?s)no list of the val split .*dev\.tsv.* in annotations, the folder itself.*--sample",
+    ):
         find(DATA_SET, tmp_path, "val")
     with pytest.raises(ValueError, match="split must be one of"):
         read(DATA_SET, tmp_path, "dev")

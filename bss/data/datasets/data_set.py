@@ -5,9 +5,10 @@ all their files; the doctor and ``prepare`` ask :func:`read` for all rows, wheth
 """
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
 
 from bss.data.datasets.listing import Sample, head_problem, list_of
@@ -21,6 +22,10 @@ TRAIN_AND_TEST: Mapping[str, tuple[str, ...]] = {"train": ("train",), "test": ("
 """Split -> names of its list, for data sets that were published without a validation list."""
 
 
+WITH_VAL: Mapping[str, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
+"""The same with a validation list."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSet(Generic[S]):
     """What is known of a data set before any of its files is read.
@@ -31,7 +36,9 @@ class DataSet(Generic[S]):
         folder: its folder in this repository; the README there describes the layout.
         classes: class names; a label is a position in them.
         places: split -> where the list of the split may be, relative to the data root; the first that exists is read,
-            and ``prepare`` writes to the first. The splits are in the order train, val, test.
+            and ``prepare`` writes to the first. The last ones are where clones of the repositories that publish the
+            lists have them. The splits are in the order train, val, test.
+        optional: splits whose list most copies do not have, and which nothing needs.
         published: split -> numbers of rows that the published lists have.
         locate: (data root, split, path of the list) -> the rows of the list with the files that were found for them.
             Further keyword arguments are the data set's own options, see its module.
@@ -49,6 +56,7 @@ class DataSet(Generic[S]):
     places: Mapping[str, tuple[str, ...]]
     published: Mapping[str, tuple[int, ...]]
     locate: Callable[..., list[S]]
+    optional: tuple[str, ...] = ()
     group: str | None = None
     group_hint: str = ""
     remedy: Callable[[Path, str, Sequence[S]], str] | None = None
@@ -69,6 +77,18 @@ class DataSet(Generic[S]):
     def advice(self) -> str:
         """Where the layout is described, and what needs no data at all, for errors."""
         return f"{self.layout}; --sample runs the whole thing now on generated data"
+
+    def prepare_command(self, root: str | os.PathLike) -> str:
+        """The command that makes a data root out of what was published, where that is in the root itself."""
+        where = shlex.quote(str(root))
+        return f"python -m bss prepare {self.stem} --source {where} --out {where}"
+
+    def looked_for(self, split: str) -> str:
+        """Which files are looked for as the list of a split, and in which folders of a root, for errors."""
+        names = dict.fromkeys(PurePosixPath(place).name for place in self.places[split])
+        folders = dict.fromkeys(str(PurePosixPath(place).parent) for place in self.places[split])
+        where = ", ".join("the folder itself" if folder == "." else folder for folder in folders)
+        return f"looked for {', '.join(names)} in {where}"
 
 
 def places_of(templates: Sequence[str], names: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -121,7 +141,8 @@ def _list_path(data_set: DataSet, root: Path, split: str) -> Path:
         if (root / place).is_file():
             return root / place
     raise DataNotFoundError(
-        f"{data_set.title}: no list of the {split} split under {root}, looked for {', '.join(places)}.\n"
+        f"{data_set.title}: no list of the {split} split under {root}: {data_set.looked_for(split)}.\n"
+        f"If that folder holds what was published, `{data_set.prepare_command(root)}` makes a data root of it; "
         f"{data_set.advice}"
     )
 
@@ -189,8 +210,10 @@ def _complete(
     if missing not in ("error", "drop"):
         raise ValueError(f"missing must be 'error' or 'drop', got {missing!r}")
     remedy = data_set.remedy(Path(root), split, samples) if data_set.remedy else ""
-    advice = "; ".join(filter(None, (remedy, data_set.advice)))
     gaps = [sample for sample in samples if not all(sample.files.values())]
+    if not remedy and gaps and any(not any(sample.files[kind] for sample in samples) for kind in gaps[0].files):
+        remedy = f"`{data_set.prepare_command(root)}` makes it out of what was published"
+    advice = "; ".join(filter(None, (remedy, data_set.advice)))
     if gaps and missing == "error":
         counts = {kind: sum(not gap.files[kind] for gap in gaps) for kind in gaps[0].files}
         lacking = next(kind for kind, files in gaps[0].files.items() if not files)

@@ -227,7 +227,7 @@ def _flow_command(root: Path, split: str, clips: Sequence[GestureClip]) -> str:
     """What makes the flow; empty where every clip has it."""
     if all(clip.files["flow"] for clip in clips):
         return ""
-    command = "`python -m bss prepare nvgesture --source ROOT --out ROOT` makes the flow"
+    command = f"`{DATA_SET.prepare_command(root)}` makes the flow"
     folder = root / FLOW_FOLDER / split
     if not any(re.fullmatch(r"[0-9]+\.npy", name) for name in visible(folder, os.DirEntry.is_file)):
         return command

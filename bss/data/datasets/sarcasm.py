@@ -23,9 +23,11 @@ Layout, the first list that exists (``annotations/`` may be left out)::
 
     annotations/{train,valid,test}_data.json   [{"image": "862902619928506372.jpg", "text": "...", "label": 1}, ...]
     text_data/{train,valid,test}.txt           ['862902619928506372', '...', 1]; also valid2.txt, test2.txt with
-                                               ['862902619928506372', '...', 1, 1], which are preferred
-    text_json_final/{train,valid,test}.json    MMSD2.0: [{"image_id": 862902619928506372, "text": "...", "label": 1}]
-    images/862902619928506372.jpg              or dataset_image/
+                                               ['862902619928506372', '...', 1, 1], which are preferred; or text/, as
+                                               in a clone
+    text_json_final/{train,valid,test}.json    MMSD2.0: [{"image_id": 862902619928506372, "text": "...", "label": 1}];
+                                               or data/text_json_final/, as in a clone
+    images/862902619928506372.jpg              or dataset_image/, data/dataset_image/
 """
 
 import ast
@@ -60,7 +62,14 @@ _TEXT_NAMES = {"train": ("train",), "val": ("valid2", "valid"), "test": ("test2"
 _FOLDERS = ("annotations/", "")
 
 
-_IMAGE_FOLDERS = ("images", "dataset_image")
+# Where clones of the two repositories have their lists, and older copies of them.
+_TEXT_FOLDERS = ("text_data/", *_FOLDERS, "text/")
+
+
+_JSON_FOLDERS = ("text_json_final/", *_FOLDERS, "data/text_json_final/")
+
+
+_IMAGE_FOLDERS = ("images", "dataset_image", "data/dataset_image")
 
 
 _LONGEST_LINE = 20_000  # characters of a row; the parser's memory grows with the line
@@ -194,8 +203,8 @@ def _located(root: Path, split: str, path: Path, *, word_filter: bool = True) ->
 def _places(split: str) -> tuple[str, ...]:
     return (
         *(f"{folder}{name}_data.json" for folder in _FOLDERS for name in _JSON_NAMES[split]),
-        *(f"{folder}{name}.txt" for name in _TEXT_NAMES[split] for folder in ("text_data/", *_FOLDERS)),
-        *(f"{folder}{name}.json" for folder in ("text_json_final/", *_FOLDERS) for name in _JSON_NAMES[split]),
+        *(f"{folder}{name}.txt" for name in _TEXT_NAMES[split] for folder in _TEXT_FOLDERS),
+        *(f"{folder}{name}.json" for folder in _JSON_FOLDERS for name in _JSON_NAMES[split]),
     )
 
 

@@ -18,7 +18,8 @@ Data card
 
 Layout, the first list that exists (``annotations/`` may be left out; validation is called ``dev`` or ``val``)::
 
-    annotations/{train,dev,test}.tsv     TomBERT's columns, or a header with Label, ImageID, String and maybe Target
+    annotations/{train,dev,test}.tsv     TomBERT's columns, or a header with Label, ImageID, String and maybe Target;
+                                         TomBERT's clone has absa_data/twitter2015/ for annotations/
     annotations/{train,dev,test}.raw.tsv the same before TomBERT's own cleaning
     annotations/{train,dev,test}.txt     and .raw.txt: four lines a row: text, term, label -1 / 0 / 1, picture
     twitter2015_images/860693.jpg        or images/
@@ -41,6 +42,10 @@ from bss.utils.errors import DataError, shown
 
 CLASSES = ("negative", "neutral", "positive")
 """Class names; a label is a position in this tuple."""
+
+
+# After our own folders those of TomBERT's repository.
+_FOLDERS = ("annotations/", "", "twitter2015/", "absa_data/twitter2015/")
 
 
 _IMAGE_FOLDERS = ("twitter2015_images", "images")
@@ -164,11 +169,7 @@ DATA_SET = PostSet(
     folder="Twitter15",
     classes=CLASSES,
     places=places_of(
-        [
-            f"{folder}{{split}}{suffix}"
-            for suffix in (".tsv", ".raw.tsv", ".txt", ".raw.txt")
-            for folder in ("annotations/", "")
-        ],
+        [f"{folder}{{split}}{suffix}" for suffix in (".tsv", ".raw.tsv", ".txt", ".raw.txt") for folder in _FOLDERS],
         {"train": ("train",), "val": ("dev", "val"), "test": ("test",)},
     ),
     published={"train": (3179,), "val": (1122,), "test": (1037,)},

@@ -67,6 +67,8 @@ def examine(data_set: DataSet, root: str | os.PathLike, *, workers: int = 0) -> 
             else:
                 findings.append(Finding("list-unreadable", "error", f"{split}: the list has no rows"))
         except DataNotFoundError as error:
+            if split in data_set.optional:
+                continue
             severity = "error" if split in _NEEDED_SPLITS else "note"
             findings.append(Finding("list-missing", severity, first_line(tree.short(error))))
         except DataError as error:

@@ -151,5 +151,12 @@ def _verdict(tree: Tree, findings: Sequence[Finding]) -> str:
     count = Counter(finding.severity for finding in findings)
     warnings = f", {number(count['warning'], 'warning')}" if count["warning"] else ""
     if count["error"]:
-        return f"Not ready: {number(count['error'], 'error')}{warnings}. {tree.data_set.layout}."
+        command = f" `{tree.data_set.prepare_command(tree.root)}` makes it out of what was published."
+        made = command if _is_unprepared(tree) else ""
+        return f"Not ready: {number(count['error'], 'error')}{warnings}. {tree.data_set.layout}.{made}"
     return f"Ready to train{warnings}." if warnings else "Ready to train: no errors, no warnings."
+
+
+def _is_unprepared(tree: Tree) -> bool:
+    """Whether there is no list, or not one file of some kind, as in what was published."""
+    return not all(any(sample.files[kind] for _, sample in tree.all()) for kind in tree.kinds or ("list",))

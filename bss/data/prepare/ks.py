@@ -67,9 +67,7 @@ def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> li
         DataNotFoundError: no videos, or no lists at all.
         DataError: a list that cannot be read or written.
     """
-    clips_of, failures = lists.read_splits(DATA_SET, (source, out))
-    if not clips_of:
-        raise DataNotFoundError(f"{DATA_SET.title}: no lists in {source} or {out}.\n--source must be {DESCRIPTION}")
+    clips_of, failures = lists.read_splits(DATA_SET, (source, out), DESCRIPTION)
     videos = media.find_videos(source, key=lambda stem: segment(stem).video)
     if not videos:
         raise DataNotFoundError(f"{DATA_SET.title}: no videos in {source} or below.\n--source must be {DESCRIPTION}")

@@ -9,20 +9,26 @@ from bss.utils.errors import DataError, DataNotFoundError
 from bss.utils.filesystem import whole_file
 
 
-def read_splits(data_set: DataSet[S], roots: Sequence[Path]) -> tuple[dict[str, list[S]], list[str]]:
+def read_splits(
+    data_set: DataSet[S], roots: Sequence[Path], description: str = ""
+) -> tuple[dict[str, list[S]], list[str]]:
     """Read the list of every split from the first of the folders that has it.
 
     Args:
         data_set: the record of the data set.
         roots: folders in the order of preference.
+        description: what the source must be, where there must be a list at all.
 
     Returns:
-        Split -> samples, for the splits that have a list; and a line, which is also printed, for each that has none.
+        Split -> samples, for the splits that have a list; and a line, which is also printed, for each that has none
+        and should have one.
 
     Raises:
+        DataNotFoundError: no list at all; names the folders that were looked in, and ends with the description.
         DataError: a list that cannot be read.
     """
     samples_of, failures = {}, []
+    where = " or ".join(map(str, roots))
     for split in data_set.splits:
         for root in roots:
             try:
@@ -31,8 +37,15 @@ def read_splits(data_set: DataSet[S], roots: Sequence[Path]) -> tuple[dict[str, 
             except DataNotFoundError:
                 continue
         else:
-            failures.append(f"no list of the {split} split in {' or '.join(map(str, roots))}")
-            print(failures[-1])
+            if split not in data_set.optional:
+                failures.append(f"no list of the {split} split in {where}: {data_set.looked_for(split)}")
+    if description and not samples_of:
+        raise DataNotFoundError(
+            f"{data_set.title}: no lists in {where}: {data_set.looked_for(data_set.splits[0])}.\n"
+            f"--source must be {description}"
+        )
+    for failure in failures:
+        print(failure)
     return samples_of, failures
 
 

@@ -16,7 +16,7 @@ from bss.data.datasets.nvgesture import DATA_SET, FLOW_FOLDER, GestureClip
 from bss.data.prepare import jobs, lists
 from bss.data.transforms import video
 from bss.utils import filesystem
-from bss.utils.errors import DataError, DataNotFoundError
+from bss.utils.errors import DataError
 
 DESCRIPTION = """\
 the data set as it is published, or cut to its 80 frames: the lists
@@ -68,9 +68,7 @@ def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> li
         DataError: a bad row, see :func:`bss.data.datasets.nvgesture.read_list`.
     """
     source, out = Path(source), Path(out)
-    samples, failures = lists.read_splits(DATA_SET, (source,))
-    if not samples:
-        raise DataNotFoundError(f"{DATA_SET.title}: no lists in {source}.\n--source must be {DESCRIPTION}")
+    samples, failures = lists.read_splits(DATA_SET, (source,), DESCRIPTION)
     clips = {clip.name: clip for part in samples.values() for clip in part}  # in both lists: only made once
     missing = [
         f"{clip.name}: no {kind} video ({clip.listed})"

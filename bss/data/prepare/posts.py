@@ -8,7 +8,6 @@ from pathlib import Path
 
 from bss.data.datasets.imagetext import Post, PostSet, with_pictures
 from bss.data.prepare import jobs, lists
-from bss.utils.errors import DataNotFoundError
 
 
 def prepare(
@@ -17,7 +16,6 @@ def prepare(
     out: Path,
     *,
     workers: int,
-    roots: Sequence[Path],
     list_text: Callable[[Sequence[Post]], str],
     description: str,
     force: bool,
@@ -28,10 +26,10 @@ def prepare(
 
     Args:
         data_set: the record of the data set.
-        source: what was published; its pictures are in one of the data set's folders of pictures.
+        source: what was published, with lists and pictures in one of the data set's places for them; lists may be in
+            ``out`` instead.
         out: the data root.
         workers: processes; 0 does the work in this one.
-        roots: folders in which lists are looked for; ``out`` comes after them.
         list_text: content of a list.
         description: what ``source`` must be, for errors.
         force: replace pictures that are there and differ.
@@ -43,9 +41,7 @@ def prepare(
         DataNotFoundError: no list at all.
         DataError: a list that cannot be read or written.
     """
-    posts_of, failures = lists.read_splits(data_set, (*roots, out))
-    if not posts_of:
-        raise DataNotFoundError(f"{data_set.title}: no lists in {source} or {out}.\n--source must be {description}")
+    posts_of, failures = lists.read_splits(data_set, (source, out), description)
     folder = out / data_set.image_folders[0]
     work: dict[Path, jobs.LinkJob] = {}
     missing: dict[str, str] = {}

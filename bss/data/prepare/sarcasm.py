@@ -10,9 +10,10 @@ from bss.data.datasets.sarcasm import DATA_SET, read_list
 from bss.data.prepare import posts
 
 DESCRIPTION = """\
-the original release (github.com/headacheboy/data-of-multimodal-sarcasm-detection): train.txt,
-valid2.txt and test2.txt in text_data/ or directly in it, pictures in dataset_image/ or images/;
-the released {train,valid,test}_data.json and MMSD2.0's text_json_final/ are read as well"""
+a clone of the original (github.com/headacheboy/data-of-multimodal-sarcasm-detection)
+or of MMSD2.0 (github.com/JoeYing1019/MMSD2.0), or a folder with train.txt, valid2.txt and
+test2.txt in text/, text_data/ or directly in it, with the released {train,valid,test}_data.json,
+or with MMSD2.0's text_json_final/; pictures in dataset_image/ or images/ in it"""
 
 
 def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> list[str]:
@@ -38,7 +39,6 @@ def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> li
         source,
         out,
         workers=workers,
-        roots=(source,),
         list_text=_as_json,
         description=DESCRIPTION,
         force=force,

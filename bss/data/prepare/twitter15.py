@@ -8,8 +8,9 @@ from bss.data.datasets.twitter15 import DATA_SET
 from bss.data.prepare import posts
 
 DESCRIPTION = """\
-TomBERT's files (github.com/jefferyYu/TomBERT): the lists train, dev and test (.tsv, .raw.tsv,
-.txt or .raw.txt) in twitter2015/ or directly in it, and the pictures in twitter2015_images/ or images/"""
+a clone of TomBERT (github.com/jefferyYu/TomBERT), or a folder with its lists train, dev and
+test (.tsv, .raw.tsv, .txt or .raw.txt) in twitter2015/ or directly in it; and in it the pictures,
+which TomBERT's README links, in twitter2015_images/ or images/"""
 
 
 def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> list[str]:
@@ -34,7 +35,6 @@ def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> li
         source,
         out,
         workers=workers,
-        roots=(source, source / "twitter2015"),
         list_text=_as_tsv,
         description=DESCRIPTION,
         force=force,

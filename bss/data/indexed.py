@@ -50,8 +50,8 @@ def gatherer_of(dataset: object) -> Gather | None:
 class IndexedDataset(Dataset):
     """Adds the sample's index to what ``dataset`` returns, so that scores can be attributed to samples.
 
-    A dict sample gets the key ``"bss_index"`` (the dict is copied); any other sample becomes ``(index, sample)``. The
-    index travels with the batch: it stays right under shuffling, several workers and ``in_order=False``. Nothing here
+    A dict sample, or another mapping (``UserDict``, transformers' ``BatchEncoding``), gets the key ``"bss_index"`` in a
+    dict of its own; any other sample becomes ``(index, sample)``. The index travels with the batch: it stays right under shuffling, several workers and ``in_order=False``. Nothing here
     changes after construction, so persistent workers and spawn are safe.
 
     ``None``, by which a data set says that it cannot give a sample, stays ``None``, for a ``collate_fn`` that leaves it
@@ -127,7 +127,7 @@ def _with_index(index: int, sample: Any) -> Any:
         index, sample = sample
     if sample is None:
         return None
-    return {**sample, INDEX_KEY: index} if isinstance(sample, dict) else (index, sample)
+    return {**sample, INDEX_KEY: index} if isinstance(sample, Mapping) else (index, sample)
 
 
 def check_numbering(dataset: Any, *, num_samples: int | None = None) -> None:

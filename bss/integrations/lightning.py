@@ -5,12 +5,13 @@ trainer = Trainer(callbacks=[callback], reload_dataloaders_every_n_epochs=1)
 trainer.fit(module, DataLoader(bss.IndexedDataset(dataset), batch_size=32, sampler=sampler))
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch.utils.data import DataLoader
 
 from bss.data.indexed import index_and_sample
-from bss.integrations.state import check_filled, forget_other_runs, load_run_state, run_state
+from bss.integrations.state import check_filled, forget_other_runs, load_run_state, reads, run_state
 from bss.samplers import OrderSampler
 from bss.scoring.hooks import AttachedScores, Fused, Select, attach
 from bss.utils.errors import MissingExtraError
@@ -37,6 +38,11 @@ class BalanceCallback(Callback):
     A checkpoint, at the end of an epoch or in the middle, holds the table and the frozen order; ``fit(ckpt_path=...)``
     goes on exactly there with a plain ``DataLoader`` as well (Lightning's warning that it is not resumable does not
     know that the sampler is). One that was saved between an epoch's last batch and its end is refused.
+
+    ``fast_dev_run`` and ``limit_train_batches`` train the first batches of each epoch's order. The learning-rate and
+    batch-size finders train without the callback, in one epoch's order, and everything is put back as it was.
+    ``overfit_batches`` replaces the sampler, and is refused. Of several loaders (a dict, a list, a ``CombinedLoader``)
+    one has the sampler, and all are as long as that one.
 
     A second ``fit`` with the same callback, sampler or table (of a fold, of a trial) is another run: it begins with an
     empty table, unless a scoring pass has filled that anew.
@@ -76,11 +82,18 @@ class BalanceCallback(Callback):
         self.target = target
         self._scores: AttachedScores | None = None
         self._trained = 0  # samples of this epoch, on this rank
+        self._place: tuple[Any, ...] = ()  # of the sampler's batch in what training_step gets
 
     # ---- before the training ---------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Attach the hooks, forget another run, and refuse a trainer that would cut growing epochs short."""
+        """Attach the hooks, forget another run, and refuse a trainer that would change the order or cut it short."""
+        if trainer.overfit_batches > 0:
+            raise ValueError(
+                f"Trainer(overfit_batches={trainer.overfit_batches}) replaces the sampler, so that the samples come in "
+                f"the data set's order: use limit_train_batches={trainer.overfit_batches}, and to overfit a few samples "
+                "a data set, a table and a sampler of these alone: bss.IndexedDataset(Subset(dataset, range(n)))"
+            )
         if self.sampler.num_replicas != trainer.world_size:
             raise ValueError(
                 f"the sampler shares its order among {self.sampler.num_replicas} ranks, but Lightning trains on "
@@ -111,27 +124,34 @@ class BalanceCallback(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check that the loader has our order, and all of it."""
-        loader = trainer.train_dataloader
-        samplers = [getattr(loader, "sampler", None), getattr(getattr(loader, "batch_sampler", None), "sampler", None)]
-        if not isinstance(loader, DataLoader) or not any(sampler is self.sampler for sampler in samplers):
+        loaders = dict(_loaders(trainer.train_dataloader))
+        places = [place for place, loader in loaders.items() if reads(loader, self.sampler)]
+        if len(places) != 1:
+            found = [type(getattr(loader, "sampler", loader)).__name__ for loader in loaders.values()]
             raise ValueError(
-                f"the training loader does not use the callback's sampler but {type(samplers[0]).__name__}: give "
-                "DataLoader(sampler=...) the same object, every time train_dataloader() is called, and do not set "
-                "Trainer(overfit_batches=...)"
+                f"{len(places) or 'none'} of the training loaders, with {', '.join(found)}, use the callback's "
+                "sampler: give one DataLoader(sampler=...) the same object, every time train_dataloader() is called"
             )
-        limited = trainer.limit_train_batches != 1.0  # by the user: fewer batches, in the same order
-        cut = not limited and trainer.num_training_batches != len(loader)
-        if cut or self.sampler.epoch != trainer.current_epoch:
+        self._place = places[0]
+        length, planned = len(loaders[self._place]), trainer.num_training_batches
+        if self.sampler.epoch != trainer.current_epoch or planned != _limited(length, trainer.limit_train_batches):
+            if self.sampler.epoch == trainer.current_epoch and len(loaders) > 1:
+                advice = (
+                    'a CombinedLoader begins shorter loaders again ("max_size_cycle") or stops at the shortest one '
+                    '("min_size"): make the others as long, RandomSampler(data, replacement=True, num_samples=...)'
+                )
+            else:
+                advice = "pass Trainer(reload_dataloaders_every_n_epochs=1)"
             raise ValueError(
-                f"epoch {trainer.current_epoch} has {len(loader)} batches of epoch {self.sampler.epoch}, and Lightning "
-                f"would train {trainer.num_training_batches} of them: pass Trainer(reload_dataloaders_every_n_epochs=1)"
+                f"epoch {trainer.current_epoch} has {length} batches of epoch {self.sampler.epoch}, and Lightning "
+                f"would train {planned} of them: {advice}"
             )
         self.sampler.forget_length()
         self._trained = 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Open the batch."""
-        index, sample = index_and_sample(batch)
+        index, sample = self._indexed(batch)
         if self._scores is not None:
             self._scores.begin(index, sample[self.target])
 
@@ -141,7 +161,7 @@ class BalanceCallback(Callback):
         """Score the batch."""
         if self._scores is not None:
             self._scores.end()
-        self._trained += len(index_and_sample(batch)[0])
+        self._trained += len(self._indexed(batch)[0])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the table's epoch and freeze the next order: Lightning asks for its length before it sets an epoch."""
@@ -168,6 +188,12 @@ class BalanceCallback(Callback):
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
+    def _indexed(self, batch: Any) -> tuple[Any, Any]:
+        """Index and sample of the part of a step's batch that comes from the sampler's loader."""
+        for key in self._place:
+            batch = batch[key]
+        return index_and_sample(batch)
+
     def _close(self, next_epoch: int) -> None:
         if self.sampler.table is not None:
             self.sampler.table.synchronize()
@@ -179,3 +205,19 @@ class BalanceCallback(Callback):
         if self._scores is not None:
             self._scores.detach()
             self._scores = None
+
+
+def _loaders(found: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every loader in what ``Trainer.train_dataloader`` is, with the keys that lead to its part of a step's batch."""
+    several = (
+        found.items() if isinstance(found, Mapping) else enumerate(found) if isinstance(found, list | tuple) else ()
+    )
+    for key, part in several:
+        yield from _loaders(part, (*place, key))
+    if isinstance(found, DataLoader) or not isinstance(found, Mapping | list | tuple):
+        yield place, found
+
+
+def _limited(length: int, limit: int | float) -> int:
+    """How many batches of a loader are trained: a whole number is that many, 1 among them, another one a share."""
+    return min(length, limit) if isinstance(limit, int) else int(length * limit)

@@ -210,7 +210,8 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         the same table: another run, which begins with :meth:`ScoreTable.reset`.
 
         Lightning's Fabric numbers epochs by how often its loader was iterated; an epoch that the caller has set or
-        loaded since then stays, and Fabric's count goes on from there.
+        loaded since then stays, and Fabric's count goes on from there. While Lightning looks for a learning rate or a
+        batch size the epoch stays as it is.
 
         Raises:
             ValueError: a negative epoch, a table whose last epoch is still open, or Accelerate's loader replacing the
@@ -218,6 +219,8 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         """
         if epoch < 0:
             raise ValueError(f"epoch must be >= 0, got {epoch}")
+        if callers.called_by_tuner():
+            return  # steps that are undone: all of them have the order of the epoch that is set
         counted = callers.called_by_accelerate("DataLoaderShard.__iter__", "DataLoaderDispatcher.__iter__")
         if counted and self._epoch_was_set and not self._epoch_is_accelerates and epoch != self.epoch:
             raise ValueError(
@@ -338,9 +341,10 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
             self._check_dataset(reader.dataset)
         if self.table is not None:
             self.table.note_asked()
-            if self.uses_scores:
+        if not callers.called_by_tuner():
+            if self.table is not None and self.uses_scores:
                 self.table.note_use(self.epoch)
-        self._check_repetition()
+            self._check_repetition()
         self._ahead = 1 if reader is None else reader.ahead
         self._is_explicit = False
         return _OrderIterator(self, callers.shards())

@@ -66,6 +66,16 @@ def called_by_fabric() -> bool:
     return any(_calls(module, "_FabricDataLoader.__iter__") is not None for module in modules)
 
 
+def called_by_tuner() -> bool:
+    """Whether Lightning is looking for a learning rate or a batch size.
+
+    Those steps are no training: Lightning puts the network back, and leaves callbacks out.
+    """
+    finders = {"lr_finder": "_lr_find", "batch_size_scaling": "_scale_batch_size"}
+    roots = ("lightning.pytorch.tuner", "pytorch_lightning.tuner")
+    return any(_calls(f"{root}.{module}", name) for root in roots for module, name in finders.items())
+
+
 def shards() -> Shards | None:
     """How Accelerate shares the batches that are being asked for; None where it is not asking, or has one rank."""
     caller = _calls("accelerate.data_loader", "BatchSamplerShard.", "DataLoaderDispatcher.")

@@ -1,3 +1,5 @@
+from collections import UserDict
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -277,6 +279,24 @@ def test_a_data_set_that_leaves_samples_out_by_itself_is_refused_with_the_way_ou
 
 def test_a_view_of_a_missing_sample_is_missing():
     assert SeededViews(IndexedDataset(Incomplete(kind="missing")), 0)[Key(0, 3)] is None
+
+
+class Mappings(Dataset):
+    """Samples of a mapping that is no dict, as transformers' tokenizers return them."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return UserDict({"value": index})
+
+
+def test_any_mapping_keeps_its_keys():
+    data = Mappings()
+    assert IndexedDataset(data)[2] == {"value": 2, "bss_index": 2}
+    batch = next(iter(DataLoader(IndexedDataset(data), 3)))
+    assert batch["value"].tolist() == batch["bss_index"].tolist() == [0, 1, 2]
+    assert data[2] == {"value": 2}
 
 
 # ---- the numbering of a loader's data set ----

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import warnings
+from itertools import chain
 
 import pytest
 import torch
@@ -141,17 +142,135 @@ def test_epochs_of_one_size_need_no_reloading():
     assert not sampler.table.is_open
 
 
-@pytest.mark.parametrize("how", ["another sampler", "overfit_batches", "a new sampler for every loader"])
+@pytest.mark.parametrize("how", ["another sampler", "a new sampler for every loader", "two loaders"])
 def test_a_loader_that_does_not_have_our_order_is_refused(how):
     _, callback, module = lightning_parts()
     data = bss.IndexedDataset(Samples())
-    if how == "another sampler":
-        module.train_dataloader = lambda: DataLoader(data, batch_size=BATCH, shuffle=True)
-    if how == "a new sampler for every loader":
-        module.train_dataloader = lambda: DataLoader(data, batch_size=BATCH, sampler=curriculum())
-    options = {"overfit_batches": 2} if how == "overfit_batches" else {}
-    with pytest.raises(ValueError, match="does not use the callback's sampler"):
-        lightning_trainer(callback, **options).fit(module)
+    loaders = {
+        "another sampler": lambda: DataLoader(data, batch_size=BATCH, shuffle=True),
+        "a new sampler for every loader": lambda: DataLoader(data, batch_size=BATCH, sampler=curriculum()),
+        "two loaders": lambda: [DataLoader(data, batch_size=BATCH, sampler=module.sampler) for _ in range(2)],
+    }
+    module.train_dataloader = loaders[how]
+    number = "2" if how == "two loaders" else "none"
+    with pytest.raises(
+        ValueError, match=f"{number} of the training loaders, with .*Sampler, use the callback's sampler"
+    ):
+        lightning_trainer(callback).fit(module)
+
+
+@pytest.mark.parametrize("batches", [1, 2, 0.5])
+def test_overfit_batches_which_replaces_the_sampler_is_refused_by_name(batches):
+    _, callback, module = lightning_parts()
+    with pytest.raises(ValueError, match=rf"overfit_batches={batches}\) replaces the sampler.*limit_train_batches"):
+        lightning_trainer(callback, overfit_batches=batches).fit(module)
+
+
+# ---- a first try: a few batches, a rate that is looked for, several loaders ----
+
+
+def self_paced(record=None):
+    """Three batches in every epoch: (sampler, callback, module)."""
+    _, _, module = lightning_parts(record)
+    module.sampler = bss.SelfPacedSampler(N, table=bss.ScoreTable(N), seed=1)
+    heads = {name: f"net.{place}" for name, place in HEADS.items()}
+    return module.sampler, BalanceCallback(module.sampler, heads=heads, fused="net.fusion"), module
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({"fast_dev_run": True}, [1]),
+        ({"fast_dev_run": 2}, [2]),
+        ({"limit_train_batches": 1, "max_epochs": 2}, [1, 1]),
+        ({"limit_train_batches": 2, "max_epochs": 2}, [2, 2]),
+        ({"limit_train_batches": 0.7, "max_epochs": 2}, [2, 2]),
+        ({"limit_train_batches": 1.0, "max_epochs": 2}, [3, 3]),
+        ({"limit_train_batches": 9, "max_epochs": 2}, [3, 3]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("reload", [0, 1])
+def test_a_trial_of_a_few_batches_trains_the_first_ones_of_the_order(options, sizes, reload):
+    record = Record()
+    _, callback, module = self_paced(record)
+    lightning_trainer(callback, reload_dataloaders_every_n_epochs=reload, **options).fit(module)
+    assert [len(steps) for steps in record.seen] == sizes
+    for order, steps in zip(record.orders, record.seen, strict=True):
+        assert list(chain(*steps)) == order[: len(list(chain(*steps)))]
+
+
+def test_one_batch_of_growing_epochs_too():
+    record = Record()
+    _, callback, module = lightning_parts(record)
+    lightning_trainer(callback, limit_train_batches=1, max_epochs=3).fit(module)
+    assert [len(steps) for steps in record.seen] == [1, 1, 1]
+
+
+@pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint.*")
+@pytest.mark.parametrize(
+    ("make", "search"),
+    [
+        (lightning_parts, "rate"),
+        (self_paced, "rate"),
+        (self_paced, "rate by callback"),
+        (self_paced, "batch size"),
+    ],
+    ids=["CL-rate", "SPL-rate", "SPL-rate by callback", "SPL-batch size"],
+)
+def test_looking_for_a_rate_or_a_batch_size_leaves_no_trace(make, search, tmp_path):
+    from lightning.pytorch.callbacks import LearningRateFinder
+    from lightning.pytorch.tuner import Tuner
+
+    records = []
+    for searched in (True, False):
+        sampler, callback, module = make()
+        module.lr, module.batch_size = 0.5, BATCH
+        by_callback = [LearningRateFinder(num_training_steps=7)] if searched and "callback" in search else []
+        options = {"callbacks": by_callback, "default_root_dir": tmp_path}
+        trainer = lightning_trainer(callback, **options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=r"epoch|an epoch|the table|a second|a pass|the model ran")
+            if searched and search == "rate":
+                Tuner(trainer).lr_find(module, num_training=7)
+            if searched and search == "batch size":
+                Tuner(trainer).scale_batch_size(module, max_trials=2, init_val=2, steps_per_trial=2)
+            trainer.fit(module)
+        records.append(Record().end(sampler, module.net))
+    assert records[0] == records[1]
+
+
+def loaders_of(sampler, *, samples, mode):
+    from lightning.pytorch.utilities import CombinedLoader
+
+    ours = DataLoader(bss.IndexedDataset(Samples()), batch_size=BATCH, sampler=sampler)
+    both = {"ours": ours, "others": DataLoader(range(samples), batch_size=BATCH)}
+    return both if mode is None else CombinedLoader(both, mode)
+
+
+@pytest.mark.parametrize("mode", [None, "max_size_cycle", "min_size"])
+def test_one_of_several_loaders_has_the_order(mode):
+    record = Record()
+    sampler, callback, module = self_paced()
+    step = module.training_step
+
+    def training_step(batch, batch_idx):
+        record.step(sampler, batch["ours"]["bss_index"])
+        return step(batch["ours"], batch_idx)
+
+    module.training_step = training_step
+    module.train_dataloader = lambda: loaders_of(sampler, samples=N, mode=mode)
+    lightning_trainer(callback, max_epochs=2).fit(module)
+    assert [list(chain(*steps)) for steps in record.seen] == record.orders
+    assert sampler.table.age.eq(0).all()
+
+
+@pytest.mark.parametrize(("mode", "samples", "planned"), [("max_size_cycle", 2 * N, 6), ("min_size", BATCH, 1)])
+def test_loaders_that_would_repeat_or_cut_the_order_are_refused(mode, samples, planned):
+    sampler, callback, module = self_paced()
+    module.train_dataloader = lambda: loaders_of(sampler, samples=samples, mode=mode)
+    with pytest.raises(ValueError, match=f"has 3 batches.*would train {planned} of them: a CombinedLoader"):
+        lightning_trainer(callback).fit(module)
 
 
 def test_a_sampler_for_another_world_is_refused():

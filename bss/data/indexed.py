@@ -51,8 +51,9 @@ class IndexedDataset(Dataset):
     """Adds the sample's index to what ``dataset`` returns, so that scores can be attributed to samples.
 
     A dict sample, or another mapping (``UserDict``, transformers' ``BatchEncoding``), gets the key ``"bss_index"`` in a
-    dict of its own; any other sample becomes ``(index, sample)``. The index travels with the batch: it stays right under shuffling, several workers and ``in_order=False``. Nothing here
-    changes after construction, so persistent workers and spawn are safe.
+    dict of its own; any other sample becomes ``(index, sample)``. The index travels with the batch: it stays right
+    under shuffling, several workers and ``in_order=False``. Nothing here changes after construction, so persistent
+    workers and spawn are safe.
 
     ``None``, by which a data set says that it cannot give a sample, stays ``None``, for a ``collate_fn`` that leaves it
     out. A data set that gives another sample instead returns it as :class:`bss.data.StandIn`; the score would

@@ -9,13 +9,13 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from bss.compare import shapes
 from bss.compare.pairs import Pair, all_pairs, pair_of
-from bss.recipes.recipe import FREE_FIELDS
+from bss.recipes.recipe import FREE_FIELDS, Recipe
 from bss.training.run_folder import read_json, sealed, whole_digest
 from bss.utils.errors import RecipeError, RunFolderError, shown
 from bss.utils.filesystem import replace_text
@@ -26,6 +26,11 @@ PLAN_FILE = "plan.json"
 
 FORMAT = 1
 """Version of the file."""
+
+
+YOUNGER = ("lr_schedule", "lr_warmup", "accumulate", "clip_norm")
+"""Fields of a recipe that are younger than plans: at their defaults they are no part of its hash, which stays that of
+the plans before them."""
 
 
 OUTCOMES = (("chosen", "last"), ("last",))
@@ -167,7 +172,14 @@ def recipe_hash(recipe: Mapping[str, Any]) -> str:
             before the data are read, so with ``"updates": null`` where equal updates are worked out from them.
     """
     # Without constants of a method a recipe is what it was before there were any: older plans stay whose they are.
-    return whole_digest({name: value for name, value in recipe.items() if name not in FREE_FIELDS and value != {}})
+    left_out = {member.name: member.default for member in fields(Recipe) if member.name in YOUNGER}
+    return whole_digest(
+        {
+            name: value
+            for name, value in recipe.items()
+            if name not in FREE_FIELDS and value != {} and not (name in left_out and value == left_out[name])
+        }
+    )
 
 
 # ---- as a file -----------------------------------------------------------------------------------------------------

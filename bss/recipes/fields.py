@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar
 from bss.recipes.constants import CONSTANTS, PREFIX, Constant, Constants
 from bss.recipes.recipe import Schedule, SelfPacedSchedule, written
 from bss.recipes.settings import meaning_of
-from bss.utils.errors import RecipeError, guess, nearest, shown
+from bss.utils.errors import RecipeError, nearest, shown
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -99,17 +99,22 @@ def _known_field(name: str, known: Collection[str]) -> str:
 
 
 ELSEWHERE = {
+    "accumulate_grad_batches": "accumulate",
     "alpha": "method.alpha",
     "bs": "batch_size",
     "fusion_method": "fusion",
+    "gradient_accumulation_steps": "accumulate",
+    "gradient_clip_val": "clip_norm",
     "learning_rate": "lr",
     "lr_decay_ratio": "lr_gamma",
     "lr_decay_step": "lr_step",
+    "lr_scheduler_type": "lr_schedule",
+    "max_grad_norm": "clip_norm",
     "modulation": "method",
     "random_seed": "seed",
     "wd": "weight_decay",
 }
-"""Name of a number in other scripts of the field (OGM-GE's ``main.py``, Hugging Face's examples) -> the field here."""
+"""Name of a number in other scripts of the field (OGM-GE's ``main.py``, the trainers of Lightning and Hugging Face) -> the field here."""
 
 
 def field_named(name: str, known: Collection[str]) -> str | None:
@@ -135,7 +140,10 @@ def _near(name: str, known: Collection[str]) -> str:
     last = {path.rpartition(".")[2]: path for path in known}
     found = nearest(name, [*known, *last], len(known))
     paths = list(dict.fromkeys(last.get(each, each) for each in found))[:3]
-    likely = guess(name, [*known, *last])
+    # A part that is mistyped as a whole, as a table of a file may be, is its first field: "schedule.sampler".
+    groups = {path.rpartition(".")[0]: path for path in reversed(list(known)) if "." in path}
+    alike = nearest(name, [*known, *last, *groups], 1, cutoff=0.7)
+    likely = f" (did you mean {groups.get(alike[0], alike[0])}?)" if alike else ""
     return f"{likely}; the nearest are {', '.join(paths)} (a training script's --help lists all)"
 
 

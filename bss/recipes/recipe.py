@@ -16,8 +16,10 @@ from bss.utils.choices import (
     Criterion,
     HistoryOf,
     Information,
+    LearningRateSchedule,
     Masking,
     Normalize,
+    OptimizerName,
     Order,
     Precision,
     Prediction,
@@ -237,9 +239,25 @@ class Recipe:
         42,
         "of the initial weights, the orders, the augmentation, the validation split and the corruption; in [0, 2**32).",
     )
-    optimizer: Literal["sgd", "adam"] = setting("sgd", '"sgd" or "adam".')
+    optimizer: OptimizerName = setting("sgd", '"sgd", "adam" or "adamw".')
     momentum: float = setting(0.9, "of SGD.")
-    weight_decay: float = setting(1e-4, "L2 penalty, added to the gradient (also for Adam, as released).")
+    weight_decay: float = setting(
+        1e-4,
+        "L2 penalty, added to the gradient (also for Adam, as released); of AdamW the share, times the learning rate, "
+        "by which every update shrinks the weights.",
+    )
+    lr_schedule: LearningRateSchedule = setting(
+        "step",
+        'how the learning rate changes from one epoch to the next, after lr_warmup: by "step", see lr_step; as a '
+        '"cosine" from lr down to nearly 0 in the last epoch (torch\'s CosineAnnealingLR); or "constant". A run with '
+        '"cosine" cannot go on with more epochs, for its rates depend on their number.',
+    )
+    lr_warmup: int = setting(
+        0,
+        "epochs before lr_schedule begins, in which the learning rate rises in equal steps: of W epochs the first has "
+        "lr / (W + 1), and lr itself comes after them (torch's LinearLR). With updates the steps of so many epochs "
+        "over all samples, as lr_step has it.",
+    )
     lr_step: int = setting(
         70,
         "epochs after which the learning rate is multiplied by lr_gamma, again and again; with updates it "
@@ -366,6 +384,12 @@ class Recipe:
         for name in ("momentum", "weight_decay", "lr_gamma", "fused_weight", "unimodal_weight"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
         _require(self.lr > 0, "lr", self.lr, "> 0")
+        _require(self.lr_warmup >= 0, "lr_warmup", self.lr_warmup, ">= 0")
+        if self.updates is None and self.lr_warmup >= self.epochs:
+            raise RecipeError(
+                f"lr_warmup={self.lr_warmup} leaves nothing of epochs={self.epochs}, so the learning rate would never "
+                "be lr: lower the one or raise the other"
+            )
         _require(self.imbalance_every >= 0, "imbalance_every", self.imbalance_every, ">= 0")
         _require(0 <= self.val_fraction < 1, "val_fraction", self.val_fraction, "in [0, 1)")
         for name in ("corrupt_pairs", "corrupt_labels"):

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import nn
@@ -36,7 +35,7 @@ from bss.training.run import Run
 from bss.training.run_folder import Watched
 from bss.training.watch import TrainingWatch
 from bss.utils import distributed
-from bss.utils.choices import Similarity
+from bss.utils.choices import LearningRateSchedule, OptimizerName, Similarity
 from bss.utils.errors import RecipeError
 
 
@@ -172,6 +171,11 @@ def plan(
         )
     _check_fused(method, recipe)
     _check_parts(method, recipe)
+    if recipe.updates is not None and recipe.lr_warmup * (len(data.train) // recipe.batch_size) >= recipe.updates:
+        raise RecipeError(
+            f"lr_warmup={recipe.lr_warmup} leaves nothing of updates={recipe.updates}: an epoch over all samples has "
+            f"{len(data.train) // recipe.batch_size} of them, so lower the one or raise the other"
+        )
     if method.uses_validation and data.val is None:
         raise RecipeError(
             f"{type(method).__name__} goes by the accuracy on a validation split, and there is none; the test "
@@ -383,6 +387,9 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
             recipe.lr,
             recipe.lr_gamma,
             recipe.lr_step,
+            kind=recipe.lr_schedule,
+            warmup=recipe.lr_warmup,
+            length=recipe.epochs if recipe.updates is None else recipe.updates,
             steps=None if recipe.updates is None else len(data.train) // recipe.batch_size,
         ),
         lr=recipe.lr,
@@ -448,19 +455,20 @@ def _check_features(similarity: Similarity, model: nn.Module) -> None:
 
 def optimizer_of(
     model: nn.Module,
-    kind: Literal["sgd", "adam"],
+    kind: OptimizerName,
     *,
     lr: float,
     momentum: float,
     weight_decay: float,
     groups: Callable[[Sequence[nn.Parameter]], list[list[nn.Parameter]]] | None = None,
 ) -> torch.optim.Optimizer:
-    """SGD or Adam over the parameters that are trained; the momentum is SGD's, and ``groups`` a method's."""
+    """The optimiser of the parameters that are trained; the momentum is SGD's, and ``groups`` a method's."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     parameters = [{"params": group} for group in ([trained] if groups is None else groups(trained))]
     # Fused: three to six times as fast on a CPU, and on a GPU an overflow in fp16 skips a step without a wait for it.
-    if kind == "adam":
-        return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+    if kind != "sgd":
+        made = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
+        return made(parameters, lr=lr, weight_decay=weight_decay, fused=True)
     optimizer = torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
     if momentum:
         # From zeros the first step is the same. PyTorch's fused SGD starts from memory that its first step fills, and
@@ -470,18 +478,40 @@ def optimizer_of(
     return optimizer
 
 
-def learning_rates(lr: float, gamma: float, every: int, *, steps: int | None) -> Callable[[int, int], float]:
+def learning_rates(
+    lr: float,
+    gamma: float,
+    every: int,
+    *,
+    kind: LearningRateSchedule = "step",
+    warmup: int = 0,
+    length: int = 1,
+    steps: int | None,
+) -> Callable[[int, int], float]:
     """Maps (0-based epoch, optimiser steps before it) to the epoch's learning rate.
 
+    It is a function of the place alone, so that a stopped run goes on with it. Counted in epochs the values are those
+    of torch's LinearLR and, after it, StepLR or CosineAnnealingLR.
+
     Args:
-        lr: the initial one.
-        gamma: the factor by which it falls.
-        every: epochs from one fall to the next.
+        lr: without warm-up the initial one.
+        gamma: of ``"step"``, the factor by which it falls.
+        every: of ``"step"``, epochs from one fall to the next.
+        kind: see ``lr_schedule`` of :class:`bss.recipes.Recipe`.
+        warmup: epochs before that; of W the epoch e, from 0, has ``lr * (e + 1) / (W + 1)``.
+        length: of the run, in epochs or, with ``steps``, in optimiser steps: where ``"cosine"`` would be 0.
         steps: of a uniform epoch: as many count as an epoch, whatever the sampler's have; None = epochs are counted.
     """
+    end = length if steps is None else length / steps
 
     def learning_rate(epoch: int, updates: int) -> float:
         counted = epoch if steps is None else updates // steps
-        return lr * gamma ** (counted // every)
+        if counted < warmup:
+            return lr * (counted + 1) / (warmup + 1)
+        if kind == "constant":
+            return lr
+        if kind == "cosine":
+            return lr * (1 + math.cos(math.pi * (counted - warmup) / (end - warmup))) / 2
+        return lr * gamma ** ((counted - warmup) // every)
 
     return learning_rate

@@ -157,6 +157,8 @@ def identity_without_data(sampler: type[OrderSampler], method: Method, numbers: 
     """
     fixed = {name: value for name, value in numbers.items() if name not in MAY_CHANGE | NAMED}
     settings = {f"{PREFIX}{name}": value for name, value in method.settings().items()}
+    if numbers.get("lr_schedule") == "cosine" and numbers.get("updates") is None:
+        fixed["epochs (of lr_schedule=cosine)"] = numbers["epochs"]  # the rates so far depend on how many are to come
     return {"sampler": sampler.__name__, "method": type(method).__name__, **settings, **fixed}
 
 

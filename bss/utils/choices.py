@@ -32,6 +32,12 @@ Information = Literal["loss", "gradient"]
 ScoringMode = Literal["calibrated", "batch", "eval", "train"]
 
 
+OptimizerName = Literal["sgd", "adam", "adamw"]
+
+
+LearningRateSchedule = Literal["step", "cosine", "constant"]
+
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
 

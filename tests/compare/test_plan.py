@@ -1,12 +1,14 @@
 """``plan.json``: what a comparison sets out to show, before anything is trained."""
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import replace
 
 import pytest
 
-from bss.compare.plan import Analysis, Plan, PlannedRun, plan_hash, read, recipe_hash, write
+from bss.compare.plan import YOUNGER, Analysis, Plan, PlannedRun, plan_hash, read, recipe_hash, write
+from bss.recipes.recipe import Recipe
 from bss.utils.errors import RecipeError, RunFolderError
 
 
@@ -81,6 +83,13 @@ def test_the_hash_of_a_recipe_is_that_of_its_numbers():
     assert recipe_hash(recipe) == hashlib.sha256(plain.encode()).hexdigest()
     assert recipe_hash({**recipe, "overwrite": True, "cache": "here"}) == recipe_hash(recipe)
     assert recipe_hash({**recipe, "schedule": {"start": 0.2}}) != recipe_hash(recipe)
+
+
+def test_a_field_that_is_younger_than_plans_changes_the_hash_only_where_it_is_set():
+    recipe, known = {"lr": 0.1}, {member.name: member.default for member in dataclasses.fields(Recipe)}
+    assert YOUNGER and known.keys() >= set(YOUNGER)
+    assert recipe_hash({**recipe, **{name: known[name] for name in YOUNGER}}) == recipe_hash(recipe)
+    assert recipe_hash({**recipe, "accumulate": 2}) != recipe_hash(recipe)
 
 
 # ---- the file ----

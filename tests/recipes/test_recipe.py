@@ -134,8 +134,8 @@ def test_recipes_and_schedules_are_frozen():
     ("assignment", "said"),
     [
         ("rescore=sometimes", "schedule.rescore cannot be 'sometimes'; allowed: once, pass, online, a whole number"),
-        ("optimizer=lion", "optimizer cannot be 'lion'; allowed: sgd, adam"),
-        ("optimizer=SGD", "optimizer cannot be 'SGD'; allowed: sgd, adam"),
+        ("optimizer=lion", "optimizer cannot be 'lion'; allowed: sgd, adam, adamw"),
+        ("optimizer=SGD", "optimizer cannot be 'SGD'; allowed: sgd, adam, adamw"),
         ("history=some", "schedule.history cannot be 'some'; allowed: a number, none"),
         ("overwrite=1", "overwrite cannot be '1'; allowed: true or false"),
         ("overwrite=yes", "overwrite cannot be 'yes'; allowed: true or false"),
@@ -147,7 +147,7 @@ def test_recipes_and_schedules_are_frozen():
         ("lr=fast", "lr cannot be 'fast'; allowed: a number"),
         ("lr=", "lr cannot be ''; allowed: a number"),
         ("epochs=", "epochs cannot be ''; allowed: a whole number"),
-        ("optimizer=", "optimizer cannot be ''; allowed: sgd, adam"),
+        ("optimizer=", "optimizer cannot be ''; allowed: sgd, adam, adamw"),
         ("lr=0.1=0.2", "lr cannot be '0.1=0.2'; allowed: a number"),
     ],
 )

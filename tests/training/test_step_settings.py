@@ -1,4 +1,4 @@
-"""What a recipe can say of an optimiser step: a batch in parts, clipped gradients."""
+"""What a recipe can say of an optimiser step: a batch in parts, clipped gradients, the learning rate."""
 
 from dataclasses import replace
 
@@ -14,13 +14,13 @@ from bss.models import Logits
 from bss.recipes.fields import override
 from bss.recipes.recipe import Schedule
 from bss.scoring.table import ScoreTable
-from bss.training.build import check_method, method_of, plan
+from bss.training.build import check_method, learning_rates, method_of, optimizer_of, plan
 from bss.training.engine import fit
 from bss.training.loops import Step, part_sizes
 from bss.training.run import Run
 from bss.training.watch import TrainingWatch
 from bss.utils import distributed
-from bss.utils.errors import DataError, RecipeError
+from bss.utils.errors import DataError, RecipeError, RunFolderError
 from tests import tiny
 from tests.training import ddp_worker
 from tests.training.test_distributed import assert_equal_runs, launch
@@ -250,3 +250,97 @@ def test_an_overflow_in_fp16_leaves_clipped_weights_as_they_are():
 def test_a_norm_to_clip_to_is_positive(value):
     with pytest.raises(RecipeError, match=f"clip_norm must be > 0, or none, got {float(value)}"):
         override(UNIFORM, [f"clip_norm={value}"])
+
+
+# ---- the learning rate -----------------------------------------------------------------------------------------------
+
+
+def rates_of(recipe, *, steps=None, at=range(8)):
+    """The learning rate of each epoch, or at numbers of updates."""
+    length = recipe.epochs if steps is None else recipe.updates
+    kind = {"kind": recipe.lr_schedule, "warmup": recipe.lr_warmup, "length": length, "steps": steps}
+    rate = learning_rates(recipe.lr, recipe.lr_gamma, recipe.lr_step, **kind)
+    return [rate(place, place) for place in at]
+
+
+def test_the_learning_rate_by_hand():
+    recipe = replace(UNIFORM, epochs=4, lr=0.8)
+    cosine = replace(recipe, lr_schedule="cosine")  # (1 + cos(0, 45, 90, 135 degrees)) / 2
+    assert rates_of(cosine, at=range(4)) == pytest.approx([0.8, 0.8 * 0.8535534, 0.4, 0.8 * 0.1464466])
+    assert rates_of(replace(recipe, lr_schedule="constant", lr_step=1), at=range(4)) == [0.8] * 4
+    warm = replace(recipe, lr_warmup=3, lr_step=2, lr_gamma=0.1)
+    assert rates_of(warm) == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.08, 0.08, 0.008])
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 3])
+@pytest.mark.parametrize("kind", ["step", "cosine", "constant"])
+def test_the_learning_rates_are_those_of_torchs_schedulers(kind, warmup):
+    recipe = replace(UNIFORM, epochs=11, lr=0.3, lr_schedule=kind, lr_warmup=warmup, lr_step=2, lr_gamma=0.5)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=recipe.lr)
+    of = torch.optim.lr_scheduler
+    if kind == "step":
+        after = of.StepLR(optimizer, step_size=2, gamma=0.5)
+    elif kind == "cosine":
+        after = of.CosineAnnealingLR(optimizer, T_max=recipe.epochs - warmup)
+    else:
+        after = of.ConstantLR(optimizer, factor=1.0)
+    scheduler = after
+    if warmup:
+        rising = of.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+        scheduler = of.SequentialLR(optimizer, [rising, after], milestones=[warmup])
+    found = []
+    for _ in range(recipe.epochs):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates_of(recipe, at=range(11)) == pytest.approx(found)
+
+
+@pytest.mark.parametrize("kind", ["step", "cosine"])
+def test_by_updates_the_steps_of_uniform_epochs_count_and_the_end_is_that_of_the_updates(kind):
+    recipe = replace(UNIFORM, epochs=6, lr_schedule=kind, lr_warmup=2, lr_step=1)
+    counted = replace(recipe, updates=6 * 7)
+    assert rates_of(counted, steps=7, at=[0, 6, 7, 14, 41]) == [rates_of(recipe)[epoch] for epoch in (0, 0, 1, 2, 5)]
+
+
+def test_a_run_has_these_rates_whatever_its_sampler_and_a_method_multiplies_them(tmp_path):
+    recipe = replace(tiny.CL, epochs=4, lr=0.5, lr_schedule="cosine", lr_warmup=1)
+    fit(tiny.model(), tiny.splits(), recipe, run_in(tmp_path))
+    assert [row["lr"] for row in tiny.rows(tmp_path)] == pytest.approx([0.25, 0.5, 0.375, 0.125])
+
+
+def test_a_warm_up_that_leaves_nothing_is_refused():
+    with pytest.raises(RecipeError, match="lr_warmup=2 leaves nothing of epochs=2"):
+        replace(UNIFORM, lr_warmup=2)
+    with pytest.raises(RecipeError, match="lr_warmup must be >= 0, got -1"):
+        override(UNIFORM, ["lr_warmup=-1"])
+    counted = replace(UNIFORM, lr_warmup=2, updates=14)  # 60 samples are 7 batches of 8
+    with pytest.raises(RecipeError, match=r"lr_warmup=2 leaves nothing of updates=14: .* has 7 of them"):
+        plan(tiny.splits(), counted)
+    plan(tiny.splits(), replace(counted, updates=15))
+
+
+def test_a_run_whose_rates_depend_on_its_end_does_not_go_on_with_more_epochs(tmp_path):
+    for kind, counts in (("cosine", False), ("constant", True), ("step", True)):
+        recipe, run = replace(UNIFORM, lr_schedule=kind), replace(run_in(tmp_path / kind), resume=True)
+        fit(tiny.model(), tiny.splits(), recipe, run)
+        if counts:
+            fit(tiny.model(), tiny.splits(), replace(recipe, epochs=3), run)
+            continue
+        with pytest.raises(RunFolderError, match=r"epochs \(of lr_schedule=cosine\): 2 there, 3 here"):
+            fit(tiny.model(), tiny.splits(), replace(recipe, epochs=3), run)
+
+
+# ---- the optimiser ---------------------------------------------------------------------------------------------------
+
+
+def test_adamw_shrinks_the_weights_by_themselves_and_adam_by_the_gradient():
+    """By hand: without a gradient of the loss, AdamW's first update is w (1 - lr d), and Adam's is lr against w."""
+    for kind, expected in (("adamw", 2.0 * (1 - 0.1 * 0.5)), ("adam", 2.0 - 0.1)):
+        layer = nn.Linear(1, 1, bias=False)
+        nn.init.constant_(layer.weight, 2.0)
+        optimizer = optimizer_of(layer, kind, lr=0.1, momentum=0.9, weight_decay=0.5)
+        layer.weight.grad = torch.zeros(1, 1)
+        optimizer.step()
+        assert layer.weight.item() == pytest.approx(expected)
+        assert type(optimizer) is (torch.optim.AdamW if kind == "adamw" else torch.optim.Adam)

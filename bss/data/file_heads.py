@@ -29,8 +29,14 @@ def absence(head: bytes, size: int) -> str | None:
         return "an empty file (0 bytes)"
     if head.startswith(_LFS_HEAD):
         return _LFS_ADVICE
-    if _wave_data(head, size) == (0, 0):
+    found = _wave_data(head, size)
+    if found == (0, 0):
         return "a wav file with zero samples"
+    if found and found[0] == 0:
+        return (
+            f"a wav file with zero samples by its header, though {found[1]} bytes follow (written into a pipe, or cut "
+            "off): `ffmpeg -i IN.wav OUT.wav` counts them"
+        )
     return None
 
 
@@ -58,19 +64,22 @@ def sound_damage(head: bytes, size: int, suffix: str) -> str | None:
 
 
 def _wave_data(head: bytes, size: int) -> tuple[int, int] | None:
-    """Bytes of samples that a RIFF file claims and has; None where the head does not tell."""
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+    """Bytes of samples that a RIFF file claims and has; None where the head does not tell.
+
+    Of one that claims none, all bytes that follow: it is read as one of no samples (libsndfile 1.2).
+    """
+    order = {b"RIFF": "<", b"RIFX": ">"}.get(head[:4])
+    if order is None or head[8:12] != b"WAVE":
         return None
     at = 12
     while at + 8 <= len(head):
-        kind, length = struct.unpack_from("<4sI", head, at)
+        kind, length = struct.unpack_from(f"{order}4sI", head, at)
         at += 8
         if kind == b"data":
-            # A program that writes into a pipe cannot go back and leaves the largest number, or zero, as the
-            # length.
-            if length >= 0x7FFF0000 or (length == 0 and size > at + 8):
+            # A program that writes into a pipe cannot go back and leaves the largest number, or zero, as the length.
+            if length >= 0x7FFF0000:
                 return None
-            return length, min(length, size - at)
+            return length, min(length, size - at) if length else size - at
         at += length + length % 2
     return None
 

@@ -12,6 +12,7 @@ import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from bss.data.batches import collate
 from bss.data.synthetic.signals import write_text_model
@@ -259,6 +260,115 @@ def test_a_tokenizer_without_a_padding_token_gets_one_which_the_mask_leaves_out(
     (tmp_path / "tiny" / "tokenizer_config.json").write_text(json.dumps({**config, "pad_token": None}))
     tokenizer = load_tokenizer("tiny", tmp_path)
     assert tokens_of(tokenizer, ["oh", "oh great oh"])[:, 1].sum(dim=1).tolist() == [3, 5]
+
+
+def kind(root, folder, config):
+    """A text model of another kind, with the tokenizer of ``tiny`` (90 words or so)."""
+    shutil.copytree(root / "tiny", folder)
+    (folder / "config.json").unlink()
+    config.save_pretrained(folder)
+    return str(folder)
+
+
+SMALL = {"vocab_size": 300, "num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 8}
+DEEP = {**SMALL, "intermediate_size": 8}
+GPT = {"vocab_size": 300, "n_embd": 8, "n_layer": 1, "n_head": 2, "bos_token_id": 1, "eos_token_id": 1}
+T5 = {"vocab_size": 300, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2}
+TOWER = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+VISION = {**TOWER, "image_size": 32, "patch_size": 16}
+KINDS = {
+    "roberta": lambda: transformers.RobertaConfig(**DEEP, max_position_embeddings=14, pad_token_id=1),
+    "mpnet": lambda: transformers.MPNetConfig(**DEEP, max_position_embeddings=14, pad_token_id=1),
+    "xlm-roberta": lambda: transformers.XLMRobertaConfig(**DEEP, max_position_embeddings=14, pad_token_id=1),
+    "gpt2": lambda: transformers.GPT2Config(**GPT, n_positions=12),
+    "t5": lambda: transformers.T5Config(**T5),
+    "xlnet": lambda: transformers.XLNetConfig(vocab_size=300, d_model=8, n_layer=1, n_head=2, d_inner=8),
+    "clip": lambda: transformers.CLIPConfig(
+        text_config={**TOWER, "vocab_size": 300, "max_position_embeddings": 12, "eos_token_id": 3},
+        vision_config=VISION,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_of_network_reads_texts_up_to_its_last_position(root, tmp_path, name):
+    folder = kind(root, tmp_path / name, KINDS[name]())
+    tokenizer = load_tokenizer(folder, root)
+    limit = 12 if name not in ("t5", "xlnet") else None  # their positions are relative
+    assert (tokenizer.model_max_length if limit else None) == limit
+    tokens = tokens_of(tokenizer, ["the the", "the " * ((limit or 20) - 2)])
+    assert tokens.shape[2] == (limit or 20)
+    with seeded("test", 1):
+        encoder = text_encoder(folder, root, pool="last", pretrained=False).eval()
+    features = encoder(tokens)
+    assert features.shape == (2, 8) and features.isfinite().all()
+    assert torch.allclose(encoder(tokens[:1, :, :4]), features[:1], atol=1e-5)  # padding is not seen
+    if limit:
+        with pytest.raises(DataError, match=rf"line 1: a text of 13 tokens, .* {limit} positions"):
+            tokens_of(tokenizer, ["the " * (limit - 1)])
+
+
+# Behind a prefix, T5's table of words, which encoder and decoder share, is in the file once and not under both names.
+@pytest.mark.parametrize("name, prefix", [("t5", ""), ("clip", ""), ("roberta", "module."), ("clip", "module.")])
+def test_the_weights_of_the_part_that_reads_texts_are_loaded(root, tmp_path, name, prefix):
+    with seeded("test", 1):
+        network = transformers.AutoModel.from_config(KINDS[name]())
+    folder = kind(root, tmp_path / name, network.config)
+    network.save_pretrained(folder)
+    if prefix:
+        state = load_file(tmp_path / name / "model.safetensors")
+        under = {f"{prefix}{key}": value for key, value in state.items()}
+        save_file(under, tmp_path / name / "model.safetensors", metadata={"format": "pt"})
+    state = text_encoder(folder, root, pool="last").bert.state_dict()
+    saved = [*network.state_dict().values()]
+    assert all(any(a.shape == b.shape and torch.equal(a, b) for b in saved) for a in state.values())
+
+
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("vit", "a network of the kind vit reads no texts; BERT, "),
+        ("vilt", "a ViltModel makes no states of the token ids of a text alone .*; BERT, "),
+        ("siglip", "transformers has no network for a SiglipTextConfig by itself; BERT, "),
+    ],
+)
+def test_a_network_of_another_kind_is_refused_in_a_line(root, tmp_path, name, says):
+    config = {
+        "vit": lambda: transformers.ViTConfig(**VISION),
+        "vilt": lambda: transformers.ViltConfig(**DEEP, image_size=32, patch_size=16),
+        "siglip": lambda: transformers.SiglipConfig(
+            text_config={**TOWER, "vocab_size": 300, "max_position_embeddings": 12}, vision_config=VISION
+        ),
+    }[name]()
+    with pytest.raises(DataError, match=says) as error:
+        text_encoder(kind(root, tmp_path / name, config), root, pool="cls", pretrained=False)
+    assert "\n" not in str(error.value)
+
+
+def test_of_a_network_that_looks_backwards_the_first_token_is_warned_of(root, tmp_path):
+    folder = kind(root, tmp_path / "gpt2", KINDS["gpt2"]())
+    with pytest.warns(UserWarning, match=r"first token of a GPT2Model sees nothing .* --set text_pooling=last or mean"):
+        text_encoder(folder, root, pool="cls", pretrained=False)
+
+
+@pytest.mark.parametrize("texts", [["", "w"], ["", ""]])
+def test_a_text_of_no_token_gets_one(texts):
+    from tokenizers import Tokenizer, models
+
+    plain = Tokenizer(models.WordLevel({"w": 0, "[END]": 1}, unk_token="[END]"))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="[END]", pad_token="[END]")
+    tokens = tokens_of(tokenizer, texts)
+    assert tokens[0].tolist() == [[1], [1], [0]] and tokens[:, 1].sum(1).tolist() == [1, 1]
+
+
+def test_a_file_for_a_text_model_and_a_tokenizer_of_sentencepiece_alone_say_what_to_pass(root, tmp_path):
+    (tmp_path / "bert.pt").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"text_model=bert\.pt is a file; a text model is a folder with config\.json"):
+        load_config("bert.pt", tmp_path)
+    transformers.T5Config(**T5).save_pretrained(tmp_path / "t5")
+    (tmp_path / "t5" / "spiece.model").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"a SentencePiece file alone: install sentencepiece, or save the tokenizer"):
+        load_tokenizer("t5", tmp_path)
 
 
 def test_a_random_state_is_left_alone(root):

@@ -121,6 +121,7 @@ def bad_waves():
     good = io.BytesIO()
     soundfile.write(good, sine(), RATE, format="WAV")
     good = good.getvalue()
+    at = good.index(b"data") + 4
     empty = io.BytesIO()
     soundfile.write(empty, np.zeros(0), RATE, format="WAV")
     nan = io.BytesIO()
@@ -131,6 +132,7 @@ def bad_waves():
         "pointer": (LFS, "Git-LFS pointer, .*git lfs pull.*gitlab"),
         "empty": (b"", "an empty file"),
         "no samples": (empty.getvalue(), "a wav file with zero samples"),
+        "a length of zero": (good[:at] + bytes(4) + good[at + 4 :], "zero samples by its header, though 800 bytes"),
         "html": (b"<!DOCTYPE html>", "not a wav file"),
         "avi": (b"RIFF\x00\x10\x00\x00AVI LIST", "not a wav file"),
         "header only": (good[:20], "a truncated wav file .it ends before the samples"),
@@ -147,6 +149,16 @@ def test_a_bad_wav_is_a_data_error_that_names_the_file(tmp_path, kind):
     path.write_bytes(content)
     with pytest.raises(DataError, match=rf"clip\.wav: .*{words}"):
         read_waveform(path, RATE)
+
+
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+def test_a_wav_whose_header_says_zero_holds_nothing_whatever_follows(endian):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, sine(), RATE, format="WAV", endian=endian)
+    head = buffer.getvalue()
+    assert file_heads.absence(head, len(head)) is None
+    at = head.index(b"data") + 4
+    assert "zero samples" in file_heads.absence(head[:at] + bytes(4) + head[at + 4 :], len(head))
 
 
 def test_a_wav_that_was_written_into_a_pipe_is_whole(tmp_path):

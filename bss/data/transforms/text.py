@@ -91,6 +91,11 @@ def readable_model(model: str, root: Path) -> Iterator[Path | str]:
         DataError: a folder without the files of a text model, or with damaged ones.
     """
     source = model_source(model, root)
+    if not isinstance(source, Path) and any(file.is_file() for file in (root / model, Path(model))):
+        raise DataError(
+            f"text_model={model} is a file; a text model is a folder with config.json, the tokenizer's files and "
+            "model.safetensors (or pytorch_model.bin)"
+        )
     if isinstance(source, str):
         source = _reached(source, root)
     try:
@@ -106,6 +111,12 @@ def readable_model(model: str, root: Path) -> Iterator[Path | str]:
         detail = first_line(fault)
         if not isinstance(fault, OSError | ValueError):
             detail = f"{type(fault).__name__}: {detail}"
+        if isinstance(source, Path) and not (source / "tokenizer.json").is_file() and list(source.glob("*.model")):
+            detail = (
+                "its tokenizer is a SentencePiece file alone: install sentencepiece, or save the tokenizer where that "
+                "is installed, by AutoTokenizer.from_pretrained(...).save_pretrained(FOLDER), which writes "
+                "tokenizer.json"
+            )
         if isinstance(source, Path):
             raise DataError(
                 f"text_model={model}: {source} is not a whole text model ({detail}).\n"
@@ -141,21 +152,35 @@ def _not_found(model: str, root: Path, where: str) -> DataNotFoundError:
     )
 
 
+TEXT_KINDS = "BERT, RoBERTa, DeBERTa, GPT-2, OPT, LLaMA, XLNet, the encoder of T5, the text half of CLIP and their like"
+"""Kinds of networks that read token ids alone, for errors."""
+
+
 def load_config(model: str, root: Path) -> "PretrainedConfig":
     """The configuration of a text model: its type, shape and size. Code in its folder is not run, nor asked about.
+
+    Of a network with a half for texts, as CLIP is, it is that of this half.
 
     Args:
         model: a folder, under ``root`` or the working directory, or a name on the Hugging Face hub.
         root: the data root.
 
     Raises:
-        DataError, DataNotFoundError: see :func:`readable_model`.
+        DataError, DataNotFoundError: see :func:`readable_model`; also a network that reads no texts.
     """
     need("a text model", "text")
     from transformers import AutoConfig
 
     with readable_model(model, root) as source:
-        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        halves = getattr(config, "sub_configs", {})
+        text = config if hasattr(config, "vocab_size") else getattr(config, "text_config", None)
+    if text is None or not isinstance(getattr(text, "vocab_size", None), int):
+        parts = f" (it is made of {', '.join(halves)})" if halves else ""
+        raise DataError(
+            f"text_model={model}: a network of the kind {config.model_type} reads no texts{parts}; {TEXT_KINDS} do"
+        )
+    return text
 
 
 def load_tokenizer(model: str, root: Path) -> "PreTrainedTokenizerBase":
@@ -176,8 +201,7 @@ def load_tokenizer(model: str, root: Path) -> "PreTrainedTokenizerBase":
     config = load_config(model, root)  # first: its error is the plainer one
     with readable_model(model, root) as source:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        positions = getattr(config, "max_position_embeddings", tokenizer.model_max_length)
-        limit = min(tokenizer.model_max_length, positions)
+        limit = min(tokenizer.model_max_length, _positions(config) or tokenizer.model_max_length)
     if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # transformers makes an empty one without complaint
         raise DataError(f"text_model={model}: {source} has no vocabulary; it needs tokenizer.json or vocab.txt")
     if len(tokenizer) > config.vocab_size:
@@ -191,6 +215,27 @@ def load_tokenizer(model: str, root: Path) -> "PreTrainedTokenizerBase":
     tokenizer.split_special_tokens = True
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     return tokenizer
+
+
+_SHIFTED = frozenset(
+    "camembert data2vec-text esm ibert layoutlmv3 lilt longformer luke markuplm mpnet roberta roberta-prelayernorm "
+    "xlm-roberta xlm-roberta-xl xmod".split()
+)
+"""Kinds whose first token has the position after that of padding (``create_position_ids_from_input_ids`` of fairseq).
+
+Source: transformers 5.24, ``models/*/modeling_*.py``: a table of ``max_position_embeddings`` rows, in which those up to
+the padding id are no position of a token."""
+
+
+def _positions(config: "PretrainedConfig") -> int | None:
+    """How many tokens a text may have by a network's table of positions; None where it has no table."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions < 1:  # T5 has none, XLNet -1: their positions are relative
+        return None
+    if config.model_type not in _SHIFTED or getattr(config, "position_embedding_type", "absolute") != "absolute":
+        return positions
+    padding = config.pad_token_id
+    return positions - (1 if padding is None else padding) - 1
 
 
 def write_text_model(model: str, root: Path, folder: Path) -> None:
@@ -231,7 +276,8 @@ def encode(
         targets: second text of each pair, which is never cut.
 
     Returns:
-        (N, 3, L) int64: input ids, attention mask (1 = token, 0 = padding) and token types (1 = target).
+        (N, 3, L) int64, L >= 1: input ids, attention mask (1 = token, 0 = padding) and token types (1 = target). A text
+        of which the tokenizer makes no token has one all the same: that of a beginning, an end or padding.
 
     Raises:
         RecipeError: ``max_tokens`` beyond the model's positions.
@@ -271,7 +317,18 @@ def encode(
             f"positions: --set max_tokens={limit} cuts it"
         )
     types_NL = encoded.get("token_type_ids", torch.zeros_like(ids_NL))
+    # A tokenizer without special tokens (GPT-2's) makes nothing of no text, which would have no feature.
+    if not ids_NL.shape[1]:
+        ids_NL, mask_NL, types_NL = (values_NL.new_zeros(len(texts), 1) for values_NL in (ids_NL, mask_NL, types_NL))
+    empty_N = mask_NL.sum(dim=1) == 0
+    ids_NL[empty_N, 0], mask_NL[empty_N, 0] = _stand_in(tokenizer), 1
     return torch.stack([ids_NL, mask_NL, types_NL], dim=1)
+
+
+def _stand_in(tokenizer: "PreTrainedTokenizerBase") -> int:
+    """The token of a text without any: that of a beginning, an end, or padding."""
+    known = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return next((token for token in known if token is not None), 0)
 
 
 def _without_control(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Text encoders: BERT and its relatives through transformers."""
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bss.data.transforms.text import load_config, readable_model
+from bss.data.transforms.text import TEXT_KINDS, load_config, readable_model
+from bss.models.weights import matched, read_weights
 from bss.utils.choices import TextPooling
-from bss.utils.errors import DataError, RecipeError
+from bss.utils.errors import DataError, RecipeError, first_line
 
 
 class TextEncoder(nn.Module):
@@ -84,16 +86,91 @@ def text_encoder(model: str, root: Path, *, pool: TextPooling, pretrained: bool 
             of the network (a pooler may be lacking: language models are published without one).
         RecipeError: see :class:`TextEncoder`.
     """
-    from transformers import AutoModel
+    from transformers import MODEL_MAPPING, AutoModel
 
     config = load_config(model, root)
-    if not pretrained:
-        return TextEncoder(AutoModel.from_config(config, trust_remote_code=False), pool=pool).float().train()
-    with readable_model(model, root) as source:
-        bert, report = AutoModel.from_pretrained(source, output_loading_info=True, trust_remote_code=False)
-    if missing := sorted(key for key in report["missing_keys"] if not key.startswith("pooler.")):
+    if type(config) not in MODEL_MAPPING:
         raise DataError(
-            f"text_model={model}: the weights in {source} lack {len(missing)} tensors of a {type(bert).__name__}, the "
-            f"first is {missing[0]}; they belong to another network"
+            f"text_model={model}: transformers has no network for a {type(config).__name__} by itself; {TEXT_KINDS} do"
         )
-    return TextEncoder(bert, pool=pool).float().train()
+    with readable_model(model, root) as source:
+        if not pretrained:
+            network, report = AutoModel.from_config(config, trust_remote_code=False), {}
+        else:
+            network, report = AutoModel.from_pretrained(
+                source, config=config, output_loading_info=True, trust_remote_code=False
+            )
+    part, place = _of_tokens(network.float().eval(), model)
+    used = [key for key in report.get("missing_keys", ()) if key.startswith(place) and not key.startswith("pooler.")]
+    if used and not _loaded_behind_prefix(network, source):
+        raise DataError(
+            f"text_model={model}: the weights in {source} lack {len(used)} tensors of a {type(network).__name__}, "
+            f"the first is {min(used)}; they belong to another network"
+        )
+    encoder = TextEncoder(part, pool=pool)
+    if pool == "cls" and not _first_sees_more(encoder.bert):
+        warnings.warn(
+            f"text_model={model}: the first token of a {type(network).__name__} sees nothing of the text behind it, "
+            "and text_pooling=cls takes its state alone: --set text_pooling=last or mean",
+            stacklevel=2,
+        )
+    return encoder.float().train()
+
+
+_PROBE_2L = ((1, 2, 1), (1, 2, 2))  # ids that every vocabulary has; the two texts differ at their end
+
+
+def _states(network: nn.Module) -> Tensor:
+    """What a network makes of two short texts, (2, 3, D)."""
+    ids_2L = torch.tensor(_PROBE_2L, device=next(network.parameters()).device)
+    with torch.no_grad():
+        return network(input_ids=ids_2L, attention_mask=torch.ones_like(ids_2L)).last_hidden_state
+
+
+def _of_tokens(network: nn.Module, model: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """What makes states of token ids alone: a network, or its encoder where it wants a second text to decode.
+
+    Returns:
+        It, and what the names of its tensors begin with in the network.
+
+    Raises:
+        DataError: neither does.
+    """
+    whole: Any = network  # transformers' own, which is more than a Module
+    parts: list[tuple[nn.Module, tuple[str, ...]]] = [(network, ("",))]
+    if getattr(whole.config, "is_encoder_decoder", False):
+        parts.append((whole.get_encoder(), ("encoder.", "shared.")))
+    fault: Exception | None = None
+    for part, place in parts:
+        try:
+            states = _states(part)
+        except Exception as error:  # each kind asks in its own way for what is lacking
+            fault = error
+            continue
+        if states.ndim == 3 and states.shape[:2] == (2, 3):
+            return part, place
+    why = f" ({first_line(fault)})" if fault else ""
+    raise DataError(
+        f"text_model={model}: a {type(network).__name__} makes no states of the token ids of a text alone{why}; "
+        f"{TEXT_KINDS} do"
+    ) from fault
+
+
+def _first_sees_more(network: nn.Module) -> bool:
+    """Whether the state of the first token depends on what is behind it."""
+    one_D, other_D = _states(network.eval())[:, 0]
+    return not torch.equal(one_D, other_D)
+
+
+def _loaded_behind_prefix(network: nn.Module, source: Path | str) -> bool:
+    """Load weights whose names begin with something else, see :func:`bss.models.weights.matched`, if they are such."""
+    files = [Path(source) / name for name in ("model.safetensors", "pytorch_model.bin")]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        return False
+    wanted = {key: value for key, value in network.state_dict().items() if not key.startswith("pooler.")}
+    try:
+        network.load_state_dict(matched(read_weights(file), wanted, ignored=("pooler.",)), strict=False)
+    except DataError:
+        return False
+    return True

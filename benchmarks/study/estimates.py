@@ -48,6 +48,23 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(len(values), mean, sqrt(variance / len(values)))
 
 
+def heterogeneity(found: Sequence[Estimate]) -> float:
+    """Whether several sets' differences differ by more than chance: the p value of Cochran's Q.
+
+    Q = sum over sets of ((mean - weighted mean) / error) ** 2, weights 1 / error ** 2, against chi-square with one
+    degree of freedom less than there are sets (Cochran, Biometrics 10, 1954).
+
+    Args:
+        found: an estimate for each set, two or more, with errors above 0.
+    """
+    from scipy.stats import chi2
+
+    weights = [each.error**-2 for each in found]
+    center = fsum(weight * each.mean for weight, each in zip(weights, found, strict=True)) / fsum(weights)
+    q = fsum(weight * (each.mean - center) ** 2 for weight, each in zip(weights, found, strict=True))
+    return float(chi2.sf(q, len(found) - 1))
+
+
 def welch(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
     """Difference of two means, and the two-sided p value of Welch's t test."""
     from scipy.stats import ttest_ind

@@ -6,7 +6,7 @@ from functools import cache
 from math import fsum
 from typing import Any
 
-from benchmarks.study.estimates import Estimate, bracket, estimate, p_value, signed, spread
+from benchmarks.study.estimates import Estimate, bracket, estimate, heterogeneity, p_value, signed, spread
 from benchmarks.study.paper_form import OTHER_ARMS, STUDY, Protocol, read_protocol
 from benchmarks.study.raw import ROWS, Study, read
 from bss.compare.statistics import holm
@@ -98,6 +98,10 @@ class Cells:
         """The pooled contrast of a whole regime."""
         sets = [self.differences(regime, name, contrast, column) for name in self.said["sets"]]
         return estimate(pooled(sets, self.protocol.seeds))
+
+    def per_set(self, regime: str, contrast: Contrast, column: str = PRIMARY) -> list[Estimate]:
+        """The contrast on each set of a whole regime by itself."""
+        return [estimate(list(self.differences(regime, name, contrast, column).values())) for name in self.said["sets"]]
 
     def adjusted(self) -> dict[tuple[str, Contrast], tuple[float, bool]]:
         """(Regime, contrast) of the whole regimes -> the adjusted p value, and whether it is final.
@@ -193,6 +197,14 @@ def secondary_table() -> str:
     return "\n".join(lines)
 
 
+def _apart(per_set: Sequence[Estimate]) -> str:
+    """How far single sets lie apart, which their mean does not show; Cochran's Q is not in the plan."""
+    low, high = (pick(each.mean for each in per_set) for pick in (min, max))
+    p = heterogeneity(per_set)
+    how = f"more than by chance, Q test, p {p_value(p) if p < 0.001 else f'= {p_value(p)}'}"
+    return f"(single sets {signed(low, 2)} to {signed(high, 2)}{f': {how}' if p < 0.05 else ''})"
+
+
 def verdicts() -> str:
     """What the plan's rules say, a line for each regime."""
     found, lines = cells(), []
@@ -209,7 +221,7 @@ def verdicts() -> str:
                 verdict = f"equivalent within {margin:g} point"
             else:
                 verdict = "undecided" if final else "undecided so far"
-            parts.append(f"{_name(contrast)}: {verdict}")
+            parts.append(f"{_name(contrast)}: {verdict} {_apart(found.per_set(regime, contrast))}")
         lines.append(f"- {title.capitalize()}: {'; '.join(parts)}.")
     return "\n".join(lines)
 
@@ -265,10 +277,14 @@ def in_short() -> str:
         held = [REGIMES[regime] for regime in regimes if adjusted[regime, contrast][0] < 0.05]
         alike = [REGIMES[regime] for regime, each in zip(regimes, means, strict=True) if each.within(margin)]
         low, high = (signed(pick(each.mean for each in means), 2) for pick in (min, max))
-        said = f"holds for {', '.join(held)}" if held else "holds in none of them"
+        said = (
+            f"holds for {', '.join(held)}" if held else "holds in none of them" if len(means) > 1 else "does not hold"
+        )
+        every = [each.mean for regime in regimes for each in found.per_set(regime, contrast)]
+        of_sets = " to ".join(signed(pick(every), 2) for pick in (min, max))
         lines.append(
-            f"- **The paper's sampler with replacement**, minus {contrast[1]}: {low} to {high} points over "
-            f"{len(regimes)} of {len(REGIMES)} regimes ({sets} sets, {n} seeds):\n  {said}"
-            + (f"; equivalent within {margin:g} point for {', '.join(alike)}." if alike else ".")
+            f"- **The paper's sampler with replacement**, minus {contrast[1]}: {low if low == high else f'{low} to {high}'} "
+            f"points in {len(regimes)} of {len(REGIMES)} regimes\n  (mean of {sets} sets, {n} seeds; single sets {of_sets}): {said}"
+            + (f"; the mean is equivalent to 0 within {margin:g} point for {', '.join(alike)}." if alike else ".")
         )
     return "\n".join(lines)

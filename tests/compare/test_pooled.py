@@ -1,10 +1,12 @@
 """The study of the paper's form: its plans, and the numbers that are made of several sets."""
 
 import json
+from math import erfc
 
 import pytest
 
 from benchmarks.study import pooled
+from benchmarks.study.estimates import Estimate, heterogeneity
 from benchmarks.study.paper_form import STUDY, Protocol, read_protocol
 from benchmarks.study.raw import PLAN, Study
 
@@ -61,6 +63,16 @@ def test_until_all_regimes_are_there_p_values_have_the_bound_of_all_tests_and_th
 def test_a_regime_without_one_of_its_sets_has_no_verdict():
     cells = pooled.Cells(Protocol(SAID), {("calm", "one"): ONE})
     assert not cells.whole("calm") and cells.adjusted() == {}
+
+
+def test_sets_that_differ_by_more_than_chance_are_told_from_those_that_do_not():
+    # Errors of 1 and means of 0 and 2: the weighted mean is 1, Q = 1 + 1 = 2, and chi-square with one degree of freedom
+    # exceeds 2 where a normal number exceeds the root of 2 on either side.
+    two = [Estimate(20, 0.0, 1.0), Estimate(20, 2.0, 1.0)]
+    assert heterogeneity(two) == pytest.approx(erfc(1.0), rel=1e-9)
+    # A set of half the error weighs four times: mean 1.6, Q = 1.6**2 + 4 * 0.4**2 = 3.2.
+    assert heterogeneity([Estimate(20, 0.0, 1.0), Estimate(20, 2.0, 0.5)]) == pytest.approx(erfc(1.6**0.5), rel=1e-9)
+    assert heterogeneity([Estimate(20, 1.0, 0.5)] * 3) == pytest.approx(1.0)
 
 
 def test_cells_of_two_commits_are_refused():

@@ -1,4 +1,5 @@
 import importlib
+import io
 import json
 import os
 import pickle
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import soundfile
 import torch
@@ -440,7 +442,7 @@ def test_a_decoder_that_fails_in_its_own_way_does_not_stop_the_others(root, monk
     def failing(path):
         raise IndexError("list index out of range\nand a long story")
 
-    monkeypatch.setattr(media.picture, "read_frame", failing)
+    monkeypatch.setattr(media, "_picture_facts", failing)
     (finding,) = examine(root)["files-damaged"]
     assert len(finding.examples) == 36
     assert finding.examples[0].detail == "the decoder failed (IndexError: list index out of range)"
@@ -452,9 +454,9 @@ def test_a_decoder_that_takes_its_process_down_costs_that_file_only(root, monkey
     def read(path):
         if path == deadly:
             os.kill(os.getpid(), signal.SIGKILL)
-        return torch.arange(2 * 3 * 32 * 32, dtype=torch.uint8).view(6, 32, 32)[:3]
+        return media.Facts(shape=(32, 32))
 
-    monkeypatch.setattr(media.picture, "read_frame", read)  # forked workers inherit it
+    monkeypatch.setattr(media, "_picture_facts", read)  # forked workers inherit it
     found = examine(root, workers=2)
     (finding,) = found["files-damaged"]
     assert [example.file for example in finding.examples] == [str(deadly.relative_to(root))]
@@ -466,7 +468,7 @@ def test_a_package_that_is_not_installed_is_no_fault_of_the_files(root, monkeypa
     def missing(path):
         raise ModuleNotFoundError("No module named 'cv2'")
 
-    monkeypatch.setattr(media.picture, "read_frame", missing)
+    monkeypatch.setattr(media, "_picture_facts", missing)
     assert run(root) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and "cannot be checked: No module named 'cv2'; see requirements.txt" in printed.err
@@ -478,6 +480,36 @@ def test_a_complaint_of_the_decoder_is_a_warning(root):
     put(frame(root, name), data[:-2] + bytes(40) + data[-2:])
     (finding,) = examine(root)["files-doubtful"]
     assert finding.severity == "warning" and "Corrupt JPEG data" in finding.examples[0].detail
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("look", ["noise", "flat", "nearly flat"])
+def test_a_glance_at_a_jpeg_finds_what_decoding_all_of_it_finds(tmp_path, monkeypatch, mode, look):
+    draw = np.random.default_rng(0)
+    pixels = draw.integers(0, 256, (20, 33, 3), np.uint8) if look == "noise" else np.full((20, 33, 3), 90, np.uint8)
+    pixels[10:] += look == "nearly flat"
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels).convert(mode).save(file, "JPEG", progressive=look == "noise")
+    whole = file.getvalue()
+    some = draw.integers(2, len(whole), 10)
+    damaged = [whole[: some[0]], whole[: some[1]], *(whole[:at] + bytes([at % 251]) + whole[at + 1 :] for at in some)]
+    damaged += [whole[:at] + bytes(7) + whole[at:] for at in some[:3]] + [whole[:-2] + bytes(9) + whole[-2:]]
+    jobs = [media.Job(put(tmp_path / f"{place}.jpg", data), "frames") for place, data in enumerate([whole, *damaged])]
+    glanced = list(map(media.look, jobs))
+    assert glanced[0].flat is (look == "flat") and glanced[0].shape == (20, 33)
+    assert (media.picture.glance(jobs[0].path) is None) is (mode == "CMYK")
+    monkeypatch.setattr(media.picture, "glance", lambda path: None)
+    assert glanced == list(map(media.look, jobs))
+
+
+def test_a_glance_leaves_turned_pictures_and_other_formats_to_the_whole_decoder(tmp_path):
+    picture, turned = PIL.Image.new("RGB", (16, 8)), PIL.Image.Exif()
+    turned[0x0112] = 6
+    picture.save(tmp_path / "turned.jpg", exif=turned)
+    picture.save(tmp_path / "x.png")
+    assert media.picture.glance(tmp_path / "turned.jpg") is None
+    assert media.picture.glance(tmp_path / "x.png") is None
+    assert media.look(media.Job(tmp_path / "turned.jpg", "frames")).shape == (16, 8)
 
 
 def test_files_of_other_kinds_are_said_to_be_unchecked(tmp_path):

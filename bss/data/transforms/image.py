@@ -64,6 +64,9 @@ _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # of a JPEG: zeros are stuffing, D0 to D7 lie within a scan
 
 
+_ORIENTATION = 0x0112  # of EXIF; 1 = it lies as it is
+
+
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 
 
@@ -104,6 +107,54 @@ def read_frame(path: str | os.PathLike) -> Tensor:
         DataError: naming the file: a Git-LFS pointer, zero bytes, a truncated file, another format, or an
             image of more than :data:`MAX_PIXELS` pixels or :data:`MAX_SCANS` scans.
     """
+    data = _checked_bytes(path)
+    with _opened(data, path) as image:
+        return torch.from_numpy(_upright_rgb(image).transpose(2, 0, 1).copy())
+
+
+class Glance(NamedTuple):
+    """What a look at a JPEG tells that is whole.
+
+    Attributes:
+        shape: (height, width) of the picture.
+        pixels: of it at about an eighth of its size, (h, w, 3) uint8, RGB.
+    """
+
+    shape: tuple[int, int]
+    pixels: np.ndarray
+
+
+def glance(path: str | os.PathLike) -> Glance | None:
+    """Read all of a JPEG, and make an eighth of its size of it: in a tenth of the time of :func:`read_frame`.
+
+    Args:
+        path: as of :func:`read_frame`.
+
+    Returns:
+        None where :func:`read_frame` alone tells what is in the file: another format, other colours, a photograph
+        that is to be turned, or one that libjpeg complains about.
+
+    Raises:
+        DataError: as of :func:`read_frame`.
+    """
+    import simplejpeg
+
+    data = _checked_bytes(path)
+    if not simplejpeg.is_jpeg(data):
+        return None
+    with _opened(data, path) as image:
+        width, height = image.size
+        if image.mode not in ("RGB", "L") or image.getexif().get(_ORIENTATION, 1) != 1:
+            return None
+    try:
+        # The scale leaves out the inverse transforms; every coefficient is read, and what is wrong with one is found.
+        return Glance((height, width), simplejpeg.decode_jpeg(data, min_height=1, min_width=1, strict=True))
+    except ValueError:
+        return None
+
+
+def _checked_bytes(path: str | os.PathLike) -> bytes:
+    """The bytes of a picture that may be decoded, see :func:`read_frame`."""
     with reading(path):
         data = Path(path).read_bytes()
     problem = absence(data[:64], len(data)) or image_damage(data)
@@ -111,8 +162,7 @@ def read_frame(path: str | os.PathLike) -> Tensor:
         raise DataError(f"{path}: {problem}")
     if (scans := _scans(data)) > MAX_SCANS:
         raise DataError(f"{path}: a jpeg of {scans} scans; at most {MAX_SCANS} are decoded")
-    with _opened(data, path) as image:
-        return torch.from_numpy(_upright_rgb(image).transpose(2, 0, 1).copy())
+    return data
 
 
 def _scans(data: bytes) -> int:

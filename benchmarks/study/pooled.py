@@ -277,14 +277,14 @@ def in_short() -> str:
         held = [REGIMES[regime] for regime in regimes if adjusted[regime, contrast][0] < 0.05]
         alike = [REGIMES[regime] for regime, each in zip(regimes, means, strict=True) if each.within(margin)]
         low, high = (signed(pick(each.mean for each in means), 2) for pick in (min, max))
-        said = (
-            f"holds for {', '.join(held)}" if held else "holds in none of them" if len(means) > 1 else "does not hold"
-        )
+        said = f"holds in: {', '.join(held)}" if held else "does not hold in any"
+        if alike:
+            said += f"; the mean is equivalent to 0 within {margin:g} point in: {', '.join(alike)}"
         every = [each.mean for regime in regimes for each in found.per_set(regime, contrast)]
         of_sets = " to ".join(signed(pick(every), 2) for pick in (min, max))
         lines.append(
-            f"- **The paper's sampler with replacement**, minus {contrast[1]}: {low if low == high else f'{low} to {high}'} "
-            f"points in {len(regimes)} of {len(REGIMES)} regimes\n  (mean of {sets} sets, {n} seeds; single sets {of_sets}): {said}"
-            + (f"; the mean is equivalent to 0 within {margin:g} point for {', '.join(alike)}." if alike else ".")
+            f"- **The paper's sampler with replacement**, minus {contrast[1]}: "
+            f"{low if low == high else f'{low} to {high}'} points in\n  {len(regimes)} of {len(REGIMES)} regimes "
+            f"(mean of {sets} sets, {n} seeds; single sets {of_sets}): {said}."
         )
     return "\n".join(lines)

@@ -114,7 +114,7 @@ ELSEWHERE = {
     "random_seed": "seed",
     "wd": "weight_decay",
 }
-"""Name of a number in other scripts of the field (OGM-GE's ``main.py``, the trainers of Lightning and Hugging Face) -> the field here."""
+"""Name of a number elsewhere (OGM-GE's ``main.py``, the trainers of Lightning and Hugging Face) -> the field here."""
 
 
 def field_named(name: str, known: Collection[str]) -> str | None:

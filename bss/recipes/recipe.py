@@ -264,6 +264,16 @@ class Recipe:
         "falls at the first epoch that begins after the steps of so many epochs over all samples.",
     )
     lr_gamma: float = setting(0.1, "the factor.")
+    freeze: str | None = setting(
+        None,
+        "modalities whose encoders are not trained, such as audio,text: their weights and BatchNorm's statistics stay "
+        "as they are, and they run in eval mode; the heads are trained. None = all are trained.",
+    )
+    encoder_lr: float | None = setting(
+        None,
+        "learning rate of the encoders, as lr is that of everything else: both follow lr_schedule. Encoders that are "
+        "frozen have none. None = lr.",
+    )
     accumulate: int = setting(
         1,
         "parts that every batch is run in, one after another, before the optimiser's one step: a way to fit "
@@ -374,6 +384,11 @@ class Recipe:
         _require(self.updates is None or self.updates >= 1, "updates", self.updates, ">= 1, or none")
         for name in ("epochs", "lr_step", "accumulate"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        _require(self.encoder_lr is None or self.encoder_lr > 0, "encoder_lr", self.encoder_lr, "> 0, or none")
+        if self.freeze is not None and (not all(self.frozen) or len(set(self.frozen)) < len(self.frozen)):
+            raise RecipeError(
+                f"freeze must be names of modalities with commas, each once, or none, got {self.freeze!r}"
+            )
         if self.batch_size < 2 * self.accumulate:
             raise RecipeError(
                 f"accumulate={self.accumulate} cuts batch_size={self.batch_size} into parts of less than two samples, "
@@ -406,6 +421,11 @@ class Recipe:
                 f"schedule.warmup_epochs={warmup} leaves nothing of epochs={self.epochs}, so the schedule would never "
                 "begin: lower the one or raise the other"
             )
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The modalities of ``freeze``."""
+        return () if self.freeze is None else tuple(name.strip() for name in self.freeze.split(","))
 
     @property
     def predicts_by(self) -> str:

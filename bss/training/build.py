@@ -5,7 +5,7 @@ What follows (:mod:`bss.training.epochs`, :mod:`bss.training.checkpoint`) is han
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +21,7 @@ from bss.methods.constants import checked_constants
 from bss.models import precision
 from bss.models.compiling import compile_network
 from bss.models.late_fusion import has_two_stages
-from bss.models.modes import spared
+from bss.models.modes import flags_kept, spared
 from bss.recipes.constants import PREFIX
 from bss.recipes.recipe import Recipe, written
 from bss.samplers import OrderSampler
@@ -37,6 +37,9 @@ from bss.training.watch import TrainingWatch
 from bss.utils import distributed
 from bss.utils.choices import LearningRateSchedule, OptimizerName, Similarity
 from bss.utils.errors import RecipeError
+
+Groups = Callable[[Sequence[nn.Parameter]], list[list[nn.Parameter]]]
+"""The trained parameters in groups with a learning rate each, see :meth:`bss.methods.Method.groups`."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class Parts:
         online: the table is filled by the training steps.
         difficulty: of all samples, from the table as it is.
         learning_rate: maps (epoch, updates before it) to the epoch's learning rate.
-        lr: the initial one, for advice.
+        rates: by what the learning rate is multiplied for each of the optimiser's groups, in the epoch that begins.
+        slower: flags that lower the learning rate, for advice.
         updates: optimiser steps after which the run ends; None = with its epochs.
         seed: of the run.
         device: where it runs.
@@ -99,7 +103,8 @@ class Parts:
     online: bool
     difficulty: Callable[[], torch.Tensor]
     learning_rate: Callable[[int, int], float]
-    lr: float
+    rates: Callable[[], list[float]]
+    slower: str
     updates: int | None
     seed: int
     device: torch.device
@@ -135,6 +140,8 @@ def plan(
     """
     schedule = recipe.schedule
     check_modality(recipe.modality, data)
+    for name in recipe.frozen:
+        check_modality(name, data, field="freeze")
     table = ScoreTable(
         len(data.train),
         momentum=schedule.history,
@@ -310,6 +317,8 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         precision.to_channels_last(model)
     # What is put on the network for this run is taken off at its end: it is the user's, and may be trained again.
     restore = [compile_network(model)] if recipe.compile else []
+    if recipe.frozen:
+        restore.append(_with_frozen_encoders(model, recipe.frozen))
     if recipe.modality is not None:
         restore.append(_without_gradients(model, recipe.modality))
     if recipe.precision == "bf16" and run.device.type == "cpu" and precision.affected():
@@ -317,6 +326,10 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
     trained = distributed.wrapped(model, run.device, sync_batchnorm=recipe.sync_batchnorm)
     table = planned.table.to(run.device)
     method.begin_run(table, model)
+    groups: Groups = method.groups
+    rates: Callable[[], list[float]] = method.rates
+    if recipe.encoder_lr is not None:
+        groups, rates = _apart(method, _encoder_weights(model, "encoder_lr"), recipe.encoder_lr / recipe.lr)
     # Only online scoring looks at the training forward: a pass would otherwise be blended with it.
     online = schedule.rescore == "online"
     watch = TrainingWatch(model)
@@ -328,7 +341,7 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
             lr=recipe.lr,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
-            groups=method.groups,
+            groups=groups,
         ),
         fused_weight=recipe.fused_weight,
         unimodal_weight=recipe.unimodal_weight,
@@ -392,7 +405,8 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
             length=recipe.epochs if recipe.updates is None else recipe.updates,
             steps=None if recipe.updates is None else len(data.train) // recipe.batch_size,
         ),
-        lr=recipe.lr,
+        rates=rates,
+        slower=_slower(recipe),
         updates=recipe.updates,
         seed=recipe.seed,
         device=run.device,
@@ -401,12 +415,13 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
     )
 
 
-def check_modality(modality: str | None, data: Splits) -> None:
-    """Refuse to train a modality that the samples do not have.
+def check_modality(modality: str | None, data: Splits, *, field: str = "modality") -> None:
+    """Refuse to train, or to freeze, a modality that the samples do not have.
 
     Args:
         modality: the recipe's; None = all are trained.
         data: the splits.
+        field: of the recipe that names it.
 
     Raises:
         RecipeError: names those that there are.
@@ -415,7 +430,7 @@ def check_modality(modality: str | None, data: Splits) -> None:
         return
     there = [name for name in data.train[0] if name != "label"]
     if modality not in there:
-        raise RecipeError(f"modality={modality} is none of the samples' modalities: {', '.join(there)}")
+        raise RecipeError(f"{field}={modality} is none of the samples' modalities: {', '.join(there)}")
 
 
 def _without_gradients(model: nn.Module, modality: str) -> Callable[[], None]:
@@ -430,6 +445,77 @@ def _without_gradients(model: nn.Module, modality: str) -> Callable[[], None]:
     stack = contextlib.ExitStack()
     stack.enter_context(spared({each for encoder in encoders.values() for each in encoder.parameters()} - own))
     return stack.close
+
+
+def _encoders_of(model: nn.Module, field: str) -> Mapping[str, nn.Module]:
+    if not has_two_stages(model):
+        raise RecipeError(
+            f"{field} is of encoders, and the network is a {type(model).__name__}, without encoders, encode and decode: "
+            f"leave {field} out"
+        )
+    return dict(model.encoders.items())
+
+
+def _with_frozen_encoders(model: nn.Module, names: Sequence[str]) -> Callable[[], None]:
+    """Freeze some modalities' encoders, in eval mode; returns what gives them back as they were.
+
+    Raises:
+        RecipeError: the network has no such encoder, or one without weights, or that shares weights with another part.
+    """
+    encoders, written_so = _encoders_of(model, "freeze"), f"freeze={','.join(names)}"
+    for name in names:
+        if name not in encoders:
+            raise RecipeError(f"{written_so}: the network has no encoder {name}, but {', '.join(encoders)}")
+        if next(encoders[name].parameters(), None) is None:
+            raise RecipeError(f"{written_so}: the encoder {name} has no weights that could be frozen")
+    inside = {module for name in names for module in encoders[name].modules()}
+    own = {weight for name in names for weight in encoders[name].parameters()}
+    for path, module in model.named_modules():
+        if module not in inside and any(weight in own for weight in module.parameters(recurse=False)):
+            raise RecipeError(
+                f"{written_so}: {path or 'the network'} shares weights with them, and would be frozen too"
+            )
+    stack = contextlib.ExitStack()
+    stack.enter_context(spared(own))
+    for name in names:
+        stack.enter_context(flags_kept(encoders[name]))
+        encoders[name].eval()
+    return stack.close
+
+
+def _encoder_weights(model: nn.Module, field: str) -> set[nn.Parameter]:
+    """The encoders' weights that are trained.
+
+    Raises:
+        RecipeError: there are none.
+    """
+    weights = {each for encoder in _encoders_of(model, field).values() for each in encoder.parameters()}
+    trained = {each for each in weights if each.requires_grad}
+    if not trained:
+        raise RecipeError(f"{field} reaches nothing, for no encoder is trained: leave it out, or freeze fewer of them")
+    return trained
+
+
+def _apart(method: Method, weights: Collection[nn.Parameter], rate: float) -> tuple[Groups, Callable[[], list[float]]]:
+    """A method's groups, each cut into the other weights and these, and their rates, with one more for these."""
+
+    def groups(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
+        return [
+            [each for each in group if (each in weights) == inside]
+            for group in method.groups(parameters)
+            for inside in (False, True)
+        ]
+
+    def rates() -> list[float]:
+        return [own * factor for own in method.rates() for factor in (1.0, rate)]
+
+    return groups, rates
+
+
+def _slower(recipe: Recipe) -> str:
+    """Flags that lower all learning rates to a tenth."""
+    rates = {"lr": recipe.lr, "encoder_lr": recipe.encoder_lr}
+    return " ".join(f"--set {name}={rate / 10:g}" for name, rate in rates.items() if rate is not None)
 
 
 def _check_features(similarity: Similarity, model: nn.Module) -> None:
@@ -460,7 +546,7 @@ def optimizer_of(
     lr: float,
     momentum: float,
     weight_decay: float,
-    groups: Callable[[Sequence[nn.Parameter]], list[list[nn.Parameter]]] | None = None,
+    groups: Groups | None = None,
 ) -> torch.optim.Optimizer:
     """The optimiser of the parameters that are trained; the momentum is SGD's, and ``groups`` a method's."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

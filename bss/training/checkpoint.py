@@ -39,7 +39,7 @@ NAMED = {"schedule.sampler", "method"}
 """Recipe fields for which a run's identity has the names of the classes."""
 
 
-AFTER_A_FAILURE = {"lr", "batch_size", "precision", "accumulate"}
+AFTER_A_FAILURE = {"lr", "encoder_lr", "batch_size", "precision", "accumulate"}
 """Recipe fields that may differ as well once a run has ended by numbers that are not finite or for want of memory."""
 
 

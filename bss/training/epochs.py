@@ -149,7 +149,7 @@ class Training:
         parts, progress, epoch = self.parts, self.progress, self.progress.epoch
         self.began = time.perf_counter() - progress.before.seconds
         lr = parts.learning_rate(epoch, progress.spent.updates)
-        for group, rate in zip(parts.step.optimizer.param_groups, parts.plan.method.rates(), strict=True):
+        for group, rate in zip(parts.step.optimizer.param_groups, parts.rates(), strict=True):
             group["lr"] = lr * rate
         trained = self._train()
         train_seconds = self._spent_on_epoch().train_seconds
@@ -210,7 +210,7 @@ class Training:
         if due:
             parts.passes.score(epoch, self.interrupts)
             if table.is_empty:
-                cause = f"the network diverged, lower the learning rate (--set lr={parts.lr / 10:g})"
+                cause = f"the network diverged, lower the learning rate ({parts.slower})"
                 if self.progress.spent.updates == 0:  # nothing has been learned yet
                     cause = "look for numbers in the samples or in the initial weights that are not finite"
                 raise NotFiniteError(f"no training sample has a finite score before epoch {epoch + 1}: {cause}")
@@ -293,10 +293,7 @@ class Training:
             # The first step, of any process, whose losses were not finite; the newest where the weights alone are not.
             first = min(distributed.gathered_objects(int(totals.sound))) + 1
             since = f" from step {first} on" if first < totals.steps else f" after step {totals.steps}"
-        return (
-            f"{what}{since}: lower the learning rate (--set lr={self.parts.lr / 10:g}), or look for samples that are "
-            "not finite"
-        )
+        return f"{what}{since}: lower the learning rate ({self.parts.slower}), or look for samples that are not finite"
 
     def _finish_epoch(self, row: EpochRow) -> None:
         progress, watched = self.progress, self.parts.watched
@@ -416,7 +413,7 @@ class Training:
         except NotFiniteError as error:
             self._note("not finite", error)
             again = self.saved is not None and self.saved == self.failed_from
-            ways = [f"--set lr={self.parts.lr / 10:g}", *self._precision("fp32")]
+            ways = [self.parts.slower, *self._precision("fp32")]
             raise NotFiniteError(f"{error}\n{self._saved(ways, again=again)}") from error
         except (Interrupted, KeyboardInterrupt) as error:
             self._note("stopped", error)

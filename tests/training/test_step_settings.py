@@ -344,3 +344,73 @@ def test_adamw_shrinks_the_weights_by_themselves_and_adam_by_the_gradient():
         optimizer.step()
         assert layer.weight.item() == pytest.approx(expected)
         assert type(optimizer) is (torch.optim.AdamW if kind == "adamw" else torch.optim.Adam)
+
+
+# ---- frozen encoders, and a rate of their own ------------------------------------------------------------------------
+
+
+def test_a_frozen_encoder_stays_as_it_is_with_its_statistics_and_is_given_back(tmp_path, capsys):
+    network, before = tiny.model(norm=True), tiny.model(norm=True)
+    fit(network, tiny.splits(), replace(UNIFORM, freeze="audio"), run_in(tmp_path))
+    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before.state_dict()[name])}
+    assert not [name for name in moved if name.startswith("encoders.audio")]
+    assert {"encoders.visual.0.weight", "encoders.visual.1.running_mean", "heads.audio.weight"} <= moved
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert "frozen, so left in eval mode: encoders.audio" in capsys.readouterr().out
+    assert tiny.rows(tmp_path)[0]["imbalance"]["gradient_norm"]["audio"] is None
+
+
+@pytest.mark.parametrize("name", [None, *sorted(methods.BY_NAME)])
+def test_every_method_trains_the_heads_on_frozen_encoders(name, tmp_path):
+    kind = methods.BY_NAME.get(name)
+    recipe = ddp_worker.recipe_for(kind, replace(UNIFORM, epochs=1, method=name, freeze=" audio, visual"))
+    network, before = tiny.model(norm=True), tiny.model(norm=True)
+    fit(network, tiny.splits(), recipe, run_in(tmp_path))
+    for part, moves in (("encoders", False), ("heads", True)):
+        pairs = zip(
+            getattr(network, part).state_dict().values(), getattr(before, part).state_dict().values(), strict=True
+        )
+        assert any(not torch.equal(one, two) for one, two in pairs) == moves
+
+
+@pytest.mark.parametrize("name", [None, "mslr"])
+def test_the_encoders_have_a_learning_rate_of_their_own_which_follows_the_schedule_and_the_method(name, tmp_path):
+    recipe = replace(UNIFORM, method=name, encoder_lr=0.001, lr=0.1, lr_step=1, freeze="visual", epochs=2)
+    network, rates = tiny.model(), []
+
+    class Optimizer(torch.optim.SGD):
+        def step(self, closure=None):
+            rates.append({id(each): group["lr"] for group in self.param_groups for each in group["params"]})
+            return super().step(closure)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim, "SGD", Optimizer)
+        fit(network, tiny.splits(), recipe, run_in(tmp_path))
+    encoder = {id(each) for each in network.encoders["audio"].parameters()}
+    others = {id(each) for part in (network.heads, network.fusion) for each in part.parameters()}
+    for of_step, factor in ((rates[0], 1.0), (rates[-1], 0.1)):
+        assert of_step.keys() == encoder | others
+        assert [of_step[each] for each in encoder] == pytest.approx([0.001 * factor] * len(encoder))
+        assert [of_step[each] for each in others] == pytest.approx([0.1 * factor] * len(others))
+
+
+def test_what_cannot_be_frozen_is_refused_with_what_there_is(tmp_path):
+    for text, words in (("sound", "audio, visual"), ("audio,sound", "freeze=sound is none of .*: audio, visual")):
+        with pytest.raises(RecipeError, match=words):
+            plan(tiny.splits(), replace(UNIFORM, freeze=text))
+    for text in ("", "audio,", "audio,audio"):
+        with pytest.raises(RecipeError, match="freeze must be names of modalities with commas, each once, or none"):
+            replace(UNIFORM, freeze=text)
+    with pytest.raises(RecipeError, match=r"encoder_lr must be > 0, or none, got 0\.0"):
+        override(UNIFORM, ["encoder_lr=0"])
+    for field, value in (("freeze", "audio"), ("encoder_lr", 0.1)):
+        with pytest.raises(RecipeError, match=f"{field} is of encoders, and the network is a Biases"):
+            fit(Biases(), tiny.splits(), replace(UNIFORM, **{field: value}), run_in(tmp_path / field))
+    with pytest.raises(RecipeError, match="encoder_lr reaches nothing, for no encoder is trained"):
+        fit(
+            tiny.model(), tiny.splits(), replace(UNIFORM, encoder_lr=0.1, freeze="audio,visual"), run_in(tmp_path / "a")
+        )
+    shared = tiny.model()
+    shared.encoders["visual"][0].bias = shared.encoders["audio"][0].bias
+    with pytest.raises(RecipeError, match=r"freeze=audio: encoders\.visual\.0 shares weights"):
+        fit(shared, tiny.splits(), replace(UNIFORM, freeze="audio"), run_in(tmp_path / "shared"))

@@ -5,14 +5,14 @@ from typing import Literal, Self
 
 from typing_extensions import override
 
-from bss.recipes.recipe import Recipe
+from bss.recipes.published import PublishedRecipe
 from bss.recipes.settings import meaning, setting
 from bss.utils.choices import FusionName
 from bss.utils.errors import RecipeError
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioVisualRecipe(Recipe):
+class AudioVisualRecipe(PublishedRecipe):
     """A recipe with the numbers of a sound, some frames and their encoders."""
 
     sample_rate: int = field(metadata=meaning("Hz; audio at another rate is resampled."))

@@ -35,6 +35,11 @@ class CremadRecipe(FoldedRecipe, AudioVisualRecipe):
                 f"fold={self.fold} is of the actors, and split={self.split} has all of them in every part: "
                 "--set split=speaker"
             )
+        if self.published_val and self.split == "speaker":
+            raise RecipeError(
+                "published_val=true takes the published validation list, and split=speaker deals all clips anew: set "
+                "one of the two"
+            )
 
 
 # Released CREMA-D/train-CL.py:21-46 (numbers), :217-218 (pacing); audio and frames CramedDataset.py:58-93. Loss weights

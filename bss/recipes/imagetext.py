@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from typing_extensions import override
 
-from bss.recipes.recipe import Recipe
+from bss.recipes.published import PublishedRecipe
 from bss.recipes.settings import setting
 from bss.utils.choices import Cleaning, FusionName, Interpolation, Normalization, TextPooling
 from bss.utils.errors import RecipeError
@@ -15,7 +15,7 @@ AS_RELEASED: dict[str, Any] = {"published_val": False, "max_tokens": None}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTextRecipe(Recipe):
+class ImageTextRecipe(PublishedRecipe):
     """A recipe with the numbers of a picture, a text and their encoders."""
 
     published_val: bool = setting(
@@ -66,11 +66,6 @@ class ImageTextRecipe(Recipe):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise RecipeError(f"{name} must be >= {least}, or none, got {value}")
-        if self.published_val and self.val_fraction == 0:
-            raise RecipeError(
-                "val_fraction=0 measures the test set after every epoch, but published_val=true chooses the epoch on "
-                "the validation list: set published_val=false as well"
-            )
         if self.image_weights is not None and self.width != 64:
             raise RecipeError(
                 f"image_weights={self.image_weights} needs width=64, got {self.width}; or --set image_weights=none"

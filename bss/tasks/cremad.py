@@ -45,7 +45,16 @@ def build_data(recipe: CremadRecipe, root: Path) -> Splits:
         if recipe.val_fraction:
             train, val = parts.carved_by_group(train, recipe.val_fraction, seed=recipe.seed, noun="actor")
     else:
-        train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=DATA_SET.classes)
+        train, val, left_out = parts.validation(
+            find_split,
+            train,
+            test,
+            published=recipe.published_val,
+            fraction=recipe.val_fraction,
+            seed=recipe.seed,
+            classes=DATA_SET.classes,
+        )
+        dropped |= left_out
     made = audiovisual.build_splits(
         recipe, root, DATA_SET.classes, train=train, val=val, test=test, dropped=dropped, group=DATA_SET.group
     )

@@ -33,25 +33,39 @@ def build_data(recipe: KineticsSoundsRecipe, root: Path) -> Splits:
         return kept, dropped + short
 
     train, test, dropped = parts.train_and_test(find_split)
-    classes = DATA_SET.classes
-    if recipe.class_ids == "first_seen":
-        classes, train, test = _numbered_as_seen(train, test)
-    train, val = parts.carved(train, recipe.val_fraction, seed=recipe.seed, classes=classes)
+    classes, number = _as_seen(train, test) if recipe.class_ids == "first_seen" else (DATA_SET.classes, {})
+
+    def find_val(split: str) -> tuple[list[Clip], list[str]]:
+        clips, left_out = find_split(split)
+        return _numbered(clips, number), left_out
+
+    train, val, left_out = parts.validation(
+        find_val,
+        _numbered(train, number),
+        test := _numbered(test, number),
+        published=recipe.published_val,
+        fraction=recipe.val_fraction,
+        seed=recipe.seed,
+        classes=classes,
+    )
     return audiovisual.build_splits(
-        recipe, root, classes, train=train, val=val, test=test, dropped=dropped, group=DATA_SET.group
+        recipe, root, classes, train=train, val=val, test=test, dropped=dropped | left_out, group=DATA_SET.group
     )
 
 
-def _numbered_as_seen(train: list[Clip], test: list[Clip]) -> tuple[tuple[str, ...], list[Clip], list[Clip]]:
-    """Number the classes as they first occur in the training list, and unseen ones after them."""
+def _as_seen(train: list[Clip], test: list[Clip]) -> tuple[tuple[str, ...], dict[int, int]]:
+    """The classes as they first occur in the training list, unseen ones after them; and old number -> new number."""
     seen = list(dict.fromkeys(clip.label for clip in train))
     unseen = sorted({clip.label for clip in test} - set(seen))
     if unseen:
         raise DataError(f"the test list has {DATA_SET.classes[unseen[0]]!r}, but no training clip has that class")
     order = seen + sorted(set(range(len(DATA_SET.classes))) - set(seen))
     number = {label: position for position, label in enumerate(order)}
-    train, test = ([replace(clip, label=number[clip.label]) for clip in clips] for clips in (train, test))
-    return tuple(DATA_SET.classes[label] for label in order), train, test
+    return tuple(DATA_SET.classes[label] for label in order), number
+
+
+def _numbered(clips: list[Clip], number: dict[int, int]) -> list[Clip]:
+    return [replace(clip, label=number.get(clip.label, clip.label)) for clip in clips]
 
 
 def build_list(recipe: KineticsSoundsRecipe, root: Path, path: Path) -> Part:

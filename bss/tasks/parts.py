@@ -9,7 +9,7 @@ from bss.data.indexed import MapDataset
 from bss.data.parts import Part
 from bss.data.rows import group_ids
 from bss.data.splits import Listed, group_folds, group_split, stratified_split
-from bss.utils.errors import DataError
+from bss.utils.errors import DataError, DataNotFoundError
 
 Find = Callable[[str], tuple[list[S], list[str]]]
 """Maps the name of a split to the samples of its list and the names of those left out."""
@@ -32,6 +32,51 @@ def train_and_test(find: Find[S]) -> tuple[list[S], list[S], dict[str, list[str]
             f"{first.listed}).\nDelete it from one of the two; python -m bss doctor names all of them"
         )
     return train, test, {"train": dropped, "test": test_dropped}
+
+
+def validation(
+    find: Find[S], train: list[S], test: list[S], *, published: bool, fraction: float, seed: int, classes: Sequence[str]
+) -> tuple[list[S], list[S] | None, dict[str, list[str]]]:
+    """Make the validation part: the published list, or a fraction of the training samples.
+
+    A published list may be a part of the training list (that of CREMA-D is): its samples do not train.
+
+    Args:
+        find: see :data:`Find`.
+        train: samples of the training list.
+        test: samples of the test list.
+        published: take the published validation list.
+        fraction: of every class of the training samples, where it is not taken; 0 = no validation part.
+        seed: draws them.
+        classes: class names.
+
+    Returns:
+        The training samples, the validation samples (or None), and ``{"val": names left out}`` of a published list.
+
+    Raises:
+        DataNotFoundError: no validation list.
+        DataError: see :func:`carved`; a published one with samples of the test list or other labels than the training
+            list has, or without which nothing is left to train on.
+    """
+    if not published:
+        rest, part = carved(train, fraction, seed=seed, classes=classes)
+        return rest, part, {}
+    try:
+        val, dropped = find("val")
+    except DataNotFoundError as error:
+        raise DataNotFoundError(f"{error}; or do without the validation list: --set published_val=false") from error
+    known = {sample.name: sample for sample in (*train, *test)}
+    tested = {sample.name for sample in test}
+    for sample in val:
+        twin = known.get(sample.name)
+        if sample.name in tested or (twin is not None and twin.label != sample.label):
+            what = "is tested too" if sample.name in tested else f"has the class {classes[twin.label]} in training"
+            raise DataError(f"{sample.listed}: the validation sample {sample.name} {what} ({twin.listed})")
+    chosen = {sample.name for sample in val}
+    rest = [sample for sample in train if sample.name not in chosen]
+    if not rest:
+        raise DataError("every training sample is in the validation list: set published_val=false, or mend the lists")
+    return rest, val, {"val": dropped}
 
 
 def carved(samples: list[S], fraction: float, *, seed: int, classes: Sequence[str]) -> tuple[list[S], list[S] | None]:

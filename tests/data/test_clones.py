@@ -41,6 +41,52 @@ CLONES = {
         },
         {"train": 1, "val": 1, "test": 1},
     ),
+    "ogm-ge-cremad": (
+        "cremad",
+        {"data/CREMAD/train.csv": "1_IOM_NEU_XX,NEU\n", "data/CREMAD/test.csv": "2_IOM_SAD_XX,SAD\n"},
+        {"train": 1, "test": 1},
+    ),
+    "mla": (
+        "cremad",
+        {"data/my_train_cre.txt": "1_IWL_SAD_XX.flv Sad\n", "data/my_test_cre.txt": "2_TSI_HAP_XX.flv Happy\n"},
+        {"train": 1, "test": 1},
+    ),
+    "relearning": (
+        "cremad",
+        {
+            "code/dataset/cremad/train.csv": "name,label\n1_IOM_NEU_XX,NEU\n2_DFA_ANG_XX,ANG\n",
+            "code/dataset/cremad/val.csv": "2_DFA_ANG_XX,ANG\n",
+            "code/dataset/cremad/test.csv": "name,label\n3_TIE_NEU_XX,NEU\n",
+        },
+        {"train": 2, "val": 1, "test": 1},
+    ),
+    "ogm-ge-ks": (
+        "ks",
+        {
+            "data/KineticSound/my_train.txt": "--4-0ihtnBU_000058_000068,10,4\n",
+            "data/KineticSound/my_test.txt": "1p1nA2Nf54o_37,10,4\n",
+        },
+        {"train": 1, "test": 1},
+    ),
+    "bml": (
+        "ks",
+        {
+            "code/dataset/KS_train_val.json": json.dumps(
+                {
+                    "labels": ["bowling"],
+                    "database": {
+                        f"{subset[:2]}cdefghijk_{number:06d}_{number + 10:06d}": {
+                            "subset": subset,
+                            "label": "tap_dancing",
+                        }
+                        for subset, count in (("training", 3), ("validation", 1), ("testing", 2))
+                        for number in range(count)
+                    },
+                }
+            )
+        },
+        {"train": 3, "val": 1, "test": 2},
+    ),
 }
 
 

@@ -67,6 +67,15 @@ def root(tmp_path):
     return root
 
 
+def test_labels_may_be_the_words_of_mla(tmp_path):
+    words = ("Neutral", "Happy", "Sad", "Fear", "Disgust", "ANGER")
+    rows = "".join(f"10{number:02d}_DFA_XX.flv {word}\n" for number, word in enumerate(words))
+    clips = read_list(put(tmp_path / "my_train_cre.txt", rows.encode()))
+    assert [(clip.name, CLASSES[clip.label]) for clip in clips] == [
+        (f"10{number:02d}_DFA_XX", name) for number, name in enumerate(CLASSES)
+    ]
+
+
 def samples_of(clips, **options):
     settings = dict(sample_rate=RATE, seconds=0.1, n_fft=16, hop_length=8, view=whole)
     return AudioVisual(clips, **settings | options)
@@ -112,7 +121,7 @@ def test_a_space_separated_list_is_read(tmp_path):
         (b".,ANG\n", "line 1: the name '.' leaves the data root"),
         (b"...wav,ANG\n", "line 1: the name '..' leaves the data root"),
         (b"a\0b,ANG\n", "not UTF-8 text .it has NUL bytes"),
-        (b"a,NEU\nb,NEU\na.wav,ANG\n", "line 3: a is listed twice, first on line 1"),
+        (b"a,NEU\nb,NEU\na.wav,ANG\n", "line 3: a is listed twice, first in line 1"),
         (b"a,NEU\nname,label\n", "line 2: unknown label 'label'"),
         (b'"a,NEU\nb,ANG\n', "line 1: not a csv row"),
         (b"", "an empty file"),

@@ -1,4 +1,5 @@
 import collections
+import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 
 from bss.data.batches import collate
 from bss.data.datasets import ks
-from bss.data.datasets.data_set import find, read
+from bss.data.datasets.data_set import find, find_listed, read
 from bss.data.datasets.ks import CLASSES, DATA_SET, long_enough, read_list
 from bss.data.synthetic import ks as synthetic_ks
 from bss.data.synthetic import signals
@@ -45,6 +46,42 @@ def root(tmp_path):
     return tmp_path
 
 
+def test_bml_s_file_has_the_lists_of_all_splits(tmp_path):
+    entries = {"training": "tap_dancing", "validation": "bowling", "testing": "Singing"}
+    database = {f"{subset[:11]}_000000_000010": {"subset": subset, "label": name} for subset, name in entries.items()}
+    path = put(tmp_path / "KS_train_val.json", json.dumps({"labels": [], "database": database}))
+    rows = {split: read_list(path, split) for split in ("train", "val", "test")}
+    assert {split: [CLASSES[row.label] for row in part] for split, part in rows.items()} == {
+        "train": ["tap dancing"],
+        "val": ["bowling"],
+        "test": ["singing"],
+    }
+    assert (
+        rows["val"][0].listed == f"{path} item 2"
+        and [len(read(DATA_SET, tmp_path, split)) for split in rows] == [1] * 3
+    )
+    with pytest.raises(DataError, match="has the lists of several splits"):
+        find_listed(DATA_SET, tmp_path, path)
+    for content, words in (
+        ([], "not {"),
+        (
+            {"database": {"a": {"subset": "training"}}},
+            r"item 1: .*, expected a subset \(training, validation, testing\)",
+        ),
+        ({"database": {"a": {"subset": "dev", "label": "bowling"}}}, "item 1: "),
+        ({"database": {"a": {"subset": "training", "label": "x"}}}, "item 1: unknown class 'x'"),
+        ({"database": {"a": {"subset": "testing", "label": 2}}}, "no rows of training"),
+    ):
+        with pytest.raises(DataError, match=words):
+            read_list(put(path, json.dumps(content)), "train")
+
+
+def test_a_clip_may_be_listed_by_the_name_of_its_video(root):
+    rows = "".join(f"{name}.MP4,{label}\n" for name, label in NAMES.items())
+    put(root / "annotations" / "train.csv", rows)
+    assert [clip.name for clip in find(DATA_SET, root, "train")[0]] == list(NAMES)
+
+
 def test_the_classes_are_31_in_alphabetical_order():
     assert len(CLASSES) == 31 and list(CLASSES) == sorted(CLASSES)
     assert CLASSES[0] == "blowing nose" and CLASSES[30] == "tickling"
@@ -79,7 +116,7 @@ def test_every_kind_of_list_gives_the_same_fixed_class_ids(tmp_path, name, conte
         ("a,10,3,4\n", "line 1: 4 cells"),
         (",bowling\n", "line 1: the name is empty"),
         ("../a,bowling\n", "line 1: the name '../a' leaves the data root"),
-        ("a,bowling\nb,bowling\na,singing\n", "line 3: a is listed twice, first on line 1"),
+        ("a,bowling\nb,bowling\na,singing\n", "line 3: a is listed twice, first in line 1"),
         ("youtube_id,label\n", "the list has no rows"),
         ("youtube_id,label\nyoutube_id,label\n", "line 2: unknown class 'label'"),
         ("", "an empty file"),
@@ -186,7 +223,7 @@ def test_a_root_without_lists_says_where_it_looked(tmp_path):
     ):
         find(DATA_SET, tmp_path, "train")
     with pytest.raises(ValueError, match="split must be one of"):
-        find(DATA_SET, tmp_path, "val")
+        find(DATA_SET, tmp_path, "dev")
 
 
 # --------------------------------------------------------------------------------------------------- recipe

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from bss.data.datasets import cremad, ks, nvgesture, sarcasm, twitter15
+from bss.data.datasets.listing import check_once
+from bss.utils.errors import DataError
 
 GESTURE = "path:./Video_data/class_0{0}/subject{0}_r0 depth:sk_depth:0:80 color:sk_color:1:81 label:{0}\n"
 POSTS = [
@@ -47,3 +49,27 @@ def test_a_list_with_other_line_ends_or_a_byte_order_mark_gives_the_same_samples
     module, name, text = LISTS[kind]
     plain = read(module, tmp_path / name, text)
     assert len(plain) == 2 and read(module, tmp_path / name, SAVED[way](text)) == plain
+
+
+REPEATED = {
+    "cremad": (cremad, "train.csv", "a_1,NEU\nb_2,ANG\na_1,NEU\nb_2,SAD\na_1,NEU\n", "line"),
+    "ks": (ks, "train.csv", "a1,bowling\nb2,bowling\na1,bowling\nb2.mp4,singing\na1,3\n", "line"),
+    "nvgesture": (nvgesture, "train.lst", "".join(GESTURE.format(i) for i in (1, 2, 1, 2, 1)), "line"),
+    "sarcasm": (sarcasm, "train.json", json.dumps([POSTS[i] for i in (0, 1, 0, 1, 0)]), "item"),
+}
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_all_rows_that_repeat_another_are_in_one_message(kind, tmp_path):
+    module, name, content, row = REPEATED[kind]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        module.read_list(tmp_path / name)
+    said = str(caught.value).replace(f"{row} ", "")
+    assert " 3: " in said and " is listed twice, first in 1; so are 2 others: 4 as 2, 5 as 1" in said
+
+
+def test_of_many_repeated_rows_the_rest_is_counted(tmp_path):
+    rows = [("same", "same", f"list.csv line {number}") for number in range(1, 40)]
+    with pytest.raises(DataError, match=r"so are 37 others: line 3 as line 1, .*line 11 as line 1, 28 more$"):
+        check_once("list.csv", rows)

@@ -141,7 +141,7 @@ def test_a_bad_line_is_a_data_error_with_its_file_and_row(tmp_path, text, words)
         (b"\xff\xfep\0", "not UTF-8 text"),
         (
             LINE + "\n" + LINE.replace("Video_data/", "Video_data/Video_data/"),
-            "line 2: .* listed twice, first on line 1",
+            "line 2: .* listed twice, first in line 1",
         ),
     ],
 )

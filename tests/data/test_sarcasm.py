@@ -130,7 +130,7 @@ def test_a_bad_json_list_is_a_data_error_with_its_row(tmp_path, content, words):
         (LFS, "a Git-LFS pointer"),
         (b"\xff\xfe[", "not UTF-8"),
         (b'[\n{"image": }]', "line 2: not json: .*column 11"),
-        (b"[" * 100_000, "not a list of posts: it is nested too deeply"),
+        (b"[" * 100_000, "not a list of samples: it is nested too deeply"),
     ],
 )
 def test_a_file_that_is_no_json_is_a_data_error(tmp_path, content, words):

@@ -3,7 +3,8 @@
 Data card
     7,442 clips of 91 actors and 12 sentences, 1 to 5 s long (Cao et al., IEEE Trans. Affective Computing
     2014), licensed under the Open Database License (ODbL). The field trains on the lists of OGM-GE: 6,698
-    training and 744 test clips. There is no validation list. **All 91 actors occur in both lists**, so the
+    training and 744 test clips. Relearning (Wei et al., ECCV 2024) has put 744 of the training clips into a
+    validation list, val.csv, which ``published_val=true`` takes. **All 91 actors occur in both lists**, so the
     test measures known voices and faces; the authors of the data advise splits by actor.
 
     ========  ====  ====  ====  ====  ====  ====  =====
@@ -28,18 +29,20 @@ Known faults of the original: ``1076_MTI_SAD_XX`` has next to no sound, ``1064_I
 """
 
 import os
-import re
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from bss.data.datasets.audiovisual import Clip, audio_finder, frame_finder
-from bss.data.datasets.data_set import TRAIN_AND_TEST, DataSet, places_of
-from bss.data.datasets.listing import cells_of, checked_name
+from bss.data.datasets.data_set import WITH_VAL, DataSet, places_of
+from bss.data.datasets.listing import bare_name, cells_of, check_once, checked_name
 from bss.utils.errors import DataError, shown
 
 CLASSES = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
 """Class names; a label is a position in this tuple."""
+
+
+_WORDS = {"NEUTRAL": "NEU", "HAPPY": "HAP", "SAD": "SAD", "FEAR": "FEA", "DISGUST": "DIS", "ANGER": "ANG"}  # MLA's
 
 
 # Folder and suffixes; the first that has the clip is taken. A decoded waveform goes before its source.
@@ -58,7 +61,8 @@ def read_list(path: str | os.PathLike) -> list[Clip]:
     """Read a list of clips: ``name,LABEL`` rows of a csv, or ``name LABEL`` lines of a ``.txt``.
 
     A header ``name,label``, a byte order mark, CRLF and blank lines are understood, as is a media suffix at a
-    name (``1085_IWL_SAD_XX.flv``). Labels may be in any case.
+    name (``1085_IWL_SAD_XX.flv``). Labels may be in any case, and the words of MLA's lists: Anger, Disgust, Fear,
+    Happy, Neutral, Sad.
 
     Args:
         path: the list, UTF-8.
@@ -72,7 +76,7 @@ def read_list(path: str | os.PathLike) -> list[Clip]:
             text.
     """
     path = Path(path)
-    clips: dict[str, Clip] = {}
+    clips: list[Clip] = []
     header_passed = False
     for line, cells in cells_of(path, None if path.suffix.lower() == ".txt" else ","):
         where = f"{path} line {line}"
@@ -81,19 +85,18 @@ def read_list(path: str | os.PathLike) -> list[Clip]:
             continue
         if len(cells) != 2:
             raise DataError(f"{where}: {len(cells)} columns, expected 2: the name and the label, with a comma between")
-        name = checked_name(re.sub(r"\.(wav|flv|mp4)$", "", cells[0], flags=re.IGNORECASE), where)
-        label = cells[1].upper()
+        name = checked_name(bare_name(cells[0]), where)
+        label = _WORDS.get(cells[1].upper(), cells[1].upper())
         if label not in CLASSES:
             hint = "; a header must be name,label" if line == 1 else ""
-            raise DataError(f"{where}: unknown label {shown(cells[1])}, allowed are {' '.join(CLASSES)}{hint}")
-        if name in clips:
-            first = clips[name].listed.rpartition(" ")[2]
-            raise DataError(f"{where}: {name} is listed twice, first on line {first}")
+            allowed = f"{' '.join(CLASSES)} or {' '.join(map(str.capitalize, _WORDS))}"
+            raise DataError(f"{where}: unknown label {shown(cells[1])}, allowed are {allowed}{hint}")
         actor = name.partition("_")[0]
-        clips[name] = Clip(name, CLASSES.index(label), None, (), listed=where, group=actor)
+        clips.append(Clip(name, CLASSES.index(label), None, (), listed=where, group=actor))
     if not clips:
         raise DataError(f"{path}: the list has no rows; expected lines like 1088_IOM_NEU_XX,NEU")
-    return list(clips.values())
+    check_once(path, ((clip.name, clip.name, clip.listed) for clip in clips))
+    return clips
 
 
 DEMOGRAPHICS = "VideoDemographics.csv"
@@ -155,10 +158,15 @@ DATA_SET = DataSet(
             "my_{split}.csv",
             "annotations/my_{split}_cre.txt",
             "my_{split}_cre.txt",
+            # Clones of OGM-GE, MLA and Relearning.
+            "data/CREMAD/{split}.csv",
+            "data/my_{split}_cre.txt",
+            "code/dataset/cremad/{split}.csv",
         ),
-        TRAIN_AND_TEST,
+        WITH_VAL,
     ),
-    published={"train": (6698,), "test": (744,)},
+    optional=("val",),
+    published={"train": (6698, 5954), "val": (744,), "test": (744,)},
     locate=_located,
     group="actor",
     group_hint="the test measures known voices and faces; a speaker-disjoint split: --set split=speaker",

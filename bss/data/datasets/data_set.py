@@ -95,11 +95,11 @@ def places_of(templates: Sequence[str], names: Mapping[str, Sequence[str]]) -> d
     """The places of every split's list, for :attr:`DataSet.places`.
 
     Args:
-        templates: relative paths with ``{split}``, the best first.
+        templates: relative paths with ``{split}``, the best first; one without it is a file with all lists.
         names: split -> what ``{split}`` stands for, the best first.
     """
     return {
-        split: tuple(template.format(split=name) for template in templates for name in spellings)
+        split: tuple(dict.fromkeys(template.format(split=name) for template in templates for name in spellings))
         for split, spellings in names.items()
     }
 
@@ -197,6 +197,11 @@ def find_listed(
         raise DataNotFoundError(f"the list {path} is not a file")
     # Some layouts keep the files of each split in a folder of its own.
     located = [data_set.locate(Path(root), split, Path(path), **options) for split in reversed(data_set.splits)]
+    if len({tuple(sample.name for sample in rows) for rows in located}) > 1:
+        raise DataError(
+            f"{path} has the lists of several splits: measure one of them with --split, or write the rows that you mean "
+            "into a list of their own"
+        )
     samples = [
         next((each for each in rows if all(each.files.values())), rows[0]) for rows in zip(*located, strict=True)
     ]

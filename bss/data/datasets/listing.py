@@ -6,12 +6,15 @@ The module of a data set reads its list into samples (:class:`Sample`), each wit
 
 import csv
 import itertools
+import json
 import ntpath
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PureWindowsPath
-from typing import Protocol
+from typing import Any, Protocol
 
 from bss.data import file_heads
 from bss.data.transforms import image as picture
@@ -103,6 +106,72 @@ def cells_of(path: str | os.PathLike, delimiter: str | None = ",") -> Iterator[t
             yield number, [cell.strip() for cell in next(csv.reader([line], strict=True))]
         except csv.Error as error:
             raise DataError(f"{path} line {number}: not a csv row: {error}") from error
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a list that is json.
+
+    Raises:
+        DataError: see :func:`read_text`; no json, or an object with a key twice, of which json would take the last.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=partial(_once_each, path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} line {error.lineno}: not json: {error.msg} (column {error.colno})") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: not a list of samples: it is nested too deeply") from error
+    except DataError:
+        raise
+    except ValueError as error:  # json.loads has no name for this one
+        raise DataError(f"{path}: not a list of samples: it has a number of more than 4,300 digits") from error
+
+
+def _once_each(path: str | os.PathLike, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    item = dict(pairs)
+    if len(item) < len(pairs):
+        key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise DataError(f"{path}: an item has {shown(key)} twice: {shown(pairs, 120)}")
+    return item
+
+
+_MEDIA = re.compile(r"\.(wav|flac|mp3|ogg|flv|mp4|mkv|webm|avi|mov)$", re.IGNORECASE)
+
+
+def bare_name(cell: str) -> str:
+    """The name of a clip in a cell that may have the suffix of one of its files: ``1085_IWL_SAD_XX.flv``."""
+    return _MEDIA.sub("", cell)
+
+
+_REPEATS_SHOWN = 10
+
+
+def check_once(path: str | os.PathLike, rows: Iterable[tuple[Hashable, str, str]]) -> None:
+    """Refuse a list in which something is there twice.
+
+    Args:
+        path: the list.
+        rows: what must be there once, what it is called, and the list and row that have it, see
+            :attr:`Sample.listed`.
+
+    Raises:
+        DataError: names all rows that repeat an earlier one.
+    """
+    first: dict[Hashable, str] = {}
+    repeats = []
+    for key, title, listed in rows:
+        where = listed.removeprefix(f"{path} ")
+        if key in first:
+            repeats.append((title, where, first[key]))
+        else:
+            first[key] = where
+    if not repeats:
+        return
+    title, where, before = repeats[0]
+    more = [f"{again} as {one}" for _, again, one in repeats[1:_REPEATS_SHOWN]]
+    more += [f"{len(repeats) - _REPEATS_SHOWN} more"] if len(repeats) > _REPEATS_SHOWN else []
+    others = f"; so are {len(repeats) - 1} others: {', '.join(more)}" if more else ""
+    raise DataError(f"{path} {where}: {title} is listed twice, first in {before}{others}")
 
 
 def checked_name(name: str, where: str, *, windows: bool = WINDOWS) -> str:

@@ -43,7 +43,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bss.data.datasets.data_set import TRAIN_AND_TEST, DataSet, places_of
-from bss.data.datasets.listing import checked_name, lines_of, visible
+from bss.data.datasets.listing import check_once, checked_name, lines_of, visible
 from bss.data.rows import Row
 from bss.data.transforms import video
 from bss.data.transforms.image import PixelScale
@@ -138,17 +138,11 @@ def read_list(path: str | os.PathLike) -> list[GestureClip]:
             that does not end after it starts, colour and depth windows of different lengths, a path that leaves the
             data root or a clip that is listed twice; for a list without rows.
     """
-    clips: dict[str, GestureClip] = {}
-    for line, text in lines_of(path):
-        where = f"{path} line {line}"
-        clip = _clip(text, where)
-        if clip.name in clips:
-            first = clips[clip.name].listed.rpartition(" ")[2]
-            raise DataError(f"{where}: {clip.name} is listed twice, first on line {first}")
-        clips[clip.name] = clip
+    clips = [_clip(text, f"{path} line {line}") for line, text in lines_of(path)]
     if not clips:
         raise DataError(f"{path}: the list has no rows; expected lines like {_EXAMPLE}")
-    return list(clips.values())
+    check_once(path, ((clip.name, clip.name, clip.listed) for clip in clips))
+    return clips
 
 
 def _clip(text: str, where: str) -> GestureClip:

@@ -31,15 +31,12 @@ Layout, the first list that exists (``annotations/`` may be left out)::
 """
 
 import ast
-import json
 import os
-from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bss.data.datasets.imagetext import Post, PostSet, checked_image, checked_label, checked_text, with_pictures
-from bss.data.datasets.listing import lines_of, read_text
+from bss.data.datasets.listing import check_once, lines_of, read_json
 from bss.utils.errors import DataError, shown
 
 CLASSES = ("literal", "sarcastic")
@@ -101,12 +98,8 @@ def read_list(path: str | os.PathLike, *, word_filter: bool = True) -> list[Post
         DataError: with file and row, for whatever is not as it should be; for a list without rows.
     """
     path = Path(path)
-    posts, first = [], {}
-    for post in _json_posts(path) if path.suffix.lower() == ".json" else _original_posts(path):
-        if post.name in first:
-            raise DataError(f"{post.listed}: {post.name} is listed twice, first in {first[post.name]}")
-        first[post.name] = post.listed.removeprefix(f"{path} ")
-        posts.append(post)
+    posts = _json_posts(path) if path.suffix.lower() == ".json" else _original_posts(path)
+    check_once(path, ((post.name, post.name, post.listed) for post in posts))
     if not posts:
         raise DataError(f"{path}: the list has no rows")
     if word_filter and path.suffix.lower() != ".json":
@@ -117,29 +110,10 @@ def read_list(path: str | os.PathLike, *, word_filter: bool = True) -> list[Post
 
 
 def _json_posts(path: Path) -> list[Post]:
-    text = read_text(path)
-    try:
-        items = json.loads(text, object_pairs_hook=partial(_once_each, path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} line {error.lineno}: not json: {error.msg} (column {error.colno})") from error
-    except RecursionError as error:
-        raise DataError(f"{path}: not a list of posts: it is nested too deeply") from error
-    except DataError:
-        raise
-    except ValueError as error:  # json.loads has no name for this one
-        raise DataError(f"{path}: not a list of posts: it has a number of more than 4,300 digits") from error
+    items = read_json(path)
     if not isinstance(items, list):
         raise DataError(f"{path}: a json {type(items).__name__}, expected a list of {{image, text, label}}")
     return [_json_post(item, f"{path} item {number}") for number, item in enumerate(items, start=1)]
-
-
-def _once_each(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The pairs of a json object as a dict; of a key that is there twice, json.loads would take the last."""
-    item = dict(pairs)
-    if len(item) < len(pairs):
-        key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise DataError(f"{path}: an item has {shown(key)} twice: {shown(pairs, 120)}")
-    return item
 
 
 def _json_post(item: Any, where: str) -> Post:

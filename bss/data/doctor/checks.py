@@ -41,6 +41,9 @@ def list_sizes(tree: Tree) -> Iterator[Finding]:
             yield Finding("list-size", "warning", f"{message}: results compare only with those on the same rows")
     if as_published:
         yield Finding("list-size", "ok", f"rows as published: {', '.join(as_published)}")
+    for split in tree.data_set.optional:
+        if split in tree.samples:
+            yield Finding("list-optional", "note", f"{split}: the list is used with --set published_val=true alone")
 
 
 def _difference(rows: int, published: int) -> str:
@@ -55,6 +58,15 @@ def shared_names(tree: Tree) -> Iterator[Finding]:
         shared = [(rows[sample.name], sample) for sample in tree.samples[other] if sample.name in rows]
         if not shared:
             clean.append(f"{one} and {other}")
+            continue
+        if one == "train" and other in tree.data_set.optional:
+            rest = len(tree.samples[one]) - len(shared)
+            message = (
+                f"{number(len(shared), 'sample')} of {len(tree.samples[other]):,} in {other} "
+                f"{'is' if len(shared) == 1 else 'are'} in {one} too, by name: with --set published_val=true the other "
+                f"{rest:,} train"
+            )
+            yield Finding("shared-names", "note", message)
             continue
         yield Finding(
             "shared-names",
@@ -265,7 +277,7 @@ def classes(tree: Tree) -> Iterator[Finding]:
 
 def single_samples(tree: Tree) -> Iterator[Finding]:
     """Find classes with one training sample, where training takes its validation samples from the training list."""
-    if "train" not in tree.samples or "val" in tree.samples:
+    if "train" not in tree.samples or ("val" in tree.samples and "val" not in tree.data_set.optional):
         return
     counts = Counter(sample.label for sample in tree.samples["train"])
     alone = [sample for sample in tree.samples["train"] if counts[sample.label] == 1]

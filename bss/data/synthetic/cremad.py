@@ -50,7 +50,7 @@ def _write_tree(root: Path, sizes: ClipSizes, seed: int) -> None:
         for label, emotion in enumerate(CLASSES):
             for take in range(per_class):
                 name = f"{actor + take // len(_SENTENCES)}_{_SENTENCES[take % len(_SENTENCES)]}_{emotion}_XX"
-                entropy = (seed, DATA_SET.splits.index(split), label, take)
+                entropy = (seed, ("train", "test").index(split), label, take)
                 rng = np.random.default_rng(mixed_seed("cremad sample", *entropy))
                 waveform, frames = _sample_clip(rng, label, sizes)
                 wav, folder = root / "AudioWAV" / f"{name}.wav", root / "Image-01-FPS" / name

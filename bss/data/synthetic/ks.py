@@ -42,7 +42,7 @@ def _write_tree(root: Path, sizes: ClipSizes, seed: int) -> None:
         for label, title in enumerate(CLASSES):
             for take in range(per_class):
                 name = f"{split}{label:02d}take{take:03d}_000000_000010"
-                entropy = (seed, DATA_SET.splits.index(split), label, take)
+                entropy = (seed, ("train", "test").index(split), label, take)
                 rng = np.random.default_rng(mixed_seed("ks sample", *entropy))
                 waveform, frames = _sample_clip(rng, label, sizes)
                 wav = root / f"{split}_wav" / f"{name}.wav"

@@ -306,8 +306,8 @@ def test_a_wav_without_samples_counts_as_missing(root):
             b"RIFF$\x10\0\0WAVEfmt \x10\0\0\0" + b"\1\0\1\0" + bytes(12) + b"data\0\x10\0\0abcd",
             "a truncated wav",
         ),
-        (FRAME, b"GIF89a", "neither a jpeg nor a png"),
-        (FRAME, b"<html>", "neither a jpeg nor a png"),
+        (FRAME, b"GIF89a", "a truncated or damaged image"),
+        (FRAME, b"<html>", "an HTML page, not a picture"),
     ],
 )
 def test_a_broken_file_is_an_error_even_when_missing_ones_are_dropped(root, missing, file, content, words):

@@ -288,7 +288,7 @@ def test_no_media_at_all_is_one_finding_for_each_kind(root):
     assert not {"files-decoded", "copies"} & set(found)
 
 
-@pytest.mark.parametrize("content", [[], ["notes.txt", "clip.bmp"]])
+@pytest.mark.parametrize("content", [[], ["notes.txt", "clip.tga"]])
 def test_a_frame_folder_without_frames_is_told_from_a_missing_one(root, content):
     empty, gone = name_of(root, row=0), name_of(root, row=1)
     for name in (empty, gone):
@@ -514,7 +514,7 @@ def test_a_glance_leaves_turned_pictures_and_other_formats_to_the_whole_decoder(
 
 def test_files_of_other_kinds_are_said_to_be_unchecked(tmp_path):
     path = put(tmp_path / "x.hdf5", b"123")
-    data_set = made_up(train=[{"files": {"frames": (path,)}}], test=[{"label": 0, "files": {"frames": (path,)}}])
+    data_set = made_up(train=[{"files": {"features": (path,)}}], test=[{"label": 0, "files": {"features": (path,)}}])
     found = examine(tmp_path, data_set)
     (finding,) = found["files-unchecked"]
     assert finding.severity == "note" and "(.hdf5)" in finding.message

@@ -305,7 +305,7 @@ def test_posts_without_a_picture_or_with_a_damaged_one_are_named(tweets, tmp_pat
     assert prepare("sarcasm", tweets, tmp_path / "out") == 1
     printed = capsys.readouterr().out
     assert f"11.jpg: no such picture ({tweets}/text_data/train.txt line 1)" in printed
-    assert "31.jpg: neither a jpeg nor a png" in printed and "images: 3 written, 0 kept, 2 failed" in printed
+    assert "31.jpg: an HTML page, not a picture" in printed and "images: 3 written, 0 kept, 2 failed" in printed
     jpeg(tmp_path / "out" / "images" / "11.jpg", 0)  # found elsewhere and put into place by hand
     jpeg(tweets / "dataset_image" / "31.jpg", 0)
     assert prepare("sarcasm", tweets, tmp_path / "out") == 0

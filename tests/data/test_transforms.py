@@ -410,7 +410,18 @@ def test_every_kind_of_image_becomes_rgb_bytes(tmp_path, mode, kind):
     [
         (LFS, "Git-LFS pointer"),
         (b"", "an empty file"),
-        (b"GIF89a", "neither a jpeg nor a png image"),
+        (b"GIF89a", "truncated or damaged"),
+        (b"what is this", "neither a jpeg nor a png image, nor gif, webp, bmp or avif"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><html>", "an HTML page, not a picture: a download that failed"),
+        (b"<!-- x --><HTML lang=en>", "an HTML page"),
+        (b"<?xml version='1.0'?><!-- x --><svg xmlns=''>", "an svg drawing"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied", "an XML text, not a picture"),
+        (b'{"error": 404}', "a json text, not a picture"),
+        (b"II*\0", "a tiff picture: save it as"),
+        (b"\0\0\0\x18ftypheic", "a heic picture: save it as"),
+        (b"\0\0\0\x18ftypisom", "an mp4 video"),
+        (b"%PDF-1.4", "a pdf file"),
+        *((encoded("RGB", kind)[0][:-40], "truncated or damaged") for kind in ("GIF", "WEBP", "BMP", "AVIF")),
         (b"\xff\xd8\xff", "truncated or damaged"),
         (encoded("RGB", "JPEG")[0][:-40], "truncated or damaged"),
         (encoded("RGB", "JPEG")[0][:100], "truncated or damaged"),
@@ -422,6 +433,45 @@ def test_a_bad_image_is_a_data_error_that_names_the_file(tmp_path, content, word
     (tmp_path / "frame.png").write_bytes(content)
     with pytest.raises(DataError, match=rf"frame\.png: .*{words}"):
         image.read_frame(tmp_path / "frame.png")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".JPG_large", ""])
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("GIF", "P"), ("GIF", "L"), ("WEBP", "RGB"), ("WEBP", "RGBA"), ("BMP", "RGB"), ("BMP", "P"), ("AVIF", "RGB")],
+)
+def test_other_formats_are_read_under_any_suffix(tmp_path, kind, mode, suffix):
+    pixels = Image.new("RGB", (9, 6), (40, 160, 220)).convert(mode)
+    path = tmp_path / f"picture{suffix}"
+    pixels.save(path, format=kind)
+    frame = image.read_frame(path)
+    assert frame.shape == (3, 6, 9) and image.image_truncation(path) is None
+    expected = np.array(pixels.convert("RGB").getpixel((4, 3)))
+    assert np.abs(frame[:, 3, 4].numpy().astype(int) - expected).max() <= 8  # two of them are lossy
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "AVIF", "PNG"])
+def test_of_a_picture_that_moves_the_first_is_taken(tmp_path, kind):
+    first, *others = (Image.new("RGB", (8, 8), (level, level, level)) for level in (250, 10, 20))
+    first.save(tmp_path / "moving.jpg", format=kind, save_all=True, append_images=others)
+    assert image.read_frame(tmp_path / "moving.jpg").min() > 240
+
+
+def test_a_pillow_without_avif_says_what_is_lacking(tmp_path, monkeypatch):
+    from PIL import features
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "picture.jpg", format="AVIF")
+    monkeypatch.setattr(features, "check", lambda name: False)
+    with pytest.raises(image.CodecMissingError, match=r"picture\.jpg: an avif picture, .* pip install 'pillow>=11\.3'"):
+        image.read_frame(tmp_path / "picture.jpg")
+    with pytest.raises(image.CodecMissingError):  # no file is called damaged for that
+        image.image_truncation(tmp_path / "picture.jpg")
+
+
+def test_a_length_by_chance_is_no_end_of_a_picture(tmp_path):
+    content, _ = encoded("RGB", "BMP")
+    (tmp_path / "cut.jpg").write_bytes(content[:-60] + b"\xff\xd9IEND")
+    assert image.image_truncation(tmp_path / "cut.jpg") == "a truncated or damaged image"
 
 
 @pytest.mark.parametrize("side", [10_001, 13_500, 65_000])

@@ -68,8 +68,8 @@ def frame_finder(folders: Sequence[Path]) -> Callable[[str], tuple[Path, ...]]:
     """Make a function from a clip's name to its sorted frames, which are empty if there are none.
 
     Args:
-        folders: folders of clip folders; the first in which the clip has jpg, jpeg or png files is taken. Hidden files
-            are ignored.
+        folders: folders of clip folders; the first in which the clip has pictures is taken: its jpg, jpeg and png
+            files, or those with other suffixes of pictures where it has none of these. Hidden files are ignored.
     """
     clip_folders = [(folder, set(visible(folder, os.DirEntry.is_dir))) for folder in folders]
 
@@ -78,6 +78,7 @@ def frame_finder(folders: Sequence[Path]) -> Callable[[str], tuple[Path, ...]]:
             if name in names:
                 files = visible(folder / name, os.DirEntry.is_file)
                 frames = [file for file in files if file.lower().endswith(picture.FRAME_SUFFIXES)]
+                frames = frames or [file for file in files if file.lower().endswith(picture.PICTURE_SUFFIXES)]
                 if frames:
                     return tuple(folder / name / frame for frame in sorted(frames, key=natural))
         return ()

@@ -257,9 +257,9 @@ def _check_heads(samples: Sequence[Sample]) -> tuple[dict[str, str], list[str]]:
     damaged: list[str] = []
     checked: dict[Path, tuple[str | None, str | None]] = {}  # one picture may belong to several rows
     for sample in samples:
-        for path in (path for files in sample.files.values() for path in files):
+        for kind, path in ((kind, path) for kind, files in sample.files.items() for path in files):
             if path not in checked:
-                checked[path] = head_problem(path)
+                checked[path] = head_problem(path, kind)
             nothing, damage = checked[path]
             if nothing:
                 absent.setdefault(sample.name, f"{path}: {nothing} ({sample.listed})")

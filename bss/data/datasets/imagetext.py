@@ -135,16 +135,19 @@ def with_pictures(posts: Sequence[Post], folders: Sequence[Path]) -> list[Post]:
 
     Args:
         posts: of one list.
-        folders: the first that has the picture is taken; under the name that is listed, or one with the same stem and
-            another suffix of :data:`bss.data.transforms.image.FRAME_SUFFIXES`.
+        folders: the first that has the picture is taken; under the name that is listed, whatever its suffix, or one
+            with the same stem and another suffix of :data:`bss.data.transforms.image.PICTURE_SUFFIXES`, or none.
     """
     exact: dict[str, Path] = {}
     by_stem: dict[str, Path] = {}
     for folder in folders:
-        names = [name for name in visible(folder, os.DirEntry.is_file) if name.lower().endswith(picture.FRAME_SUFFIXES)]
-        for name in sorted(names):
+        names = sorted(visible(folder, os.DirEntry.is_file))
+        for name in names:
             exact.setdefault(name, folder / name)
-            by_stem.setdefault(os.path.splitext(name)[0], folder / name)
+        for suffix in (picture.FRAME_SUFFIXES, picture.PICTURE_SUFFIXES, ("",)):
+            for stem, ending in map(os.path.splitext, names):
+                if ending.lower() in suffix:
+                    by_stem.setdefault(stem, folder / (stem + ending))
     return [replace(post, path=exact.get(post.image) or by_stem.get(os.path.splitext(post.image)[0])) for post in posts]
 
 

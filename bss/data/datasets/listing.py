@@ -245,13 +245,27 @@ def natural(name: str) -> tuple[list[str | int], str]:
     return [int(part) if number else part for part, number in zip(parts, itertools.cycle((False, True)))], name
 
 
-def head_problem(path: Path) -> tuple[str | None, str | None]:
-    """Why a file holds nothing, and what is damaged in it, by its first and last bytes; None where that is not so."""
+PICTURES = frozenset({"image", "frames"})
+"""Kinds of files that are pictures, whatever their suffix."""
+
+
+def is_picture(path: Path, kind: str = "") -> bool:
+    """Whether a file is taken for a picture: by its kind in a sample, or by its suffix."""
+    return kind in PICTURES or path.suffix.lower() in picture.PICTURE_SUFFIXES
+
+
+def head_problem(path: Path, kind: str = "") -> tuple[str | None, str | None]:
+    """Why a file holds nothing, and what is damaged in it, by its first and last bytes; None where that is not so.
+
+    Args:
+        path: the file.
+        kind: what the sample takes it for, a key of :attr:`Sample.files`; empty = its suffix tells.
+    """
     head, size = file_heads.read_head(path)
     if problem := file_heads.absence(head, size):
         return problem, None
     suffix = path.suffix.lower()
-    if suffix in picture.FRAME_SUFFIXES:
+    if is_picture(path, kind):
         return None, picture.image_damage(head) or picture.image_truncation(path)
     if suffix in video.VIDEO_SUFFIXES:
         return None, video.video_damage(head, size, suffix)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from bss.data import file_heads, safe_pickle
+from bss.data.datasets.listing import is_picture
 from bss.data.transforms import audio as sound
 from bss.data.transforms import image as picture
 from bss.data.transforms import video
@@ -113,7 +114,7 @@ def _decoded(job: Job) -> Facts:
             return Facts(damage="not a regular file")
     if nothing := file_heads.absence(*file_heads.read_head(path)):
         return Facts(nothing=nothing)
-    if suffix in picture.FRAME_SUFFIXES:
+    if is_picture(path, job.kind):
         facts = _picture_facts(path)
     elif suffix == ".npy" and job.kind != "audio":
         facts = _array_facts(path)

@@ -18,7 +18,7 @@ from bss.data.transforms import audio as sound
 from bss.data.transforms import image as picture
 from bss.data.transforms import video
 
-MEDIA_SUFFIXES = (*sound.AUDIO_SUFFIXES, *picture.FRAME_SUFFIXES, *video.VIDEO_SUFFIXES)
+MEDIA_SUFFIXES = (*sound.AUDIO_SUFFIXES, *picture.PICTURE_SUFFIXES, *video.VIDEO_SUFFIXES)
 
 
 @dataclass(frozen=True)

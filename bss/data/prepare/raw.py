@@ -19,7 +19,7 @@ from bss.data.prepare import media
 from bss.data.prepare.nvgesture import FlowJob, write_flow
 from bss.data.transforms import video
 from bss.data.transforms.audio import WAVE_SUFFIXES
-from bss.data.transforms.image import FRAME_SUFFIXES
+from bss.data.transforms.image import PICTURE_SUFFIXES
 from bss.utils.errors import DataError, DataNotFoundError, shown
 
 TEXT = "text"
@@ -58,14 +58,14 @@ class Form:
 
 
 AUDIOVISUAL = Form(
-    kinds={"video": media.SUFFIXES, "audio": WAVE_SUFFIXES, "visual": FRAME_SUFFIXES},
+    kinds={"video": media.SUFFIXES, "audio": WAVE_SUFFIXES, "visual": PICTURE_SUFFIXES},
     modalities={"audio": ("audio", "video"), "visual": ("visual", "video")},
     folders=("visual",),
 )
 
 
 IMAGE_TEXT = Form(
-    kinds={"image": FRAME_SUFFIXES, TEXT: (".txt",)},
+    kinds={"image": PICTURE_SUFFIXES, TEXT: (".txt",)},
     modalities={"image": ("image",), TEXT: (TEXT,)},
     extra=("target",),
 )

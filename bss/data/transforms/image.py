@@ -44,6 +44,10 @@ FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Suffixes of frames, compared in lower case."""
 
 
+PICTURE_SUFFIXES = (*FRAME_SUFFIXES, ".jfif", ".webp", ".gif", ".bmp", ".avif")
+"""Suffixes of pictures, the likeliest first, compared in lower case. What a file is, its content says."""
+
+
 MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded: a few bytes of PNG can claim gigabytes."""
 
@@ -52,13 +56,40 @@ MAX_SCANS = 100
 """JPEGs of more scans are refused: each goes over all pixels, and 14 bytes make one. A progressive picture has ten."""
 
 
-_ENDINGS = (b"\xff\xd9", b"IEND")  # of JPEG and PNG
+_ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # what the last bytes hold; other formats have no such mark
 
 
 _TAIL_BYTES = 64
 
 
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+_KINDS = (
+    ("JPEG", re.compile(rb"\xff\xd8\xff")),
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("GIF", re.compile(rb"GIF8[79]a")),
+    ("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    # The size of the second header follows the first, of 14 bytes.
+    ("BMP", re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
+    ("AVIF", re.compile(rb"....ftyp(avi[fs]|mif1.{4}(....)*?avif)", re.DOTALL)),
+)
+"""Pillow's name of each format that is read, and what the first bytes of such a file are."""
+
+
+_OTHERS = (
+    (
+        "an HTML page, not a picture: a download that failed, or a picture that is gone",
+        rb"\s*(<!--.*?-->\s*)?<(!doctype html|html)",
+    ),
+    ("an svg drawing, which has no pixels: save it as png", rb"(\s*<(\?xml|!--|!doctype svg).*?>)*\s*<svg"),
+    ("an XML text, not a picture: a download that failed, mostly", rb"\s*<\?xml"),
+    ("a json text, not a picture: a download that failed, mostly", rb"\s*\{\s*\""),
+    ("a tiff picture: save it as png or jpeg", rb"II\*\0|MM\0\*"),
+    ("a heic picture: save it as png or jpeg", rb"....ftyp(hei|hev|mif1|msf1)"),
+    ("an mp4 video, not a picture", rb"....ftyp"),
+    ("a pdf file, not a picture", rb"%PDF"),
+    ("a zip file, not a picture", rb"PK\x03\x04"),
+    ("a gzip file, not a picture: unpack it", rb"\x1f\x8b"),
+)
+"""What stands in the place of pictures, and a pattern of its beginning (letters of either size)."""
 
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # of a JPEG: zeros are stuffing, D0 to D7 lie within a scan
@@ -70,23 +101,42 @@ _ORIENTATION = 0x0112  # of EXIF; 1 = it lies as it is
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 
 
+class CodecMissingError(DataError):
+    """A picture in a format that this installation cannot decode; nothing is wrong with the file."""
+
+
+def picture_format(head: bytes) -> str | None:
+    """Pillow's name of a picture's format, by its first bytes; None of one that is not read."""
+    return next((name for name, pattern in _KINDS if pattern.match(head, 0, _TAIL_BYTES)), None)
+
+
 def image_damage(head: bytes) -> str | None:
-    """Say that a file is neither JPEG nor PNG, or None; ``head`` is its first bytes."""
-    return None if head.startswith(_MAGIC) else f"neither a jpeg nor a png image (it begins with {head[:8]!r})"
+    """Say that a file is no picture that is read, and what it is, or None; ``head`` is its first bytes."""
+    if picture_format(head):
+        return None
+    beginning = head[:1024].removeprefix(b"\xef\xbb\xbf")
+    for what, pattern in _OTHERS:
+        if re.match(pattern, beginning, re.IGNORECASE | re.DOTALL):
+            return what
+    return f"neither a jpeg nor a png image, nor gif, webp, bmp or avif (it begins with {head[:8]!r})"
 
 
 def image_truncation(path: str | os.PathLike) -> str | None:
-    """Say that an image ends too early, or None; reads its last bytes, and decodes it only if those look wrong."""
+    """Say that an image ends too early, or None; reads its last bytes, and decodes it only if those do not tell."""
     try:
         with open(path, "rb", buffering=0) as file:
+            head = file.read(_TAIL_BYTES)
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             tail = file.read(_TAIL_BYTES)
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
-    if any(ending in tail for ending in _ENDINGS):
+    ending = _ENDINGS.get(picture_format(head) or "")
+    if ending is not None and ending in tail:
         return None
     try:
         read_frame(path)  # bytes after the end are allowed
+    except CodecMissingError:
+        raise
     except DataError:
         return "a truncated or damaged image"
     return None
@@ -96,16 +146,17 @@ def read_frame(path: str | os.PathLike) -> Tensor:
     """Decode one image.
 
     Args:
-        path: JPEG or PNG; the content decides, not the suffix. Grey, palette, CMYK and 16-bit images become
-            RGB and an alpha channel is dropped. A photograph that EXIF says to turn is turned, as every viewer shows it
-            (the released code leaves it lying on its side).
+        path: JPEG, PNG, GIF, WebP, BMP or AVIF; the content decides, not the suffix, and of pictures that move the
+            first is taken. Grey, palette, CMYK and 16-bit images become RGB and an alpha channel is dropped. A photo
+            that EXIF says to turn is turned, as every viewer shows it (the released code leaves it lying on its side).
 
     Returns:
         (3, H, W) uint8, RGB, upright.
 
     Raises:
-        DataError: naming the file: a Git-LFS pointer, zero bytes, a truncated file, another format, or an
-            image of more than :data:`MAX_PIXELS` pixels or :data:`MAX_SCANS` scans.
+        DataError: naming the file: a Git-LFS pointer, zero bytes, a truncated file, something else than a picture, or
+            an image of more than :data:`MAX_PIXELS` pixels or :data:`MAX_SCANS` scans.
+        CodecMissingError: AVIF, and the Pillow that is installed does not decode it.
     """
     data = _checked_bytes(path)
     with _opened(data, path) as image:
@@ -167,8 +218,8 @@ def _checked_bytes(path: str | os.PathLike) -> bytes:
 
 def _scans(data: bytes) -> int:
     """Number of scans of a JPEG, 0 of a PNG; what comes after the end of the image does not count."""
-    count, at = 0, 0
-    while data.startswith(_MAGIC[0]) and (marker := _MARKER.search(data, at)):
+    count, at, jpeg = 0, 0, picture_format(data) == "JPEG"
+    while jpeg and (marker := _MARKER.search(data, at)):
         kind, at = data[marker.start() + 1], marker.end()
         if kind == _END_OF_IMAGE:
             break
@@ -187,13 +238,19 @@ def _opened(data: bytes, path: str | os.PathLike) -> Iterator["Image"]:
     """
     from PIL import Image
 
+    kind = picture_format(data) or ""
+    if kind == "AVIF" and not _decodes_avif():
+        raise CodecMissingError(
+            f"{path}: an avif picture, which the Pillow that is installed cannot decode: pip install 'pillow>=11.3' "
+            "(its wheels have libavif) or pillow-avif-plugin, or save the picture as jpeg or png"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of size, which is looked at here, and of damaged EXIF tags
-            if data.startswith(_MAGIC[1]):
+            if kind == "PNG":
                 with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
                     image.verify()  # the checksums of all chunks, which decoding looks at in part
-            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+            with Image.open(io.BytesIO(data), formats=(kind,)) as image:
                 if (pixels := image.width * image.height) > MAX_PIXELS:
                     raise DataError(f"{path}: an image of {pixels} pixels; at most {MAX_PIXELS} are decoded")
                 yield image
@@ -203,6 +260,19 @@ def _opened(data: bytes, path: str | os.PathLike) -> Iterator["Image"]:
         raise
     except Exception as error:  # Pillow raises what it likes: IndexError for a PNG without data (13.0)
         raise DataError(f"{path}: a truncated or damaged image: {first_line(error).partition(' <')[0]}") from error
+
+
+def _decodes_avif() -> bool:
+    from PIL import features
+
+    with warnings.catch_warnings(action="ignore"):  # of a feature that an older Pillow does not know
+        if features.check("avif"):
+            return True
+    try:
+        import pillow_avif  # noqa: F401  # registers itself with Pillow
+    except ImportError:
+        return False
+    return True
 
 
 def _upright_rgb(image: "Image") -> np.ndarray:

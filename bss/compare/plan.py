@@ -28,7 +28,16 @@ FORMAT = 1
 """Version of the file."""
 
 
-YOUNGER = ("lr_schedule", "lr_warmup", "freeze", "encoder_lr", "accumulate", "clip_norm")
+YOUNGER = (
+    "lr_schedule",
+    "lr_warmup",
+    "freeze",
+    "encoder_lr",
+    "accumulate",
+    "clip_norm",
+    "label_smoothing",
+    "class_weights",
+)
 """Fields of a recipe that are younger than plans: at their defaults they are no part of its hash, which stays that of
 the plans before them."""
 

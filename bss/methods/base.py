@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from bss.data.indexed import SeededViews
 from bss.models.late_fusion import Logits, TwoStageNetwork, has_two_stages
-from bss.scoring.formulas import weighted_loss
+from bss.scoring.formulas import head_losses, weighted_loss
 from bss.scoring.table import ScoreTable
 from bss.utils.errors import RecipeError
 
@@ -39,7 +39,11 @@ class Method:
         hides_modalities: whether samples are shown without some of their modalities, so that the training forward
             cannot be scored.
         rearranges: whether :meth:`arrange` makes an epoch longer or shorter than the sampler does.
+        losses_of: logits (B, C) of heads and class ids (B,) to the losses that are trained, (B,) of each head: cross
+            entropy, for which a run puts one with the recipe's label smoothing and class weights. Scores have neither.
     """
+
+    losses_of: Callable[[Mapping[str, Tensor], Tensor], dict[str, Tensor]] = staticmethod(head_losses)
 
     takes: tuple[str, ...] = ()
     released_warmup = 0

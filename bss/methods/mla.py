@@ -11,7 +11,6 @@ from typing_extensions import override
 
 from bss.methods.alternating import Alternating
 from bss.models.late_fusion import Logits, features_seen
-from bss.scoring.formulas import head_losses
 from bss.scoring.imbalance import mean_of, sum_and_count
 from bss.scoring.table import ScoreTable
 from bss.utils.errors import RecipeError
@@ -139,7 +138,7 @@ class MLA(Alternating):
         for name in self.heads:
             self.turn, features_BD = name, self.features[name]
             logits_BC = self.head(features_BD.to(self.head.weight.dtype))  # the forward's may be in half precision
-            yield {**losses, **head_losses({name: logits_BC}, self.target)}
+            yield {**losses, **self.losses_of({name: logits_BC}, self.target)}
             mean_D = mean_of(sum_and_count(features_BD.detach())).to(self.head.weight.dtype)
             self.projection_DD = absorbed(self.projection_DD.to(mean_D.device), mean_D, alpha=self.alpha)
         self.features = {}  # with their graphs

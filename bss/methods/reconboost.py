@@ -13,7 +13,6 @@ from typing_extensions import override
 from bss.methods.alternating import Alternating
 from bss.models.late_fusion import Decode, Logits, decoding
 from bss.models.modes import spared
-from bss.scoring.formulas import head_losses
 from bss.scoring.imbalance import true_class_probability
 from bss.scoring.table import ScoreTable
 
@@ -179,7 +178,7 @@ class ReconBoost(Alternating):
     @override
     def loss(self, losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
         if self.rectifies:
-            return head_losses({"ensemble": self._summed(self.ensemble)}, self.target)["ensemble"]
+            return self.losses_of({"ensemble": self._summed(self.ensemble)}, self.target)["ensemble"]
         own_BC, own_B = self.unimodal[self.learner], losses[self.learner]
         known_B = torch.ones_like(own_B)
         if self.ensemble:

@@ -288,6 +288,18 @@ class Recipe:
     )
     fused_weight: float = setting(1.0, "weight of the fused head in the loss.")
     unimodal_weight: float = setting(1.0, "weight of each unimodal head in the loss.")
+    label_smoothing: float = setting(
+        0.0,
+        "share of every label that is spread over all classes in the training loss (torch's CrossEntropyLoss); in "
+        "[0, 1). Scores and difficulty keep the plain cross entropy.",
+    )
+    class_weights: Literal["balanced"] | str | None = setting(
+        None,
+        'what the training loss of a class\'s samples counts by: "balanced", inversely to how many the training set '
+        "has of it, with mean 1 over its samples; or a number for each class in the order of the class ids, such as "
+        "1,2.5,1, as they are. A batch's loss stays the mean over its samples, not over their weights. Scores and "
+        "difficulty keep the plain cross entropy. None = all count alike.",
+    )
     prediction: Prediction = setting(
         "all",
         'what "all" in the metrics sums: the logits of "all" heads, or of the "unimodal" ones; "entropy": those, the '
@@ -406,6 +418,10 @@ class Recipe:
                 "be lr: lower the one or raise the other"
             )
         _require(self.imbalance_every >= 0, "imbalance_every", self.imbalance_every, ">= 0")
+        smoothing = self.label_smoothing
+        _require(0 <= smoothing < 1, "label_smoothing", smoothing, "in [0, 1), such as 0.1, or 0 for none")
+        if self.class_weights not in (None, "balanced"):
+            _check_class_weights(self.class_weights)
         _require(0 <= self.val_fraction < 1, "val_fraction", self.val_fraction, "in [0, 1)")
         for name in ("corrupt_pairs", "corrupt_labels"):
             share = getattr(self, name)
@@ -467,6 +483,15 @@ def written(value: object) -> str:
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check_class_weights(text: str) -> None:
+    try:
+        weights = [float(each) for each in text.split(",")]
+    except ValueError:
+        weights = []
+    sound = all(0 <= weight < float("inf") for weight in weights) and any(weights)
+    _require(sound, "class_weights", text, "none, balanced, or numbers >= 0 with commas, not all 0, such as 1,2.5,1")
 
 
 def _require(holds: bool, name: str, value: Any, rule: str) -> None:

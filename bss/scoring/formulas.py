@@ -322,9 +322,27 @@ def loss_of(
     return weighted_loss(head_losses(heads, target), weights)
 
 
-def head_losses(heads: Mapping[str, Tensor], target: Tensor) -> dict[str, Tensor]:
-    """Cross entropy of every head, name -> (B,) in float32 or better, from logits name -> (B, C); without checks."""
-    return {name: functional.cross_entropy(_precise(z), target, reduction="none") for name, z in heads.items()}
+def head_losses(
+    heads: Mapping[str, Tensor], target: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Cross entropy of every head, name -> (B,) in float32 or better, from logits name -> (B, C); without checks.
+
+    Args:
+        heads: logits.
+        target: (B,) class ids.
+        label_smoothing: see torch.nn.CrossEntropyLoss; scores have none.
+        class_weights: (C,), see there; scores have none. A mean over samples is one over their number.
+    """
+    return {
+        name: functional.cross_entropy(
+            _precise(z),
+            target,
+            weight=None if class_weights is None else class_weights.to(_precise(z).dtype),
+            label_smoothing=label_smoothing,
+            reduction="none",
+        )
+        for name, z in heads.items()
+    }
 
 
 def weighted_loss(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

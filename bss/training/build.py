@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from bss import methods, samplers
@@ -26,6 +26,7 @@ from bss.recipes.constants import PREFIX
 from bss.recipes.recipe import Recipe, written
 from bss.samplers import OrderSampler
 from bss.scoring.criteria import feature_scores
+from bss.scoring.formulas import head_losses
 from bss.scoring.table import ScoreTable
 from bss.training.loaders import Loaders
 from bss.training.loops import Step
@@ -140,6 +141,7 @@ def plan(
     """
     schedule = recipe.schedule
     check_modality(recipe.modality, data)
+    class_weights_of(recipe.class_weights, data.labels_N, data.classes)
     for name in recipe.frozen:
         check_modality(name, data, field="freeze")
     table = ScoreTable(
@@ -330,6 +332,14 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
     rates: Callable[[], list[float]] = method.rates
     if recipe.encoder_lr is not None:
         groups, rates = _apart(method, _encoder_weights(model, "encoder_lr"), recipe.encoder_lr / recipe.lr)
+    if recipe.label_smoothing or recipe.class_weights is not None:
+        weights_C = class_weights_of(recipe.class_weights, data.labels_N, data.classes)
+        method.losses_of = partial(
+            head_losses,
+            label_smoothing=recipe.label_smoothing,
+            class_weights=None if weights_C is None else weights_C.to(run.device),
+        )
+        restore.append(partial(vars(method).pop, "losses_of"))
     # Only online scoring looks at the training forward: a pass would otherwise be blended with it.
     online = schedule.rescore == "online"
     watch = TrainingWatch(model)
@@ -415,6 +425,32 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
     )
 
 
+def class_weights_of(asked: str | None, labels_N: Tensor, classes: Sequence[str]) -> Tensor | None:
+    """What the loss of each class counts by, (C,) float32; None = all count alike.
+
+    Args:
+        asked: ``class_weights`` of a recipe.
+        labels_N: of the training samples.
+        classes: their names, in the order of the class ids.
+
+    Raises:
+        RecipeError: other numbers than one for each class.
+    """
+    if asked is None:
+        return None
+    if asked == "balanced":
+        count_C = labels_N.bincount(minlength=len(classes)).double()
+        share_C = len(labels_N) / ((count_C > 0).sum() * count_C)
+        return share_C.where(count_C > 0, 0.0).float()  # of a class without samples there is nothing to count
+    weights = [float(each) for each in asked.split(",")]
+    if len(weights) != len(classes):
+        raise RecipeError(
+            f"class_weights={asked} has {len(weights)} numbers, and the classes are {len(classes)}: one for each of "
+            f"{', '.join(classes[:8])}{' ...' * (len(classes) > 8)}, in this order, or balanced"
+        )
+    return torch.tensor(weights, device=labels_N.device)
+
+
 def check_modality(modality: str | None, data: Splits, *, field: str = "modality") -> None:
     """Refuse to train, or to freeze, a modality that the samples do not have.
 
@@ -450,8 +486,8 @@ def _without_gradients(model: nn.Module, modality: str) -> Callable[[], None]:
 def _encoders_of(model: nn.Module, field: str) -> Mapping[str, nn.Module]:
     if not has_two_stages(model):
         raise RecipeError(
-            f"{field} is of encoders, and the network is a {type(model).__name__}, without encoders, encode and decode: "
-            f"leave {field} out"
+            f"{field} is of encoders, and the network is a {type(model).__name__}, without encoders, encode and "
+            f"decode: leave {field} out"
         )
     return dict(model.encoders.items())
 

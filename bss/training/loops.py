@@ -69,7 +69,8 @@ class Trained(NamedTuple):
 class Step:
     """One optimiser step, with everything that is the same in all steps of a run.
 
-    The loss is ``w_f CE(fused) + w_u sum_m CE(unimodal_m)``, or that of one ``modality``'s head alone. A ``method`` may
+    The loss is ``w_f CE(fused) + w_u sum_m CE(unimodal_m)``, or that of one ``modality``'s head alone; the recipe's
+    label smoothing and class weights are in it by :attr:`bss.methods.Method.losses_of`, not in scores. A ``method`` may
     change the loss and the gradients, and update the weights in several turns, whose losses are then added up; the
     table's scores stay those of this loss.
 
@@ -134,7 +135,7 @@ class Step:
             last = place == len(parts) - 1
             with distributed.kept_to_oneself(self.model, wanted=not last):
                 forward = self._forward(self.method.before_forward(part), watch)
-                losses = head_losses({"fused": forward.logits.fused, **forward.logits.unimodal}, forward.target)
+                losses = self.method.losses_of(forward.heads, forward.target)
                 weights = {name: self._weight_of(name) for name in losses}
                 seen.append(forward if len(parts) == 1 else forward.detached())
                 for turn in self.method.turns(losses):
@@ -148,8 +149,8 @@ class Step:
         with torch.no_grad():
             whole = _joined(seen)
             if self.table is not None:
-                if len(parts) > 1:
-                    losses = head_losses({"fused": whole.logits.fused, **whole.logits.unimodal}, whole.target)
+                if len(parts) > 1 or self.method.losses_of is not head_losses:
+                    losses = head_losses(whole.heads, whole.target)
                 similarity = similarity_of(tensors_of(whole.logits.unimodal), space=self.table.space)
                 assert whole.index is not None  # every training batch has it
                 self.table.update(whole.index, similarity=similarity, loss=weighted_loss(losses, weights))
@@ -196,6 +197,11 @@ class _Forward:
     index: Tensor | None
     features: Mapping[str, Tensor]
     kept: Mapping[str, Tensor] | None
+
+    @property
+    def heads(self) -> dict[str, Tensor]:
+        """Name -> logits."""
+        return {"fused": self.logits.fused, **self.logits.unimodal}
 
     def detached(self) -> "_Forward":
         """Without the graph, which the next part's would lie beside in memory."""

@@ -1,7 +1,9 @@
-"""What a recipe can say of an optimiser step: a batch in parts, clipped gradients, the learning rate."""
+"""What a recipe can say of an optimiser step: a batch in parts, gradients, learning rates, encoders, the loss."""
 
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,8 +15,9 @@ from bss.methods import Method
 from bss.models import Logits
 from bss.recipes.fields import override
 from bss.recipes.recipe import Schedule
+from bss.scoring.formulas import head_losses
 from bss.scoring.table import ScoreTable
-from bss.training.build import check_method, learning_rates, method_of, optimizer_of, plan
+from bss.training.build import check_method, class_weights_of, learning_rates, method_of, optimizer_of, plan
 from bss.training.engine import fit
 from bss.training.loops import Step, part_sizes
 from bss.training.run import Run
@@ -75,7 +78,7 @@ class Biases(nn.Module):
         self.heads = nn.ParameterDict({name: nn.Parameter(torch.zeros(3)) for name in ("fused", *tiny.DIMS)})
 
     def forward(self, batch):
-        said = {name: bias.expand(len(batch["label"]), 3) for name, bias in self.heads.items()}
+        said = {name: bias.repeat(len(batch["label"]), 1) for name, bias in self.heads.items()}
         return Logits(said.pop("fused"), said)
 
 
@@ -414,3 +417,88 @@ def test_what_cannot_be_frozen_is_refused_with_what_there_is(tmp_path):
     shared.encoders["visual"][0].bias = shared.encoders["audio"][0].bias
     with pytest.raises(RecipeError, match=r"freeze=audio: encoders\.visual\.0 shares weights"):
         fit(shared, tiny.splits(), replace(UNIFORM, freeze="audio"), run_in(tmp_path / "shared"))
+
+
+# ---- the loss --------------------------------------------------------------------------------------------------------
+
+
+def test_smoothed_and_weighted_losses_by_hand():
+    """Probabilities 1/2, 1/4, 1/4: minus their logarithms are ln 2, 2 ln 2, 2 ln 2."""
+    logits, target, unit = {"fused": torch.tensor([[2.0, 1.0, 1.0]]).log()}, torch.tensor([0]), 0.6931472
+    for smoothing, weights, expected in (
+        (0.0, None, unit),
+        (0.3, None, 0.7 * unit + 0.1 * 5 * unit),
+        (0.0, [2.0, 1.0, 3.0], 2 * unit),
+        (0.3, [2.0, 1.0, 3.0], 0.7 * 2 * unit + 0.1 * (2 + 2 + 6) * unit),
+    ):
+        found = head_losses(
+            logits,
+            target,
+            label_smoothing=smoothing,
+            class_weights=None if weights is None else torch.tensor(weights),
+        )
+        assert found["fused"].tolist() == pytest.approx([expected])
+
+
+def test_balanced_weights_are_inverse_to_the_counts_with_mean_one_over_the_samples():
+    labels = torch.tensor([0, 0, 0, 1])
+    weights = class_weights_of("balanced", labels, ["a", "b", "unseen"])
+    assert weights.tolist() == pytest.approx([2 / 3, 2.0, 0.0]) and weights[labels].mean() == pytest.approx(1.0)
+    assert class_weights_of("1,2.5,0", labels, ["a", "b", "c"]).tolist() == [1.0, 2.5, 0.0]
+    assert class_weights_of(None, labels, ["a", "b"]) is None
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_weights_reach_the_gradient_by_the_number_of_samples_and_scores_not(parts):
+    """By hand: with weights 1, 2, 3 the bias of class c moves by 3/5, 2/5, 3/5 less the weights' sum / 5 / 3."""
+    network, table = Biases(), ScoreTable(5)
+    batch = {"label": torch.tensor([0, 0, 0, 1, 2]), INDEX_KEY: torch.arange(5)}
+    method = Method()
+    method.losses_of = partial(head_losses, class_weights=torch.tensor([1.0, 2.0, 3.0]))
+    step = Step(network, torch.optim.SGD(network.parameters(), lr=1.0), table=table, method=method, accumulate=parts)
+    loss, _ = step.take(batch, 0)
+    assert loss.item() == pytest.approx(8 * 3 * 1.0986123)
+    for bias in network.heads.values():
+        assert bias.detach().tolist() == pytest.approx([3 / 5 - 8 / 15, 2 / 5 - 8 / 15, 3 / 5 - 8 / 15], abs=1e-6)
+    table.synchronize()
+    assert table.loss.tolist() == pytest.approx([3 * 1.0986123] * 5)
+
+
+@pytest.mark.parametrize("name", [None, *sorted(methods.BY_NAME)])
+def test_smoothing_and_weights_reach_what_every_method_trains_and_no_score_before_it(name, tmp_path):
+    kind, losses = methods.BY_NAME.get(name), []
+    recipe = ddp_worker.recipe_for(kind, replace(tiny.SPL, epochs=1, method=name, imbalance_every=0))
+    changes = ({}, {"label_smoothing": 0.2}, {"class_weights": "1,2,3"})
+    for number, change in enumerate(changes):
+        method = method_of(recipe, 60)
+        fit(
+            tiny.model(),
+            tiny.splits(),
+            replace(recipe, method=None, **change),
+            run_in(tmp_path / str(number)),
+            method=method,
+        )
+        losses.append(tiny.rows(tmp_path / str(number))[0]["train_loss"])
+        assert method.losses_of is head_losses  # the run takes it off
+    assert losses[1] != pytest.approx(losses[0], rel=1e-3) and losses[2] != pytest.approx(losses[0], rel=1e-3)
+    scores = [np.load(tmp_path / str(number) / "scores.npz") for number in range(len(changes))]
+    for other in scores[1:]:
+        assert np.array_equal(scores[0]["loss"], other["loss"])
+        assert np.array_equal(scores[0]["difficulty"], other["difficulty"])
+
+
+def test_a_loss_that_makes_no_sense_is_refused():
+    for text, words in (
+        ("label_smoothing=1", r"label_smoothing must be in \[0, 1\), such as 0\.1, or 0 for none, got 1\.0"),
+        ("label_smoothing=-0.1", "label_smoothing must be in"),
+        ("class_weights=even", "class_weights must be none, balanced, or numbers >= 0 with commas, .*, got even"),
+        ("class_weights=1,-1,1", "class_weights must be"),
+        ("class_weights=0,0,0", "class_weights must be"),
+        ("class_weights=1,nan,1", "class_weights must be"),
+        ("class_weights=", "class_weights must be"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            override(UNIFORM, [text])
+    assert override(UNIFORM, ["class_weights=none"]).class_weights is None
+    with pytest.raises(RecipeError, match="has 2 numbers, and the classes are 3: one for each of low, middle, high"):
+        plan(tiny.splits(), replace(UNIFORM, class_weights="1,2"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import bss
 from bss.cli import endings
-from bss.cli.flags import Parser, count, path
+from bss.cli.flags import Parser, path, processes
 from bss.recipes.fields import explain, flatten
 from bss.recipes.recipe import Recipe
 from bss.utils.extras import need, refuse_other_distribution
@@ -119,7 +119,7 @@ def add_run_flags(parser: argparse.ArgumentParser, root: str, out: str, defaults
     )
     add(
         "--workers",
-        type=count,
+        type=processes,
         metavar="N",
         help="processes that load data (default: one per core, at most 8; none for few samples)",
     )

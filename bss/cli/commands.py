@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import bss
 from bss import tasks
 from bss.cli import add_recipe_flag, add_run_flags, endings
-from bss.cli.flags import Parser, count, expanded, path, path_text
+from bss.cli.flags import Parser, between, expanded, path, path_text, processes
 from bss.compare.arms import ARMS, find
 from bss.compare.claims import CLAIMS
 from bss.recipes.fields import flatten
@@ -251,7 +251,10 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in (prepare, doctor):
         command.add_argument(
-            "--workers", type=count, metavar="N", help="processes (default: one per core, at most 8); 0: only this one"
+            "--workers",
+            type=processes,
+            metavar="N",
+            help="processes (default: one per core, at most 8); 0: this one",
         )
     _add_training(commands)
     _add_comparisons(commands)
@@ -313,7 +316,7 @@ def _add_evaluation(commands: Any) -> None:
         help="a list of your own in the form of the data set's, in place of a part; its files are under the data root",
     )
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps, ...")
-    add("--workers", type=count, metavar="N", help="processes that load data (default: one per core, at most 8)")
+    add("--workers", type=processes, metavar="N", help="processes that load data (default: one per core, at most 8)")
     add(
         "--set",
         action="append",
@@ -323,7 +326,7 @@ def _add_evaluation(commands: Any) -> None:
     )
     add(
         "--resamples",
-        type=count,
+        type=between(0, 10**6),
         default=1000,
         metavar="N",
         help="test sets that are drawn for the intervals (default 1000; 0 = only the accuracy's, without groups)",
@@ -353,7 +356,7 @@ def _add_evaluation(commands: Any) -> None:
     )
     add(
         "--corruption-seeds",
-        type=count,
+        type=between(0, 1000),
         default=5,
         metavar="N",
         help="how often what --drop and --noise draw is drawn anew (default 5)",
@@ -402,7 +405,7 @@ def _add_predict(commands: Any) -> None:
     )
     add("--data-root", type=path, metavar="DIR", help="the data set's folder, for a text model in it or --missing mean")
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps, ...")
-    add("--batch-size", type=int, metavar="N", help="inputs at a time (default: that of the recipe)")
+    add("--batch-size", type=between(1, 10**6), metavar="N", help="inputs at a time (default: that of the recipe)")
 
 
 def _add_run_to_load(command: argparse.ArgumentParser) -> None:
@@ -468,13 +471,13 @@ def _add_comparisons(commands: Any) -> None:
         action="store_true",
         help="say what would be trained, and from a few timed steps for how long; train and write nothing",
     )
-    compare.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default 1)")
+    compare.add_argument("--jobs", type=processes, default=1, metavar="N", help="runs at a time (default 1)")
     compare.add_argument(
         "--device", default="auto", metavar="NAME", help="auto (default): all GPUs in turn; cpu; cuda:1"
     )
     compare.add_argument(
         "--workers",
-        type=count,
+        type=processes,
         metavar="N",
         help="processes per run that load data (default: the cores, shared; none for data in memory)",
     )
@@ -500,7 +503,7 @@ def _add_comparisons(commands: Any) -> None:
     )
     compare.add_argument(
         "--looks",
-        type=int,
+        type=between(0, 10_000),
         metavar="N",
         help="how often the verdict is taken while seeds come in, at equal steps; each gets its share of the 5 %% "
         "(default: as of the plan in OUT, or 1)",
@@ -581,13 +584,13 @@ def _add_reproduction(commands: Any) -> None:
         help="two epochs on a small generated data set, in sample-data beside OUT: shows that all of it works",
     )
     reproduce.add_argument("--dry-run", action="store_true", help="say what it costs; train and write nothing")
-    reproduce.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default 1)")
+    reproduce.add_argument("--jobs", type=processes, default=1, metavar="N", help="runs at a time (default 1)")
     reproduce.add_argument(
         "--device", default="auto", metavar="NAME", help="auto (default): all GPUs in turn; cpu; cuda:1"
     )
     reproduce.add_argument(
         "--workers",
-        type=count,
+        type=processes,
         metavar="N",
         help="processes per run that load data (default: the cores, shared; none for data in memory)",
     )

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from bss import tasks
 from bss.cli.flags import expanded
 from bss.cli.launch import check_source, sample_root
@@ -45,6 +47,7 @@ from bss.compare.tuning import (
 )
 from bss.data.splits import Splits
 from bss.recipes.fields import flatten
+from bss.training.build import check_memory
 from bss.utils.errors import RecipeError, RunFolderError, first_line, shown
 from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import STATUS, Interrupts
@@ -263,6 +266,7 @@ def with_data(comparison: Comparison, flags: argparse.Namespace) -> tuple[Compar
     if comparison.sample:
         task.write_sample(comparison.data_root)
     first = comparison.recipe(find(comparison.arms)[0], comparison.pairs[0], None)
+    check_memory(first, torch.device(devices_of(flags.device)[0]))
     data = task.build_data(first, comparison.data_root)
     if flags.workers is None:
         comparison = replace(comparison, workers=enough_workers(data.train) // flags.jobs)

@@ -2,6 +2,7 @@
 
 import argparse
 import glob
+import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing_extensions import override
 
 from bss.recipes.fields import field_named
 from bss.utils import paths
-from bss.utils.errors import DataNotFoundError, RecipeError, nearest
+from bss.utils.errors import DataNotFoundError, RecipeError, nearest, shown
 
 ELSEWHERE = {
     "ckpt-path": "--out",
@@ -98,15 +99,38 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def count(text: str) -> int:
-    """A whole number of at least 0, as ``type`` of an argument."""
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number, got {text}") from None
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
-    return value
+def between(least: int, most: int, why: str = "") -> Callable[[str], int]:
+    """A ``type`` of an argument: a whole number in a range.
+
+    Args:
+        least: that is taken.
+        most: that is taken.
+        why: the end of the sentence on a number that is more.
+    """
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number, got {shown(text)}") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"must be at most {most:,}{why}, got {shown(value)}")
+        return value
+
+    return number
+
+
+count = between(0, 10**6)
+"""A whole number of at least 0, as ``type`` of an argument."""
+
+
+def processes(text: str) -> int:
+    """A number of processes that this machine can have any use for, as ``type`` of an argument."""
+    cores = os.cpu_count() or 1
+    most = max(16, 4 * cores)
+    return between(0, most, f" (this machine has {cores} cores)")(text)
 
 
 def path_text(text: str) -> str:

@@ -15,7 +15,7 @@ from bss.compare.arms import Arm, partly_reaching
 from bss.recipes.fields import flatten, override
 from bss.recipes.recipe import Recipe
 from bss.tasks import Task
-from bss.training.build import check_method
+from bss.training.build import check_memory, check_method
 from bss.training.run import Run
 from bss.training.run_folder import claimed
 from bss.training.screen import say
@@ -74,6 +74,7 @@ def launched(
                 partly_reaching([arm], flags.set, flatten(recipe))  # an assignment that is for another arm is refused
                 recipe = arm.recipe(recipe)
             check_method(recipe)
+            check_memory(recipe, device)
             name = f"{Path(reference).stem}-{way}{'-sample' * flags.sample}-seed{recipe.seed}"
             out = flags.out or Path("runs") / name
             root = sample_root(reference, out) if flags.sample else flags.data_root or default_root

@@ -1,7 +1,8 @@
 """What a comparison consists of: a task, arms, seeds and how long each trains. Plain values, so that it can be sent."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from bss.compare.pairs import Pair, all_pairs, fold_of, seed_of
 from bss.recipes.fields import flatten, override
 from bss.recipes.recipe import Recipe
 from bss.training.build import check_method
-from bss.utils.errors import RecipeError
+from bss.utils.errors import RecipeError, shown
 
 
 @dataclass(frozen=True)
@@ -161,19 +162,31 @@ def seeds_of(text: str) -> tuple[int, ...]:
         RecipeError: none, a text that is no whole number, a seed twice or out of range.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    try:
-        if len(parts) == 1 and "," not in text and "-" not in text:
-            seeds: Sequence[int] = range(int(parts[0]))
-        else:
-            ranges = [[int(end) for end in part.split("-")] for part in parts]
-            seeds = [seed for ends in ranges for seed in range(ends[0], ends[-1] + 1)]
-    except ValueError:
-        seeds = []
-    if not seeds:
-        raise RecipeError(f"--seeds {text!r} names no seed: 5 = seeds 0 to 4, 3,7 = these two, 0-9 = these ten")
+    if "," not in text and re.fullmatch(r"\s*[0-9]{1,20}\s*", text):
+        ranges = [range(int(parts[0]))]
+    else:
+        ends = [re.fullmatch(r"([0-9]{1,20})(?:\s*-\s*([0-9]{1,20}))?", part) for part in parts]
+        ranges = [range(int(found[1]), int(found[2] or found[1]) + 1) for found in ends if found]
+    count = sum(max(0, each.stop - each.start) for each in ranges)  # a range has no length beyond 2**63
+    if len(ranges) < len(parts) or any(each.stop <= each.start for each in ranges):
+        ranges, count = [], 0
+    if not count:
+        raise RecipeError(
+            f"--seeds {shown(text)} names no seed: 5 = seeds 0 to 4, 3,7 = these two, 0-9 = these ten; each is a whole "
+            "number of 0 or more"
+        )
+    if count > MOST_SEEDS:
+        raise RecipeError(
+            f"--seeds {shown(text)} are {count:,} seeds, and every arm has a run of each: {MOST_SEEDS:,} at most"
+        )
+    seeds = tuple(seed for each in ranges for seed in each)
     if len(set(seeds)) < len(seeds) or max(seeds) >= 2**32:
-        raise RecipeError(f"--seeds {text!r}: every seed once, and each in 0..2**32 - 1")
-    return tuple(seeds)
+        raise RecipeError(f"--seeds {shown(text)}: every seed once, and each in 0..2**32 - 1")
+    return seeds
+
+
+MOST_SEEDS = 10_000
+"""A comparison of more than so many seeds is a slip of the keyboard."""
 
 
 def picked_folds(text: str | None, folds: int | None) -> tuple[int, ...]:

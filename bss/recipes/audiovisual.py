@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from typing_extensions import override
 
+from bss.recipes.limits import Need, batch_need, weights_need
 from bss.recipes.published import PublishedRecipe
 from bss.recipes.settings import meaning, setting
 from bss.utils.choices import FusionName
@@ -41,6 +42,28 @@ class AudioVisualRecipe(PublishedRecipe):
                 raise RecipeError(f"{name} must be >= 1, got {getattr(self, name)}")
         if self.seconds * self.sample_rate < self.n_fft:
             raise RecipeError(f"seconds={self.seconds:g} is shorter than one STFT window of {self.n_fft} samples")
+
+    @override
+    def needs(self) -> list[Need]:
+        sound, picture = self.seconds * self.sample_rate, float(self.num_frames * self.image_size**2)
+        bins, columns = self.n_fft / 2, sound / self.hop_length
+        return [  # a ResNet's first convolution halves both sides
+            batch_need(
+                "pictures",
+                self.batch_size,
+                3 * picture,
+                self.width * picture / 4,
+                ("image_size", "num_frames", "width"),
+            ),
+            batch_need(
+                "sounds",
+                self.batch_size,
+                sound,
+                self.width * bins * columns / 4,
+                ("seconds", "sample_rate", "n_fft", "hop_length", "width"),
+            ),
+            weights_need(2 * 11.2e6 * (self.width / 64) ** 2),
+        ]
 
     @override
     def without_cache(self) -> Self:

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from typing_extensions import override
 
+from bss.recipes.limits import Need, batch_need, weights_need
 from bss.recipes.published import PublishedRecipe
 from bss.recipes.settings import setting
 from bss.utils.choices import Cleaning, FusionName, Interpolation, Normalization, TextPooling
@@ -70,6 +71,14 @@ class ImageTextRecipe(PublishedRecipe):
             raise RecipeError(
                 f"image_weights={self.image_weights} needs width=64, got {self.width}; or --set image_weights=none"
             )
+
+    @override
+    def needs(self) -> list[Need]:
+        picture = float(self.image_size**2)  # a ResNet's first convolution halves both sides
+        return [
+            batch_need("pictures", self.batch_size, 3 * picture, self.width * picture / 4, ("image_size", "width")),
+            weights_need(23.5e6 * (self.width / 64) ** 2),
+        ]
 
     @override
     def from_random_weights(self) -> Self:

@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from typing_extensions import override
 
+from bss.recipes.limits import Need, batch_need, weights_need
 from bss.recipes.presets import paper, released
 from bss.recipes.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
 from bss.recipes.settings import setting
@@ -68,6 +69,17 @@ class NVGestureRecipe(Recipe):
             raise RecipeError(f"image_size={self.image_size} is a crop of resize={self.resize} and cannot be larger")
         if not 0 < self.norm_momentum <= 1:
             raise RecipeError(f"norm_momentum must be in (0, 1], got {self.norm_momentum:g}")
+
+    @override
+    def needs(self) -> list[Need]:
+        # Three streams of 3, 2 and 1 channels; I3D's first convolution halves all three sides.
+        crop, decoded = float(self.frames_train * self.image_size**2), float(self.frames_test * self.resize**2)
+        by = ("frames_train", "image_size", "width")
+        return [
+            batch_need("clips", self.batch_size, 6 * crop, 3 * self.width * crop / 8, by),
+            Need("a decoded clip", 6 * decoded, ("frames_test", "resize")),
+            weights_need(3 * 12.3e6 * (self.width / 64) ** 2),
+        ]
 
     @override
     def from_random_weights(self) -> Self:

@@ -4,6 +4,7 @@ A new number becomes a field here (or of a task's own recipe), never a flag. ``-
 of any recipe.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args, get_type_hints
 
@@ -11,6 +12,7 @@ from typing_extensions import override
 
 from bss import pacing
 from bss.recipes.constants import Constants
+from bss.recipes.limits import Need, check_most
 from bss.recipes.settings import meaning, path_fields, setting
 from bss.utils.choices import (
     Criterion,
@@ -107,6 +109,7 @@ class Schedule:
     class_balanced: bool = setting(False, "every epoch and every batch keeps the class mix of the training set.")
 
     def __post_init__(self) -> None:
+        check_most(self, "schedule.")
         samplers = get_args(get_type_hints(type(self))["sampler"])
         _require(self.sampler in samplers, "schedule.sampler", self.sampler, f"one of {', '.join(samplers)}")
         _require(0 < self.start <= 1, "schedule.start", self.start, "a fraction in (0, 1]")
@@ -388,6 +391,7 @@ class Recipe:
         for name in path_fields(type(self)):
             if isinstance(path := getattr(self, name), str):
                 object.__setattr__(self, name, expanded(path))
+        check_most(self)
         methods = get_args(MethodName)
         _require(self.method is None or self.method in methods, "method", self.method, f"none or {', '.join(methods)}")
         minutes = self.checkpoint_minutes
@@ -454,6 +458,10 @@ class Recipe:
         It is for a network that gets the weights of a run. A recipe with fields that name such files overrides it.
         """
         return self
+
+    def needs(self) -> Sequence[Need]:
+        """What a run needs of memory at the least, as far as the numbers tell; a recipe with inputs overrides it."""
+        return ()
 
     def without_cache(self) -> Self:
         """The recipe without a cache of decoded files; one that has such a field overrides it."""

@@ -23,6 +23,7 @@ from bss.models.compiling import compile_network
 from bss.models.late_fusion import has_two_stages
 from bss.models.modes import flags_kept, spared
 from bss.recipes.constants import PREFIX
+from bss.recipes.limits import MOST_EPOCHS, check_room
 from bss.recipes.recipe import Recipe, written
 from bss.samplers import OrderSampler
 from bss.scoring.criteria import feature_scores
@@ -35,7 +36,7 @@ from bss.training.passes import Passes
 from bss.training.run import Run
 from bss.training.run_folder import Watched
 from bss.training.watch import TrainingWatch
-from bss.utils import distributed
+from bss.utils import distributed, memory
 from bss.utils.choices import LearningRateSchedule, OptimizerName, Similarity
 from bss.utils.errors import RecipeError
 
@@ -258,6 +259,23 @@ def check_method(recipe: Recipe) -> None:
     _check_parts(method, recipe)
 
 
+def check_memory(recipe: Recipe, device: torch.device) -> None:
+    """Refuse numbers that the memory cannot hold, before data are read.
+
+    Args:
+        recipe: every number.
+        device: on which a run trains; of several processes this one's.
+
+    Raises:
+        RecipeError: what they would take, and what there is.
+    """
+    if device.type == "cuda":
+        room = distributed.world_size() * torch.cuda.get_device_properties(device).total_memory
+        check_room(recipe, recipe.needs(), room, str(device))
+    else:
+        check_room(recipe, recipe.needs(), memory.total(), "this machine")
+
+
 def _check_fused(method: Method, recipe: Recipe) -> None:
     if not method.trains_fused and (recipe.fused_weight > 0 or recipe.prediction in ("all", "fused")):
         raise RecipeError(
@@ -282,11 +300,20 @@ def _check_parts(method: Method, recipe: Recipe) -> None:
 
 
 def num_epochs(sampler: OrderSampler, epochs: int, updates: int | None, batch_size: int, drop_last: bool) -> int:
-    """How many epochs a run takes: with ``updates`` as many as give so many steps, the last perhaps cut short."""
+    """How many epochs a run takes: with ``updates`` as many as give so many steps, the last perhaps cut short.
+
+    Raises:
+        RecipeError: they are more than a run may have.
+    """
     if updates is None:
         return epochs
     share, epochs, steps = distributed.share_of_batch(batch_size), 0, 0
     while steps < updates:
+        if epochs == MOST_EPOCHS:
+            raise RecipeError(
+                f"updates={updates:,} are more than the {MOST_EPOCHS:,} epochs that a run may have: of "
+                f"{sampler.size:,} samples they give {steps:,}"
+            )
         steps += sampler.steps_at(epochs, share, drop_last=drop_last)
         epochs += 1
     return epochs

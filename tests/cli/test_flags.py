@@ -1,18 +1,21 @@
 """What the flags of all commands share."""
 
+import argparse
 import os
 from pathlib import Path
 
 import pytest
 
 from bss.cli import add_run_flags, flags
+from bss.cli import commands as commands_module
 from bss.cli import compare as command
 from bss.cli.commands import main
 from bss.cli.flags import Parser, expanded
+from bss.compare.comparison import seeds_of
 from bss.recipes import fields
 from bss.recipes.cremad import CL
 from bss.recipes.fields import field_named, flatten
-from bss.utils.errors import DataNotFoundError, RunFolderError
+from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError
 
 
 def test_patterns_are_expanded_where_no_shell_does_and_what_exists_is_none(tmp_path, monkeypatch):
@@ -91,3 +94,58 @@ def test_other_names_of_fields_and_flags_stand_for_some_that_there_are():
     parser = Parser()
     add_run_flags(parser, "", "", dict.fromkeys(("seed", "epochs", "batch_size"), ""))
     assert set(flags.ELSEWHERE.values()) <= set(parser._option_string_actions)
+
+
+def numeric_flags():
+    """(command, flag, its argparse action) of everything that takes a number."""
+    (commands,) = (
+        action for action in commands_module._parser()._actions if action.choices and action.dest == "command"
+    )
+    return [
+        (name, action.option_strings[0], action)
+        for name, parser in commands.choices.items()
+        for action in parser._actions
+        if action.metavar in ("N", "K", "POINTS") and action.option_strings and action.type is not None
+    ]
+
+
+REFUSED_LATER = {"--seed", "--epochs", "--batch-size", "--folds", "--margin", "--topk"}
+"""By the recipe, the plan of a comparison and the prediction, which know what is too much."""
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "action"), numeric_flags(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_no_number_of_a_flag_is_taken_that_would_fill_the_machine(command, flag, action):
+    for text in ("nan", "inf", "-1", "1e308", "1000000000000", "", "x"):
+        try:
+            action.type(text)
+        except (argparse.ArgumentTypeError, ValueError):
+            continue
+        assert flag in REFUSED_LATER, (command, flag, text)
+
+
+def test_a_number_of_processes_that_no_core_is_there_for_is_refused_with_their_number(monkeypatch, capsys):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for argv in ("train cremad --workers 500", "prepare cremad --workers 17", "compare cremad --jobs 99 --out x"):
+        with pytest.raises(SystemExit):
+            main(argv.split())
+        assert "must be at most 16 (this machine has 2 cores), got " in capsys.readouterr().err
+    assert flags.processes("16") == 16 and flags.processes("0") == 0
+
+
+@pytest.mark.parametrize("text", ["1-2-3", "-3", "0", "5-3", "1,,x", "1e3", "\u00b2", ""])
+def test_seeds_that_are_no_list_of_seeds_are_refused(text):
+    with pytest.raises(RecipeError, match="names no seed: 5 = seeds 0 to 4, 3,7 = these two, 0-9 = these ten"):
+        seeds_of(text)
+
+
+@pytest.mark.parametrize("text", ["1000000000", "0-4294967295", "7,0-99999999999999999999", "9" * 5000])
+def test_seeds_without_end_are_counted_and_not_listed(text):
+    with pytest.raises(RecipeError, match=r"seeds, and every arm has a run of each: 10,000 at most|names no seed"):
+        seeds_of(text)
+
+
+def test_seeds_are_counted_from_zero_or_named():
+    assert seeds_of("3") == (0, 1, 2) and seeds_of("3,") == (3,) and seeds_of("3,7") == (3, 7)
+    assert seeds_of("0-2, 9,11-12") == (0, 1, 2, 9, 11, 12)

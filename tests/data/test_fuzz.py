@@ -36,7 +36,7 @@ import soundfile
 import torch
 from PIL import Image
 
-from bss.data import file_heads, safe_pickle
+from bss.data import safe_pickle
 from bss.data.datasets import cremad, ks, nvgesture, sarcasm, twitter15
 from bss.data.transforms import audio, image, video
 from bss.recipes.fields import describe, flatten, override
@@ -463,11 +463,6 @@ def read_sound(path: Path) -> np.ndarray:
     return audio.read_audio(path, RATE)
 
 
-def head_damage(path: Path) -> str | None:
-    head, size = file_heads.read_head(path)
-    return video.video_damage(head, size, path.suffix)
-
-
 def read_window(path: Path) -> torch.Tensor:
     return video.read_video(path, 0, 3)
 
@@ -509,7 +504,7 @@ PARSERS = [
     Parser("safe_pickle", "data.pkl", pickles, safe_pickle.load, right_plain, opcodes_of, PICKLE_TOKENS),
     Parser("jpeg", "frame.jpg", lambda: pictures("JPEG"), image.read_frame, right_picture, segments_of, SHORT),
     Parser("png", "frame.png", lambda: pictures("PNG"), image.read_frame, right_picture, chunks_of, SHORT),
-    Parser("video head", "clip.avi", videos, head_damage, right_damage, fields_of, SHORT),
+    Parser("video head", "clip.avi", videos, video.damage, right_damage, fields_of, SHORT),
     Parser("avi", "clip.avi", videos, read_window, right_video, fields_of, SHORT),
     Parser("checkpoint", "last.pt", checkpoints, read_checkpoint, right_checkpoint, fields_of, PICKLE_TOKENS),
     Parser("set", "assignments", assignments, read_assignments, right_recipe, error=RecipeError),

@@ -17,8 +17,8 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, Protocol
 
 from bss.data import file_heads
+from bss.data.transforms import containers, video
 from bss.data.transforms import image as picture
-from bss.data.transforms import video
 from bss.utils.errors import DataError, shown
 from bss.utils.filesystem import WINDOWS, reading
 
@@ -268,7 +268,7 @@ def head_problem(path: Path, kind: str = "") -> tuple[str | None, str | None]:
     if is_picture(path, kind):
         return None, picture.image_damage(head) or picture.image_truncation(path)
     if suffix in video.VIDEO_SUFFIXES:
-        return None, video.video_damage(head, size, suffix)
+        return None, video.video_damage(head, suffix) or containers.truncation(path)
     return None, file_heads.sound_damage(head, size, suffix)
 
 

@@ -17,8 +17,8 @@ import torch
 from bss.data import file_heads, safe_pickle
 from bss.data.datasets.listing import is_picture
 from bss.data.transforms import audio as sound
+from bss.data.transforms import containers, video
 from bss.data.transforms import image as picture
-from bss.data.transforms import video
 from bss.utils import processes
 from bss.utils.errors import BssError, DataError, first_line
 from bss.utils.filesystem import reading
@@ -121,7 +121,7 @@ def _decoded(job: Job) -> Facts:
     elif suffix in sound.AUDIO_SUFFIXES:
         facts = _sound_facts(path, suffix)
     elif suffix in video.VIDEO_SUFFIXES:
-        facts = _video_facts(path, suffix, job.window)
+        facts = _video_facts(path, job.window)
     else:
         facts = Facts(decoded=False)
     return facts._replace(digest=_digest(path)) if job.hashed else facts
@@ -202,26 +202,14 @@ def _array_facts(path: Path) -> Facts:
     return Facts()
 
 
-def _video_facts(path: Path, suffix: str, window: tuple[int, int] | None) -> Facts:
+def _video_facts(path: Path, window: tuple[int, int] | None) -> Facts:
     """A video by decoding what training reads of it, or all of it where that is not known."""
     if window:
         video.read_video(path, *window)
         return Facts()
-    import cv2
-
-    if damage := video.video_damage(*file_heads.read_head(path), suffix):
-        return Facts(damage=damage)
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    try:
-        claimed, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
-        frames = sum(1 for _ in iter(lambda: capture.read()[0], False))
-    finally:
-        capture.release()
-    if frames == 0:
-        return Facts(damage="no frame can be decoded")
-    if frames < claimed - 1:  # headers disagree with their files by one frame
-        return Facts(damage=f"{frames} frames can be decoded, its header claims {round(claimed)}")
-    return Facts(seconds=frames / rate if rate > 0 else None)
+    video.count_frames(path)
+    extent = containers.extent_of(path)
+    return Facts(seconds=extent.end - extent.begin if extent else None)
 
 
 def _digest(path: Path) -> bytes:

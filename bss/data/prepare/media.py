@@ -1,8 +1,8 @@
 """Take pictures and sound out of video files: one picture a second as jpeg, the sound as a 16-bit wav.
 
 PyAV decodes, so the content of a file decides what it is and not its suffix. Whatever cannot be used is a DataError
-with the file's name: a container that was cut off (its header promises more seconds than there are), a stream that is
-not there, a damaged packet.
+with the file's name: a container that was cut off (see :mod:`bss.data.transforms.containers`), a stream that is not
+there, a codec that FFmpeg lacks, a damaged packet.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import io
 import itertools
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -21,11 +22,11 @@ from bss.data import file_heads
 from bss.data.datasets.listing import head_problem, visible
 from bss.data.prepare import jobs
 from bss.data.transforms import audio as sound
+from bss.data.transforms import containers
 from bss.data.transforms.image import FRAME_SUFFIXES, MAX_PIXELS
 from bss.data.transforms.video import VIDEO_SUFFIXES, video_damage
 from bss.utils import filesystem
-from bss.utils.errors import DataError
-from bss.utils.extras import need
+from bss.utils.errors import BssError, DataError, first_line
 
 SUFFIXES = (*VIDEO_SUFFIXES, ".webm")
 """Suffixes of the videos that are looked for, compared in lower case."""
@@ -128,10 +129,11 @@ def read_pictures(path: str | os.PathLike, *, longest: float) -> Iterator[np.nda
     """
     path = Path(path)
     with _opened(path, longest) as container:
-        streams = [stream for stream in container.streams.video if not _is_cover(stream)]
+        streams = [stream for stream in container.streams.video if not containers.is_cover(stream)]
         if not streams:
             raise DataError(f"{path}: has no video stream")
         stream = streams[0]
+        _refuse_without_decoder(stream, path)
         stream.codec_context.thread_count = 1  # files are decoded side by side
         if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
             pixels = f"{stream.codec_context.width} x {stream.codec_context.height}"
@@ -155,11 +157,6 @@ def _upright(frame: Any) -> np.ndarray:
     return picture_HWC if rest else np.rot90(picture_HWC, quarters)
 
 
-def _is_cover(stream: Any) -> bool:
-    """Whether a video stream is a cover picture of a sound file."""
-    return bool(stream.disposition & type(stream.disposition).attached_pic)
-
-
 def read_sound(path: str | os.PathLike, *, longest: float) -> tuple[np.ndarray, int]:
     """Decode the sound of a video.
 
@@ -174,11 +171,12 @@ def read_sound(path: str | os.PathLike, *, longest: float) -> tuple[np.ndarray, 
         DataError: naming the file: no sound stream or no sample in it; samples that are not finite; truncated or
             damaged; longer than allowed.
     """
-    av, path = load_av(), Path(path)
+    av, path = containers.load_av(), Path(path)
     with _opened(path, longest) as container:
         if not container.streams.audio:
             raise DataError(f"{path}: has no sound (no audio stream)")
         stream = container.streams.audio[0]
+        _refuse_without_decoder(stream, path)
         to_floats = av.AudioResampler(format="fltp")
         pieces: list[np.ndarray] = []
         rate = 0
@@ -204,74 +202,121 @@ def streams(path: str | os.PathLike) -> dict[str, bool]:
         DataError: naming the file: no video, or a damaged one.
     """
     with _opened(Path(path), math.inf) as container:
-        pictures = [stream for stream in container.streams.video if not _is_cover(stream)]
+        pictures = [stream for stream in container.streams.video if not containers.is_cover(stream)]
         return {"audio": bool(container.streams.audio), "visual": bool(pictures)}
 
 
 @contextlib.contextmanager
 def _opened(path: Path, longest: float) -> Iterator[Any]:
-    """Open a video and check its length; what goes wrong inside the block is a DataError."""
-    av = load_av()
+    """Open a video that is whole and no longer than allowed; what goes wrong inside the block is a DataError."""
+    av = containers.load_av()
     head, size = file_heads.read_head(path)
-    if problem := file_heads.absence(head, size) or (video_damage(head, size, ".avi") if head[:4] == b"RIFF" else None):
+    if other := _other_kind(head):
+        raise DataError(f"{path}: no video, but {other}")
+    suffix = ".avi" if head[:4] == b"RIFF" else ""  # the content decides, and not the name
+    if problem := file_heads.absence(head, size) or video_damage(head, suffix) or containers.truncation(path):
         raise DataError(f"{path}: {problem}")
-    # PyAV 19 escapes what is no UTF-8 in a title by itself, and has no such argument any more.
-    options = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
     try:
-        # "file:" keeps a colon in a name from being taken for a protocol.
-        with av.open(f"file:{path}", **options) as container:
-            _check_length(container, path, longest)
-        with av.open(f"file:{path}", **options) as container:
+        with containers.opened(path) as container:
+            _check(container, path, longest)
+        with containers.opened(path) as container:
             yield container
-    except DataError:
+    except BssError:
         raise
     except MemoryError as error:
         raise DataError(f"{path}: too large to be decoded in the memory there is") from error
     except (av.FFmpegError, ValueError) as error:  # PyAV has its own checks, which are ValueErrors
         detail = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: cannot be decoded: {detail}") from error
+    except Exception as error:
+        # Decoders raise what they like; one bad file must not end the work on all the others.
+        raise DataError(f"{path}: its decoder failed ({type(error).__name__}: {first_line(error)})") from error
 
 
-def load_av() -> Any:
-    """Import PyAV.
+_OTHER_KINDS = (
+    (0, b"GIF8", "a GIF picture"),
+    (8, b"WEBP", "a WebP picture"),
+    (4, b"ftypavif", "an AVIF picture"),
+    (4, b"ftyphei", "a HEIC picture"),
+    (4, b"ftypmif1", "a HEIC picture"),
+    (0, b"<!doctype", "an HTML page"),
+    (0, b"<html", "an HTML page"),
+    (0, b"#extm3u", "a playlist, which names videos and holds none"),
+    (0, b"ffconcat", "a playlist, which names videos and holds none"),
+    (0, b"%pdf", "a PDF document"),
+    (0, b"pk\x03\x04", "a zip archive"),
+)
+"""What is renamed to a video, or comes in place of one: where its head begins, the head, its name."""
 
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    need("decoding videos", "video")
-    import av
 
-    return av
+_NO_KEY = "a copy that can be played without a key is needed"
 
 
-def _check_length(container: Any, path: Path, longest: float) -> None:
-    """Compare the packets' time stamps with what the header promises, and with what is allowed; nothing is decoded.
+def _other_kind(head: bytes) -> str | None:
+    """What a file with this head is that is no video, or None."""
+    text = head.lstrip().lower()
+    return next(
+        (
+            name
+            for at, magic, name in _OTHER_KINDS
+            if head[at:].startswith(magic) or (not at and text.startswith(magic))
+        ),
+        None,
+    )
 
-    Subtitles last as long as they like. A clip that was cut by copying begins at the key frame before it, and the
-    packets up to its beginning are marked as not to be shown: they would hide that its end is missing.
-    """
-    begin, end = None, None
-    for packet in container.demux([*container.streams.video, *container.streams.audio]):
-        time = packet.pts if packet.pts is not None else packet.dts
-        if time is None or not packet.time_base or packet.is_discard:
-            continue
-        begin = min(float(time * packet.time_base), begin if begin is not None else float("inf"))
-        end = max(float((time + (packet.duration or 0)) * packet.time_base), end or 0.0)
-    if begin is None:
+
+def _check(container: Any, path: Path, longest: float) -> None:
+    """Refuse a file without sound and pictures, an encrypted one, and one that was never cut to its clip."""
+    kind = container.format.name
+    if kind.endswith("_pipe"):  # FFmpeg takes a picture for a video of one frame
+        raise DataError(f"{path}: no video, but a picture ({kind.removesuffix('_pipe')})")
+    if not (container.streams.video or container.streams.audio):
+        raise DataError(f"{path}: has no stream of pictures or sound")
+    extent = containers.extent(container)
+    if extent is None:
         return
-    if end - begin > longest:
+    if extent.encrypted:
+        raise DataError(f"{path}: is encrypted; {_NO_KEY}")
+    if extent.end - extent.begin > longest:
         raise DataError(
-            f"{path}: lasts {end - begin:.1f} s, but a clip of this data set lasts {longest:g} s at most: cut it first "
-            "(ffmpeg -ss START -t SECONDS -i IN OUT)"
+            f"{path}: lasts {extent.end - extent.begin:.1f} s, but a clip of this data set lasts {longest:g} s at "
+            "most: cut it first (ffmpeg -ss START -t SECONDS -i IN OUT)"
         )
-    assert end is not None
-    claimed = container.duration / 1e6 if container.duration else 0.0
-    # Matroska counts from zero, also in the second part of a video that was cut into segments.
-    if claimed - max(end, end - begin) > max(0.5, 0.05 * claimed):
+
+
+def _refuse_without_decoder(stream: Any, path: Path) -> None:
+    """Name the codec of a stream if FFmpeg has no decoder for it."""
+    if stream.codec_context is None:
+        what, codec = "sound is" if stream.type == "audio" else "pictures are", _codec(path, stream)
+        if codec in ("drmi", "drms", "encv", "enca"):
+            raise DataError(f"{path}: its {what} encrypted ({codec}); {_NO_KEY}")
         raise DataError(
-            f"{path}: truncated: its header promises {claimed:.1f} s, but it ends after {end - begin:.1f} s; replace "
-            "it (if it plays to its end, ffmpeg -i IN -c copy OUT writes a right header)"
+            f"{path}: its {what} coded as {codec}, which the FFmpeg of PyAV cannot decode; convert it with a program "
+            "that can"
         )
+
+
+def _codec(path: Path, stream: Any) -> str:
+    """The codec's name; PyAV has none for a codec that it cannot decode, but FFmpeg complains about it by name."""
+    av = containers.load_av()
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.WARNING)
+    try:
+        with av.logging.Capture(local=True) as complaints, containers.opened(path):
+            pass
+    finally:
+        av.logging.set_level(before)
+    for _, _, text in complaints:
+        if named := re.search(rf"stream {stream.index} \(\w+: (\w+)(?: \((\S+) / 0x)?", text):
+            if names := [name for name in named.groups() if name not in (None, "none")]:
+                return names[-1]
+    # Matroska has names of its own (RFC 9559, CodecID): a length of one byte and so many letters.
+    with open(path, "rb") as file:
+        head = file.read(1 << 16)
+    letter = b"A" if stream.type == "audio" else b"V"
+    for length, name in re.findall(rb"\x86([\x81-\xbf])(" + letter + rb"_[!-~]+)", head):
+        return name[: length[0] & 0x7F].decode("ascii")
+    return "something unknown"
 
 
 # ---- whole files ---------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from bss.data.file_heads import absence, read_head
+from bss.data.transforms import containers
 from bss.data.transforms.image import IMAGENET_MEAN, IMAGENET_STD, PixelScale
 from bss.utils.choices import FlowInput, RGBInput
 from bss.utils.errors import DataError, first_line
@@ -33,9 +34,6 @@ FLOW_LIMIT = 20.0
 _STORED_MAX = 127  # of int8: flow is stored as steps of FLOW_LIMIT / 127 = 0.157 pixels
 
 
-_UNKNOWN_LENGTH = 0x7FFF0000  # programs that write into a pipe leave the largest number, or zero
-
-
 _MAGIC = {".mp4": (4, (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")), ".mkv": (0, (b"\x1a\x45\xdf\xa3",))}
 _MAGIC |= {".flv": (0, (b"FLV",))}
 
@@ -46,12 +44,11 @@ _AVI_FRAMES_AT = 48  # offset of dwTotalFrames in "RIFF" size "AVI " "LIST" size
 # ---- files ---------------------------------------------------------------------------------------------------------
 
 
-def video_damage(head: bytes, size: int, suffix: str) -> str | None:
+def video_damage(head: bytes, suffix: str) -> str | None:
     """Say what is wrong with a video file as far as its header tells, or None.
 
     Args:
         head: the file's first bytes, :data:`bss.data.file_heads.HEAD_BYTES` or all there are.
-        size: length of the whole file in bytes.
         suffix: the file's suffix in lower case; others than :data:`VIDEO_SUFFIXES` pass.
     """
     if suffix in _MAGIC:
@@ -65,14 +62,21 @@ def video_damage(head: bytes, size: int, suffix: str) -> str | None:
     if head[8:12] != b"AVI ":
         return f"not an avi file (RIFF, but of the kind {head[8:12]!r})"
     (claimed,) = struct.unpack_from("<I", head, 4)
-    if not 0 < claimed < _UNKNOWN_LENGTH:
-        return None
-    # Writers disagree about one padding byte, hence the slack.
-    if size - 8 < claimed - 8:
-        return f"a truncated avi file ({size} of {claimed + 8} bytes)"
     # The length is written last, so where it is known the number of frames is final.
-    frames = head[_AVI_FRAMES_AT : _AVI_FRAMES_AT + 4]
-    return "a video of zero frames" if head[24:28] == b"avih" and frames == bytes(4) else None
+    final = 0 < claimed < containers.UNKNOWN_LENGTH and head[24:28] == b"avih"
+    none = head[_AVI_FRAMES_AT : _AVI_FRAMES_AT + 4] == bytes(4)
+    sound_alone = b"auds" in head and b"vids" not in head
+    return "a video of zero frames" if final and none and not sound_alone else None
+
+
+def damage(path: str | os.PathLike) -> str | None:
+    """Say why a video cannot be read as far as its bytes tell: nothing in it, no video, its end missing; or None.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    head, size = read_head(path)
+    return absence(head, size) or video_damage(head, Path(path).suffix.lower()) or containers.truncation(path)
 
 
 def read_video(path: str | os.PathLike, start: int, stop: int, *, grey: bool = False) -> Tensor:
@@ -96,8 +100,7 @@ def read_video(path: str | os.PathLike, start: int, stop: int, *, grey: bool = F
     """
     if not 0 <= start < stop:
         raise ValueError(f"a window needs 0 <= start < stop, got {start}:{stop}")
-    head, size = read_head(path)
-    if problem := absence(head, size) or video_damage(head, size, Path(path).suffix.lower()):
+    if problem := damage(path):
         raise DataError(f"{path}: {problem}")
     length = stop - start
     frames: dict[int, np.ndarray] = {}
@@ -112,6 +115,8 @@ def read_video(path: str | os.PathLike, start: int, stop: int, *, grey: bool = F
         chosen = range(start, stop)
     elif decoded == length and claimed <= length + 1:
         chosen = range(length)
+    elif decoded == length and _packets(path) <= length + 1:
+        return read_video(path, 0, length, grey=grey)  # the header was wrong
     else:
         raise DataError(
             f"{path}: {decoded} frames can be decoded (its header claims {claimed}), but the frames {start} to {stop} "
@@ -130,16 +135,24 @@ def count_frames(path: str | os.PathLike) -> int:
     Raises:
         DataError: naming the file: not a video, a Git-LFS pointer, or none.
     """
-    head, size = read_head(path)
-    if problem := absence(head, size) or video_damage(head, size, Path(path).suffix.lower()):
+    if problem := damage(path):
         raise DataError(f"{path}: {problem}")
     count = 0
-    with _opened(path) as (capture, _):
+    with _opened(path) as (capture, claimed):
         while capture.grab():
             count += 1
     if not count:
         raise DataError(f"{path}: zero frames can be decoded")
+    # Headers disagree with their files by one frame.
+    if count < claimed - 1 and count < (packets := _packets(path)) - 1:
+        raise DataError(f"{path}: {count} of its {packets} frames can be decoded")
     return count
+
+
+def _packets(path: str | os.PathLike) -> int:
+    """How many pictures a video has that are to be shown, whether they can be decoded or not."""
+    found = containers.extent_of(path)
+    return found.frames if found else 0
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """What the first bytes of a file tell: that it is empty, a Git-LFS pointer, or a sound of no samples."""
 
 import os
+import stat
 import struct
 
+from bss.utils.errors import DataError
 from bss.utils.filesystem import reading
 
 HEAD_BYTES = 4096
@@ -88,7 +90,11 @@ def read_head(path: str | os.PathLike) -> tuple[bytes, int]:
     """First :data:`HEAD_BYTES` bytes of a file, and its size in bytes.
 
     Raises:
-        DataError: the file cannot be opened or read.
+        DataError: the file cannot be opened or read, or is a pipe or a device, which might be waited for forever.
     """
+    with reading(path):
+        mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{path}: not a regular file")
     with reading(path), open(path, "rb", buffering=0) as file:
         return file.read(HEAD_BYTES), os.fstat(file.fileno()).st_size

@@ -1,11 +1,8 @@
 """Whole and cut-off videos of every container: what their boxes claim, and that all who judge a length say the same."""
 
-import io
 import struct
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +13,7 @@ from bss.data.doctor.media import Job, look
 from bss.data.prepare import media
 from bss.data.transforms import containers, video
 from bss.utils.errors import DataError
-from tests.data.videos import grey, tone, write_video
+from tests.data.videos import copied, grey, tone, write_video
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "media"
 
@@ -136,26 +133,6 @@ def test_no_content_whatever_is_an_exception(head, rest, tmp_path_factory):
 
 
 # ---- whole and cut -------------------------------------------------------------------------------------------------
-
-
-def copied(source, path, *, shift=0.0, cut=0.0, options=None, pipe=False):
-    """The packets of a video in another container, ``shift`` seconds later; those before ``cut`` are not shown."""
-    out = io.BytesIO()
-    # What cannot seek is a pipe: lengths stay unwritten.
-    target = type("Pipe", (), {"write": lambda self, data: out.write(data)})() if pipe else str(path)
-    kind = {"mkv": "matroska", "ts": "mpegts"}.get(path.suffix[1:], path.suffix[1:])
-    options = {"avoid_negative_ts": "disabled", **(options or {})}
-    with av.open(str(source)) as given, av.open(target, "w", format=kind, options=options) as container:
-        streams = [container.add_stream_from_template(stream) for stream in given.streams]
-        for packet in given.demux():
-            if packet.dts is not None:
-                moved = round((Fraction(str(shift)) - Fraction(str(cut))) / packet.time_base)
-                packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
-                packet.stream = streams[packet.stream_index]
-                container.mux_one(packet)
-    if pipe:
-        path.write_bytes(out.getvalue())
-    return path
 
 
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}

@@ -229,12 +229,18 @@ def test_ks_names_files_that_are_ambiguous_of_another_second_uncut_or_damaged(cr
     write_video(crawl / "a" / "--6q_33gNew.mp4", grey([0] * 25), fps=1, sound=tone(25, 8000), rate=8000)
     shutil.copy(crawl / "a" / "--6q_33gNew.mp4", folder / "bbbbbbbbbbb.mp4")
     (folder / "bbbbbbbbbbb.mp4").write_bytes(b"<html>")
+    other = crawl / "a" / "--4-0ihtnBU_000058_000068.mkv"
+    other.write_bytes(other.read_bytes().replace(b"V_MJPEG", b"V_ZJPEG"))
     assert prepare("ks", crawl, tmp_path / "out") == 1
     printed = capsys.readouterr().out
     assert "0d6mInnyN_0_3: no video of it: b/0d6mInnyN_0_000004_000014.avi begins at another second" in printed
     assert "-3Mwkq-7TV4_2: 2 videos can be it, b/-3Mwkq-7TV4.mp4 and b/-3Mwkq-7TV4_000002_000012.mkv" in printed
     assert "--6q_33gNew.mp4: lasts 25.0 s, but a clip of this data set lasts 20 s at most" in printed
-    assert "bbbbbbbbbbb.mp4: cannot be decoded" in printed
+    assert "bbbbbbbbbbb.mp4: no video, but an HTML page" in printed
+    assert (
+        "--4-0ihtnBU_000058_000068.mkv: its pictures are coded as V_ZJPEG, which the FFmpeg of PyAV cannot" in printed
+    )
+    assert "train_wav: 1 written, 0 kept, 1 failed" in printed  # the others go on
 
 
 def test_ks_without_lists_or_videos_is_wrong_input(crawl, tmp_path, capsys):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bss.data.prepare import media
 from bss.data.transforms.image import read_frame
 from bss.utils.errors import BssError, DataError
-from tests.data.videos import KINDS, grey, tone, write_video
+from tests.data.videos import KINDS, copied, grey, tone, write_video
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "ks" / "samples"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
@@ -291,6 +291,89 @@ def test_a_folder_and_a_missing_file_are_errors(tmp_path):
                 read()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes among files")
+def test_a_pipe_is_not_waited_for_and_a_file_without_permission_is_named(tmp_path, videos):
+    os.mkfifo(tmp_path / "x.mp4")
+    shutil.copy(videos[".mp4"], tmp_path / "y.mp4")
+    (tmp_path / "y.mp4").chmod(0)
+    for read in both(tmp_path / "x.mp4"):
+        with pytest.raises(DataError, match=r"x\.mp4: not a regular file"):
+            read()
+    if not os.access(tmp_path / "y.mp4", os.R_OK):  # the superuser may
+        for read in both(tmp_path / "y.mp4"):
+            with pytest.raises(DataError, match=r"y\.mp4: cannot be read: Permission denied"):
+                read()
+
+
+def recoded(path, target, before, after):
+    """The video with another name of its codec."""
+    content = path.read_bytes()
+    assert before in content
+    target.write_bytes(content.replace(before, after))
+    return target
+
+
+@pytest.mark.parametrize(
+    "kind, before, after, said",
+    [
+        (".mkv", b"V_MJPEG", b"V_ZJPEG", "its pictures are coded as V_ZJPEG, which the FFmpeg of PyAV cannot decode"),
+        (".mkv", b"A_PCM/INT", b"A_ZCM/INT", "its sound is coded as A_ZCM/INT/LIT, which the FFmpeg of PyAV cannot"),
+        (".avi", b"MJPG", b"ZZZ9", "its pictures are coded as ZZZ9, which the FFmpeg of PyAV cannot decode"),
+        (".mov", b"jpeg", b"drmi", r"its pictures are encrypted (drmi); a copy that can be played without a key"),
+    ],
+)
+def test_a_codec_that_ffmpeg_lacks_is_named(videos, tmp_path, capfd, kind, before, after, said):
+    source = videos[kind] if kind in videos else tmp_path / f"y{kind}"
+    if kind not in videos:
+        write_video(source, grey([0, 0]), sound=tone(1, 8000), rate=8000, codecs=("mjpeg", "yuvj420p", "pcm_s16le"))
+    path = recoded(source, tmp_path / f"x{kind}", before, after)
+    raised = []
+    for read in both(path):
+        try:
+            read()
+        except DataError as error:
+            raised.append(str(error))
+    assert len(raised) == 1 and raised[0].startswith(f"{path}: {said}")
+    assert av.logging.get_level() is None and capfd.readouterr() == ("", "")
+
+
+def test_an_encrypted_video_a_picture_and_what_has_no_streams_are_named(tmp_path):
+    from PIL import Image
+
+    clear = write_video(tmp_path / "clear.mp4", sound=tone(1, 44100), rate=44100)
+    keys = {"encryption_key": "0f" * 16, "encryption_kid": "a0" * 16}
+    copied(clear, tmp_path / "secret.mp4", options={"encryption_scheme": "cenc-aes-ctr", **keys})
+    for kind in ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"):
+        Image.new("RGB", (32, 32)).save(tmp_path / f"{kind.lower()}.mp4", kind)
+    with av.open(str(tmp_path / "bare.mp4"), "w", format="mpegts") as container:
+        stream = container.add_data_stream()
+        for number in range(50):
+            packet = av.Packet(b"no video" * 20)
+            packet.stream, packet.time_base = stream, Fraction(1, 90000)
+            packet.pts = packet.dts = 9000 * number
+            container.mux_one(packet)
+    said = {
+        "secret": "is encrypted",
+        "bare": "has no stream of pictures or sound",
+        "gif": "no video, but a GIF picture",
+    }
+    said |= {kind: rf"no video, but a picture \({kind}\)" for kind in ("jpeg", "png", "bmp", "tiff")}
+    said |= {"webp": "no video, but a WebP picture"}
+    for name, words in said.items():
+        for read in both(tmp_path / f"{name}.mp4"):
+            with pytest.raises(DataError, match=rf"{name}\.mp4: {words}"):
+                read()
+
+
+def test_whatever_a_decoder_raises_is_one_file_that_failed(videos, monkeypatch):
+    def broken(container):
+        raise AttributeError("'NoneType' object has no attribute 'thread_count'\nand more")
+
+    monkeypatch.setattr(media.containers, "extent", broken)
+    with pytest.raises(DataError, match=r"clip\.mp4: its decoder failed \(AttributeError: .* 'thread_count'\)$"):
+        levels(videos[".mp4"])
+
+
 def test_sound_without_pictures_and_pictures_without_sound_are_named(tmp_path):
     silent = write_video(tmp_path / "silent.mp4", grey([0, 0]))
     blind = write_video(tmp_path / "blind.mkv", sound=tone(1, 8000), rate=8000)
@@ -360,6 +443,17 @@ def test_videos_are_found_at_any_depth_without_hidden_ones(tmp_path):
         key: [str(path.relative_to(tmp_path)) for path in paths] for key, paths in media.find_videos(tmp_path).items()
     }
     assert found == {"a": ["a.MP4", "b/a.mkv"], "d": ["b/c/d.webm"]}
+
+
+def test_a_folder_of_a_videos_name_stands_for_it_where_there_is_no_file(tmp_path):
+    for name in ("a.mp4/a.mp4", "b.mp4/1.jpg", "c.mkv/1.jpg", "c.avi"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = {
+        key: [path.relative_to(tmp_path).as_posix() for path in paths]
+        for key, paths in media.find_videos(tmp_path).items()
+    }
+    assert found == {"a": ["a.mp4/a.mp4"], "b": ["b.mp4"], "c": ["c.avi"]}
 
 
 # ---- two real clips ------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Small videos of known content, for the tests of whatever reads videos."""
 
+import io
 from fractions import Fraction
 
 import av
@@ -56,4 +57,24 @@ def write_video(path, pictures=None, *, fps=10, times=None, sound=None, rate=Non
                 packets += sound_stream.encode(part)
             packets += sound_stream.encode()
         container.mux(packets)  # interleaves them
+    return path
+
+
+def copied(source, path, *, shift=0.0, cut=0.0, options=None, pipe=False):
+    """The packets of a video in another container, ``shift`` seconds later; those before ``cut`` are not shown."""
+    out = io.BytesIO()
+    # What cannot seek is a pipe: lengths stay unwritten.
+    target = type("Pipe", (), {"write": lambda self, data: out.write(data)})() if pipe else str(path)
+    kind = {"mkv": "matroska", "ts": "mpegts"}.get(path.suffix[1:], path.suffix[1:])
+    options = {"avoid_negative_ts": "disabled", **(options or {})}
+    with av.open(str(source)) as given, av.open(target, "w", format=kind, options=options) as container:
+        streams = [container.add_stream_from_template(stream) for stream in given.streams]
+        for packet in given.demux():
+            if packet.dts is not None:
+                moved = round((Fraction(str(shift)) - Fraction(str(cut))) / packet.time_base)
+                packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
+                packet.stream = streams[packet.stream_index]
+                container.mux_one(packet)
+    if pipe:
+        path.write_bytes(out.getvalue())
     return path

@@ -404,6 +404,9 @@ def _rate_of(path: Path) -> int | None:
 def find_videos(folder: Path, *, key: Callable[[str], str] = str) -> dict[str, list[Path]]:
     """Find the videos in a folder of any depth, without hidden ones, sorted.
 
+    A folder with the name of a video stands for it where there is no file of the name, so that it is named as one that
+    failed.
+
     Args:
         folder: where to look.
         key: what the videos are grouped by, a function of a file's name without suffix.
@@ -412,10 +415,13 @@ def find_videos(folder: Path, *, key: Callable[[str], str] = str) -> dict[str, l
         Key -> files.
     """
     found: dict[str, list[Path]] = {}
+    instead: dict[str, list[Path]] = {}
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in SUFFIXES and not name.startswith("."):
-                found.setdefault(key(stem), []).append(Path(parent, name))
+        for names, place in ((files, found), (folders, instead)):
+            for name in names:
+                stem, suffix = os.path.splitext(name)
+                if suffix.lower() in SUFFIXES and not name.startswith("."):
+                    place.setdefault(key(stem), []).append(Path(parent, name))
+    found = instead | found
     return {name: sorted(found[name]) for name in sorted(found)}

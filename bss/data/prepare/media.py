@@ -23,7 +23,7 @@ from bss.data.datasets.listing import head_problem, visible
 from bss.data.prepare import jobs
 from bss.data.transforms import audio as sound
 from bss.data.transforms import containers
-from bss.data.transforms.image import FRAME_SUFFIXES, MAX_PIXELS
+from bss.data.transforms.image import FRAME_SUFFIXES, MAX_PIXELS, picture_format
 from bss.data.transforms.video import VIDEO_SUFFIXES, video_damage
 from bss.utils import filesystem
 from bss.utils.errors import BssError, DataError, first_line
@@ -233,20 +233,18 @@ def _opened(path: Path, longest: float) -> Iterator[Any]:
         raise DataError(f"{path}: its decoder failed ({type(error).__name__}: {first_line(error)})") from error
 
 
-_OTHER_KINDS = (
-    (0, b"GIF8", "a GIF picture"),
-    (8, b"WEBP", "a WebP picture"),
-    (4, b"ftypavif", "an AVIF picture"),
-    (4, b"ftyphei", "a HEIC picture"),
-    (4, b"ftypmif1", "a HEIC picture"),
-    (0, b"<!doctype", "an HTML page"),
-    (0, b"<html", "an HTML page"),
-    (0, b"#extm3u", "a playlist, which names videos and holds none"),
-    (0, b"ffconcat", "a playlist, which names videos and holds none"),
-    (0, b"%pdf", "a PDF document"),
-    (0, b"pk\x03\x04", "a zip archive"),
-)
-"""What is renamed to a video, or comes in place of one: where its head begins, the head, its name."""
+_PLAYLIST = "a playlist, which names videos and holds none"
+
+
+_OTHER_KINDS = {
+    b"<!doctype": "an HTML page",
+    b"<html": "an HTML page",
+    b"#extm3u": _PLAYLIST,
+    b"ffconcat": _PLAYLIST,
+    b"%pdf": "a PDF document",
+    b"pk\x03\x04": "a zip archive",
+}
+"""What comes in place of a video: how it begins, in small letters, and its name."""
 
 
 _NO_KEY = "a copy that can be played without a key is needed"
@@ -254,22 +252,17 @@ _NO_KEY = "a copy that can be played without a key is needed"
 
 def _other_kind(head: bytes) -> str | None:
     """What a file with this head is that is no video, or None."""
-    text = head.lstrip().lower()
-    return next(
-        (
-            name
-            for at, magic, name in _OTHER_KINDS
-            if head[at:].startswith(magic) or (not at and text.startswith(magic))
-        ),
-        None,
-    )
+    if picture := picture_format(head):
+        return f"a picture ({picture})"
+    beginning = head.lstrip().lower()
+    return next((name for start, name in _OTHER_KINDS.items() if beginning.startswith(start)), None)
 
 
 def _check(container: Any, path: Path, longest: float) -> None:
     """Refuse a file without sound and pictures, an encrypted one, and one that was never cut to its clip."""
     kind = container.format.name
     if kind.endswith("_pipe"):  # FFmpeg takes a picture for a video of one frame
-        raise DataError(f"{path}: no video, but a picture ({kind.removesuffix('_pipe')})")
+        raise DataError(f"{path}: no video, but a picture ({kind.removesuffix('_pipe').upper()})")
     if not (container.streams.video or container.streams.audio):
         raise DataError(f"{path}: has no stream of pictures or sound")
     extent = containers.extent(container)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -19,12 +19,10 @@ from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, picked_folds, seeds_of
 from bss.compare.document import Section
 from bss.compare.dry_run import dry_run
-from bss.compare.evaluation_files import read_curves
 from bss.compare.latex import as_latex
 from bss.compare.page import Source, page
 from bss.compare.plan import Plan, write
 from bss.compare.planning import METRIC, Asked, Missing, followed, missing, planned, said
-from bss.compare.robustness import Curve, area_table, level_table, notes_of, panels
 from bss.compare.runner import check_data, check_finished, devices_of, run_all
 from bss.compare.runs import Found, ended_not_finite, find_folders, read_runs, remarks
 from bss.compare.tables import METRICS, Results, Table, as_csv, as_markdown, finding, results_of
@@ -52,6 +50,9 @@ from bss.utils.errors import RecipeError, RunFolderError, first_line, shown
 from bss.utils.filesystem import whole_file
 from bss.utils.interrupts import STATUS, Interrupts
 from bss.utils.processes import enough_workers
+
+if TYPE_CHECKING:
+    from bss.compare.robustness import Curve
 
 
 def compare(flags: argparse.Namespace) -> int:
@@ -304,7 +305,7 @@ def report(flags: argparse.Namespace) -> int:
     given = [path for path in named if path not in evaluations]
     if not given:
         raise RecipeError(f"{named[0]} is an evaluation, and a report is of runs: name their folders beside it")
-    folders, curves = find_folders(given), [curve for path in evaluations for curve in read_curves(path)]
+    folders, curves = find_folders(given), _curves(evaluations)
     _make(flags.out)
     if flags.task is not None and flags.data_root is None:
         raise RecipeError("--task is for showing samples: give --data-root, the data set's folder, as well")
@@ -330,7 +331,7 @@ def _write(
     notes: Sequence[str] = (),
     other: str = "",
     tunings: Sequence[Tuning] = (),
-    curves: Sequence[Curve] = (),
+    curves: "Sequence[Curve]" = (),
     before: Callable[[Results], Sequence[Table]] = lambda results: (),
 ) -> int:
     """Write the report's files, say what came out, and return how many folders were left out."""
@@ -347,15 +348,15 @@ def _write(
         plan=plan,
     )
     out, first, further = flags.out, before(results), [tuning_table(each) for each in tunings]
-    disturbed = [level_table(curves), area_table(curves)] if curves else []
-    tables = {"table.md": as_markdown(results, [*further, *disturbed], first), "table.csv": as_csv(results)}
+    disturbed = _disturbed(curves) if curves else Section()
+    tables = {"table.md": as_markdown(results, [*further, *disturbed.tables], first), "table.csv": as_csv(results)}
     if flags.format == "latex":
         tables["table.tex"] = as_latex(results)
     for name, text in tables.items():
         _save(out / name, text)
     sections = [Section(tables=[table]) for table in (*first, *further)]
     if curves:
-        sections.append(Section(tables=disturbed, panels=panels(curves), notes=list(notes_of(curves))))
+        sections.append(disturbed)
     _save(out / "report.html", page(results, source, sections))  # last: if it cannot be made, the tables are there
     for path, reason in results.left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)
@@ -364,6 +365,23 @@ def _write(
         print(f"to repeat {each.arm} seed {each.seed}: {shlex.join(each.command) or 'the command that began it'}")
     print(", ".join(str(out / name) for name in (*tables, "report.html")))
     return len(results.left_out)
+
+
+def _curves(evaluations: Sequence[Path]) -> "list[Curve]":
+    """What evaluations have measured with modalities that were missing or noisy."""
+    if not evaluations:  # what reads them takes longer to import than a report takes
+        return []
+    from bss.compare.evaluation_files import read_curves
+
+    return [curve for path in evaluations for curve in read_curves(path)]
+
+
+def _disturbed(curves: "Sequence[Curve]") -> Section:
+    from bss.compare.robustness import area_table, level_table, notes_of, panels
+
+    return Section(
+        tables=[level_table(curves), area_table(curves)], panels=panels(curves), notes=list(notes_of(curves))
+    )
 
 
 def _save(path: Path, text: str) -> None:

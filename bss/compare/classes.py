@@ -51,15 +51,14 @@ def mean_by_class(values_N: np.ndarray, places_N: np.ndarray, classes: int) -> n
 
 
 def by_class(results: Results) -> ByClass:
-    """Read the numbers of every class from the run folders."""
+    """Gather the numbers of every class."""
     scored = scored_arm(results.arms)
     training, last = [], []
     for arm, members in results.arms.items():
         for run in members:
-            found = read_scores(run.path)  # one at a time: those of all runs may be gigabytes
-            training.append(found["label"])
+            training.append(run.scored.labels_N)
             if scored and arm == scored[0]:
-                last.append((found["difficulty"][-1].copy(), found["label"]))
+                last.append((read_scores(run.path)["difficulty"][-1].copy(), run.scored.labels_N))
     tested = [labels for run in results.runs if (labels := _labels(run)) is not None]
     ids = np.unique(np.concatenate([*training, *tested]))  # any integers: a folder may come from anybody
     count = len(ids)

@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from bss.compare.runs import FinishedRun
+from bss.compare.runs import BINS, FinishedRun
 from bss.compare.statistics import Difference, band
 from bss.compare.wording import PLUS_MINUS, interval_text, points
 from bss.scoring.calibration import Reliability
-from bss.training.run_folder import read_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -419,26 +418,22 @@ def histogram(arm: str, runs: Sequence[FinishedRun], *, values: int = VALUES) ->
         The figure, the number of scores in each line (of all seeds), and the 0-based epochs; None for an arm without
         scores.
     """
-    import numpy as np
-
-    scores = [read_scores(run.path) for run in runs]
-    common = sorted(set.intersection(*({int(epoch) for epoch in each["epoch"]} for each in scores)))
+    scored = [run.scored for run in runs]
+    common = sorted(set.intersection(*(set(each.epochs) for each in scored)))
     if not common:
         return None
     epochs = _spread(common, HISTOGRAM_EPOCHS)
-    bins = np.linspace(0, 2, 41)
     count = 0
     with _figure(2.6) as figure:
         axes = figure.add_subplot()
         for colour, dash, epoch in zip(COLOURS, DASHES, epochs, strict=False):
-            pooled = np.concatenate([each["difficulty"][each["epoch"] == epoch][0] for each in scores])
-            pooled = pooled[np.isfinite(pooled)]
-            count = len(pooled)
-            share = 100 * np.histogram(pooled, bins)[0] / max(count, 1)
-            axes.stairs(share, bins, color=colour, linestyle=dash, linewidth=1.4, label=f"epoch {epoch + 1}")
+            places = [each.epochs.index(epoch) for each in scored]
+            count = sum(int(each.known_E[place]) for each, place in zip(scored, places, strict=True))
+            share = 100 * sum(each.counts_EB[place] for each, place in zip(scored, places, strict=True)) / max(count, 1)
+            axes.stairs(share, BINS, color=colour, linestyle=dash, linewidth=1.4, label=f"epoch {epoch + 1}")
             told = {
                 ((low + high) / 2, height): f"epoch {epoch + 1}, {low:.2f} to {high:.2f}: {height:.1f} %"
-                for low, high, height in zip(bins, bins[1:], share, strict=False)
+                for low, high, height in zip(BINS, BINS[1:], share, strict=False)
                 if height > 0
             }
             _tell(axes, arm, told, values)

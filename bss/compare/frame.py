@@ -1,6 +1,6 @@
 """Finished runs as one table in long form: a row for everything that was measured, for pandas."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from warnings import warn
@@ -32,6 +32,10 @@ COLUMNS = [
     "metric",
     "value",
 ]
+
+
+_Measured = tuple[int, str, str, str, str, float | None]
+"""Epoch, split, checkpoint, head, metric and value."""
 
 
 def load(folder: str | Path) -> "pd.DataFrame":
@@ -106,19 +110,21 @@ def load(folder: str | Path) -> "pd.DataFrame":
     return long_form(runs, root)
 
 
-def long_form(runs: Iterable[FinishedRun], root: Path | None = None) -> "pd.DataFrame":
+def long_form(runs: Iterable[FinishedRun], root: Path | None = None, *, tested: bool = False) -> "pd.DataFrame":
     """Make the table of :func:`load` from runs that were read.
 
     Args:
         runs: finished ones, with the names of their arms.
         root: the folder that their paths are told below; None = whole paths.
+        tested: only the test results of the chosen and of the last weights.
     """
     import pandas as pd
 
     runs = list(runs)
-    table = pd.DataFrame((row for run in runs for row in _rows(run, root)), columns=COLUMNS)
+    measured = _tested if tested else _measured
+    table = pd.DataFrame((row for run in runs for row in _rows(run, root, measured)), columns=COLUMNS)
     if any(run.fold is not None for run in runs):
-        folds = [run.fold for run in runs for _ in _measured(run)]
+        folds = [run.fold for run in runs for _ in measured(run)]
         table.insert(COLUMNS.index("seed") + 1, "fold", pd.array(folds, dtype="Int64"))
     for name in TEXTS:
         table[name] = pd.Categorical(table[name], categories=table[name].dropna().unique())
@@ -126,7 +132,9 @@ def long_form(runs: Iterable[FinishedRun], root: Path | None = None) -> "pd.Data
     return table.astype(NUMBERS)
 
 
-def _rows(run: FinishedRun, root: Path | None) -> Iterator[tuple[object, ...]]:
+def _rows(
+    run: FinishedRun, root: Path | None, measured: Callable[[FinishedRun], Iterator[_Measured]]
+) -> Iterator[tuple[object, ...]]:
     """The rows of one run, with what is the same for all of an epoch."""
     path = run.path if root is None else run.path.relative_to(root.absolute())
     name = path.as_posix() if path.parts else run.path.name
@@ -135,11 +143,11 @@ def _rows(run: FinishedRun, root: Path | None) -> Iterator[tuple[object, ...]]:
     for row in run.rows:
         updates, seconds = updates + row["steps"], seconds + row["seconds"]
         reached[row["epoch"]] = updates, seconds
-    for epoch, *measured in _measured(run):
-        yield run.task, name, run.arm, run.seed, epoch, *reached[epoch], *measured
+    for epoch, *rest in measured(run):
+        yield run.task, name, run.arm, run.seed, epoch, *reached[epoch], *rest
 
 
-def _measured(run: FinishedRun) -> Iterator[tuple[int, str, str, str, str, float | None]]:
+def _measured(run: FinishedRun) -> Iterator[_Measured]:
     """(epoch, split, checkpoint, head, metric, value) of everything that the files of a run hold."""
     for row in run.rows:
         epoch = row["epoch"]
@@ -150,8 +158,14 @@ def _measured(run: FinishedRun) -> Iterator[tuple[int, str, str, str, str, float
                 yield epoch, run.watched, "each", head, metric, value
         for split, head, metric, value in _imbalance(row.get("imbalance") or {}, run.watched):
             yield epoch, split, "each", head, metric, value
-    chosen = run.summary["chosen_epoch"]
-    tested = run.summary["test"]
+    yield from _tested(run)
+    for split, head, metric, value in _imbalance(run.summary.get("imbalance") or {}, "test"):
+        yield run.summary["chosen_epoch"], split, "chosen", head, metric, value
+
+
+def _tested(run: FinishedRun) -> Iterator[_Measured]:
+    """The metrics of the test samples among them."""
+    chosen, tested = run.summary["chosen_epoch"], run.summary["test"]
     for checkpoint, epoch, metrics in (
         ("chosen", chosen, tested["chosen"]),
         ("last", run.rows[-1]["epoch"], tested["last"]),
@@ -159,8 +173,6 @@ def _measured(run: FinishedRun) -> Iterator[tuple[int, str, str, str, str, float
         for metric, heads in metrics.items():
             for head, value in heads.items():
                 yield epoch, "test", checkpoint, head, metric, value
-    for split, head, metric, value in _imbalance(run.summary.get("imbalance") or {}, "test"):
-        yield chosen, split, "chosen", head, metric, value
 
 
 def _imbalance(found: Imbalance, split: str) -> Iterator[tuple[str, str, str, float]]:

@@ -89,6 +89,37 @@ class Part:
     changed: tuple[str, ...] = ()
 
 
+BINS = np.linspace(0, 2, 41)
+"""Edges of the bins that difficulties are counted in."""
+
+
+class Scored(NamedTuple):
+    """What is kept of a run's ``scores.npz``: those of all samples and runs may be gigabytes, and are read once.
+
+    Attributes:
+        epochs: those before which the training samples were scored, 0-based and ascending, E of them.
+        labels_N: class ids of the training samples.
+        counts_EB: how many samples have a difficulty in each of the :data:`BINS`, epoch by epoch.
+        known_E: how many have one at all.
+    """
+
+    epochs: tuple[int, ...]
+    labels_N: np.ndarray
+    counts_EB: np.ndarray
+    known_E: np.ndarray
+
+    @classmethod
+    def of(cls, scores: Mapping[str, np.ndarray]) -> "Scored":
+        """Count the scores of :func:`bss.training.run_folder.read_scores`."""
+        difficulty_EN, bins = scores["difficulty"], len(BINS) - 1
+        # As np.histogram has it: the last bin holds its upper edge. NaN, and what is below and above, come to the ends.
+        place_EN = np.searchsorted(BINS, np.where(difficulty_EN == BINS[-1], BINS[-2], difficulty_EN), side="right")
+        place_EN += (bins + 2) * np.arange(len(difficulty_EN))[:, None]
+        counts = np.bincount(place_EN.ravel(), minlength=(bins + 2) * len(difficulty_EN)).reshape(-1, bins + 2)
+        known = np.isfinite(difficulty_EN).sum(axis=1)
+        return cls(tuple(scores["epoch"].tolist()), scores["label"], counts[:, 1:-1], known)
+
+
 # ---- a run ---------------------------------------------------------------------------------------------------------
 
 
@@ -238,12 +269,14 @@ class FinishedRun(KnownRun):
         rows: what ``metrics.jsonl`` holds, a row per epoch.
         summary: what ``summary.json`` holds.
         training_list: SHA-256 of the training samples' names, order and class ids.
+        scored: what ``scores.npz`` comes to.
         hits: what ``hits.npz`` holds; None of older runs.
     """
 
     rows: Sequence[EpochRow]
     summary: Summary
     training_list: str
+    scored: "Scored"
     hits: Hits | None = None
 
     @property
@@ -473,6 +506,7 @@ def read_run(path: Path) -> FinishedRun:
         rows=rows,
         summary=cast(Summary, summary),
         training_list=samples,
+        scored=Scored.of(scores),
         hits=read_hits(path),
     )
     _check_whole(run)

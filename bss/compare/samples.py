@@ -66,7 +66,7 @@ def scored_arm(arms: Mapping[str, Sequence[FinishedRun]]) -> tuple[str, int] | N
     """
     best: tuple[str, int] | None = None
     for arm, members in arms.items():
-        epochs = [int(scores["epoch"][-1]) for run in members if len((scores := read_scores(run.path))["epoch"])]
+        epochs = [run.scored.epochs[-1] for run in members if run.scored.epochs]
         if len(epochs) == len(members) and (best is None or min(epochs) > best[1]):
             best = arm, min(epochs)
     return best

@@ -5,6 +5,7 @@ that what works on the numbers need not ask what they are.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, get_args
 
@@ -27,6 +28,12 @@ DEEPEST = 6
 """Levels of a recipe that are read; ours have two, and a text of a thousand brackets has a thousand."""
 
 
+_HALF_LETTER = re.compile("[\ud800-\udfff]")  # which JSON can hold and UTF-8 cannot
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
 def _refuse(value: object, where: str, wanted: str) -> NoReturn:
     raise RunFolderError(f"{where} is {shown(value)}, and not {wanted}")
 
@@ -38,14 +45,14 @@ def text(value: Any, where: str) -> None:
     """A text that can be written into a file."""
     if not isinstance(value, str):
         _refuse(value, where, "a text")
-    if any("\ud800" <= letter <= "\udfff" for letter in value):  # half a letter, which JSON can hold and UTF-8 cannot
+    if _HALF_LETTER.search(value):
         _refuse(value, where, "a text of whole letters")
 
 
 def line(value: Any, where: str) -> None:
     """A text that fits into a table and a line of the screen."""
     text(value, where)
-    if any(letter < " " or "\x7f" <= letter < "\xa0" for letter in value):
+    if _CONTROL.search(value):
         _refuse(value, where, "a text of one line")
 
 
@@ -166,6 +173,7 @@ def listed(check: Check) -> Check:
 
 def record(needed: Mapping[str, Check], others: Mapping[str, Check]) -> Check:
     """A table with fields that it must have, and with others that it may have; what is in neither is not read."""
+    checks = (*needed.items(), *others.items())
 
     def checked(value: Any, where: str) -> None:
         if not isinstance(value, Mapping):
@@ -174,7 +182,7 @@ def record(needed: Mapping[str, Check], others: Mapping[str, Check]) -> Check:
         for name in needed:
             if name not in value:
                 raise RunFolderError(f"{prefix}{name} is missing")
-        for name, check in (*needed.items(), *others.items()):
+        for name, check in checks:
             if name in value:
                 check(value[name], f"{prefix}{name}")
 

@@ -15,7 +15,7 @@ replicability of significance tests for comparing learning algorithms", 2004, fo
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bss.compare.pairs import Pair, by_fold, fold_of, units
@@ -65,6 +65,20 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
     return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
+def t_quantile(share: float, freedom: int) -> float:
+    """Quantile of Student's t; ``scipy.stats.t.ppf``, whose module takes most of a second to import."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, share))
+
+
+def t_beyond(value: float, freedom: int) -> float:
+    """Probability that Student's t is above a value; ``scipy.stats.t.sf``."""
+    from scipy.special import stdtr
+
+    return float(stdtr(freedom, -value))
+
+
 def effective(n: int, overlap: float) -> float:
     """How many independent values have a mean as uncertain as that of n which overlap: n / (1 + n overlap).
 
@@ -86,12 +100,10 @@ def t_interval(
         overlap: of the training sets that the values come from, n_test / n_train, see above: n becomes
             :func:`effective` under the root. 0 = the values are independent.
     """
-    from scipy.stats import t
-
     mean, std = mean_and_std(values)
     if std is None or std < NO_SCATTER:
         return None
-    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * std / math.sqrt(effective(len(values), overlap))
+    half = t_quantile((1 + confidence) / 2, len(values) - 1) * std / math.sqrt(effective(len(values), overlap))
     return mean - half, mean + half
 
 
@@ -101,12 +113,10 @@ def t_test(values: Sequence[float], overlap: float = 0.0) -> float | None:
     On differences it is the paired t test. It is None where :func:`t_interval` is None, which also says what
     ``overlap`` is.
     """
-    from scipy.stats import t
-
     mean, std = mean_and_std(values)
     if std is None or std < NO_SCATTER:
         return None
-    return float(2 * t.sf(abs(mean) / (std / math.sqrt(effective(len(values), overlap))), len(values) - 1))
+    return 2 * t_beyond(abs(mean) / (std / math.sqrt(effective(len(values), overlap))), len(values) - 1)
 
 
 def sign_flip_test(values: Sequence[float]) -> float | None:
@@ -159,8 +169,6 @@ def equivalent_within(values: Sequence[float], margin: float, overlap: float = 0
     Raises:
         ValueError: the margin is not above 0.
     """
-    from scipy.stats import t
-
     if not margin > 0:
         raise ValueError(f"the margin of equivalence must be above 0, got {margin}")
     mean, std = mean_and_std(values)
@@ -169,7 +177,7 @@ def equivalent_within(values: Sequence[float], margin: float, overlap: float = 0
     room = margin - abs(mean)
     if std < NO_SCATTER:
         return least_p(len(values)) / 2 if room > 0 else 1.0
-    return float(t.sf(room / (std / math.sqrt(effective(len(values), overlap))), len(values) - 1))
+    return t_beyond(room / (std / math.sqrt(effective(len(values), overlap))), len(values) - 1)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -213,9 +221,8 @@ def power_to_differ(shift: float, n: int, level: float) -> float:
         level: of the test, in (0, 1).
     """
     from scipy.special import ndtr
-    from scipy.stats import t
 
-    bound = float(t.ppf(1 - level / 2, n - 1)) * _relative_deviations(n)
+    bound = t_quantile(1 - level / 2, n - 1) * _relative_deviations(n)
     return float((ndtr(shift - bound) + ndtr(-shift - bound)).mean())
 
 
@@ -227,18 +234,20 @@ def power_of_equivalence(shift: float, n: int) -> float:
         n: number of values, at least 2.
     """
     from scipy.special import ndtr
-    from scipy.stats import t
 
-    bound = float(t.ppf(1 - EQUIVALENCE_LEVEL, n - 1)) * _relative_deviations(n)
+    bound = t_quantile(1 - EQUIVALENCE_LEVEL, n - 1) * _relative_deviations(n)
     return float((2 * ndtr(shift - bound) - 1).clip(0).mean())
 
 
+@lru_cache(maxsize=256)
 def _relative_deviations(n: int) -> "np.ndarray":
     """What the deviation of n normal values is, as a share of the true one: 1,000 equally likely ones, ascending."""
     import numpy as np
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
-    return np.sqrt(chi2.ppf((np.arange(1000) + 0.5) / 1000, n - 1) / (n - 1))
+    freedom = n - 1
+    chi2 = 2 * gammaincinv(freedom / 2, (np.arange(1000) + 0.5) / 1000)  # its quantiles
+    return np.sqrt(chi2 / freedom)
 
 
 def detectable(std: float, n: int, level: float, power: float = POWER, overlap: float = 0.0) -> float:
@@ -447,17 +456,17 @@ class Difference:
         """Whether the seeds are of folds."""
         return any(fold_of(pair) is not None for pair in self.seeds)
 
-    @property
+    @cached_property
     def components(self) -> Components | None:
         """Which part of the variance is the folds'; None where it cannot be told, and without folds."""
         return components(by_fold(self._by_pair))
 
-    @property
+    @cached_property
     def mean(self) -> float | None:
         """Mean of the units; None without seeds."""
         return mean_and_std(self.units)[0] if self.values else None
 
-    @property
+    @cached_property
     def std(self) -> float | None:
         """Standard deviation of the units; None for fewer than two."""
         return mean_and_std(self.units)[1] if self.values else None
@@ -476,14 +485,14 @@ class Difference:
         """Confidence interval of the mean, see :func:`t_interval`; None without seeds."""
         return t_interval(self.units, confidence, self.overlap) if self.values else None
 
-    @property
+    @cached_property
     def p(self) -> float | None:
         """P value of the paired t test and, where there is no scatter, of the exact test by signs."""
         if not self.comparable:
             return None
         return t_test(self.units, self.overlap) if self.scatters else sign_flip_test(self.units)
 
-    @property
+    @cached_property
     def p_signs(self) -> float | None:
         """P value of the exact test by signs, see :func:`sign_flip_test`; None with folds, which go together."""
         return sign_flip_test(self.values) if self.comparable and not self.has_folds else None
@@ -510,7 +519,13 @@ def paired(
     one: Mapping[Any, float] = values.get(arm, {})
     other: Mapping[Any, float] = values.get(control, {})
     seeds = tuple(sorted(one.keys() & other.keys()))
-    return Difference(arm, control, seeds, tuple(one[seed] - other[seed] for seed in seeds), overlap)
+    return _known(Difference(arm, control, seeds, tuple(one[seed] - other[seed] for seed in seeds), overlap))
+
+
+@lru_cache(maxsize=4096)
+def _known(difference: Difference) -> Difference:
+    """The first of equal differences, whose tests may have been made already: several tables show the same ones."""
+    return difference
 
 
 def band(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[list[float], list[float], list[float]]:

@@ -209,7 +209,7 @@ class Results:
 
         NaN is no number.
         """
-        table = long_form(self.runs).query("split == 'test' and checkpoint != 'each'")
+        table = long_form(self.runs, tested=True)
         table = table[table["metric"].isin(self.runs[0].summary["test"]["last"])]
         table = table.assign(value=100 * table["value"].where(table["value"].abs() < math.inf))
         own = ["fold", "seed"] if self.folds else ["seed"]
@@ -277,14 +277,25 @@ class Results:
             metric: one of :data:`METRICS`; None = the one that the comparison is about.
             failed: with the runs of :attr:`imputed`, at what they count for.
         """
-        table = self.test.loc[(epoch, metric or self.metric, head)]
-        found: dict[str, dict[Pair, float]] = {}
-        for arm, by_seed in table.items():
-            known = by_seed.dropna().to_dict()
-            found[arm] = {FoldSeed(*key): value for key, value in known.items()} if self.folds else known
+        found = {arm: dict(known) for arm, known in self._values(epoch, metric or self.metric, head).items()}
         for run in self.imputed if failed else ():
             found.setdefault(run.arm, {})[self.pair(run)] = 100 * run.accuracy
         return found
+
+    def _values(self, epoch: str, metric: str, head: str) -> dict[str, dict[Pair, float]]:
+        """:meth:`values` of the runs that are finished, which many tables ask for."""
+        where = (epoch, metric, head)
+        if where not in self._looked_up:
+            found: dict[str, dict[Pair, float]] = {}
+            for arm, by_seed in self.test.loc[where].items():
+                known = by_seed.dropna().to_dict()
+                found[arm] = {FoldSeed(*key): value for key, value in known.items()} if self.folds else known
+            self._looked_up[where] = found
+        return self._looked_up[where]
+
+    @cached_property
+    def _looked_up(self) -> dict[tuple[str, str, str], dict[str, dict[Pair, float]]]:
+        return {}
 
     def difference(self, values: Mapping[str, Mapping[Pair, float]], arm: str, control: str) -> Difference:
         """An arm against a control, over what both have."""

@@ -28,12 +28,13 @@ class Panel:
     """A figure with its caption.
 
     Attributes:
-        svg: text of the figure, see :mod:`bss.compare.figures`. It is the one value that templates do not escape.
+        svg: text of the figure, see :mod:`bss.compare.figures`, or what it is yet to be drawn by. It is the one value
+            that templates do not escape.
         caption: what is drawn, of what, and n.
         arm: the one arm that it is of; empty = of several, or of none.
     """
 
-    svg: str
+    svg: str | figures.Drawing
     caption: str
     arm: str = ""
 
@@ -96,10 +97,14 @@ def document(
     script = _text("page.js")
     made = _environment().get_template(template)
     letters: dict[str, str] = {}
+    panels = [panel for each in sections for panel in each.panels]
+    drawn = iter(figures.drawn([panel.svg for panel in panels if isinstance(panel.svg, figures.Drawing)]))
+    texts = iter([panel.svg if isinstance(panel.svg, str) else next(drawn) for panel in panels])
     return made.render(
         title=title,
         sections=[
-            replace(each, panels=[_without_letters(panel, letters) for panel in each.panels]) for each in sections
+            replace(each, panels=[replace(panel, svg=_without_letters(next(texts), letters)) for panel in each.panels])
+            for each in sections
         ],
         letters="".join(letters.values()),
         switches=switches,
@@ -111,15 +116,14 @@ def document(
     )
 
 
-def _without_letters(panel: Panel, letters: dict[str, str]) -> Panel:
+def _without_letters(svg: str, letters: dict[str, str]) -> str:
     """A figure without the shapes of its letters, which are added to ``letters``: a page has them once."""
 
     def keep(found: re.Match[str]) -> str:
         letters.setdefault(found[1], found[0])
         return ""
 
-    svg = re.sub(rf'<path id="({figures.LETTER}[^"]*)"[^>]*/>', keep, panel.svg)
-    return replace(panel, svg=svg.replace("<defs></defs>", ""))
+    return re.sub(rf'<path id="({figures.LETTER}[^"]*)"[^>]*/>', keep, svg).replace("<defs></defs>", "")
 
 
 def _text(name: str) -> str:

@@ -10,15 +10,16 @@ import itertools
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 
 from bss.compare.runs import BINS, FinishedRun
 from bss.compare.statistics import Difference, band
 from bss.compare.wording import PLUS_MINUS, interval_text, points
 from bss.scoring.calibration import Reliability
+from bss.utils import processes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,15 +110,19 @@ def drawable(name: str) -> str:
 def _svg(figure: "Figure", name: str) -> str:
     """The text of a figure, for a page that holds several; equal figures of one name are equal text."""
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.text import Text
 
     for each in figure.findobj(Text):
         assert isinstance(each, Text)
         if (clean := drawable(each.get_text())) != each.get_text():  # the labels of ticks are made anew, see _short
             each.set_text(clean)
-    text = io.StringIO()
+    text, canvas, engine = io.StringIO(), FigureCanvasSVG(figure), figure.get_layout_engine()
     with matplotlib.rc_context({"svg.hashsalt": drawable(name)}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        if engine is not None:  # for which savefig would draw the whole figure once more
+            engine.execute(figure)
+            figure.set_layout_engine("none")
+        canvas.print_svg(text, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     root = ElementTree.fromstring(text.getvalue())
     look = f"fill: {BLACK}; stroke-linejoin: round; stroke-linecap: butt"
     head = {"viewBox": root.attrib["viewBox"], "aria-hidden": "true", "style": look}
@@ -276,35 +281,69 @@ def swatch(colour: str, dash: Any) -> str:
     return f'<svg class="swatch" viewBox="0 0 32 8" aria-hidden="true"><path d="M0 4H32" style="{line}"/></svg>'
 
 
-def curves(
-    arms: Mapping[str, Sequence[FinishedRun]],
-    control: str,
-    path: Sequence[str],
-    label: str,
-    *,
-    scale: float = 1.0,
-    values: int = VALUES,
-) -> str | None:
-    """Draw a number of ``metrics.jsonl`` over the updates: mean of the seeds, and a band of one standard deviation.
+class Drawing(NamedTuple):
+    """A figure that is not drawn yet: what :func:`drawn` calls, which can be pickled."""
+
+    function: Callable[..., str]
+    arguments: tuple[object, ...]
+
+
+FIGURES_OF_A_WORKER = 8
+"""A process is worth its start for so many figures: a few tenths of a second each."""
+
+
+def drawn(drawings: Sequence[Drawing]) -> list[str]:
+    """The text of figures, in their order; many of them are drawn in processes where these begin as copies of this one.
+
+    Where each would import everything anew, that takes longer than the figures of a page.
+    """
+    workers = min(processes.default_workers(), len(drawings) // FIGURES_OF_A_WORKER) if processes.forks() else 0
+    jobs = list(enumerate(drawings))
+    found = {place: text for (place, _), text in processes.each(_draw, jobs, workers if workers > 1 else 0, died=_none)}
+    return [found[place] or _draw((place, drawing)) for place, drawing in jobs]
+
+
+def _draw(job: tuple[int, Drawing]) -> str:
+    function, arguments = job[1]
+    return function(*arguments)
+
+
+def _none(job: tuple[int, Drawing]) -> str:
+    return ""
+
+
+Curves = Mapping[str, Sequence[tuple[Sequence[int], Sequence[float]]]]
+"""Arm -> updates and values of each of its runs."""
+
+
+def measured(arms: Mapping[str, Sequence[FinishedRun]], path: Sequence[str]) -> Curves | None:
+    """A number of ``metrics.jsonl`` over the updates, of the runs that have it; None where no run does.
 
     Args:
-        arms: those of one panel.
-        control: drawn in black.
+        arms: with their runs.
         path: keys that lead to the number in a row.
+    """
+    found = {arm: [curve for run in members if (curve := run.curve(*path))[0]] for arm, members in arms.items()}
+    return found if any(found.values()) else None
+
+
+def curves(
+    found: Curves, control: str, path: Sequence[str], label: str, scale: float = 1.0, values: int = VALUES
+) -> str:
+    """Draw a number over the updates: mean of the seeds, and a band of one standard deviation.
+
+    Args:
+        found: the curves of the arms of one panel; an arm may have none.
+        control: drawn in black.
+        path: of the number, see :func:`measured`; tells the figure from others of the page.
         label: of the vertical axis.
         scale: factor for the numbers.
         values: the most points of a line that have their value.
-
-    Returns:
-        None where no run has the number.
     """
-    found = {arm: [curve for run in members if (curve := run.curve(*path))[0]] for arm, members in arms.items()}
-    if not any(found.values()):
-        return None
     digits = 1 if scale == 100 else 3
     with _figure(3.1) as figure:
         axes = figure.add_subplot()
-        for arm, (colour, dash) in looks(list(arms), control).items():
+        for arm, (colour, dash) in looks(list(found), control).items():
             if found[arm]:
                 x, mean, std = band([(steps, [scale * value for value in y]) for steps, y in found[arm]])
                 alone = "o" if len(x) == 1 else None
@@ -318,7 +357,7 @@ def curves(
                 }
                 _tell(axes, arm, told, values)
         _finish(figure, axes, "updates", label)
-        return _svg(figure, "/".join((*path, *arms)))
+        return _svg(figure, "/".join((*path, *found)))
 
 
 def _tell(axes: "Axes", arm: str, told: Mapping[tuple[float, float], str], most: int = VALUES) -> None:
@@ -406,30 +445,39 @@ def degradation(
         return _svg(figure, f"degradation/{name}")
 
 
-def histogram(arm: str, runs: Sequence[FinishedRun], *, values: int = VALUES) -> tuple[str, int, list[int]] | None:
-    """Draw how the difficulty of the training samples is spread, before some of the epochs that were scored.
+def spreads(runs: Sequence[FinishedRun]) -> tuple[dict[int, "np.ndarray"], int] | None:
+    """How the difficulty of the training samples is spread, before some of the epochs that were scored.
 
     Args:
-        arm: its name.
-        runs: of the arm.
-        values: the most bars of a line that have their value.
+        runs: of one arm.
 
     Returns:
-        The figure, the number of scores in each line (of all seeds), and the 0-based epochs; None for an arm without
-        scores.
+        0-based epoch -> percent of the scores of all seeds in each of the bins, and how many scores these are; None for
+        an arm without scores.
     """
     scored = [run.scored for run in runs]
     common = sorted(set.intersection(*(set(each.epochs) for each in scored)))
     if not common:
         return None
-    epochs = _spread(common, HISTOGRAM_EPOCHS)
-    count = 0
+    shares, count = {}, 0
+    for epoch in _spread(common, HISTOGRAM_EPOCHS):
+        places = [(each, each.epochs.index(epoch)) for each in scored]
+        count = sum(int(each.known_E[place]) for each, place in places)
+        shares[epoch] = 100 * sum(each.counts_EB[place] for each, place in places) / max(count, 1)
+    return shares, count
+
+
+def histogram(arm: str, shares: Mapping[int, "np.ndarray"], values: int = VALUES) -> str:
+    """Draw how the difficulty of the training samples is spread, see :func:`spreads`.
+
+    Args:
+        arm: its name.
+        shares: 0-based epoch -> percent of the scores in each bin.
+        values: the most bars of a line that have their value.
+    """
     with _figure(2.6) as figure:
         axes = figure.add_subplot()
-        for colour, dash, epoch in zip(COLOURS, DASHES, epochs, strict=False):
-            places = [each.epochs.index(epoch) for each in scored]
-            count = sum(int(each.known_E[place]) for each, place in zip(scored, places, strict=True))
-            share = 100 * sum(each.counts_EB[place] for each, place in zip(scored, places, strict=True)) / max(count, 1)
+        for colour, dash, (epoch, share) in zip(COLOURS, DASHES, shares.items(), strict=False):
             axes.stairs(share, BINS, color=colour, linestyle=dash, linewidth=1.4, label=f"epoch {epoch + 1}")
             told = {
                 ((low + high) / 2, height): f"epoch {epoch + 1}, {low:.2f} to {high:.2f}: {height:.1f} %"
@@ -438,7 +486,7 @@ def histogram(arm: str, runs: Sequence[FinishedRun], *, values: int = VALUES) ->
             }
             _tell(axes, arm, told, values)
         _finish(figure, axes, "difficulty (0 = balanced)", "% of the samples")
-        return _svg(figure, f"histogram/{arm}"), count, epochs
+        return _svg(figure, f"histogram/{arm}")
 
 
 def _finish(figure: "Figure", axes: "Axes", x: str, y: str) -> None:

@@ -40,7 +40,23 @@ def curves(tmp_path):
         "uniform": runs_of(tmp_path / "a", "uniform", [0.5, 0.6], [0.6, 0.8]),
         HOSTILE: runs_of(tmp_path / "b", HOSTILE, [0.1, 0.2]),
     }
-    return figures.curves(arms, "uniform", ("val", "accuracy", "all"), "accuracy, %", scale=100.0)
+    path = ("val", "accuracy", "all")
+    return figures.curves(figures.measured(arms, path), "uniform", path, "accuracy, %", 100.0)
+
+
+def test_figures_that_processes_draw_are_those_of_this_one_in_their_order(monkeypatch):
+    drawings = [figures.Drawing(figures.swatch, (figures.COLOURS[at % 6], "-")) for at in range(40)]
+    alone = [figures.swatch(*each.arguments) for each in drawings]
+    started, forks = [], figures.processes.forks()
+    each = figures.processes.each
+    monkeypatch.setattr(
+        figures.processes, "each", lambda *others, **named: started.append(others[2]) or each(*others, **named)
+    )
+    monkeypatch.setattr(figures.processes, "default_workers", lambda: 2)
+    assert figures.drawn(drawings) == alone and figures.drawn(drawings[:9]) == alone[:9] and figures.drawn([]) == []
+    monkeypatch.setattr(figures.processes, "forks", lambda: False)
+    assert figures.drawn(drawings) == alone
+    assert started == [2 if forks else 0, 0, 0, 0]
 
 
 def test_a_line_has_its_arm_and_the_values_of_its_points(curves):

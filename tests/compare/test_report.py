@@ -1082,8 +1082,9 @@ def test_the_histogram_is_in_percent_of_the_samples(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Axes, "stairs", noted)
     made = results(comparison(tmp_path, {"cl": [0.5, 0.6]}))
-    _, count, epochs = figures.histogram("cl", made.arms["cl"])
-    assert (count, epochs) == (8, [0])
+    shares, count = figures.spreads(made.arms["cl"])
+    figures.histogram("cl", shares)
+    assert (count, list(shares)) == (8, [0])
     assert [share for share in drawn[0] if share] == [25] * 4  # of the two seeds' samples, a quarter at each difficulty
 
 

@@ -3,10 +3,11 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 import bss.compare
-from bss.compare.runs import NO_ACCURACY, find_folders, read_runs, remarks
+from bss.compare.runs import BINS, NO_ACCURACY, Scored, find_folders, read_runs, remarks
 from bss.compare.tables import reading, results_of
 from bss.utils.errors import RunFolderError
 from tests.compare.comparing import fail_run, write_run
@@ -196,3 +197,16 @@ def test_older_runs_do_not_tell_their_test_list_and_that_is_said(tmp_path):
     assert remarks(found(tmp_path).runs) == [
         "1 of 2 runs do not tell which samples the test list had: that it is the same is judged by its size alone."
     ]
+
+
+def test_scores_are_counted_in_bins_as_numpy_counts_them():
+    draw = np.random.default_rng(0)
+    difficulty_EN = draw.uniform(-0.2, 2.2, (3, 200)).astype(np.float32)
+    difficulty_EN[0, :4] = [np.nan, np.inf, 0, 2]
+    difficulty_EN[1, : len(BINS)] = BINS
+    found = Scored.of({"epoch": np.array([0, 2, 7]), "label": np.zeros(200, int), "difficulty": difficulty_EN})
+    assert found.epochs == (0, 2, 7) and found.known_E.tolist() == [198, 200, 200]
+    for row, counts in zip(difficulty_EN, found.counts_EB, strict=True):
+        assert counts.tolist() == np.histogram(row[np.isfinite(row)], BINS)[0].tolist()
+    none = Scored.of({"epoch": np.zeros(0, int), "label": np.zeros(5, int), "difficulty": np.zeros((0, 5))})
+    assert none.epochs == () and none.counts_EB.shape == (0, len(BINS) - 1)

@@ -27,7 +27,9 @@ from bss.compare.statistics import (
     seeds_of_folds_to_decide,
     seeds_to_decide,
     sign_flip_test,
+    t_beyond,
     t_interval,
+    t_quantile,
     t_test,
 )
 
@@ -352,3 +354,11 @@ def test_arms_that_are_worth_the_same_are_seldom_told_apart_by_folds_and_often_b
         false["folds"] += of_folds(values, overlap=1 / (folds - 1)).p <= 0.05
         false["pairs"] += t_test(list(values.values())) <= 0.05
     assert false["folds"] / count <= 0.05 and false["pairs"] / count >= 0.2
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 4, 9, 99])
+def test_quantiles_and_tails_of_students_t_are_those_of_scipy_stats(freedom):
+    for share in (0.025, 0.5, 0.9, 0.975, 0.9995):
+        assert t_quantile(share, freedom) == scipy.stats.t.ppf(share, freedom)
+    for value in (-3.0, 0.0, 0.1, 2.0, 40.0):
+        assert t_beyond(value, freedom) == scipy.stats.t.sf(value, freedom)

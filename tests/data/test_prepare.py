@@ -114,13 +114,15 @@ def test_cremad_names_clips_that_are_absent_damaged_or_pointers_and_makes_the_re
     (clone / "VideoFlash" / "1001_IEO_ANG_XX.flv").write_bytes(LFS)
     (clone / "AudioWAV" / "1002_IEO_SAD_XX.wav").write_bytes(LFS)
     (clone / "test.csv").write_text("1003_IEO_NEU_XX,NEU\n1004_IEO_NEU_XX,NEU\n")
+    (clone / "VideoFlash" / "1000_IEO_NEU_XX.flv").mkdir()  # the first that is looked at
     out = tmp_path / "out"
     assert prepare("cremad", clone, out, workers=2) == 1
     printed = capsys.readouterr().out
     assert "1001_IEO_ANG_XX.flv: a Git-LFS pointer" in printed and "1002_IEO_SAD_XX.wav: a Git-LFS pointer" in printed
     assert f"1004_IEO_NEU_XX: no video in {clone / 'VideoFlash'} ({clone / 'test.csv'} line 2)" in printed
     assert "1004_IEO_NEU_XX: neither a wav nor a video" in printed
-    assert "Image-01-FPS: 2 written, 0 kept, 2 failed" in printed and "AudioWAV: 2 written, 0 kept, 2 failed" in printed
+    assert "1000_IEO_NEU_XX.flv: cannot be read: " in printed
+    assert "Image-01-FPS: 2 written, 0 kept, 3 failed" in printed and "AudioWAV: 2 written, 0 kept, 3 failed" in printed
 
 
 def test_a_clone_made_without_git_lfs_and_one_without_videos_are_refused_at_once(clone, tmp_path, capsys):

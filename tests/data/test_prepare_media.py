@@ -194,6 +194,19 @@ def test_sixteen_bit_sound_goes_through_unchanged(tmp_path):
     assert soundfile.info(job.target).subtype == "PCM_16" and media.write_sound(job) is False
 
 
+@pytest.mark.parametrize(
+    "kind, codec, delay", [(".flv", "libmp3lame", 1105), (".avi", "libmp3lame", 1105), (".mkv", "libmp3lame", 0)]
+)
+def test_sound_is_late_by_the_encoders_delay_where_the_container_does_not_tell_it(tmp_path, kind, codec, delay):
+    rate = 44100
+    given = np.zeros((1, rate), np.float32)
+    given[0, 20000:24410] = np.hanning(4410) * tone(0.1, rate)[0]
+    path = write_video(tmp_path / f"v{kind}", sound=given, rate=rate, codecs=(None, None, codec))
+    waveform, _ = media.read_sound(path, longest=20)
+    middle = np.average(np.arange(len(waveform)), weights=np.square(waveform))
+    assert middle - (20000 + 2205) == pytest.approx(delay, abs=2)
+
+
 @pytest.mark.parametrize("codec", ["pcm_f32le", "pcm_u8", "pcm_s32le", "flac"])
 def test_channels_are_averaged_whatever_the_sample_format(tmp_path, codec):
     stereo = np.stack([np.full(4000, 0.5), np.full(4000, -0.25)]).astype(np.float32)

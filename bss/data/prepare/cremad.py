@@ -3,6 +3,7 @@
 Beside it: sound files to pickles of decoded waveforms, for ``CREMAD/sound_preprocessing.py``.
 """
 
+import itertools
 import os
 import shutil
 import warnings
@@ -98,9 +99,17 @@ def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> li
 
 def _refuse_pointers(videos: list[Path]) -> None:
     """Say once what every file would fail with, if the clone was made without Git-LFS."""
-    problems = [file_heads.absence(*file_heads.read_head(video)) for video in videos]
-    if all(problems):
+    problems = list(itertools.takewhile(bool, map(_absence, videos)))
+    if len(problems) == len(videos):
         raise DataError(f"{videos[0]}: {problems[0]}.\nThe same holds for all {len(videos)} videos beside it, or worse")
+
+
+def _absence(video: Path) -> str | None:
+    """Why a video holds nothing; None also for one that cannot be read, which fails in its turn."""
+    try:
+        return file_heads.absence(*file_heads.read_head(video))
+    except DataError:
+        return None
 
 
 def _write_sound(job: jobs.LinkJob | media.SoundJob) -> jobs.Made:

@@ -30,6 +30,9 @@ STEMS = tasks.names()
 _TASK_HELP = f"{', '.join(STEMS)}, or a Python file like bss/tasks/cremad.py"
 
 
+_VARIANT_HELP = "another data set of the same form: of twitter15, twitter2017"
+
+
 _AGAIN = "run it again to go on where it stopped"
 
 
@@ -87,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _prepare(flags: argparse.Namespace) -> int:
     need("prepare", "train")
-    need("prepare", *_data_set(flags.stem).extras)
+    need("prepare", *_data_set(flags.stem, flags.variant).extras)
     if not flags.source.is_dir():
         raise DataNotFoundError(f"--source {flags.source} is not a folder")
     try:
@@ -97,7 +100,8 @@ def _prepare(flags: argparse.Namespace) -> int:
     from bss.utils.processes import default_workers
 
     workers = default_workers() if flags.workers is None else flags.workers
-    failures = _module(flags.stem).prepare(flags.source, flags.out, workers=workers, force=flags.force)
+    options = {} if flags.variant is None else {"data_set": _data_set(flags.stem, flags.variant)}
+    failures = _module(flags.stem).prepare(flags.source, flags.out, workers=workers, force=flags.force, **options)
     if failures:
         print(f"{len(failures)} failures, listed above; what is whole stays, so mend them and run it again")
     return 1 if failures else 0
@@ -108,7 +112,7 @@ def _doctor(flags: argparse.Namespace) -> int:
     from bss.utils.processes import default_workers
 
     need("the doctor", "train")
-    data_set = _data_set(flags.stem)
+    data_set = _data_set(flags.stem, flags.variant)
     need("the doctor", *data_set.extras)
     workers = default_workers() if flags.workers is None else flags.workers
     tree, findings = doctor.examine(data_set, flags.root, workers=workers)
@@ -208,8 +212,15 @@ def _predict(flags: argparse.Namespace) -> int:
     return 0
 
 
-def _data_set(stem: str) -> "DataSet[Any]":
-    return importlib.import_module(f"bss.data.datasets.{stem}").DATA_SET
+def _data_set(stem: str, variant: str | None = None) -> "DataSet[Any]":
+    module = importlib.import_module(f"bss.data.datasets.{stem}")
+    if variant is None:
+        return module.DATA_SET
+    variants = getattr(module, "VARIANTS", {})
+    if variant not in variants:
+        known = f"it has {', '.join(variants)}" if variants else "it has none"
+        raise RecipeError(f"--variant {variant} is no variant of {stem}: {known}")
+    return variants[variant]
 
 
 def _module(stem: str) -> ModuleType:
@@ -235,6 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("stem", choices=STEMS, help="the data set")
     prepare.add_argument("--source", type=path, required=True, metavar="RAW", help="what was published; see below")
     prepare.add_argument("--out", type=path, required=True, metavar="ROOT", help="the data root; made when missing")
+    prepare.add_argument("--variant", metavar="NAME", help=_VARIANT_HELP)
     prepare.add_argument("--force", action="store_true", help="replace files that are there and were not made by this")
 
     doctor = commands.add_parser(
@@ -247,6 +259,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor, interrupted="stopped")
     doctor.add_argument("stem", choices=STEMS, help="the data set")
     doctor.add_argument("root", type=path, metavar="ROOT", help="the data root")
+    doctor.add_argument("--variant", metavar="NAME", help=_VARIANT_HELP)
     doctor.add_argument("--json", action="store_true", help="the report as one JSON object")
 
     for command in (prepare, doctor):

@@ -1,6 +1,7 @@
 """Twitter15's numbers."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from bss.recipes import imagetext
 from bss.recipes.presets import paper, released
@@ -14,6 +15,10 @@ class Twitter15Recipe(imagetext.ImageTextRecipe):
     """A recipe with the numbers of Twitter15."""
 
     text_pooling: TextPooling = "pooler"
+    variant: Literal["twitter2015", "twitter2017"] = setting(
+        "twitter2015",
+        "which of TomBERT's two data sets is trained on; nothing but lists and pictures differs.",
+    )
     fill_target: bool = setting(
         True,
         "put the aspect term where the text has $T$; false leaves the mark (which the released cleaning makes "

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import nn
 
-from bss.data.datasets.data_set import find, find_listed
+from bss.data.datasets.data_set import find, find_listed, read
 from bss.data.datasets.imagetext import ImageText, Post
-from bss.data.datasets.twitter15 import DATA_SET
+from bss.data.datasets.twitter15 import DATA_SET, VARIANTS
 from bss.data.parts import Part
 from bss.data.prepare.raw import IMAGE_TEXT as INPUTS
 from bss.data.prepare.raw import RawInput, post_of
@@ -33,9 +33,17 @@ def build_data(recipe: Twitter15Recipe, root: Path) -> Splits:
         DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find` and
             :func:`bss.tasks.imagetext.build_splits`; also for ``use_target`` with a list that has no terms.
     """
+    data_set = VARIANTS[recipe.variant]
 
     def find_split(split: str) -> tuple[list[Post], list[str]]:
-        return _with_targets(find(DATA_SET, root, split, missing=recipe.missing), recipe)
+        posts, dropped = _with_targets(find(data_set, root, split, missing=recipe.missing), recipe)
+        if split != "train" or not data_set.tested_rows_in_train:
+            return posts, dropped
+        tested = {_row(post) for post in read(data_set, root, "test")}
+        return (
+            [post for post in posts if _row(post) not in tested],
+            dropped + [post.name for post in posts if _row(post) in tested],
+        )
 
     return imagetext.build_splits(
         recipe,
@@ -55,10 +63,14 @@ def build_list(recipe: Twitter15Recipe, root: Path, path: Path) -> Part:
         DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find_listed` and
             :func:`bss.tasks.imagetext.as_tested`; also for ``use_target`` with a list that has no terms.
     """
-    posts, dropped = _with_targets(find_listed(DATA_SET, root, path, missing=recipe.missing), recipe)
+    posts, dropped = _with_targets(find_listed(VARIANTS[recipe.variant], root, path, missing=recipe.missing), recipe)
     text_of = partial(_text_of, recipe)
     samples = imagetext.as_tested(recipe, root, posts, text_of=text_of, pairs=recipe.use_target)
     return of_list(posts, samples, DATA_SET.classes, dropped=dropped, group=DATA_SET.group)
+
+
+def _row(post: Post) -> tuple[str, str, str]:
+    return post.image, post.text, post.target
 
 
 def _with_targets(found: tuple[list[Post], list[str]], recipe: Twitter15Recipe) -> tuple[list[Post], list[str]]:

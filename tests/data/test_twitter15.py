@@ -120,7 +120,7 @@ def test_the_term_takes_the_place_of_its_mark():
         (f"{HEADER}\n1\t1\t\ta\tb\n", " line 2: the name is empty"),
         (f"{HEADER}\n1\t1\t7.jpg\t \tb\n", " line 2: the text is empty"),
         (f"{HEADER}\n1\t1\t7.jpg\ta\t\n", " line 2: the aspect term is empty"),
-        (f"{HEADER}\n{ROWS}{ROWS}", " line 5: the same row as in line 2"),
+        (f"{HEADER}\n{ROWS}{ROWS}", " line 5: the row of 77.jpg .* first in line 2; so are 2 others"),
     ],
 )
 def test_a_bad_tsv_is_a_data_error_with_its_line(tmp_path, content, words):

@@ -47,6 +47,10 @@ class DataSet(Generic[S]):
         remedy: (data root, split, samples) -> what makes files that are missing, for errors; may be empty.
         extras: of the package's, whose packages read its files; beyond ``train``, see :mod:`bss.utils.extras`.
         licence: what its publishers say of its use, for the card of an exported network.
+        variant: the name of another data set of the same form, which the module's ``VARIANTS`` and the recipe's field
+            ``variant`` have; empty = the data set itself.
+        tested_rows_in_train: whether the published training list has rows of the test list, which training leaves out.
+        edition: path of a list -> the name of the edition of the data set that it is of; empty = the original.
     """
 
     stem: str
@@ -62,6 +66,9 @@ class DataSet(Generic[S]):
     remedy: Callable[[Path, str, Sequence[S]], str] | None = None
     extras: tuple[str, ...] = ()
     licence: str = ""
+    variant: str = ""
+    tested_rows_in_train: bool = False
+    edition: Callable[[Path], str] | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -81,7 +88,8 @@ class DataSet(Generic[S]):
     def prepare_command(self, root: str | os.PathLike) -> str:
         """The command that makes a data root out of what was published, where that is in the root itself."""
         where = shlex.quote(str(root))
-        return f"python -m bss prepare {self.stem} --source {where} --out {where}"
+        variant = f" --variant {self.variant}" if self.variant else ""
+        return f"python -m bss prepare {self.stem} --source {where} --out {where}{variant}"
 
     def looked_for(self, split: str) -> str:
         """Which files are looked for as the list of a split, and in which folders of a root, for errors."""
@@ -95,7 +103,7 @@ def places_of(templates: Sequence[str], names: Mapping[str, Sequence[str]]) -> d
     """The places of every split's list, for :attr:`DataSet.places`.
 
     Args:
-        templates: relative paths with ``{split}``, the best first; one without it is a file with all lists.
+        templates: relative paths with ``{split}``, the best first; a file without it has all lists.
         names: split -> what ``{split}`` stands for, the best first.
     """
     return {
@@ -199,8 +207,8 @@ def find_listed(
     located = [data_set.locate(Path(root), split, Path(path), **options) for split in reversed(data_set.splits)]
     if len({tuple(sample.name for sample in rows) for rows in located}) > 1:
         raise DataError(
-            f"{path} has the lists of several splits: measure one of them with --split, or write the rows that you mean "
-            "into a list of their own"
+            f"{path} has the lists of several splits: measure one of them with --split, or write the rows that you "
+            "mean into a list of their own"
         )
     samples = [
         next((each for each in rows if all(each.files.values())), rows[0]) for rows in zip(*located, strict=True)

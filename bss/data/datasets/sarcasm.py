@@ -109,6 +109,15 @@ def read_list(path: str | os.PathLike, *, word_filter: bool = True) -> list[Post
     return posts
 
 
+def edition(path: Path) -> str:
+    """``"MMSD2.0"`` for a json list whose items have an ``image_id``, as that edition's alone have; else empty."""
+    if path.suffix.lower() != ".json":
+        return ""
+    items = read_json(path)
+    whole = isinstance(items, list) and bool(items) and all(isinstance(item, dict) for item in items)
+    return "MMSD2.0" if whole and all("image_id" in item and "image" not in item for item in items) else ""
+
+
 def _json_posts(path: Path) -> list[Post]:
     items = read_json(path)
     if not isinstance(items, list):
@@ -191,6 +200,7 @@ DATA_SET = PostSet(
     published={"train": (19816, 29040), "val": (2410,), "test": (2409,)},
     locate=_located,
     image_folders=_IMAGE_FOLDERS,
+    edition=edition,
     licence="none is stated; tweets and pictures belong to their authors.",
 )
 """Sarcasm. Option: ``word_filter`` (default true), see :func:`read_list`."""

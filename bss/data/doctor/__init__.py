@@ -32,7 +32,7 @@ from bss.data.doctor import checks, content, report
 from bss.data.doctor.findings import Finding, Occurrence
 from bss.data.doctor.media import look_at_all
 from bss.data.doctor.tree import Tree
-from bss.utils.errors import DataError, DataNotFoundError, first_line
+from bss.utils.errors import DataError, DataNotFoundError
 
 __all__ = ["Finding", "Occurrence", "Tree", "examine", "report"]
 
@@ -70,7 +70,7 @@ def examine(data_set: DataSet, root: str | os.PathLike, *, workers: int = 0) -> 
             if split in data_set.optional:
                 continue
             severity = "error" if split in _NEEDED_SPLITS else "note"
-            findings.append(Finding("list-missing", severity, first_line(tree.short(error))))
+            findings.append(Finding("list-missing", severity, tree.short(error).partition("\n")[0]))
         except DataError as error:
             findings.append(Finding("list-unreadable", "error", f"{split}: {tree.short(error)}"))
     tree = dataclasses.replace(tree, samples=samples)

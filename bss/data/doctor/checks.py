@@ -46,6 +46,19 @@ def list_sizes(tree: Tree) -> Iterator[Finding]:
             yield Finding("list-optional", "note", f"{split}: the list is used with --set published_val=true alone")
 
 
+def editions(tree: Tree) -> Iterator[Finding]:
+    """Name the edition that the lists are of, where the data set has several."""
+    names = dict.fromkeys(tree.editions.values())
+    if len(names) > 1:
+        which = ", ".join(f"{split}: {name or 'the original'}" for split, name in tree.editions.items())
+        yield Finding(
+            "list-edition", "warning", f"the lists are of different editions ({which}): use one edition alone"
+        )
+    elif any(names):
+        message = f"the lists are those of {next(iter(names))}: results compare only with others on that edition"
+        yield Finding("list-edition", "note", message)
+
+
 def _difference(rows: int, published: int) -> str:
     return f"{published:,} ({abs(rows - published):,} {'fewer' if rows < published else 'more'} here)"
 
@@ -68,11 +81,13 @@ def shared_names(tree: Tree) -> Iterator[Finding]:
             )
             yield Finding("shared-names", "note", message)
             continue
+        published = one == "train" and other == "test" and tree.data_set.tested_rows_in_train
+        consequence = "training leaves it out" if published else f"{other} must not measure what was learnt"
         yield Finding(
             "shared-names",
-            "error",
+            "note" if published else "error",
             f"{number(len(shared), 'sample')} of {len(tree.samples[other]):,} in {other} "
-            f"{'is' if len(shared) == 1 else 'are'} in {one} too, by name: {other} must not measure what was learnt",
+            f"{'is' if len(shared) == 1 else 'are'} in {one} too, by name: {consequence}",
             tuple(
                 Occurrence(f"also {tree.short(first.listed)}", row=tree.short(sample.listed), sample=sample.name)
                 for first, sample in shared
@@ -333,6 +348,7 @@ def shared_groups(tree: Tree) -> Iterator[Finding]:
 
 ALL = (
     list_sizes,
+    editions,
     missing_files,
     broken_files,
     unusual_media,

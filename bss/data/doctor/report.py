@@ -74,7 +74,9 @@ def _majority(tree: Tree, split: str) -> tuple[int, int]:
 def as_text(tree: Tree, findings: Sequence[Finding]) -> str:
     """The report for a reader: what was looked at, the classes, the findings from worst to best, the verdict."""
     width = min(100, max(60, shutil.get_terminal_size((100, 24)).columns))
-    parts = [f"{tree.data_set.title} under {tree.root}{' (a generated sample)' if tree.generated else ''}"]
+    names = [name for name in dict.fromkeys(tree.editions.values()) if name]
+    edition = f" ({', '.join(names)})" if names else ""
+    parts = [f"{tree.data_set.title}{edition} under {tree.root}{' (a generated sample)' if tree.generated else ''}"]
     if tree.samples:
         parts += ["\n".join(_split_table(tree)), "\n".join(_class_table(tree, width))]
     ordered = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))

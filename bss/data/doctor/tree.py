@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bss.data.datasets.data_set import DataSet
-from bss.data.datasets.listing import Sample
+from bss.data.datasets.listing import Sample, list_of
 from bss.data.doctor.media import Facts
 from bss.data.synthetic.signals import MARKER
 from bss.data.transforms import audio as sound
@@ -41,6 +41,15 @@ class Tree:
     def generated(self) -> bool:
         """Whether it is a ``--sample`` data set, whose counts are not the published ones."""
         return (self.root / MARKER).is_file()
+
+    @cached_property
+    def editions(self) -> dict[str, str]:
+        """Split -> the edition of the data set that its list is of; empty = the original."""
+        edition = self.data_set.edition
+        return {
+            split: edition(Path(list_of(samples[0]))) if edition is not None else ""
+            for split, samples in self.samples.items()
+        }
 
     @cached_property
     def kinds(self) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bss.data.datasets.imagetext import Post
 from bss.data.datasets.listing import list_of
-from bss.data.datasets.sarcasm import DATA_SET, read_list
+from bss.data.datasets.sarcasm import DATA_SET, edition, read_list
 from bss.data.prepare import posts
 
 DESCRIPTION = """\
@@ -20,7 +20,7 @@ def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> li
     """Write ``annotations/{train,valid,test}_data.json`` and ``images/``.
 
     The published word filter leaves out the training rows that give the answer away (29,040 -> 19,816 rows); how many
-    it is, is printed. MMSD2.0's lists are taken as they are.
+    it is, is printed. MMSD2.0's lists are taken as they are, and are told by their key ``image_id``.
 
     Args:
         source: see :data:`DESCRIPTION`.
@@ -50,5 +50,8 @@ def _as_json(rows: Sequence[Post]) -> str:
     if path.suffix.lower() == ".txt":
         number = len(read_list(path, word_filter=False))
         print(f"{path}: {number - len(rows)} of {number} rows left out by the word filter")
-    items = [{"image": f"images/{post.image}", "text": post.text, "label": post.label} for post in rows]
+    if edition(path):  # by this key it is told from the original
+        items = [{"image_id": post.name, "text": post.text, "label": post.label} for post in rows]
+    else:
+        items = [{"image": f"images/{post.image}", "text": post.text, "label": post.label} for post in rows]
     return json.dumps(items, ensure_ascii=False, indent=1) + "\n"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bss.data.datasets.imagetext import Post
+from bss.data.datasets.imagetext import Post, PostSet
 from bss.data.datasets.twitter15 import DATA_SET
 from bss.data.prepare import posts
 
@@ -13,8 +13,8 @@ test (.tsv, .raw.tsv, .txt or .raw.txt) in twitter2015/ or directly in it; and i
 which TomBERT's README links, in twitter2015_images/ or images/"""
 
 
-def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> list[str]:
-    """Write ``annotations/{train,dev,test}.tsv`` and ``twitter2015_images/``.
+def prepare(source: Path, out: Path, *, workers: int, force: bool = False, data_set: PostSet = DATA_SET) -> list[str]:
+    """Write ``annotations/{train,dev,test}.tsv`` and ``twitter2015_images/``; of Twitter17 others, by its record.
 
     The columns are index, Label (0, 1, 2), ImageID, String with ``$T$``, and Target where the source has it.
 
@@ -23,6 +23,7 @@ def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> li
         out: the data root.
         workers: processes; 0 does the work in this one.
         force: replace pictures that are there and differ.
+        data_set: one of :data:`bss.data.datasets.twitter15.VARIANTS`.
 
     Returns:
         One line for each failure, see :func:`bss.data.prepare.posts.prepare`.
@@ -31,7 +32,7 @@ def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> li
         DataNotFoundError, DataError: see :func:`bss.data.prepare.posts.prepare`.
     """
     return posts.prepare(
-        DATA_SET,
+        data_set,
         source,
         out,
         workers=workers,

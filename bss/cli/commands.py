@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -121,6 +122,31 @@ def _doctor(flags: argparse.Namespace) -> int:
     else:
         print(doctor.report.as_text(tree, findings))
     return doctor.report.status(findings)
+
+
+def _clean(flags: argparse.Namespace) -> int:
+    need("cleaning up", "train")
+    from bss.data import cached_files
+
+    for folder in flags.folders:
+        if not folder.is_dir():
+            raise DataNotFoundError(f"{folder} is not a folder")
+    found = {(each.folder, each.name): each for folder in flags.folders for each in cached_files.cached(folder)}
+    past = time.time() - 86400 * flags.older
+    caches = [each for each in found.values() if each.used <= past]
+    if not caches:
+        unused = f" that no run has used for {flags.older} days" if flags.older else ""
+        print(f"no cache of decoded files{unused} in {', '.join(map(str, flags.folders))}, or two folders below")
+        return 0
+    print(cached_files.as_text(caches))
+    if not flags.yes:
+        print(
+            f"{len(caches)} caches; --yes removes them, but for those in use: the next run decodes what it needs anew"
+        )
+        return 0
+    kept = cached_files.remove(caches)
+    print(f"removed {len(caches) - len(kept)}" + (f"; {len(kept)} are in use and stay" if kept else ""))
+    return 0
 
 
 def _train(flags: argparse.Namespace) -> int:
@@ -269,6 +295,33 @@ def _parser() -> argparse.ArgumentParser:
             metavar="N",
             help="processes (default: one per core, at most 8); 0: this one",
         )
+    clean = commands.add_parser(
+        "clean",
+        help="list and remove decoded files that runs have kept",
+        description="List the caches of decoded files that runs have kept beside their data: of which data root, how\n"
+        "large, when last used. With --yes they are removed, but for those that a run reads; the next run decodes\n"
+        "what it needs anew. Exit status: 0, 2 if a folder is not there.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    clean.set_defaults(run=_clean, interrupted="stopped")
+    clean.add_argument("what", choices=("cache",), help="what to look for")
+    clean.add_argument(
+        "folders",
+        nargs="*",
+        type=path,
+        default=[Path()],
+        metavar="FOLDER",
+        help="data roots, folders that hold some, or what --set cache= names (default: here)",
+    )
+    clean.add_argument(
+        "--older",
+        type=between(0, 100_000),
+        default=0,
+        metavar="DAYS",
+        help="those alone that were not used for so long",
+    )
+    clean.add_argument("--yes", action="store_true", help="remove what is listed")
     _add_training(commands)
     _add_comparisons(commands)
     _add_evaluation(commands)

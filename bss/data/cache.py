@@ -32,7 +32,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bss.utils.errors import DataError
-from bss.utils.filesystem import only_one, reading, sweep, whole_file
+from bss.utils.filesystem import Lock, in_use, only_one, reading, sweep, whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +43,10 @@ FORMAT = 3
 
 KEPT_DAYS = 30
 """A cache that no run has opened for so long is deleted by the next build in its folder."""
+
+
+LOCK, ROOT = ".lock", ".root"
+"""In the folder: what a build locks, and the data root whose files are decoded."""
 
 
 FREE_SHARE = 0.9
@@ -104,9 +108,10 @@ class Decoded:
         self._place: dict[Path, _Place] = {}
         self._unread: set[Path] = set()  # not yet compared with their checksums by this process
         self._bytes: np.ndarray | None = None
+        self._in_use: Lock | None = None  # for as long as this process may read the file
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_bytes": None, "rows": {}}
+        return {**self.__dict__, "_bytes": None, "_in_use": None, "rows": {}}
 
     def __call__(self, path: Path) -> np.ndarray:
         """The content of a file; not to be written to.
@@ -179,6 +184,8 @@ class Decoded:
                 with contextlib.suppress(OSError):  # somebody else's cache
                     os.utime(file)
             self._data, self._place, self._unread, self._bytes = data, place, set(place), None
+            with contextlib.suppress(OSError):
+                self._in_use = in_use(data)
             return True
         return False
 
@@ -297,7 +304,7 @@ class Cache:
     """
 
     def __init__(self, folder: Path, root: Path, files: Mapping[Kind, Mapping[Path, str]]):
-        self.folder = folder
+        self.folder, self.root = folder, root
         self.parts = {kind: Decoded(kind, root, rows) for kind, rows in files.items()}
 
     def __getitem__(self, kind: Kind) -> Decoded:
@@ -325,7 +332,9 @@ class Cache:
         if not self.open():
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with only_one(self.folder / ".lock", check):
+                with only_one(self.folder / LOCK, check) as lock:
+                    # Nobody else writes here while it is held, so what is half-written is of a build that died.
+                    sweep(self.folder, **({"older": 0} if lock.real else {}))
                     if problem := self._build(workers, check):
                         return problem
             except OSError as error:
@@ -343,8 +352,9 @@ class Cache:
     def _build(self, workers: int, check: Callable[[], None]) -> str | None:
         if self.open():  # another process was faster
             return None
-        sweep(self.folder)
         _forget_unused(self.folder)
+        with contextlib.suppress(OSError):
+            (self.folder / ROOT).write_text(f"{self.root.resolve()}\n", encoding="utf-8", errors="surrogateescape")
         missing = [part for part in self.parts.values() if not part.is_open]
         needed, free = sum(part.expected_size() for part in missing), shutil.disk_usage(self.folder).free
         if needed > FREE_SHARE * free:

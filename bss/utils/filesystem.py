@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 import weakref
@@ -299,21 +300,24 @@ class Lock:
         self.release()
 
 
-def try_lock(path: Path) -> Lock | None:
+def try_lock(path: Path, *, shared: bool = False, make: bool = True) -> Lock | None:
     """Lock a file or a folder against other processes, and against other locks of this one; None if somebody has it.
 
-    Where locks do not exist (on some network file systems) everybody gets one.
+    Where locks do not exist (on some network file systems) everybody gets one. A file that is made may be used by
+    whoever may write to its folder.
 
     Args:
         path: a folder that exists, which leaves no trace (on Windows, which opens no folder, a file ``.lock`` in it
             while it is locked); or a file, made when missing: network file systems lock files alone.
+        shared: a file that exists is locked against those alone who do not share it; not on Windows.
+        make: whether a file is made when missing.
     """
     made = path / ".lock" if WINDOWS and path.is_dir() else None
     file = made or path
-    descriptor = os.open(file, os.O_RDONLY if file.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(file, os.O_RDONLY) if shared or not make or file.is_dir() else _opened_for_all(file)
     _LOCKS.add(descriptor)  # first: another thread may fork now
     try:
-        _lock(descriptor)
+        _lock(descriptor, shared=shared)
     except BlockingIOError:
         _unlock(descriptor)
         return None
@@ -322,7 +326,32 @@ def try_lock(path: Path) -> Lock | None:
     return Lock(descriptor, real=True, made=made)
 
 
-def _lock(descriptor: int) -> None:
+def in_use(path: Path) -> Lock | None:
+    """Say that this process reads a file, for as long as the lock lives; others may read it, and nobody deletes it.
+
+    On Windows, where an open file cannot be deleted in any case, it is None.
+    """
+    return None if WINDOWS else try_lock(path, shared=True)
+
+
+def _opened_for_all(file: Path) -> int:
+    """A file opened for a lock and made when missing, which may be written to by those who may write to its folder.
+
+    A umask would keep the group of a folder that is shared on purpose from its lock.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:  # made by another program, or before; a local file system locks what can be read
+        return os.open(file, os.O_RDONLY)
+    if hasattr(os, "fchmod"):
+        mode, wanted = os.fstat(descriptor).st_mode, file.parent.stat().st_mode & 0o066
+        if wanted & ~mode:
+            with contextlib.suppress(OSError):  # somebody else's
+                os.fchmod(descriptor, stat.S_IMODE(mode) | wanted)
+    return descriptor
+
+
+def _lock(descriptor: int, *, shared: bool = False) -> None:
     """Lock an open file for as long as it is open, or the process lives.
 
     Raises:
@@ -332,8 +361,10 @@ def _lock(descriptor: int) -> None:
     if not WINDOWS:
         import fcntl
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         return
+    if shared:
+        raise OSError("Windows has no locks that are shared")
     msvcrt = importlib.import_module("msvcrt")  # by its name: mypy knows it on Windows alone
     try:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # the first byte, also of an empty file

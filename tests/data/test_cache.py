@@ -1,6 +1,7 @@
 """The cache of decoded files: what it holds, when it is built anew, and that a run can always do without it."""
 
 import errno
+import gc
 import multiprocessing
 import os
 import pickle
@@ -16,15 +17,18 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from bss.cli.commands import main
 from bss.data import cache as module
 from bss.data.batches import collate
 from bss.data.cache import Cache, Kind, cache_folder
+from bss.data.cached_files import as_text, cached, remove
 from bss.data.datasets import audiovisual
 from bss.data.indexed import IndexedDataset, SeededViews
 from bss.data.synthetic.cremad import write_sample
 from bss.data.synthetic.signals import ClipSizes
 from bss.recipes.fields import override
 from bss.tasks import cremad as task
+from bss.utils import filesystem
 from bss.utils.errors import DataError
 from tests import fake_windows
 from tests.conftest import random_states
@@ -75,7 +79,7 @@ EXPECTED = [[float(i) for i in range(count)] for count in range(1, 6)]
 
 
 def names(root):
-    return sorted(path.name for path in (root / ".bss-cache").iterdir() if path.name != ".lock")
+    return sorted(path.name for path in (root / ".bss-cache").iterdir() if path.name not in (".lock", ".root"))
 
 
 # ----------------------------------------------------------------------------------------- what it holds
@@ -321,7 +325,7 @@ def test_what_killed_runs_left_and_what_was_not_used_for_long_is_deleted_by_a_bu
     os.utime(folder / "notes.txt", (1, 1))  # not ours
     cache_of(root).build()
     others = [name for name in names(root) if not name.startswith("numbers")]
-    assert others == [young, "notes.txt", "sound-2.data"]
+    assert others == ["notes.txt", "sound-2.data"]  # the lock is held, so nobody else is writing
 
 
 def test_a_run_goes_on_when_another_one_replaces_its_cache_before_its_workers_open_it(root):
@@ -488,3 +492,63 @@ def test_the_official_recipe_decodes_the_frames_that_it_uses_only(sample, tmp_pa
 def test_two_data_sets_in_one_cache_folder_have_folders_of_their_own(tmp_path):
     assert cache_folder(str(tmp_path), Path("/a/data")) != cache_folder(str(tmp_path), Path("/b/data"))
     assert cache_folder("auto", Path("/a/data")) == Path("/a/data/.bss-cache")
+
+
+# ---- what others may do, and what clean does ------------------------------------------------------------------------
+
+
+def test_a_lock_may_be_used_by_whoever_may_write_to_its_folder(tmp_path):
+    for mode, wanted in ((0o770, 0o660), (0o755, 0o644), (0o2775, 0o664), (0o777, 0o666)):
+        folder = tmp_path / f"{mode:o}"
+        folder.mkdir()
+        folder.chmod(mode)
+        before = os.umask(0o022)
+        try:
+            filesystem.try_lock(folder / ".lock").release()
+        finally:
+            os.umask(before)
+        assert (folder / ".lock").stat().st_mode & wanted == wanted
+        assert (folder / ".lock").stat().st_mode & 0o002 == mode & 0o002
+
+
+def test_what_a_dead_build_left_goes_at_once_and_not_while_another_builds(root):
+    folder = root / ".bss-cache"
+    folder.mkdir()
+    (folder / ".sound-3.77aa.tmp.data").write_bytes(b"half")
+    cache_of(root).build()
+    assert not list(folder.glob(".*.tmp*"))
+
+
+def test_caches_are_listed_with_root_size_and_age_and_those_in_use_are_kept(root, capsys):
+    cache = cache_of(root)
+    cache.build()
+    (found,) = cached(root)
+    assert (found.root, found.in_use) == (root.resolve(), True)
+    assert found.size == sum(path.stat().st_size for path in found.files) and len(found.files) == 2
+    assert cached(root.parent) == cached(root / ".bss-cache") == [found]
+    assert remove([found]) == [found] and len(found.files) == 2
+    cache[NUMBERS]._in_use.release()
+    (found,) = cached(root)
+    assert not found.in_use
+    text = as_text([found], found.used + 3 * 86400)
+    assert (
+        text.splitlines()[0] == f"{(root / '.bss-cache').resolve()}, of {root.resolve()}" and "used 3 days ago" in text
+    )
+    assert main(["clean", "cache", str(root)]) == 0
+    assert "--yes" in capsys.readouterr().out and cached(root)
+    assert main(["clean", "cache", str(root), "--older", "1"]) == 0
+    assert cached(root)
+    assert main(["clean", "cache", str(root), "--yes"]) == 0
+    assert not cached(root) and "removed" in capsys.readouterr().out
+    assert main(["clean", "cache", str(root)]) == 0 and "no cache" in capsys.readouterr().out
+    assert main(["clean", "cache", str(root / "nowhere")]) == 2
+
+
+def test_a_process_that_forgets_its_cache_holds_it_no_longer(root):
+    cache = cache_of(root)
+    cache.build()
+    assert cached(root)[0].in_use
+    pickle.loads(pickle.dumps(cache))
+    del cache
+    gc.collect()
+    assert not cached(root)[0].in_use

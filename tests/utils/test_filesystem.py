@@ -272,7 +272,7 @@ def test_a_forked_child_of_a_killed_process_does_not_hold_its_lock(place):
 
 
 def test_a_file_system_without_locks_locks_nothing(place, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(filesystem, "_lock", refuse)

@@ -16,10 +16,10 @@ Data card
     No picture is in two lists. Always "neutral" is right for 58.5 % of the test rows. The appendix of the BSS paper
     prints 3,197 training rows; the list has 3,179.
 
-    TomBERT has a second data set of the same form, Twitter17 (``variant=twitter2017``; tweets of 2016 and 2017
-    collected by Lu et al., ACL 2018): 3,562 / 1,176 / 1,234 rows in ``absa_data/twitter/``. Two of its training rows are there
-    twice, with the same labels, and are kept; one is in the test list too, and does not train. Its pictures are
-    called otherwise (``17_06_4705.jpg``, ``16_05_01_521.jpg``, ``O_1234.jpg``), by which the two are told apart.
+    TomBERT has a second data set of the same form, Twitter17 (``variant=twitter2017``; tweets of 2016 and 2017, Lu et
+    al., ACL 2018): 3,562 / 1,176 / 1,234 rows in ``absa_data/twitter/``. Two of its training rows are there twice, with
+    the same labels, and are kept; one is in the test list too, and does not train. Its pictures are called otherwise
+    (``17_06_4705.jpg``, ``16_05_01_521.jpg``, ``O_1234.jpg``), by which the two are told apart.
 
 Layout, the first list that exists (``annotations/`` may be left out; validation is called ``dev`` or ``val``)::
 

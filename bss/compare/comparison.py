@@ -59,7 +59,7 @@ class Comparison:
 
         Raises:
             RecipeError: an assignment that does not fit, or one of what the comparison itself sets; folds of a task
-                that has none, or that these numbers do not admit.
+                that has none, or that these numbers do not admit; runs that end early.
         """
         for assignment in self.assignments:
             name = assignment.partition("=")[0].strip()
@@ -73,15 +73,20 @@ class Comparison:
         base = task.sample_recipe(task.CL) if self.sample else task.CL
         if self.epochs is not None:
             base = replace(base, epochs=self.epochs)
-        if self.folds is None:
-            return override(base, list(self.assignments))
-        if "fold" not in flatten(base):
+        if self.folds is not None and "fold" not in flatten(base):
             raise RecipeError(
                 f"--folds {self.folds}: the recipe of {self.task} has no folds, for nothing is known that its samples "
                 "could be dealt by; leave --folds out. Data sets whose recipe has the field fold can be dealt: cremad "
                 "with --set split=speaker, and task files"
             )
-        return override(base, [*self.assignments, f"folds={self.folds}", "fold=0"])
+        folds = [] if self.folds is None else [f"folds={self.folds}", "fold=0"]
+        made = override(base, [*self.assignments, *folds])
+        if made.patience is not None:
+            raise RecipeError(
+                f"patience={made.patience} is not for a comparison, whose arms train for equally many updates, and "
+                "each would end at another one: set patience=none; a report has the chosen epoch beside the last"
+            )
+        return made
 
     def recipe(self, arm: Arm, pair: Pair, updates: int | None) -> Recipe:
         """An arm's recipe, with what it has chosen.

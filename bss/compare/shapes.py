@@ -290,7 +290,10 @@ ROW = record(
 
 SUMMARY = record(
     {"test": record({"chosen": metrics, "last": metrics}, {}), "chosen_epoch": count},
-    {"oracle": record({}, {"epoch": count}), "imbalance": _IMBALANCE, "updates": count, "seconds": amount},
+    {
+        **{"oracle": record({}, {"epoch": count}), "imbalance": _IMBALANCE},
+        **{"updates": count, "seconds": amount, "stopped_early": count},
+    },
 )
 """``summary.json`` of a finished run."""
 

@@ -55,7 +55,7 @@ _DATA = "it changes the data that the choice is made on"
 
 NOT_TUNED = {
     "seed": "--seeds names those of the comparison, and a tuning has its own",
-    **dict.fromkeys(("epochs", "updates", "batch_size"), _LENGTH),
+    **dict.fromkeys(("epochs", "updates", "batch_size", "patience"), _LENGTH),
     **dict.fromkeys(("val_fraction", "missing", "split", "fold", "folds", "test_part"), _DATA),
     **dict.fromkeys(("corrupt_pairs", "corrupt_labels"), _DATA),
     **dict.fromkeys(FREE_FIELDS, "it changes no number"),

@@ -324,6 +324,12 @@ class Recipe:
         "share of the training list that chooses the epoch (stratified, seeded). 0 measures the test set "
         "after every epoch instead, and reports its best epoch as an oracle.",
     )
+    patience: int | None = setting(
+        None,
+        "epochs without a better accuracy on the validation split after which the run ends early, counted from the "
+        "best one so far; a curriculum should have grown before. Not for a comparison, whose arms train for equally "
+        "many updates. None = the run never ends early.",
+    )
     corrupt_pairs: float = setting(
         0.0,
         "share of the training and of the validation samples that get one modality of another sample, drawn by the "
@@ -427,6 +433,12 @@ class Recipe:
         if self.class_weights not in (None, "balanced"):
             _check_class_weights(self.class_weights)
         _require(0 <= self.val_fraction < 1, "val_fraction", self.val_fraction, "in [0, 1)")
+        _require(self.patience is None or self.patience >= 1, "patience", self.patience, ">= 1, or none")
+        if self.patience is not None and self.val_fraction == 0:
+            raise RecipeError(
+                f"patience={self.patience} goes by a validation split, and val_fraction=0 leaves none; the test set "
+                "cannot stand for it: set val_fraction above 0, or patience=none"
+            )
         for name in ("corrupt_pairs", "corrupt_labels"):
             share = getattr(self, name)
             _require(0 <= share < 1, name, share, "a share of the samples in [0, 1), such as 0.2, or 0 for none")

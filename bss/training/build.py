@@ -84,6 +84,7 @@ class Parts:
         rates: by what the learning rate is multiplied for each of the optimiser's groups, in the epoch that begins.
         slower: flags that lower the learning rate, for advice.
         updates: optimiser steps after which the run ends; None = with its epochs.
+        patience: epochs without a better one on the validation split after which it ends early; None = never.
         seed: of the run.
         device: where it runs.
         checkpoint_minutes: age at which a save is due in the middle of an epoch; None = only between epochs.
@@ -108,6 +109,7 @@ class Parts:
     rates: Callable[[], list[float]]
     slower: str
     updates: int | None
+    patience: int | None
     seed: int
     device: torch.device
     checkpoint_minutes: float | None
@@ -186,6 +188,8 @@ def plan(
             f"lr_warmup={recipe.lr_warmup} leaves nothing of updates={recipe.updates}: an epoch over all samples has "
             f"{len(data.train) // recipe.batch_size} of them, so lower the one or raise the other"
         )
+    if recipe.patience is not None and data.val is None:
+        raise RecipeError(f"patience={recipe.patience} goes by a validation split, and there is none: leave it out")
     if method.uses_validation and data.val is None:
         raise RecipeError(
             f"{type(method).__name__} goes by the accuracy on a validation split, and there is none; the test "
@@ -445,6 +449,7 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
         rates=rates,
         slower=_slower(recipe),
         updates=recipe.updates,
+        patience=recipe.patience,
         seed=recipe.seed,
         device=run.device,
         checkpoint_minutes=recipe.checkpoint_minutes,

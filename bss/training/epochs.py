@@ -140,9 +140,25 @@ class Training:
 
     @property
     def done(self) -> bool:
+        """Whether all epochs are over, all updates spent, or the run has ended early."""
+        return self._at_its_end or self.stopped_early
+
+    @property
+    def _at_its_end(self) -> bool:
         """Whether all epochs are over, or all updates spent: a method may make epochs longer than the sampler says."""
         spent = self.parts.updates is not None and self.progress.spent.updates >= self.parts.updates
         return spent or self.progress.epoch >= self.parts.plan.epochs
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether it ends before its epochs do, since validation has not become better for long enough.
+
+        It is a function of the rows of the epochs so far, so that a stopped run comes to the same end.
+        """
+        best, last, patience = self.progress.best, self.progress.last, self.parts.patience
+        if patience is None or best is None or last is None or self._at_its_end:
+            return False
+        return last["epoch"] - best["epoch"] >= patience
 
     def run_epoch(self) -> None:
         """Score if it is due, train, measure, and save; goes on in the middle where the run was stopped there."""
@@ -315,7 +331,8 @@ class Training:
     def keep_online_scores(self) -> None:
         """Keep what the last epoch left in the table."""
         if self.parts.online:
-            self.folder.append_scores(self.parts.plan.epochs, self.parts.plan.table, self.parts.difficulty())
+            end = self.progress.epoch if self.stopped_early else self.parts.plan.epochs
+            self.folder.append_scores(end, self.parts.plan.table, self.parts.difficulty())
 
     def final_test(self) -> Summary:
         """Measure the test set and give the summary; leaves the model with the chosen epoch's weights."""
@@ -351,7 +368,7 @@ class Training:
             "last": classification_metrics(measured.heads, measured.target) if measured else chosen,
         }
         self._keep_hits(predicted, measured or predicted, tested)
-        return {
+        summary: Summary = {
             "test": tested,
             "chosen_epoch": best["epoch"],
             "chosen_on": "val",
@@ -360,6 +377,7 @@ class Training:
             "seconds": spent.seconds,
             "train_seconds": spent.train_seconds,
         }
+        return {**summary, "stopped_early": last["epoch"]} if self.stopped_early else summary
 
     def _keep_hits(self, chosen: Predicted, last: Predicted, tested: Tested) -> None:
         """Write ``hits.npz``, unless the hits are not those that the summary counts.

@@ -111,6 +111,8 @@ class Summary(TypedDict):
         updates: optimiser steps of all epochs.
         seconds: wall time of all epochs.
         train_seconds: wall time of their steps alone.
+        stopped_early: the last epoch, 0-based, of a run that ended before its epochs did (``patience`` of the recipe);
+            absent in others.
     """
 
     test: Tested
@@ -121,6 +123,7 @@ class Summary(TypedDict):
     updates: int
     seconds: float
     train_seconds: float
+    stopped_early: NotRequired[int]
 
 
 class Failure(TypedDict):

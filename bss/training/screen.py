@@ -81,6 +81,9 @@ def failure_line(failure: Failure, changed: Mapping[str, Sequence[Any]]) -> str:
 def closing_lines(summary: Summary, prediction: Prediction | str) -> str:
     """The test result of a run, by its summary."""
     lines = []
+    if "stopped_early" in summary:
+        last, best = summary["stopped_early"] + 1, summary["chosen_epoch"] + 1
+        lines.append(f"stopped early after epoch {last}: validation has not become better since epoch {best}")
     if "oracle" in summary:
         oracle = _percentages(summary["oracle"], prediction)
         lines.append(f"best on test (oracle), epoch {summary['oracle']['epoch'] + 1}: {oracle}")

@@ -1,5 +1,6 @@
 """What a recipe can say of an optimiser step: a batch in parts, gradients, learning rates, encoders, the loss."""
 
+import signal
 from dataclasses import replace
 from functools import partial
 
@@ -9,24 +10,33 @@ import torch
 from torch import nn
 
 from bss import methods
+from bss.compare.arms import ARMS
+from bss.compare.comparison import Comparison
+from bss.compare.plan import YOUNGER
+from bss.compare.runs import read_run
 from bss.data.batches import collate, in_parts
 from bss.data.indexed import INDEX_KEY, VARIANT_KEY, IndexedDataset
 from bss.methods import Method
 from bss.models import Logits
-from bss.recipes.fields import override
-from bss.recipes.recipe import Schedule
+from bss.recipes.fields import defaults, flatten, override
+from bss.recipes.recipe import Schedule, written
+from bss.samplers import UniformSampler
 from bss.scoring.formulas import head_losses
 from bss.scoring.table import ScoreTable
 from bss.training.build import check_method, class_weights_of, learning_rates, method_of, optimizer_of, plan
+from bss.training.checkpoint import difference, identity_without_data, with_newer_fields
 from bss.training.engine import fit
 from bss.training.loops import Step, part_sizes
 from bss.training.run import Run
 from bss.training.watch import TrainingWatch
 from bss.utils import distributed
 from bss.utils.errors import DataError, RecipeError, RunFolderError
+from bss.utils.interrupts import Interrupted
 from tests import tiny
+from tests.compare import comparing
 from tests.training import ddp_worker
 from tests.training.test_distributed import assert_equal_runs, launch
+from tests.training.test_resume import assert_identical
 
 CPU = torch.device("cpu")
 UNIFORM = replace(tiny.CL, epochs=2, schedule=Schedule(start=1.0), imbalance_every=0)
@@ -502,3 +512,113 @@ def test_a_loss_that_makes_no_sense_is_refused():
     assert override(UNIFORM, ["class_weights=none"]).class_weights is None
     with pytest.raises(RecipeError, match="has 2 numbers, and the classes are 3: one for each of low, middle, high"):
         plan(tiny.splits(), replace(UNIFORM, class_weights="1,2"))
+
+
+def comparison_in(out, *assignments):
+    """One of the tiny task."""
+    arms = tuple(arm.name for arm in ARMS)
+    return Comparison(comparing.__file__, arms, (0,), "equal", assignments, data_root=out, out=out, workers=0)
+
+
+# ---- an early end ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_ends_early_once_validation_has_not_become_better_for_long_enough(tmp_path, capsys):
+    """A rate of nearly nothing: no epoch is better than the first, so two are in vain and the third is the last."""
+    still = replace(ddp_worker.ONLINE, epochs=6, lr=1e-12, patience=2)
+    summary = fit(tiny.model(), tiny.splits(), still, run_in(tmp_path / "still"))
+    assert (summary["stopped_early"], summary["chosen_epoch"], len(tiny.rows(tmp_path / "still"))) == (2, 0, 3)
+    assert summary["updates"] == 3 * 5
+    assert "stopped early after epoch 3: validation has not become better since epoch 1" in capsys.readouterr().out
+    with np.load(tmp_path / "still" / "scores.npz") as scores:
+        assert scores["epoch"].max() == 3
+    read_run(tmp_path / "still")
+    more = replace(run_in(tmp_path / "still"), resume=True)  # as if it had had them all along
+    assert tiny.untimed(fit(tiny.model(), tiny.splits(), replace(still, epochs=9), more)) == tiny.untimed(summary)
+    at_the_end = fit(tiny.model(), tiny.splits(), replace(still, epochs=3), run_in(tmp_path / "end"))
+    assert "stopped_early" not in at_the_end
+
+
+def test_the_epochs_before_an_early_end_are_those_of_a_run_without_one(tmp_path):
+    recipe = replace(UNIFORM, epochs=8)
+    for patience in (None, 1):
+        fit(tiny.model(), tiny.splits(), replace(recipe, patience=patience), run_in(tmp_path / str(patience)))
+    whole, early = (tiny.rows(tmp_path / str(patience)) for patience in (None, 1))
+    accuracy = [row["val"]["accuracy"]["all"] for row in whole]
+    end = next(epoch for epoch in range(1, 8) if accuracy[epoch] <= max(accuracy[:epoch]))
+    assert len(early) == end + 1 < 8
+    assert [tiny.untimed(row) for row in early] == [tiny.untimed(row) for row in whole[: end + 1]]
+
+
+def test_an_early_end_needs_a_validation_split_and_a_run_of_its_own(tmp_path):
+    with pytest.raises(RecipeError, match="patience=3 goes by a validation split, and val_fraction=0 leaves none"):
+        replace(UNIFORM, patience=3, val_fraction=0.0)
+    with pytest.raises(RecipeError, match="patience=3 goes by a validation split, and there is none"):
+        plan(tiny.splits(val=0), replace(UNIFORM, patience=3))
+    with pytest.raises(RecipeError, match="patience must be >= 1, or none, got 0"):
+        override(UNIFORM, ["patience=0"])
+    for budget in ("equal", "epochs"):
+        asked = replace(comparison_in(tmp_path, "patience=3"), budget=budget)
+        with pytest.raises(RecipeError, match=r"patience=3 is not for a comparison, .* set patience=none"):
+            asked.base()
+        assert replace(asked, assignments=("patience=none",)).base().patience is None
+
+
+# ---- all of it together ----------------------------------------------------------------------------------------------
+
+
+EVERYTHING = replace(
+    ddp_worker.ONLINE,
+    epochs=4,
+    accumulate=2,
+    clip_norm=0.5,
+    optimizer="adamw",
+    lr_schedule="cosine",
+    lr_warmup=1,
+    freeze="visual",
+    encoder_lr=0.001,
+    label_smoothing=0.1,
+    class_weights="balanced",
+    patience=3,
+)
+
+
+def test_every_field_younger_than_plans_is_tried():
+    known = {name: getattr(UNIFORM, name) for name in YOUNGER}
+    assert not [name for name, value in known.items() if getattr(EVERYTHING, name) == value]
+
+
+@pytest.mark.parametrize("method", [None, "reconboost"])
+def test_a_run_with_all_of_it_that_was_stopped_ends_as_if_it_had_not_been(method, tmp_path):
+    recipe = ddp_worker.recipe_for(methods.BY_NAME.get(method), replace(EVERYTHING, method=method))
+
+    def run(out, train=None):
+        data = tiny.splits(noise=0.3)
+        data = replace(data, train=tiny.Signalling(data.train, train, signal.SIGTERM)) if train else data
+        return fit(tiny.model(norm=True, dropout=0.3), data, recipe, run_in(out))
+
+    run(tmp_path / "whole")
+    for at in (20, 60 + 20):
+        with pytest.raises(Interrupted):
+            run(tmp_path / "stopped", at)
+    run(tmp_path / "stopped")
+    assert_identical(tmp_path / "whole", tmp_path / "stopped")
+
+
+@pytest.mark.parametrize("name", YOUNGER)
+def test_the_fields_tell_runs_apart_and_an_older_run_stands_for_their_defaults(name):
+    def identity(recipe):
+        return identity_without_data(UniformSampler, Method(), flatten(recipe))
+
+    plain, changed = UNIFORM, replace(UNIFORM, **{name: getattr(EVERYTHING, name)})
+    assert name in difference(identity(plain), identity(changed))
+    older = {field: value for field, value in identity(plain).items() if field not in YOUNGER}
+    assert with_newer_fields(older, defaults(plain)) == identity(plain)
+
+
+def test_the_fields_reach_every_arm_of_a_comparison(tmp_path):
+    names = [name for name in (*YOUNGER, "optimizer") if name != "patience"]
+    asked = comparison_in(tmp_path, *(f"{name}={written(getattr(EVERYTHING, name))}" for name in names))
+    for arm in ARMS:
+        recipe = asked.recipe(arm, 0, 100)
+        assert all(getattr(recipe, name) == getattr(EVERYTHING, name) for name in names), arm.name

@@ -58,7 +58,7 @@ def collate(samples: Sequence[Any]) -> Any:
 
     Raises:
         DataError: samples, or modalities of dict samples, that are None; dict samples that do not all have the same
-            keys (named).
+            keys. The sample and the key that it lacks are named.
     """
     with made_on_cpu():
         return _collated(samples)
@@ -72,23 +72,25 @@ def _collated(samples: Sequence[Any]) -> Any:
         )
     if not isinstance(samples[0], Mapping):
         return default_collate(samples)
-    for sample in samples:
-        if sample.keys() != samples[0].keys():
-            lacking = sorted(map(str, sample.keys() ^ samples[0].keys()))
-            raise DataError(
-                f"some samples of a batch have {', '.join(lacking)} and some have not: a sample that lacks a modality "
-                "gives something in its place, such as zeros of the same shape"
-            )
+    names = list(dict.fromkeys(itertools.chain(*samples)))
+    for name in names:
+        for place, sample in enumerate(samples):
+            if sample.get(name) is None:
+                raise DataError(
+                    f"{_called(sample, place)} {'has None as' if name in sample else 'lacks'} {name!r}: a sample that "
+                    "lacks a modality gives something in its place, such as zeros of the same shape"
+                )
     batch = {}
-    for name, first in samples[0].items():
+    for name in names:
         values = [sample[name] for sample in samples]
-        if any(value is None for value in values):
-            raise DataError(
-                f"the {name} of a sample is None: a sample that lacks a modality gives something in its place, such as "
-                "zeros of the same shape"
-            )
+        first = values[0]
         batch[name] = type(first).batch(values) if isinstance(first, Content) else _stacked(values)
     return batch
+
+
+def _called(sample: Mapping[Any, Any], place: int) -> str:
+    """A sample of a batch, by its index in the data set where it has one (:data:`bss.data.INDEX_KEY`)."""
+    return f"sample {sample['bss_index']}" if "bss_index" in sample else f"the sample at place {place} of a batch"
 
 
 def _stacked(values: Sequence[Any]) -> Any:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset, IterableDataset, Subset
 
 from bss.utils.seeding import seeded
 
@@ -65,9 +66,20 @@ class IndexedDataset(Dataset):
 
     Args:
         dataset: any map-style data set; its ``__getitems__`` is used where it has one.
+
+    Raises:
+        ValueError: a data set that is a stream, or anything else without places and a length.
     """
 
     def __init__(self, dataset: MapDataset):
+        streams = isinstance(dataset, IterableDataset)
+        lacking = [name for name in ("__getitem__", "__len__") if not hasattr(type(dataset), name)]
+        if streams or lacking:
+            found = "gives its samples in an order of its own" if streams else f"has no {' and no '.join(lacking)}"
+            raise ValueError(
+                f"a {type(dataset).__name__} {found}, and an order is made of places in a data set: give one with "
+                "__len__ and __getitem__, such as a list of the samples"
+            )
         self.dataset = dataset
 
     def __len__(self) -> int:
@@ -195,7 +207,8 @@ def index_and_sample(batch: Any) -> tuple[Tensor | Sequence[int], Any]:
         if isinstance(index, Tensor):
             found = index.ndim == 1 and not index.is_floating_point()
         else:  # of a collate_fn of the user's own
-            found = isinstance(index, (tuple, list)) and all(isinstance(position, int) for position in index)
+            several = index.ndim == 1 if isinstance(index, np.ndarray) else isinstance(index, (tuple, list))
+            found = several and all(isinstance(position, int | np.integer) for position in index)
         if found:
             return index, batch[1]
     raise ValueError(

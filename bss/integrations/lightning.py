@@ -92,7 +92,7 @@ class BalanceCallback(Callback):
             raise ValueError(
                 f"Trainer(overfit_batches={trainer.overfit_batches}) replaces the sampler, so that the samples come in "
                 f"the data set's order: use limit_train_batches={trainer.overfit_batches}, and to overfit a few "
-                "samples a data set, a table and a sampler of these alone: bss.IndexedDataset(Subset(dataset, range(n)))"
+                "samples a data set, a table and a sampler of them: bss.IndexedDataset(Subset(dataset, range(n)))"
             )
         if self.sampler.num_replicas != trainer.world_size:
             raise ValueError(

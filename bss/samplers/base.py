@@ -17,8 +17,9 @@ from bss.pacing import Pacing
 from bss.samplers import callers
 from bss.scoring.formulas import check_choice
 from bss.scoring.orders import class_balanced, uniform_order
-from bss.scoring.table import Mark, ScoreTable
+from bss.scoring.table import Mark, ScoreTable, checked_size
 from bss.utils.choices import Criterion, Normalize, Order
+from bss.utils.given import Numbers, as_tensor, whole_number
 from bss.utils.seeding import generator
 
 
@@ -26,11 +27,11 @@ class OrderOptions(TypedDict, total=False):
     """The keyword arguments that all samplers share; :class:`OrderSampler` explains them."""
 
     table: ScoreTable | None
-    difficulty: Tensor | None
+    difficulty: Numbers | None
     normalize: Normalize
     criterion: Criterion
     order: Order
-    labels: Tensor | None
+    labels: Numbers | None
     min_size: int
     warmup_epochs: int
     seed: int
@@ -110,11 +111,11 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         num_samples: int,
         *,
         table: ScoreTable | None = None,
-        difficulty: Tensor | None = None,
+        difficulty: Numbers | None = None,
         normalize: Normalize = "minmax",
         criterion: Criterion = "both",
         order: Order = "balanced_first",
-        labels: Tensor | None = None,
+        labels: Numbers | None = None,
         pacing: Pacing | None = None,
         min_size: int = 1,
         warmup_epochs: int = 0,
@@ -124,8 +125,9 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         drop_last: bool = False,
         batch_size: int = 1,
     ):
-        if not isinstance(num_samples, int) or num_samples < 1:
-            raise ValueError(f"num_samples must be a whole number >= 1, such as len(dataset), got {num_samples!r}")
+        num_samples = checked_size(num_samples)
+        difficulty = None if difficulty is None else as_tensor("difficulty", difficulty)
+        labels = None if labels is None else as_tensor("labels", labels)
         check_choice("normalize", normalize, Normalize)
         check_choice("criterion", criterion, Criterion)
         check_choice("order", order, Order)
@@ -148,16 +150,10 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
             )
         if labels is not None and (labels.shape != (num_samples,) or labels.is_floating_point()):
             raise ValueError(f"labels must be {num_samples} integers, got {tuple(labels.shape)} {labels.dtype}")
-        for name, value, least in (
-            ("min_size", min_size, 1),
-            ("warmup_epochs", warmup_epochs, 0),
-            ("seed", seed, 0),
-            ("batch_size", batch_size, 1),
-            ("num_replicas", 1 if num_replicas is None else num_replicas, 1),
-            ("rank", 0 if rank is None else rank, 0),
-        ):
-            if value < least:
-                raise ValueError(f"{name} must be >= {least}, got {value}")
+        min_size, warmup_epochs = whole_number("min_size", min_size, 1), whole_number("warmup_epochs", warmup_epochs)
+        seed, batch_size = whole_number("seed", seed), whole_number("batch_size", batch_size, 1)
+        num_replicas = None if num_replicas is None else whole_number("num_replicas", num_replicas, 1)
+        rank = None if rank is None else whole_number("rank", rank)
         if num_replicas is not None and (rank or 0) >= num_replicas:
             raise ValueError(f"rank must be below num_replicas={num_replicas}, got {rank}")
         self.size = num_samples
@@ -217,8 +213,7 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
             ValueError: a negative epoch, a table whose last epoch is still open, or Accelerate's loader replacing the
                 epoch that the caller has set.
         """
-        if epoch < 0:
-            raise ValueError(f"epoch must be >= 0, got {epoch}")
+        epoch = whole_number("epoch", epoch)
         if callers.called_by_tuner():
             return  # steps that are undone: all of them have the order of the epoch that is set
         counted = callers.called_by_accelerate("DataLoaderShard.__iter__", "DataLoaderDispatcher.__iter__")

@@ -8,6 +8,7 @@ from torch import Tensor
 from bss.samplers.base import OrderOptions
 from bss.samplers.curriculum import CurriculumSampler
 from bss.scoring.orders import class_matched
+from bss.utils.given import Numbers, as_tensor
 from bss.utils.seeding import generator
 
 
@@ -31,12 +32,13 @@ class ClassMatchedSampler(CurriculumSampler):
         ValueError: see :class:`OrderSampler`; or ``class_of`` is of another length, or no integers.
     """
 
-    def __init__(self, num_samples: int, *, class_of: Tensor, **options: Unpack[OrderOptions]):
+    def __init__(self, num_samples: int, *, class_of: Numbers, **options: Unpack[OrderOptions]):
         super().__init__(num_samples, **options)
-        if class_of.shape != (num_samples,) or class_of.is_floating_point():
-            raise ValueError(f"class_of must be {num_samples} integers, got {tuple(class_of.shape)} {class_of.dtype}")
+        class_of = as_tensor("class_of", class_of)
+        if class_of.shape != (self.size,) or class_of.is_floating_point():
+            raise ValueError(f"class_of must be {self.size} integers, got {tuple(class_of.shape)} {class_of.dtype}")
         self.class_of = class_of
-        self._members = torch.randperm(num_samples, generator=generator("members", self.seed), device="cpu")
+        self._members = torch.randperm(self.size, generator=generator("members", self.seed), device="cpu")
 
     def _ranking(self, difficulty: Tensor) -> Tensor:
         return class_matched(super()._ranking(difficulty), self._members, self.class_of)

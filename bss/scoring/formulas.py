@@ -25,9 +25,10 @@ from torch.nn import functional
 
 from bss.utils.choices import Criterion, Normalize, Order, Space, Weighting
 from bss.utils.devices import widened
+from bss.utils.given import Numbers, as_tensor
 
-Unimodal = Mapping[str, Tensor] | Sequence[Tensor]
-"""Unimodal logits: modality name -> (N, C), or a sequence of such tensors."""
+Unimodal = Mapping[str, Numbers] | Sequence[Numbers]
+"""Unimodal logits: modality name -> (N, C), or a sequence of such tensors, arrays or nested lists."""
 
 
 OWN_SCORES = (
@@ -74,9 +75,9 @@ def prediction_similarity(unimodal: Unimodal, *, space: Space = "probability") -
 
 
 def sample_loss(
-    fused: Tensor,
+    fused: Numbers,
     unimodal: Unimodal,
-    target: Tensor,
+    target: Numbers,
     *,
     fused_weight: float = 1.0,
     unimodal_weight: float = 1.0,
@@ -96,14 +97,15 @@ def sample_loss(
     Raises:
         ValueError: shapes, lengths or class ids that do not fit, or non-finite logits (their rows are named).
     """
+    fused = as_tensor("fused", fused)
     heads = [("fused", fused), *_named(unimodal).items()]
     _check_logits(heads)
     _check_classes(heads)
-    target = _checked_target(target, fused.shape)
+    target = _checked_target(as_tensor("target", target), fused.shape)
     return loss_of(fused, tensors_of(unimodal), target, fused_weight=fused_weight, unimodal_weight=unimodal_weight)
 
 
-def min_max(values: Tensor) -> Tensor:
+def min_max(values: Numbers) -> Tensor:
     """Rescale (N,) linearly to [0, 1]; all-equal values give zeros, so that a constant term drops out.
 
     The released code divides by zero there (KS/train-CL.py:134-138). No epsilon is added to the denominator: it would
@@ -122,7 +124,7 @@ def min_max(values: Tensor) -> Tensor:
     return ((values - low) / spread).clamp(0, 1)
 
 
-def rank_fraction(values: Tensor) -> Tensor:
+def rank_fraction(values: Numbers) -> Tensor:
     """The share of the other samples that are strictly smaller: (N,) -> [0, 1]; all-equal values give zeros.
 
     Unlike :func:`min_max` it does not let one outlier squeeze all others together.
@@ -136,7 +138,7 @@ def rank_fraction(values: Tensor) -> Tensor:
 
 
 def difficulty(
-    similarity: Tensor, loss: Tensor, *, normalize: Normalize = "minmax", criterion: Criterion = "both"
+    similarity: Numbers, loss: Numbers, *, normalize: Normalize = "minmax", criterion: Criterion = "both"
 ) -> Tensor:
     """How imbalanced every sample is: ``d_i = (1 - scaled s_i) + scaled l_i``; small = balanced.
 
@@ -155,6 +157,7 @@ def difficulty(
     """
     check_choice("normalize", normalize, Normalize)
     check_choice("criterion", criterion, Criterion)
+    similarity, loss = as_tensor("similarity", similarity), as_tensor("loss", loss)
     if similarity.shape != loss.shape:
         raise ValueError(f"similarity {tuple(similarity.shape)} and loss {tuple(loss.shape)} must have the same length")
     scale = min_max if normalize == "minmax" else rank_fraction
@@ -178,7 +181,7 @@ def combined(similarity: Tensor, loss: Tensor, criterion: Criterion) -> Tensor:
     return 2 * loss if criterion == "loss" else 2 * (1 - similarity)
 
 
-def order_weights(difficulty: Tensor, *, floor: float = 1e-2, order: Order = "balanced_first") -> Tensor:
+def order_weights(difficulty: Numbers, *, floor: float = 1e-2, order: Order = "balanced_first") -> Tensor:
     """Weights of the weighted order (SPL): ``w_i = 2 - d_i + floor``.
 
     Equal to the released ``1 - (l - s) + 1e-2`` (KS/train-SPL.py:165-174), since d = 1 + l - s.
@@ -200,7 +203,7 @@ def order_weights(difficulty: Tensor, *, floor: float = 1e-2, order: Order = "ba
 
 
 def log_weights(
-    difficulty: Tensor,
+    difficulty: Numbers,
     floor: float = 1e-2,
     temperature: float = 1.0,
     order: Order = "balanced_first",
@@ -258,7 +261,7 @@ def check_weighting(
         raise ValueError(f"temperature must be a number > 0, got {temperature}")
 
 
-def similarity_of(vectors: Sequence[Tensor], *, space: Space = "probability") -> Tensor:
+def similarity_of(vectors: Sequence[Numbers], *, space: Space = "probability") -> Tensor:
     """:func:`prediction_similarity` without the checks, which would wait for the device; for training loops.
 
     With ``space="logit"`` it compares features as well: the mean over all pairs m < n of their cosine. A cosine needs
@@ -275,16 +278,16 @@ def similarity_of(vectors: Sequence[Tensor], *, space: Space = "probability") ->
     Returns:
         (N,), in [0, 1] for probabilities, else in [-1, 1]; 0 where a vector is all zeros.
     """
-    vectors = [_precise(z) for z in vectors]
+    precise = [_precise(as_tensor("vectors", z)) for z in vectors]
     if space == "probability":
-        vectors = [z.softmax(dim=-1) for z in vectors]
-    units = [functional.normalize(v, dim=-1) for v in vectors]
+        precise = [z.softmax(dim=-1) for z in precise]
+    units = [functional.normalize(v, dim=-1) for v in precise]
     pairs = [(a * b).sum(dim=-1) for a, b in itertools.combinations(units, 2)]
     mean = torch.stack(pairs).mean(dim=0)
     return mean.clamp(0 if space == "probability" else -1, 1)  # rounding can exceed the bound by 1e-7
 
 
-def gradient_of(logits: Tensor, target: Tensor, features: Tensor) -> Tensor:
+def gradient_of(logits: Numbers, target: Numbers, features: Numbers) -> Tensor:
     """Length of every sample's own cross-entropy gradient in the weights of a linear head: ``||p - y|| ||f||``.
 
     For ``z = W f + b`` the gradient of CE(z, y) is the outer product ``(softmax z - onehot y) f^T`` in W, so its
@@ -302,16 +305,18 @@ def gradient_of(logits: Tensor, target: Tensor, features: Tensor) -> Tensor:
     Returns:
         (N,), >= 0.
     """
-    error_NC = _precise(logits).softmax(dim=1)
+    error_NC = _precise(as_tensor("logits", logits)).softmax(dim=1)
     minus_one_N1 = error_NC.new_full((len(error_NC), 1), -1.0)
-    error_NC = error_NC.scatter_add(1, target.unsqueeze(1), minus_one_N1)  # one_hot would wait for the device
-    return error_NC.norm(dim=1) * _precise(features).norm(dim=1)
+    error_NC = error_NC.scatter_add(
+        1, as_tensor("target", target).unsqueeze(1), minus_one_N1
+    )  # one_hot would wait for the device
+    return error_NC.norm(dim=1) * _precise(as_tensor("features", features)).norm(dim=1)
 
 
 def loss_of(
-    fused: Tensor,
-    unimodal: Sequence[Tensor],
-    target: Tensor,
+    fused: Numbers,
+    unimodal: Sequence[Numbers],
+    target: Numbers,
     *,
     fused_weight: float,
     unimodal_weight: float,
@@ -323,7 +328,11 @@ def loss_of(
 
 
 def head_losses(
-    heads: Mapping[str, Tensor], target: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None
+    heads: Mapping[str, Numbers],
+    target: Numbers,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Cross entropy of every head, name -> (B,) in float32 or better, from logits name -> (B, C); without checks.
 
@@ -333,21 +342,23 @@ def head_losses(
         label_smoothing: see torch.nn.CrossEntropyLoss; scores have none.
         class_weights: (C,), see there; scores have none. A mean over samples is one over their number.
     """
+    target = as_tensor("target", target)
+    logits = {name: _precise(as_tensor(name, z)) for name, z in heads.items()}
     return {
         name: functional.cross_entropy(
-            _precise(z),
+            z,
             target,
-            weight=None if class_weights is None else class_weights.to(_precise(z).dtype),
+            weight=None if class_weights is None else class_weights.to(z.dtype),
             label_smoothing=label_smoothing,
             reduction="none",
         )
-        for name, z in heads.items()
+        for name, z in logits.items()
     }
 
 
-def weighted_loss(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+def weighted_loss(losses: Mapping[str, Numbers], weights: Mapping[str, float]) -> Tensor:
     """The training loss ``sum_h w_h l_h``, (B,), over the heads of :func:`head_losses`."""
-    first, *others = [weights[name] * loss for name, loss in losses.items()]
+    first, *others = [weights[name] * as_tensor(name, loss) for name, loss in losses.items()]
     return sum(others, start=first)
 
 
@@ -372,8 +383,8 @@ def seem_probabilities(heads: Sequence[Tensor]) -> Tensor:
 
 def _named(unimodal: Unimodal) -> dict[str, Tensor]:
     if isinstance(unimodal, Mapping):
-        return dict(unimodal)
-    return {f"unimodal[{i}]": logits for i, logits in enumerate(unimodal)}
+        return {name: as_tensor(f"logits of {name!r}", z) for name, z in unimodal.items()}
+    return {f"unimodal[{i}]": as_tensor(f"unimodal[{i}]", z) for i, z in enumerate(unimodal)}
 
 
 def _check_logits(heads: list[tuple[str, Tensor]]) -> None:
@@ -406,15 +417,16 @@ def _checked_target(target: Tensor, shape: torch.Size) -> Tensor:
     return target.long()
 
 
-def checked_vector(name: str, values: Tensor) -> Tensor:
+def checked_vector(name: str, values: Numbers) -> Tensor:
     """The vector (N,) in float32 or float64; ValueError if it is none, is empty or is not finite."""
+    values = as_tensor(name, values)
     if values.ndim != 1 or len(values) == 0:
         raise ValueError(f"{name} must be a non-empty vector (N,), got shape {tuple(values.shape)}")
     refuse(name, ~values.isfinite(), values, "must be finite")
     return _precise(values)
 
 
-def _checked_difficulty(difficulty: Tensor) -> Tensor:
+def _checked_difficulty(difficulty: Numbers) -> Tensor:
     difficulty = checked_vector("difficulty", difficulty)
     refuse("difficulty", (difficulty < 0) | (difficulty > 2), difficulty, "must lie in [0, 2]")
     return difficulty

@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from bss.models.slices import Slices
 from bss.scoring.formulas import similarity_of, tensors_of
 from bss.scoring.table import ScoreTable
 from bss.utils.devices import copied
+from bss.utils.given import Numbers, as_tensor
 
 FUSED = "fused"
 """How ``select`` and the error messages name the fused head."""
@@ -120,7 +121,7 @@ class AttachedScores:
         names = {**self._heads, FUSED: fused} if isinstance(fused, str) else self._heads
         _check_names(self._heads, fused, select, names, modules, one_head=self._slices is not None)
         self._select = {name: select.get(name, _logits_of) for name in names}
-        self._batch: tuple[Tensor | Sequence[int], Tensor] | None = None
+        self._batch: tuple[Numbers, Numbers] | None = None
         # One hook for each module, whoever names it: a shared head's calls are its modalities', in their order.
         self._users: dict[int, list[str]] = {}
         for name, module in names.items():
@@ -137,7 +138,7 @@ class AttachedScores:
     # ---- one batch -------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def batch(self, index: Tensor | Sequence[int], target: Tensor) -> Iterator[None]:
+    def batch(self, index: Numbers, target: Numbers) -> Iterator[None]:
         """Score the forward pass inside the block, exactly one, as this batch.
 
         Where the block raises, nothing is recorded.
@@ -158,7 +159,7 @@ class AttachedScores:
             raise
         self.end()
 
-    def begin(self, index: Tensor | Sequence[int], target: Tensor) -> None:
+    def begin(self, index: Numbers, target: Numbers) -> None:
         """The start of :meth:`batch`, for frameworks that have callbacks instead of blocks."""
         if not self._removable:
             raise ValueError("the hooks are detached: call bss.attach again")
@@ -178,6 +179,8 @@ class AttachedScores:
             self.discard()
         unimodal = {name: logits[name] for name in self._heads}
         fused = logits[FUSED] if isinstance(self._fused, str) else self._fused(dict(unimodal))
+        if self._loss is None:
+            target = as_tensor("target", target)
         if isinstance(target, Tensor):
             target = copied(target, fused.device)
         if self._loss is None:

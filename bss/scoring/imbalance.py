@@ -29,6 +29,7 @@ from bss.scoring.metrics import head_logits
 from bss.utils import distributed
 from bss.utils.choices import Prediction
 from bss.utils.devices import widened, widest_float
+from bss.utils.given import Numbers, as_tensor
 
 Features = Mapping[str, Tensor]
 """Modality name -> features (N, D_m)."""
@@ -49,14 +50,15 @@ CHUNK = 1024
 # ---- the gap -------------------------------------------------------------------------------------------------------
 
 
-def true_class_probability(logits_NC: Tensor, target_N: Tensor) -> Tensor:
+def true_class_probability(logits_NC: Numbers, target_N: Numbers) -> Tensor:
     """Probability that a head gives to the right class, (N,) float64 in [0, 1].
 
     Args:
         logits_NC: of one head.
         target_N: class ids.
     """
-    return widened(logits_NC).softmax(dim=1).gather(1, target_N.unsqueeze(1)).squeeze(1)
+    target_N = as_tensor("target", target_N)
+    return widened(as_tensor("logits", logits_NC)).softmax(dim=1).gather(1, target_N.unsqueeze(1)).squeeze(1)
 
 
 def modality_gap(probability: Mapping[str, Tensor]) -> dict[str, float]:
@@ -109,7 +111,7 @@ def imbalance_index(strength: Mapping[str, float]) -> float | None:
     return 1 - min(strength.values()) / strongest if strongest > 0 else None
 
 
-def describe_predictions(unimodal: Mapping[str, Tensor], target_N: Tensor) -> dict[str, object]:
+def describe_predictions(unimodal: Mapping[str, Numbers], target_N: Numbers) -> dict[str, object]:
     """Describe the imbalance by what the modalities' own heads predict; for any network.
 
     Args:

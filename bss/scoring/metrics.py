@@ -12,6 +12,7 @@ from torch import Tensor
 from bss.models.late_fusion import Logits
 from bss.utils.choices import Prediction
 from bss.utils.devices import widened
+from bss.utils.given import Numbers, as_tensor
 
 Metrics = dict[str, dict[str, float]]
 """Metric name -> head name -> value in [0, 1]."""
@@ -107,7 +108,7 @@ def left_out(heads: Mapping[str, Tensor], lacks: Mapping[str, np.ndarray], predi
     return logits
 
 
-def classification_metrics(heads: Mapping[str, Tensor], target: Tensor) -> Metrics:
+def classification_metrics(heads: Mapping[str, Numbers], target: Numbers) -> Metrics:
     """Accuracy, macro F1 and mean average precision of each head.
 
     Macro F1 averages over the classes that occur among targets or predictions. Mean average precision ranks samples by
@@ -125,7 +126,7 @@ def classification_metrics(heads: Mapping[str, Tensor], target: Tensor) -> Metri
     Returns:
         ``{"accuracy": {head: value}, "macro_f1": {head: value}, "map": {head: value}}``.
     """
-    truth_N = target.cpu().numpy()
+    truth_N = as_tensor("target", target).cpu().numpy()
     metrics: Metrics = {"accuracy": {}, "macro_f1": {}, "map": {}}
     for name, logits in heads.items():
         probability_NC = probabilities(logits)
@@ -136,7 +137,7 @@ def classification_metrics(heads: Mapping[str, Tensor], target: Tensor) -> Metri
     return metrics
 
 
-def hits(heads: Mapping[str, Tensor], target: Tensor) -> dict[str, np.ndarray]:
+def hits(heads: Mapping[str, Numbers], target: Numbers) -> dict[str, np.ndarray]:
     """Which samples each head classifies rightly; their mean is the accuracy of :func:`classification_metrics`.
 
     Args:
@@ -146,13 +147,13 @@ def hits(heads: Mapping[str, Tensor], target: Tensor) -> dict[str, np.ndarray]:
     Returns:
         Head name -> (N,) bool.
     """
-    truth_N = target.cpu().numpy()
+    truth_N = as_tensor("target", target).cpu().numpy()
     return {name: probabilities(logits).argmax(axis=1) == truth_N for name, logits in heads.items()}
 
 
-def probabilities(logits: Tensor) -> np.ndarray:
+def probabilities(logits: Numbers) -> np.ndarray:
     """Softmax of logits (N, C); classes whose logits differ by rounding alone may be equal in it."""
-    return widened(logits).softmax(dim=1).cpu().numpy()
+    return widened(as_tensor("logits", logits)).softmax(dim=1).cpu().numpy()
 
 
 def f1_by_class(predicted_N: np.ndarray, truth_N: np.ndarray, weight_N: np.ndarray | None = None) -> np.ndarray:
@@ -259,10 +260,11 @@ def confusion_matrix(predicted_N: np.ndarray, truth_N: np.ndarray, num_classes: 
     return pairs.reshape(num_classes, num_classes)
 
 
-def rank_correlation(a: Tensor, b: Tensor) -> float | None:
+def rank_correlation(a: Numbers, b: Numbers) -> float | None:
     """Spearman's rank correlation of two (N,) vectors, in [-1, 1]; None if one is constant or not finite, or N < 2."""
     from scipy.stats import spearmanr
 
+    a, b = as_tensor("a", a), as_tensor("b", b)
     if len(a) < 2 or not bool((a.isfinite() & b.isfinite()).all()):
         return None
     if bool((a == a[0]).all()) or bool((b == b[0]).all()):

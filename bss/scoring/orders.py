@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bss.scoring.formulas import check_choice, checked_vector, refuse
 from bss.utils.choices import Order
+from bss.utils.given import Numbers, as_tensor
 from bss.utils.seeding import generator
 
 
@@ -29,7 +30,7 @@ def evenly_spaced(members: int, places: int) -> Tensor:
     return (2 * torch.arange(members, device="cpu") + 1) * places // max(2 * members, 1)
 
 
-def curriculum_order(difficulty: Tensor, *, order: Order = "balanced_first", labels: Tensor | None = None) -> Tensor:
+def curriculum_order(difficulty: Numbers, *, order: Order = "balanced_first", labels: Numbers | None = None) -> Tensor:
     """Sample indices sorted by difficulty (CL), ties in index order.
 
     Args:
@@ -49,12 +50,13 @@ def curriculum_order(difficulty: Tensor, *, order: Order = "balanced_first", lab
     ranking = torch.argsort(difficulty, stable=True, descending=order == "imbalanced_first")
     if labels is None:
         return ranking
+    labels = as_tensor("labels", labels)
     if labels.shape != difficulty.shape or labels.is_floating_point():
         raise ValueError(f"labels must be {len(difficulty)} integers, got {tuple(labels.shape)} {labels.dtype}")
     return class_balanced(ranking, labels)
 
 
-def class_balanced(order: Tensor, labels: Tensor) -> Tensor:
+def class_balanced(order: Numbers, labels: Numbers) -> Tensor:
     """The same samples with the classes interleaved, each class's samples among themselves as they were.
 
     Every prefix of k samples holds k times the class's share of the order, within one sample, so every window (a batch)
@@ -67,12 +69,13 @@ def class_balanced(order: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (K,) int64.
     """
+    order, labels = as_tensor("order", order), as_tensor("labels", labels)
     _, members, sizes = labels.to(order.device)[order].unique(return_inverse=True, return_counts=True)
     by_class = order[torch.argsort(members, stable=True)]
     return by_class[torch.tensor(_proportional_order(sizes.tolist()), device=order.device)]
 
 
-def class_matched(order: Tensor, members: Tensor, labels: Tensor) -> Tensor:
+def class_matched(order: Numbers, members: Numbers, labels: Numbers) -> Tensor:
     """Other samples in the same sequence of classes: what is left of an order when only its classes count.
 
     Every prefix of the result has the class mix of the same prefix of ``order``.
@@ -85,13 +88,14 @@ def class_matched(order: Tensor, members: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (N,) int64, a permutation.
     """
+    order, members, labels = as_tensor("order", order), as_tensor("members", members), as_tensor("labels", labels)
     matched = torch.empty_like(order)
     places = torch.argsort(labels[order], stable=True)
     matched[places] = members[torch.argsort(labels[members], stable=True)]
     return matched
 
 
-def weighted_order(weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
+def weighted_order(weights: Numbers, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
     """Draw k of N samples without replacement, each next one with probability proportional to its weight.
 
     This is the Plackett-Luce law of ``torch.multinomial(weights, k, replacement=False)``, which the released
@@ -115,11 +119,12 @@ def weighted_order(weights: Tensor, *, seed: int, epoch: int, k: int | None = No
     return race_order(weights.cpu().double().log(), seed=seed, epoch=epoch, k=k)
 
 
-def race_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
+def race_order(log_weights: Numbers, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
     """:func:`weighted_order` for logarithms of weights, which may be too small or large to exponentiate.
 
     ``-inf`` is weight 0. Logarithms let a temperature divide them without overflow.
     """
+    log_weights = as_tensor("log_weights", log_weights)
     count = len(log_weights)
     k = count if k is None else k
     if not 1 <= k <= count:
@@ -137,7 +142,7 @@ def race_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = No
     return order[:k]
 
 
-def resampled_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
+def resampled_order(log_weights: Numbers, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
     """Draw k times from N samples WITH replacement, with probability proportional to the weight.
 
     What ``torch.utils.data.WeightedRandomSampler`` does, for any N and as a pure function of its arguments.
@@ -155,6 +160,7 @@ def resampled_order(log_weights: Tensor, *, seed: int, epoch: int, k: int | None
     Raises:
         ValueError: all weights are 0, or k is below 1.
     """
+    log_weights = as_tensor("log_weights", log_weights)
     k = len(log_weights) if k is None else k
     if k < 1:
         raise ValueError(f"k must be >= 1, got {k}")

@@ -22,6 +22,7 @@ from bss.scoring.table import ScoreTable
 from bss.utils.choices import Precision, ScoringMode
 from bss.utils.devices import made_on_cpu, widened
 from bss.utils.errors import TrainingError
+from bss.utils.given import as_tensor
 from bss.utils.progress import ProgressBar
 from bss.utils.random_states import random_state_kept
 from bss.utils.seeding import generator
@@ -103,7 +104,7 @@ def score_dataset(
             table.update(index, similarity=similarity, loss=loss)
             return
         logits, target = forward_in_precision(model, to_device(batch, device))
-        table.update(index, unimodal=logits.unimodal, fused=logits.fused, target=target.to(device))
+        table.update(index, unimodal=logits.unimodal, fused=logits.fused, target=as_tensor("target", target).to(device))
 
     with flags_kept(model), random_state_kept(device), ProgressBar(loader, progress) as bar:
         batches = iter(bar)

@@ -1,9 +1,7 @@
 """The score table: one row per training sample, filled from logits, read by the samplers."""
 
-import numbers
 import warnings
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, SupportsIndex, TypedDict
 
 import torch
 import torch.distributed as dist
@@ -26,7 +24,7 @@ from bss.scoring.formulas import (
 )
 from bss.utils.choices import Criterion, HistoryOf, Normalize, Space
 from bss.utils.devices import copied, widened, widest_float
-from bss.utils.errors import shown
+from bss.utils.given import Numbers, as_tensor, whole_number
 
 NEVER = -1
 """``ScoreTable.age`` of a sample that has not been scored yet."""
@@ -146,9 +144,7 @@ class ScoreTable:
     ):
         check_choice("space", space, Space)
         check_choice("history_of", history_of, HistoryOf)
-        if not isinstance(num_samples, int | numbers.Integral) or num_samples < 1:
-            found = num_samples if isinstance(num_samples, numbers.Number) else f"a {type(num_samples).__name__}"
-            raise ValueError(f"num_samples must be a whole number >= 1, got {found}: pass len(dataset)")
+        num_samples = checked_size(num_samples)
         if momentum is not None and not 0 <= momentum < 1:
             raise ValueError(f"momentum must be None or lie in [0, 1), got {momentum}")
         self.num_samples = num_samples
@@ -256,13 +252,13 @@ class ScoreTable:
     @torch.no_grad()
     def update(
         self,
-        index: Tensor | Sequence[int],
+        index: Numbers,
         *,
         unimodal: Unimodal | None = None,
-        fused: Tensor | None = None,
-        target: Tensor | None = None,
-        similarity: Tensor | None = None,
-        loss: Tensor | None = None,
+        fused: Numbers | None = None,
+        target: Numbers | None = None,
+        similarity: Numbers | None = None,
+        loss: Numbers | None = None,
     ) -> None:
         """Add one batch of B samples, as logits or as ready-made scores.
 
@@ -287,6 +283,7 @@ class ScoreTable:
             similarity, loss, ignored = self._scores(unimodal, fused, target)
         elif similarity is None or loss is None or not no_logits:
             raise ValueError("give either unimodal=, fused= and target=, or similarity= and loss=")
+        similarity, loss = as_tensor("similarity", similarity), as_tensor("loss", loss)
         index = self._checked_index(index, len(similarity))
         if similarity.shape != index.shape or loss.shape != index.shape:
             raise ValueError(
@@ -444,8 +441,9 @@ class ScoreTable:
         """
         self._clear_open()
 
-    def _scores(self, unimodal: Unimodal, fused: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _scores(self, unimodal: Unimodal, fused: Numbers, target: Numbers) -> tuple[Tensor, Tensor, Tensor]:
         """Similarity and loss of a batch, (B,) each, and whose target is ignored: those losses are NaN."""
+        fused, target = as_tensor("fused", fused), as_tensor("target", target)
         logits = [z.detach() for z in (fused, *tensors_of(unimodal))]
         _check_shapes(logits, target)
         target = copied(_checked_target(target, fused.shape[1]), fused.device)
@@ -532,11 +530,8 @@ class ScoreTable:
             similarity, loss = rank_fraction(similarity), rank_fraction(loss)
         return combined(similarity, loss, criterion)
 
-    def _checked_index(self, index: Tensor | Sequence[int], length: int) -> Tensor:
-        try:
-            index = index if isinstance(index, Tensor) else torch.as_tensor(index, device="cpu")
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise ValueError(f"index must be integers, each sample's position, got {shown(index)}") from error
+    def _checked_index(self, index: Numbers, length: int) -> Tensor:
+        index = as_tensor("index, each sample's position,", index)
         if index.is_floating_point() or index.dtype == torch.bool or index.is_complex():
             raise ValueError(
                 f"index must be integers, got {index.dtype}: a float tensor cannot hold large indices exactly"
@@ -551,6 +546,15 @@ class ScoreTable:
                     "was the table made for another data set?"
                 )
         return index.long()
+
+
+def checked_size(num_samples: SupportsIndex) -> int:
+    """N as Python's ``int``; ValueError with the way out for what is no number of samples, such as the data set."""
+    try:
+        return whole_number("num_samples", num_samples, 1)
+    except ValueError as error:
+        found = f"{num_samples}" if isinstance(num_samples, int | float) else f"a {type(num_samples).__name__}"
+        raise ValueError(f"num_samples must be a whole number >= 1, got {found}: pass len(dataset)") from error
 
 
 def _first_of(indices: list[int]) -> str:

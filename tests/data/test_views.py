@@ -68,7 +68,7 @@ def test_a_loader_pads_what_is_ragged_and_stacks_the_rest_also_in_a_worker(worke
 @pytest.mark.parametrize(
     "samples, words",
     [
-        ([{"audio": torch.ones(2)}, {"audio": None}], "the audio of a sample is None: .* zeros of the same shape"),
+        ([{"audio": torch.ones(2)}, {"audio": None}], "the sample at place 1 of a batch has None as 'audio': .* zeros"),
         ([{"audio": torch.ones(2)}, None], "a sample is None: leave such samples out in a collate_fn"),
         ([None, (1, 2)], "a sample is None"),
     ],
@@ -218,7 +218,7 @@ def test_the_modules_have_no_state_and_move_with_the_model():
 
 @pytest.mark.parametrize("lacking", [0, 1])
 def test_samples_with_different_keys_are_refused_whichever_comes_first(lacking):
-    samples = [{"audio": torch.zeros(2), "label": 0}, {"audio": torch.zeros(2), "label": 1}]
+    samples = [{"audio": torch.zeros(2), "bss_index": 7}, {"audio": torch.zeros(2), "bss_index": 8}]
     del samples[lacking]["audio"]
-    with pytest.raises(DataError, match=r"have audio and some have not: .* zeros of the same shape"):
+    with pytest.raises(DataError, match=rf"sample {7 + lacking} lacks 'audio': .* zeros of the same shape"):
         collate(samples)

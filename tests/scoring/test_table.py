@@ -860,7 +860,7 @@ def test_other_targets_and_outputs_are_refused_with_their_way_out(logits, target
 
 @pytest.mark.parametrize("index", [["a", "b"], [None, 1]])
 def test_an_index_of_names_is_refused_as_what_it_is(index):
-    with pytest.raises(ValueError, match=r"index must be integers, each sample's position, got \["):
+    with pytest.raises(ValueError, match=r"index, each sample's position, must be numbers.* got a list: \["):
         bss.ScoreTable(2).update(index, similarity=torch.zeros(2), loss=torch.zeros(2))
 
 

@@ -424,6 +424,13 @@ def test_a_video_that_was_never_cut_to_its_clip_is_refused(videos):
             read()
 
 
+def test_the_longest_stream_is_the_length_of_a_video_wherever_the_others_begin(tmp_path):
+    path = write_video(tmp_path / "v.mkv", grey([0, 50, 100]), times=[30, 30.5, 31], sound=tone(1, 8000), rate=8000)
+    assert levels(path, longest=2.0) == pytest.approx([0, 100], abs=3)
+    with pytest.raises(DataError, match=r"lasts 1\.\d s, but"):
+        levels(path, longest=0.9)
+
+
 def test_names_that_ffmpeg_would_take_for_a_protocol_or_a_pattern_are_read(videos, tmp_path):
     for name in ("concat:a|b.mp4", "clip%03d.mp4", "-x y'é.mp4"):
         path = tmp_path / name

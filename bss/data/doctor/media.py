@@ -209,7 +209,7 @@ def _video_facts(path: Path, window: tuple[int, int] | None) -> Facts:
         return Facts()
     video.count_frames(path)
     extent = containers.extent_of(path)
-    return Facts(seconds=extent.end - extent.begin if extent else None)
+    return Facts(seconds=extent.seconds if extent else None)
 
 
 def _digest(path: Path) -> bytes:

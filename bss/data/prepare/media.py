@@ -270,9 +270,9 @@ def _check(container: Any, path: Path, longest: float) -> None:
         return
     if extent.encrypted:
         raise DataError(f"{path}: is encrypted; {_NO_KEY}")
-    if extent.end - extent.begin > longest:
+    if extent.seconds > longest:
         raise DataError(
-            f"{path}: lasts {extent.end - extent.begin:.1f} s, but a clip of this data set lasts {longest:g} s at "
+            f"{path}: lasts {extent.seconds:.1f} s, but a clip of this data set lasts {longest:g} s at "
             "most: cut it first (ffmpeg -ss START -t SECONDS -i IN OUT)"
         )
 

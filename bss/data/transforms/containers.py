@@ -198,12 +198,14 @@ class Extent(NamedTuple):
     Attributes:
         begin: seconds; the first packet's time.
         end: seconds; the end of the last one.
+        seconds: length of the longest stream, which may begin before or behind the others.
         frames: packets of pictures, of the first stream of them.
         encrypted: whether any is encrypted.
     """
 
     begin: float
     end: float
+    seconds: float
     frames: int
     encrypted: bool = False
 
@@ -245,17 +247,24 @@ def extent(container: Any) -> Extent | None:
     """
     pictures = [stream for stream in container.streams.video if not is_cover(stream)]
     wanted = [*pictures, *container.streams.audio]
-    begin, end, frames, encrypted = float("inf"), float("-inf"), 0, False
+    begins: dict[int, float] = {}
+    ends: dict[int, float] = {}
+    frames, encrypted = 0, False
     for packet in container.demux(wanted) if wanted else ():
-        time = packet.pts if packet.pts is not None else packet.dts
-        if time is None or not packet.time_base or packet.is_discard:
+        time, index = packet.pts if packet.pts is not None else packet.dts, packet.stream_index
+        # An empty one fills a gap of an AVI, such as that before a second part.
+        if time is None or not packet.time_base or packet.is_discard or not packet.size:
             continue
-        begin = min(begin, float(time * packet.time_base))
-        end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
-        frames += bool(pictures) and packet.stream_index == pictures[0].index
+        begin, end = (float(at * packet.time_base) for at in (time, time + (packet.duration or 0)))
+        begins[index] = min(begin, begins.get(index, begin))
+        ends[index] = max(end, ends.get(index, end))
+        frames += bool(pictures) and index == pictures[0].index
         # The oldest PyAV that is admitted cannot tell: there the decoder fails.
         encrypted |= hasattr(packet, "has_sidedata") and packet.has_sidedata("encryption_info")
-    return Extent(begin, end, frames, encrypted) if begin <= end else None
+    if not begins:
+        return None
+    seconds = max(ends[index] - begins[index] for index in begins)
+    return Extent(min(begins.values()), max(ends.values()), seconds, frames, encrypted)
 
 
 def extent_of(path: str | os.PathLike) -> Extent | None:
@@ -310,6 +319,6 @@ def _missing_seconds(path: str | os.PathLike) -> str | None:
     if found is None:
         return None
     # Some count from the first picture, and some from zero.
-    if promised - max(found.end, found.end - found.begin) <= max(0.5, 0.05 * promised):
+    if promised - max(found.end, found.seconds) <= max(0.5, 0.05 * promised):
         return None
-    return f"truncated (its header promises {promised:.1f} s, and it ends after {found.end - found.begin:.1f} s)"
+    return f"truncated (its header promises {promised:.1f} s, and it ends after {found.seconds:.1f} s)"

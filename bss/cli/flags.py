@@ -39,14 +39,11 @@ class Parser(argparse.ArgumentParser):
     fields: Callable[[], Collection[str]] | None = None
 
     @override
-    def parse_known_args(  # type: ignore[override]  # its overloads say no more than this
-        self, args: Sequence[str] | None = None, namespace: Any = None
-    ) -> Any:
-        """As argparse's, which would complain of what is missing before it tells what is not known."""
-        given = sys.argv[1:] if args is None else list(args)
+    def _parse_known_args(self, arg_strings: list[str], *rest: Any, **options: Any) -> Any:
+        # What every version's parse_args comes to: argparse complains of what is missing before what is not known.
         if self._subparsers is None:  # those of a command are for its own parser
-            self._check_known(given)
-        return super().parse_known_args(given, namespace)
+            self._check_known(arg_strings)
+        return super()._parse_known_args(arg_strings, *rest, **options)
 
     def _check_known(self, args: Sequence[str]) -> None:
         """End the program with status 2 at the first flag that there is not."""

@@ -15,7 +15,7 @@ def total() -> int | None:
         return None
     for path in _LIMITS:
         try:
-            found.append(int(path.read_text()))
+            found.append(int(path.read_text(encoding="ascii")))
         except (OSError, ValueError):  # no control group of this version; "max"
             continue
     return min(size for size in found if size > 0)

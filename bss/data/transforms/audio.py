@@ -55,6 +55,8 @@ def mono(channels_CT: np.ndarray) -> np.ndarray:
     Returns:
         (T,).
     """
+    if len(channels_CT) == 1:
+        return channels_CT[0]
     mean_T = channels_CT.mean(axis=0)
     energy_C = np.square(channels_CT, dtype=np.float64).sum(axis=1)
     # Of C independent channels, also where all but one are silent, the mean has 1 / C**2 of the sum of the energies.

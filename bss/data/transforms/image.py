@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.transforms import v2
 
 from bss.data.file_heads import absence
 from bss.utils.choices import Interpolation, Normalization
@@ -22,7 +21,10 @@ from bss.utils.errors import DataError, first_line
 from bss.utils.filesystem import reading
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from PIL.Image import Image
+    from torchvision.transforms import v2
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Per channel, RGB in [0, 1] (released code, CREMA-D/dataset/CramedDataset.py:76)."""
@@ -300,31 +302,37 @@ class PixelScale(NamedTuple):
 
 def scale_of(transform: Callable[[Tensor], Tensor]) -> PixelScale:
     """The scale of a transform's results: that of the ``v2.Normalize`` which it ends with, or pixels in [0, 1]."""
+    from torchvision.transforms import v2
+
     last = next(reversed(getattr(transform, "transforms", [])), None)
     return PixelScale(tuple(last.mean), tuple(last.std)) if type(last) is v2.Normalize else PixelScale((0.0,), (1.0,))
 
 
 def fixed_transform(
     size: int, *, normalization: Normalization = "imagenet", interpolation: Interpolation = "bilinear"
-) -> v2.Transform:
+) -> "v2.Transform":
     """Fixed view: (3, H, W) uint8 -> (3, size, size) float32, normalised.
 
     The whole image is squeezed to a square, not cropped (released code,
     CREMA-D/dataset/CramedDataset.py:79-83; Sarcasm/dataset/sarcasm.py:77-81; Twitter/train-CL.py:192).
     """
+    from torchvision.transforms import v2
+
     resize = v2.Resize((size, size), interpolation=v2.InterpolationMode(interpolation), antialias=True)
     return v2.Compose([resize, *_normalised(normalization)])
 
 
 def augment_transform(
     size: int, *, normalization: Normalization = "imagenet", interpolation: Interpolation = "bilinear"
-) -> v2.Transform:
+) -> "v2.Transform":
     """Random view for training: (3, H, W) uint8 -> (3, size, size) float32, normalised.
 
     A random crop of 50 to 100 % of the area resized to ``size`` pixels, flipped half of the time, then
     :class:`RandomOperations` (released code, Sarcasm/dataset/sarcasm.py:69-76). It draws from torch's default CPU
     generator only.
     """
+    from torchvision.transforms import v2
+
     with made_on_cpu():  # it holds a tensor (torchvision 0.26), which goes to the loader's processes
         crop = v2.RandomResizedCrop(
             (size, size), scale=(0.5, 1.0), interpolation=v2.InterpolationMode(interpolation), antialias=True
@@ -377,24 +385,33 @@ def _moved(
 ) -> Tensor:
     """The image turned about its middle (degrees), shifted (pixels), or sheared from the top left corner (slopes)."""
     # Grey is the zero of the interpolation: torchvision's own fill leaves a dark seam along a slanted border.
-    moved = v2.functional.affine(
+    from torchvision.transforms import InterpolationMode
+
+    moved = _functional().affine(
         image.float() - _GREY,
         angle=angle,
         translate=list(shift),
         scale=1.0,
         shear=[math.degrees(math.atan(slope)) for slope in shear],
-        interpolation=v2.InterpolationMode.BILINEAR,
+        interpolation=InterpolationMode.BILINEAR,
         center=[0.0, 0.0] if any(shear) else None,
     )
     return (moved + _GREY).round().to(torch.uint8)
 
 
+def _functional() -> "ModuleType":
+    """Operations of torchvision, which takes seconds to import; reading pictures does without."""
+    from torchvision.transforms.v2 import functional
+
+    return functional
+
+
 OPERATIONS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
     "identity": lambda image, level, sign: image,
-    "autocontrast": lambda image, level, sign: v2.functional.autocontrast(image),
-    "equalize": lambda image, level, sign: v2.functional.equalize(image),
-    "brightness": lambda image, level, sign: v2.functional.adjust_brightness(image, 0.1 + 1.8 * level),
-    "sharpness": lambda image, level, sign: v2.functional.adjust_sharpness(image, 0.1 + 1.8 * level),
+    "autocontrast": lambda image, level, sign: _functional().autocontrast(image),
+    "equalize": lambda image, level, sign: _functional().equalize(image),
+    "brightness": lambda image, level, sign: _functional().adjust_brightness(image, 0.1 + 1.8 * level),
+    "sharpness": lambda image, level, sign: _functional().adjust_sharpness(image, 0.1 + 1.8 * level),
     "shear_x": lambda image, level, sign: _moved(image, shear=(0.3 * level * sign, 0.0)),
     "shear_y": lambda image, level, sign: _moved(image, shear=(0.0, 0.3 * level * sign)),
     "translate_x": lambda image, level, sign: _moved(image, shift=(10 * level * sign, 0)),
@@ -404,7 +421,9 @@ OPERATIONS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
 """What :class:`RandomOperations` draws from: functions of (image, level in [0, 1], sign), strengths as released."""
 
 
-def _normalised(normalization: Normalization = "imagenet") -> list[v2.Transform]:
+def _normalised(normalization: Normalization = "imagenet") -> "list[v2.Transform]":
+    from torchvision.transforms import v2
+
     statistics = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "clip": (CLIP_MEAN, CLIP_STD)}
     scaled = v2.ToDtype(torch.float32, scale=True)
     return [scaled] if normalization == "none" else [scaled, v2.Normalize(*statistics[normalization])]

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import v2
 
 from bss.data.file_heads import absence, read_head
 from bss.data.transforms import containers
@@ -374,7 +373,9 @@ def resize_frames(frames: Tensor, size: int) -> Tensor:
     """(T, C, H, W) uint8 -> (T, C, size, size), squeezed to a square; untouched if it has that size."""
     if frames.shape[-2:] == (size, size):
         return frames
-    return v2.functional.resize(frames.contiguous(), [size, size], antialias=True)
+    from torchvision.transforms.v2.functional import resize
+
+    return resize(frames.contiguous(), [size, size], antialias=True)
 
 
 def resize_flow(flow: Tensor, size: int) -> Tensor:

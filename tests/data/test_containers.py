@@ -88,9 +88,9 @@ def test_the_size_that_the_boxes_claim(tmp_path, content, claimed):
     path.write_bytes(content)
     assert containers.claimed_size(path) == claimed
     if claimed is not None:
-        assert containers.truncation(path) == (
-            f"truncated ({len(content):,} of {claimed:,} bytes)" if len(content) < claimed else None
-        )
+        said = containers.truncation(path)
+        short = len(content) < claimed
+        assert said is None if not short else said.startswith(f"truncated ({len(content):,} of {claimed:,} bytes); ")
 
 
 ZEROS = bytes(100)
@@ -114,7 +114,7 @@ def test_zeros_in_place_of_the_end_are_no_video(tmp_path, content, start):
     path = tmp_path / "x"
     path.write_bytes(content)
     said = containers.truncation(path)
-    assert said == (start and f"truncated (zeros from byte {start:,} on)")
+    assert said is None if start is None else said.startswith(f"truncated (zeros from byte {start:,} on); ")
 
 
 HEADS = [FTYP, EBML, EBML + bytes.fromhex(SEGMENT + "ff"), b"RIFF\0\0\0\0AVI ", FLV, (b"G" + bytes(187)) * 4 + b"G"]

@@ -240,7 +240,7 @@ def test_ks_names_files_that_are_ambiguous_of_another_second_uncut_or_damaged(cr
     assert "--6q_33gNew.mp4: lasts 25.0 s, but a clip of this data set lasts 20 s at most" in printed
     assert "bbbbbbbbbbb.mp4: no video, but an HTML page" in printed
     assert (
-        "--4-0ihtnBU_000058_000068.mkv: its pictures are coded as V_ZJPEG, which the FFmpeg of PyAV cannot" in printed
+        "--4-0ihtnBU_000058_000068.mkv: its pictures are coded as V_ZJPEG, which FFmpeg has no decoder" in printed
     )
     assert "train_wav: 1 written, 0 kept, 1 failed" in printed  # the others go on
 

@@ -129,6 +129,14 @@ def test_what_is_no_video_is_an_error_with_the_files_name_and_no_noise(tmp_path,
     assert capfd.readouterr().err == ""
 
 
+def test_a_codec_that_ffmpeg_lacks_is_named(tmp_path):
+    path = put_video(tmp_path / "a.avi")
+    path.write_bytes(path.read_bytes().replace(b"MJPG", b"ZZZ9"))
+    for read in (video.count_frames, lambda path: read_video(path, 0, 6)):
+        with pytest.raises(DataError, match=r"a\.avi: its pictures are coded as ZZZ9, which FFmpeg has no decoder for"):
+            read(path)
+
+
 def test_a_missing_file_is_a_data_error(tmp_path):
     with pytest.raises(DataError, match=r"none\.avi: cannot be read: No such file"):
         read_video(tmp_path / "none.avi", 0, 6)

@@ -10,7 +10,6 @@ import io
 import itertools
 import math
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -247,9 +246,6 @@ _OTHER_KINDS = {
 """What comes in place of a video: how it begins, in small letters, and its name."""
 
 
-_NO_KEY = "a copy that can be played without a key is needed"
-
-
 def _other_kind(head: bytes) -> str | None:
     """What a file with this head is that is no video, or None."""
     if picture := picture_format(head):
@@ -269,7 +265,7 @@ def _check(container: Any, path: Path, longest: float) -> None:
     if extent is None:
         return
     if extent.encrypted:
-        raise DataError(f"{path}: is encrypted; {_NO_KEY}")
+        raise DataError(f"{path}: is encrypted; {containers.NO_KEY}")
     if extent.seconds > longest:
         raise DataError(
             f"{path}: lasts {extent.seconds:.1f} s, but a clip of this data set lasts {longest:g} s at "
@@ -278,38 +274,8 @@ def _check(container: Any, path: Path, longest: float) -> None:
 
 
 def _refuse_without_decoder(stream: Any, path: Path) -> None:
-    """Name the codec of a stream if FFmpeg has no decoder for it."""
-    if stream.codec_context is None:
-        what, codec = "sound is" if stream.type == "audio" else "pictures are", _codec(path, stream)
-        if codec in ("drmi", "drms", "encv", "enca"):
-            raise DataError(f"{path}: its {what} encrypted ({codec}); {_NO_KEY}")
-        raise DataError(
-            f"{path}: its {what} coded as {codec}, which the FFmpeg of PyAV cannot decode; convert it with a program "
-            "that can"
-        )
-
-
-def _codec(path: Path, stream: Any) -> str:
-    """The codec's name; PyAV has none for a codec that it cannot decode, but FFmpeg complains about it by name."""
-    av = containers.load_av()
-    before = av.logging.get_level()
-    av.logging.set_level(av.logging.WARNING)
-    try:
-        with av.logging.Capture(local=True) as complaints, containers.opened(path):
-            pass
-    finally:
-        av.logging.set_level(before)
-    for _, _, text in complaints:
-        if named := re.search(rf"stream {stream.index} \(\w+: (\w+)(?: \((\S+) / 0x)?", text):
-            if names := [name for name in named.groups() if name not in (None, "none")]:
-                return names[-1]
-    # Matroska has names of its own (RFC 9559, CodecID): a length of one byte and so many letters.
-    with open(path, "rb") as file:
-        head = file.read(1 << 16)
-    letter = b"A" if stream.type == "audio" else b"V"
-    for length, name in re.findall(rb"\x86([\x81-\xbf])(" + letter + rb"_[!-~]+)", head):
-        return name[: length[0] & 0x7F].decode("ascii")
-    return "something unknown"
+    if problem := containers.decoder_problem(stream, path):
+        raise DataError(f"{path}: {problem}")
 
 
 # ---- whole files ---------------------------------------------------------------------------------------------------

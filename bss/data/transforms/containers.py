@@ -7,6 +7,7 @@ Nothing is decoded here.
 """
 
 import os
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -282,7 +283,60 @@ def extent_of(path: str | os.PathLike) -> Extent | None:
         raise DataError(f"{path}: cannot be opened as a video: {detail}") from error
 
 
+NO_KEY = "a copy that can be played without a key is needed"
+"""The way out of an encrypted video."""
+
+
+def decoder_problem(stream: Any, path: str | os.PathLike) -> str | None:
+    """Say that FFmpeg has no decoder for a stream of a PyAV container, and how the stream is coded; None if it has."""
+    if stream.codec_context is not None:
+        return None
+    what, codec = "sound is" if stream.type == "audio" else "pictures are", _codec(stream, path)
+    if codec in ("drmi", "drms", "encv", "enca"):
+        return f"its {what} encrypted ({codec}); {NO_KEY}"
+    return f"its {what} coded as {codec}, which FFmpeg has no decoder for; convert it with a program that has"
+
+
+def _codec(stream: Any, path: str | os.PathLike) -> str:
+    """The codec's name; PyAV has none for a codec that it cannot decode, but FFmpeg complains about it by name."""
+    av = load_av()
+    before = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)  # the file before may have been of the same kind
+    try:
+        with av.logging.Capture(local=True) as complaints, opened(path):
+            pass
+    finally:
+        av.logging.set_level(before[0])
+        av.logging.set_skip_repeated(before[1])
+    for _, _, text in complaints:
+        if named := re.search(rf"stream {stream.index} \(\w+: (\w+)(?: \((\S+) / 0x)?", text):
+            if names := [name for name in named.groups() if name not in (None, "none")]:
+                return names[-1]
+    # Matroska has names of its own (RFC 9559, CodecID): a length of one byte and so many letters.
+    with open(path, "rb") as file:
+        head = file.read(1 << 16)
+    letter = b"A" if stream.type == "audio" else b"V"
+    for length, name in re.findall(rb"\x86([\x81-\xbf])(" + letter + rb"_[!-~]+)", head):
+        return name[: length[0] & 0x7F].decode("ascii")
+    return "something unknown"
+
+
+def why_not_opened(path: str | os.PathLike) -> str | None:
+    """Why a program with FFmpeg opens no pictures of a video, as far as PyAV can tell: no pictures, or no decoder."""
+    av = load_av()
+    try:
+        with opened(path) as container:
+            pictures = [stream for stream in container.streams.video if not is_cover(stream)]
+            return decoder_problem(pictures[0], path) if pictures else "has no video stream"
+    except (av.FFmpegError, ValueError):
+        return None
+
+
 # ---- the judgement -------------------------------------------------------------------------------------------------
+
+
+_WAY_OUT = "fetch it again, or take what is there for the whole (ffmpeg -i IN -c copy OUT)"
 
 
 def truncation(path: str | os.PathLike) -> str | None:
@@ -299,12 +353,12 @@ def truncation(path: str | os.PathLike) -> str | None:
         return _missing_seconds(path)
     size = Path(path).stat().st_size
     if size < boxes.claimed:
-        return f"truncated ({size:,} of {boxes.claimed:,} bytes)"
+        return f"truncated ({size:,} of {boxes.claimed:,} bytes); {_WAY_OUT}"
     if not _ends_in_zeros(path):
         return None
     boxes = _boxes(path, inner=True)
     if boxes.claimed is not None and boxes.followed < boxes.claimed:
-        return f"truncated (zeros from byte {boxes.followed:,} on)"
+        return f"truncated (zeros from byte {boxes.followed:,} on); {_WAY_OUT}"
     return _missing_seconds(path) if boxes.followed < size else None
 
 
@@ -321,4 +375,4 @@ def _missing_seconds(path: str | os.PathLike) -> str | None:
     # Some count from the first picture, and some from zero.
     if promised - max(found.end, found.seconds) <= max(0.5, 0.05 * promised):
         return None
-    return f"truncated (its header promises {promised:.1f} s, and it ends after {found.seconds:.1f} s)"
+    return f"truncated (its header promises {promised:.1f} s, and it ends after {found.seconds:.1f} s); {_WAY_OUT}"

@@ -165,7 +165,7 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple[Any, int]]:
         capture = cv2.VideoCapture(os.fspath(path), cv2.CAP_FFMPEG, options)
     try:
         if not capture.isOpened():
-            raise DataError(f"{path}: cannot be opened as a video")
+            raise DataError(f"{path}: {containers.why_not_opened(path) or 'cannot be opened as a video'}")
         yield capture, max(0, round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
     except cv2.error as error:
         raise DataError(f"{path}: cannot be decoded: {first_line(error)}") from error

@@ -212,7 +212,9 @@ def _notes(runs: Sequence[Evaluated], parts: Sequence[Part]) -> Iterator[str]:
             f"these, and macro F1 of the prediction over the {averaged} that occur among labels or predictions."
         )
     if part.dropped:
-        yield f"Left out for want of files: {len(part.dropped)} samples, the first is {part.dropped[0]}."
+        yield f"Left out for want of usable files: {len(part.dropped)} samples, the first is {part.dropped[0]}."
+    if part.blank:
+        yield f"With a neutral picture in place of their own: {len(part.blank)} samples, the first is {part.blank[0]}."
     if part.groups is not None and len(set(part.groups)) < FEW_GROUPS:
         count = len(set(part.groups))
         groups = f"{count} group{'s' * (count != 1)} ({part.grouped_by})"

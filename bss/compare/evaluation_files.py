@@ -163,6 +163,7 @@ def as_json(evaluation: Evaluation, asked: Mapping[str, Any], about: Mapping[str
             "groups": None if part.groups is None else len(set(part.groups)),
             "grouped_by": part.grouped_by,
             "dropped": list(part.dropped),
+            **({"blank": list(part.blank)} if part.blank else {}),
         },
         "ece": {"bins": BINS, "of": "top label", "closed": "right, the first at 0 too"},
         "runs": [_described(run) for run in evaluation.runs],

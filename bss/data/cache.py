@@ -166,7 +166,7 @@ class Decoded:
         Returns:
             Whether there is one; it is used from now on.
         """
-        wanted = {_name(path, self.root): (path, *_state(path, row)) for path, row in self.rows.items()}
+        wanted = {file_name(path, self.root): (path, *file_state(path, row)) for path, row in self.rows.items()}
         for index in sorted(folder.glob(f"{self.kind.name}-{_DIGITS}.index")):
             data = index.with_suffix(".data")
             try:
@@ -208,8 +208,8 @@ class Decoded:
             DataError: a file that cannot be used, with its row.
             OSError: the folder cannot be written to, or the disk is full. Nothing is left behind in any case.
         """
-        names = [_name(path, self.root) for path in self.rows]
-        states = np.array([_state(path, row) for path, row in self.rows.items()], np.int64).reshape(-1, 3)
+        names = [file_name(path, self.root) for path in self.rows]
+        states = np.array([file_state(path, row) for path, row in self.rows.items()], np.int64).reshape(-1, 3)
         offsets, shapes, checksums, position = [], [], [], 0
         content = {"names": np.frombuffer(b"\0".join(names), np.uint8), "states": states}
         target = self._free_name(folder, content)
@@ -378,13 +378,13 @@ def cache_folder(choice: str, root: Path) -> Path:
     return Path(choice) / f"{root.resolve().name}-{zlib.crc32(bytes(root.resolve())):08x}"
 
 
-def _name(path: Path, root: Path) -> bytes:
+def file_name(path: Path, root: Path) -> bytes:
     """A file's name in the index: its path below the root, or the whole one of a file elsewhere."""
     text, above = str(path), f"{root}{os.sep}"
     return os.fsencode(text[len(above) :] if text.startswith(above) else text)
 
 
-def _state(path: Path, row: str) -> tuple[int, int, int]:
+def file_state(path: Path, row: str) -> tuple[int, int, int]:
     """Size in bytes, time of change in nanoseconds, and a checksum of the bytes at the head, middle and tail.
 
     A program that edits a file and sets its time back, or a copy with ``cp -p`` of another one, changes the last alone.

@@ -28,7 +28,8 @@ class Part:
         labels_N: class ids by the list, (N,) int64; None where the list is not known, and the samples tell.
         groups: number of every sample's group (speaker, video, user), counted from 0; None where no group is known.
         grouped_by: the word for a group (``"actor"``); None where there is none.
-        dropped: names that were left out for want of files.
+        dropped: names that were left out for want of usable files.
+        blank: names of those with something neutral in the place of what cannot be opened.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Part:
     groups: Sequence[int] | None = None
     grouped_by: str | None = None
     dropped: Sequence[str] = ()
+    blank: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -82,6 +84,7 @@ def part_of(data: Splits, name: PartName) -> Part:
         groups=groups,
         grouped_by=None if groups is None else data.group or "group",
         dropped=data.dropped.get(name, ()),
+        blank=data.blank.get(name, ()),
     )
 
 

@@ -65,6 +65,8 @@ class Splits:
         names: name of every training sample, in the same order.
         classes: class names; a label is a position in this tuple.
         dropped: names left out because ``missing="drop"`` was asked for, by split.
+        blank: names of samples with something neutral in the place of what cannot be opened (``missing="blank"``), by
+            part.
         cache: of the parts' decoded files, built before the training; None = there is none.
         group: what a sound split keeps apart (``"actor"``), for what is said of the parts; None = nothing is known.
         tested_groups: the word for a group -> the groups that the test part alone has, where it is made of whole ones.
@@ -81,6 +83,7 @@ class Splits:
     names: Sequence[str]
     classes: tuple[str, ...]
     dropped: dict[str, list[str]] = field(default_factory=dict)
+    blank: dict[str, list[str]] = field(default_factory=dict)
     cache: Cache | None = None
     group: str | None = None
     tested_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -340,8 +340,10 @@ class Recipe:
         "share of the training and of the validation samples that get the label of another class, drawn by the seed; "
         "in [0, 1). The test samples stay as they are. To study how a method bears wrong labels.",
     )
-    missing: Literal["error", "drop"] = setting(
-        "error", 'clips without their files are an "error", or are left out and listed ("drop").'
+    missing: Literal["error", "drop", "blank"] = setting(
+        "error",
+        'samples without their files, or with one that cannot be opened, are an "error", are left out and listed '
+        '("drop"), or keep their place with a neutral picture and are listed ("blank"; not for sounds and videos).',
     )
     overwrite: bool = setting(False, "replace a run that is already in the run folder.")
     checkpoint_minutes: float | None = setting(

@@ -19,7 +19,7 @@ from bss.models.fusion import FUSIONS
 from bss.models.late_fusion import LateFusion
 from bss.models.weights import initialize
 from bss.recipes.audiovisual import AudioVisualRecipe
-from bss.tasks.parts import listed
+from bss.tasks.parts import blank_of, listed
 from bss.utils.seeding import seeded
 
 
@@ -51,6 +51,7 @@ def build_splits(
         names=[clip.name for clip in train],
         classes=classes,
         dropped=dropped,
+        blank=blank_of(train=train, val=val, test=test),
         cache=cache,
         group=group,
         listed=listed(val=val, test=test),

@@ -30,7 +30,7 @@ def build_data(recipe: CremadRecipe, root: Path) -> Splits:
             :func:`bss.tasks.parts.train_and_test` and :func:`bss.data.datasets.cremad.read_demographics`; fewer actors
             than folds.
     """
-    find_split = partial(find, DATA_SET, root, missing=recipe.missing, fps=recipe.fps)
+    find_split = partial(find, DATA_SET, root, missing=recipe.missing, cache=recipe.cache, fps=recipe.fps)
     train, test, dropped = parts.train_and_test(find_split)
     tested: dict[str, list[str]] = {}
     if recipe.split == "speaker":
@@ -67,7 +67,7 @@ def build_list(recipe: CremadRecipe, root: Path, path: Path) -> Part:
     Raises:
         DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find_listed`.
     """
-    clips, dropped = find_listed(DATA_SET, root, path, missing=recipe.missing, fps=recipe.fps)
+    clips, dropped = find_listed(DATA_SET, root, path, missing=recipe.missing, cache=recipe.cache, fps=recipe.fps)
     samples = audiovisual.as_tested(recipe, clips)
     return parts.of_list(clips, samples, DATA_SET.classes, dropped=dropped, group=DATA_SET.group)
 

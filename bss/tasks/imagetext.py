@@ -9,11 +9,11 @@ from torch import nn
 
 from bss.data.datasets.imagetext import TEXT_MODEL, ImageText, Post
 from bss.data.splits import Splits
-from bss.data.transforms.image import augment_transform, fixed_transform
+from bss.data.transforms.image import augment_transform, fixed_transform, neutral_picture
 from bss.data.transforms.text import clean_text, encode, load_tokenizer
 from bss.models.encoders import ResNetEncoder, load_resnet50, resnet50
 from bss.recipes.imagetext import ImageTextRecipe
-from bss.tasks.parts import Find, carved, carved_by_group, listed
+from bss.tasks.parts import Find, blank_of, carved, carved_by_group, listed
 from bss.utils.errors import DataError, DataNotFoundError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def build_splits(
     look = {"normalization": recipe.normalization, "interpolation": recipe.interpolation}
     moving = augment_transform(recipe.image_size, **look) if recipe.augment else still["train"].transform
     return Splits(
-        train=ImageText(parts["train"], still["train"].tokens_N3L, transform=moving),
+        train=ImageText(parts["train"], still["train"].tokens_N3L, transform=moving, neutral=still["train"].neutral),
         score=still["train"],
         val=still.get("val"),
         test=still["test"],
@@ -84,6 +84,7 @@ def build_splits(
         names=[post.name for post in parts["train"]],
         classes=classes,
         dropped=dropped,
+        blank=blank_of(train=parts["train"], val=parts.get("val"), test=parts["test"]),
         group=group,
         listed=listed(val=parts.get("val"), test=parts["test"]),
     )
@@ -122,7 +123,12 @@ def _as_tested(
         targets=[post.target for post in posts] if pairs else None,
     )
     look = {"normalization": recipe.normalization, "interpolation": recipe.interpolation}
-    return ImageText(posts, tokens, transform=fixed_transform(recipe.image_size, **look))
+    return ImageText(
+        posts,
+        tokens,
+        transform=fixed_transform(recipe.image_size, **look),
+        neutral=neutral_picture(recipe.image_size, recipe.normalization),
+    )
 
 
 def _check_disjoint(parts: dict[str, list[Post]]) -> None:

@@ -28,7 +28,7 @@ def build_data(recipe: KineticsSoundsRecipe, root: Path) -> Splits:
     """
 
     def find_split(split: str) -> tuple[list[Clip], list[str]]:
-        clips, dropped = find(DATA_SET, root, split, missing=recipe.missing, fps=recipe.fps)
+        clips, dropped = find(DATA_SET, root, split, missing=recipe.missing, cache=recipe.cache, fps=recipe.fps)
         kept, short = long_enough(clips, split, recipe.min_frames)
         return kept, dropped + short
 
@@ -75,7 +75,7 @@ def build_list(recipe: KineticsSoundsRecipe, root: Path, path: Path) -> Part:
         DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find_listed`; also for a list without a clip
             of ``min_frames`` frames.
     """
-    clips, dropped = find_listed(DATA_SET, root, path, missing=recipe.missing, fps=recipe.fps)
+    clips, dropped = find_listed(DATA_SET, root, path, missing=recipe.missing, cache=recipe.cache, fps=recipe.fps)
     clips, short = long_enough(clips, "list", recipe.min_frames)
     samples = audiovisual.as_tested(recipe, clips)
     return parts.of_list(clips, samples, DATA_SET.classes, dropped=dropped + short, group=DATA_SET.group)

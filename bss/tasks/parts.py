@@ -136,6 +136,12 @@ def listed(**lists: Sequence[S] | None) -> dict[str, Listed]:
     }
 
 
+def blank_of(**lists: Sequence[S] | None) -> dict[str, list[str]]:
+    """Names of the samples of lists that have something neutral in them, by part; parts without any are left out."""
+    names = {part: [sample.name for sample in samples or () if sample.blank] for part, samples in lists.items()}
+    return {part: found for part, found in names.items() if found}
+
+
 def of_list(
     samples: Sequence[S], dataset: MapDataset, classes: tuple[str, ...], *, dropped: Sequence[str], group: str | None
 ) -> Part:
@@ -145,7 +151,7 @@ def of_list(
         samples: of the list.
         dataset: the same, as a test sees them.
         classes: class names.
-        dropped: names that were left out for want of files.
+        dropped: names that were left out for want of usable files.
         group: what a sound split keeps apart.
     """
     known = listed(list=samples)["list"]
@@ -159,6 +165,7 @@ def of_list(
         groups=groups,
         grouped_by=None if groups is None else group or "group",
         dropped=dropped,
+        blank=blank_of(list=samples).get("list", ()),
     )
 
 

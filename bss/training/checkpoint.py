@@ -1,6 +1,8 @@
 """Saving a run and bringing it back: what goes into ``last.pt``, and what two parts of one run must have in common."""
 
-from collections.abc import Callable, Collection, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,10 +128,18 @@ def identity_of(data: Splits, planned: Plan, numbers: Mapping[str, Any]) -> dict
     counts = [lists.get(part, {}).get("count", 0) for part in ("train", "val", "test")]
     hashes = [lists.get(part, {}).get("hash", "")[:12] for part in ("train", "val", "test")]
     samples = (counts[0], counts[1], hashes[0], counts[2], hashes[1], hashes[2])
+    blank = {"neutral in place of (hash)": _hash_of(data.blank)} if data.blank else {}
     return {
         **{name: value for name, value in zip(OF_THE_DATA, samples, strict=True) if value != ""},
+        **blank,
         **identity_without_data(type(planned.sampler), planned.method, numbers),
     }
+
+
+def _hash_of(blank: Mapping[str, Sequence[str]]) -> str:
+    """A hash of the names by part: the lists are the same, whether a picture of theirs can be opened or not."""
+    text = json.dumps({part: list(names) for part, names in blank.items()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def lists_of(data: Splits) -> dict[str, dict[str, Any]]:

@@ -273,6 +273,7 @@ def _config(data: Splits, planned: Plan, run: Run) -> dict[str, Any]:
         "samples": {"train": len(data.train), "val": len(data.val or ()), "test": len(data.test)},
         "lists": lists_of(data),
         "dropped": data.dropped,
+        **({"blank": data.blank} if data.blank else {}),
         "corrupted": {name: recorded(corruption) for name, corruption in data.corrupted.items()},
     }
 

@@ -26,7 +26,11 @@ def sizes_line(data: Splits) -> str:
     dropped = [name for names in data.dropped.values() for name in names]
     if dropped:
         shown = ", ".join(dropped[:3]) + (" ..." if len(dropped) > 3 else "")
-        text += f"; clips without files left out: {len(dropped)} ({shown}; all in config.json)"
+        text += f"; left out for want of usable files: {len(dropped)} ({shown}; all in config.json)"
+    blank = [name for names in data.blank.values() for name in names]
+    if blank:
+        shown = ", ".join(blank[:3]) + (" ..." if len(blank) > 3 else "")
+        text += f"; with a neutral picture: {len(blank)} ({shown}; all in config.json)"
     if data.corrupted:
         names = {"train": "training", "val": "validation"}
         parts = [

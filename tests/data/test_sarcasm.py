@@ -246,10 +246,11 @@ def test_missing_pictures_are_counted_or_dropped(root):
     assert read(DATA_SET, root, "train")[1].files == {"image": ()}
 
 
-def test_a_picture_that_is_none_is_an_error_even_when_dropping(root):
+def test_a_picture_that_is_none_is_an_error_or_dropped(root):
     put(root / "images" / "102.jpg", b"GIF89a")
     with pytest.raises(DataError, match=r"102\.jpg: a truncated or damaged image .*item 2"):
-        find(DATA_SET, root, "train", missing="drop")
+        find(DATA_SET, root, "train")
+    assert find(DATA_SET, root, "train", missing="drop")[1] == ["102"]
 
 
 def test_no_root_and_no_list_say_where_was_looked(tmp_path):

@@ -1,8 +1,8 @@
 """Clips with a sound and frames: what CREMA-D and Kinetics-Sounds have in common."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from bss.utils.errors import DataError
 PICKS = ("drawn", "spread", "first")
 
 
+_NEUTRAL_FRAME = np.array([[picture.NEUTRAL_PIXEL]], np.uint8)  # a single pixel, which every view makes a whole one of
+
+
 @dataclass(frozen=True)
 class Clip:
     """One row of a list with the clip's files.
@@ -30,7 +33,8 @@ class Clip:
         name: the clip's name.
         label: position in the data set's classes.
         audio: its sound file, of a kind that :func:`bss.data.transforms.audio.read_audio` reads; None if there is none.
-        frames: its frames in natural order (``frame_2`` before ``frame_10``); empty if there are none.
+        frames: its frames in natural order (``frame_2`` before ``frame_10``); empty if there are none. None stands for
+            a neutral one.
         listed: the list and line that name it, for errors.
         group: who or what is seen and heard: the actor, the source video.
     """
@@ -38,14 +42,27 @@ class Clip:
     name: str
     label: int
     audio: Path | None
-    frames: tuple[Path, ...]
+    frames: tuple[Path | None, ...]
     listed: str = ""
     group: str = ""
 
     @property
     def files(self) -> Mapping[str, tuple[Path, ...]]:
         """Kind of file -> the files."""
-        return {"audio": (self.audio,) if self.audio else (), "frames": self.frames}
+        return {"audio": (self.audio,) if self.audio else (), "frames": tuple(filter(None, self.frames))}
+
+    @property
+    def blank(self) -> bool:
+        """Whether neutral frames stand in the place of some of its own."""
+        return None in self.frames
+
+
+def without_frames(clip: Clip, gone: Collection[Path]) -> Clip:
+    """The clip with a neutral frame in place of each that is gone, and one where it had none.
+
+    See :attr:`bss.data.datasets.data_set.DataSet.blank`.
+    """
+    return replace(clip, frames=tuple(None if frame in gone else frame for frame in clip.frames) or (None,))
 
 
 def audio_finder(folders: Sequence[tuple[Path, Sequence[str]]]) -> Callable[[str], Path | None]:
@@ -115,7 +132,7 @@ def decoded_files(clips: Sequence[Clip], first_frames: int | None = None) -> dic
     """
     return {
         "sound": {clip.audio: clip.listed for clip in clips},
-        "frames": {frame: clip.listed for clip in clips for frame in clip.frames[:first_frames]},
+        "frames": {frame: clip.listed for clip in clips for frame in clip.frames[:first_frames] if frame},
     }
 
 
@@ -209,7 +226,8 @@ class AudioVisual(Dataset):
                 f"{self.audio_shape}; all clips must be waveforms, or spectrograms of one shape"
             )
         chosen = frame_indices(len(clip.frames), self.num_frames, self.pick)
-        views = [self.view(self.read_frame(clip.frames[i])) for i in chosen]
+        frames = (clip.frames[i] for i in chosen)
+        views = [self.view(_NEUTRAL_FRAME if frame is None else self.read_frame(frame)) for frame in frames]
         content = Sound(audio, self.sample_rate) if audio.ndim == 1 else torch.tensor(audio, device="cpu")
         return {"audio": content, "visual": Pictures(views), "label": clip.label}
 

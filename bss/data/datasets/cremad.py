@@ -33,7 +33,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from bss.data.datasets.audiovisual import Clip, audio_finder, frame_finder
+from bss.data.datasets.audiovisual import Clip, audio_finder, frame_finder, without_frames
 from bss.data.datasets.data_set import WITH_VAL, DataSet, places_of
 from bss.data.datasets.listing import bare_name, cells_of, check_once, checked_name
 from bss.utils.errors import DataError, shown
@@ -170,6 +170,7 @@ DATA_SET = DataSet(
     locate=_located,
     group="actor",
     group_hint="the test measures known voices and faces; a speaker-disjoint split: --set split=speaker",
+    blank={"frames": without_frames},
     licence="Open Database License (ODbL).",
 )
 """CREMA-D. Of files that are in several places, the first is taken:

@@ -6,13 +6,15 @@ all their files; the doctor and ``prepare`` ask :func:`read` for all rows, wheth
 
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
 
+from bss.data.cache import cache_folder
 from bss.data.datasets.listing import Sample, head_problem, list_of
-from bss.utils.errors import DataError, DataNotFoundError
+from bss.data.usable import problems
+from bss.utils.errors import DataError, DataNotFoundError, RecipeError
 from bss.utils.extras import need
 
 S = TypeVar("S", bound=Sample)
@@ -45,6 +47,8 @@ class DataSet(Generic[S]):
         group: what a sound split keeps apart (``"actor"``); None if the rows say nothing of the kind.
         group_hint: what it means that train and test share groups, and the way out; may be empty.
         remedy: (data root, split, samples) -> what makes files that are missing, for errors; may be empty.
+        blank: kind of file -> (sample, files that cannot be used) -> the sample with something neutral in their place,
+            which ``missing="blank"`` asks for; kinds that it has not have nothing that is neutral.
         extras: of the package's, whose packages read its files; beyond ``train``, see :mod:`bss.utils.extras`.
         licence: what its publishers say of its use, for the card of an exported network.
         variant: the name of another data set of the same form, which the module's ``VARIANTS`` and the recipe's field
@@ -64,6 +68,7 @@ class DataSet(Generic[S]):
     group: str | None = None
     group_hint: str = ""
     remedy: Callable[[Path, str, Sequence[S]], str] | None = None
+    blank: Mapping[str, Callable[[S, Collection[Path]], S]] = field(default_factory=dict)
     extras: tuple[str, ...] = ()
     licence: str = ""
     variant: str = ""
@@ -156,7 +161,13 @@ def _list_path(data_set: DataSet, root: Path, split: str) -> Path:
 
 
 def find(
-    data_set: DataSet[S], root: str | os.PathLike, split: str, *, missing: str = "error", **options: Any
+    data_set: DataSet[S],
+    root: str | os.PathLike,
+    split: str,
+    *,
+    missing: str = "error",
+    cache: str | None = "auto",
+    **options: Any,
 ) -> tuple[list[S], list[str]]:
     """The samples of a split that have all their files, every file's ends checked, before any training.
 
@@ -164,23 +175,35 @@ def find(
         data_set: the record of the data set.
         root: the data root.
         split: one of the data set's splits.
-        missing: ``"error"``, or ``"drop"`` to leave out samples that lack a file. A Git-LFS pointer, an empty file and
-            a wav of zero samples count as missing; a file of the wrong kind or a truncated one never does.
+        missing: ``"error"``; ``"drop"`` to leave out samples that lack a file or have one that cannot be used (empty, a
+            Git-LFS pointer, damaged, of another kind); ``"blank"`` to keep them with something neutral in its place,
+            see :attr:`DataSet.blank`. But for ``"error"`` every picture and sound is decoded once, and what was found
+            is kept for the next time, see :mod:`bss.data.usable`.
+        cache: where that is kept: a recipe's ``cache``, see :func:`bss.data.cache.cache_folder`; None = nothing is
+            written.
         **options: the data set's own, see its module.
 
     Returns:
-        The samples in the order of the list, and the names of those left out (empty with ``"error"``).
+        The samples in the order of the list, and the names of those left out (only with ``"drop"``).
 
     Raises:
         DataNotFoundError: no root or no list; samples without files, or nothing left after dropping.
-        DataError: a bad row of the list, or a file that cannot be what its name says.
+        DataError: a bad row of the list; with ``"error"`` a file that cannot be what its name says, with ``"blank"``
+            one that nothing neutral can stand for.
+        RecipeError: ``"blank"`` of a data set without anything neutral.
     """
     need(data_set.title, *data_set.extras)
-    return _complete(data_set, root, split, read(data_set, root, split, **options), missing)
+    return _complete(data_set, root, split, read(data_set, root, split, **options), missing, cache)
 
 
 def find_listed(
-    data_set: DataSet[S], root: str | os.PathLike, path: str | os.PathLike, *, missing: str = "error", **options: Any
+    data_set: DataSet[S],
+    root: str | os.PathLike,
+    path: str | os.PathLike,
+    *,
+    missing: str = "error",
+    cache: str | None = "auto",
+    **options: Any,
 ) -> tuple[list[S], list[str]]:
     """The samples of a list of one's own, in the form of the published ones, that have all their files.
 
@@ -191,6 +214,7 @@ def find_listed(
         root: the data root.
         path: of the list.
         missing: see :func:`find`.
+        cache: see :func:`find`.
         **options: the data set's own, see its module.
 
     Returns:
@@ -213,50 +237,104 @@ def find_listed(
     samples = [
         next((each for each in rows if all(each.files.values())), rows[0]) for rows in zip(*located, strict=True)
     ]
-    return _complete(data_set, root, "test", samples, missing)
+    return _complete(data_set, root, "test", samples, missing, cache)
 
 
 def _complete(
-    data_set: DataSet[S], root: str | os.PathLike, split: str, samples: list[S], missing: str
+    data_set: DataSet[S],
+    root: str | os.PathLike,
+    split: str,
+    samples: list[S],
+    missing: str,
+    cache: str | None,
 ) -> tuple[list[S], list[str]]:
     """Those of the samples that have all their files, and the names of the others; see :func:`find`."""
-    if missing not in ("error", "drop"):
-        raise ValueError(f"missing must be 'error' or 'drop', got {missing!r}")
+    if missing not in ("error", "drop", "blank"):
+        raise ValueError(f"missing must be 'error', 'drop' or 'blank', got {missing!r}")
+    if missing == "blank" and not data_set.blank:
+        kinds = " or ".join(samples[0].files)
+        raise RecipeError(
+            f"missing=blank: nothing neutral can stand for the {kinds} of {data_set.title}: --set missing=drop leaves "
+            "out samples without usable files"
+        )
     remedy = data_set.remedy(Path(root), split, samples) if data_set.remedy else ""
     gaps = [sample for sample in samples if not all(sample.files.values())]
     if not remedy and gaps and any(not any(sample.files[kind] for sample in samples) for kind in gaps[0].files):
         remedy = f"`{data_set.prepare_command(root)}` makes it out of what was published"
     advice = "; ".join(filter(None, (remedy, data_set.advice)))
-    if gaps and missing == "error":
+    if missing == "error":
+        _check_complete(data_set, root, split, samples, gaps, advice)
+        return samples, []
+    kept, first = _mended(data_set, Path(root), split, samples, missing, cache)
+    if not any(all(sample.files.values()) for sample in kept):
+        raise DataNotFoundError(
+            f"{data_set.title} {split}: none of the {len(samples)} samples of {list_of(samples[0])} has its files "
+            f"under {Path(root)}{f' ({first})' if first else ''}; {advice}"
+        )
+    names = {sample.name for sample in kept}
+    return kept, [sample.name for sample in samples if sample.name not in names]
+
+
+def _check_complete(
+    data_set: DataSet[S], root: str | os.PathLike, split: str, samples: list[S], gaps: list[S], advice: str
+) -> None:
+    """Refuse samples that lack a file, and files that hold nothing or are damaged at their ends."""
+    keep = ", or keep them with a neutral picture: missing=blank" if data_set.blank else ""
+    if gaps:
         counts = {kind: sum(not gap.files[kind] for gap in gaps) for kind in gaps[0].files}
         lacking = next(kind for kind, files in gaps[0].files.items() if not files)
         counted = " and ".join(f"{number} have no {kind}" for kind, number in counts.items())
         raise DataNotFoundError(
             f"{data_set.title} {split}: of {len(samples)} samples {counted} under {Path(root)}, "
             f"first {gaps[0].name} without {lacking} ({gaps[0].listed}).\n"
-            f"Complete the tree ({advice}), or leave them out with --set missing=drop"
+            f"Complete the tree ({advice}), or leave them out with --set missing=drop{keep}"
         )
-    whole = [sample for sample in samples if all(sample.files.values())]
-    absent, damaged = _check_heads(whole)
-    # A damaged file is an error even with "drop": leaving it out in silence would hide a broken copy of the data.
+    absent, damaged = _check_heads(samples)
     if damaged:
         raise DataError(
-            f"{damaged[0]}.\nDamaged files of the {split} list: {len(damaged)}; replace them, or take their rows out "
-            "of the list (missing=drop leaves out absent files only)"
+            f"{damaged[0]}.\nDamaged files of the {split} list: {len(damaged)}; replace them, or leave their rows out "
+            f"with --set missing=drop{keep}"
         )
-    if absent and missing == "error":
+    if absent:
         raise DataError(
-            f"{next(iter(absent.values()))}.\n{len(absent)} of {len(whole)} samples of the {split} list have such "
-            "files; replace them, or leave them out with --set missing=drop"
+            f"{next(iter(absent.values()))}.\n{len(absent)} of {len(samples)} samples of the {split} list have such "
+            f"files; replace them, or leave them out with --set missing=drop{keep}"
         )
-    kept = [sample for sample in whole if sample.name not in absent]
-    if not kept:
-        raise DataNotFoundError(
-            f"{data_set.title} {split}: none of the {len(samples)} samples of {list_of(samples[0])} has its files "
-            f"under {Path(root)}; {advice}"
+
+
+def _mended(
+    data_set: DataSet[S], root: Path, split: str, samples: list[S], missing: str, cache: str | None
+) -> tuple[list[S], str]:
+    """The samples without those that have not all files whole, or with something neutral; and the first fault."""
+    files = {
+        path: (kind, sample.listed) for sample in samples for kind, paths in sample.files.items() for path in paths
+    }
+    faults = problems(files, root=root, folder=cache_folder(cache or "auto", root), keep=cache is not None)
+    first = next((f"{path}: {why}" for path, why in faults.items()), "")
+    kept: list[S] = []
+    hard: list[tuple[S, str]] = []
+    for sample in samples:
+        mended = sample
+        for kind, paths in sample.files.items():
+            if paths and faults.keys().isdisjoint(paths):
+                continue
+            if missing == "drop":
+                break
+            if kind in data_set.blank:
+                mended = data_set.blank[kind](mended, faults.keys())
+            else:
+                why = next((f"{path}: {faults[path]}" for path in paths if path in faults), f"no {kind}")
+                hard.append((sample, f"{kind} ({why})"))
+        else:
+            kept.append(mended)
+    if hard:
+        sample, what = hard[0]
+        raise DataError(
+            f"{sample.name} has no usable {what} ({sample.listed}).\nmissing=blank has a neutral "
+            f"{' and '.join(data_set.blank)} alone, and {len(hard)} samples of the {split} list lack something else: "
+            "complete them, or leave out whatever is not whole with --set missing=drop"
         )
-    names = {sample.name for sample in kept}
-    return kept, [sample.name for sample in samples if sample.name not in names]
+    return kept, first
 
 
 def _check_heads(samples: Sequence[Sample]) -> tuple[dict[str, str], list[str]]:

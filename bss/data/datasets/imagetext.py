@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -34,6 +34,7 @@ class Post:
         text: as the list has it, not empty.
         image: file name of the picture, as listed.
         path: the picture; None if there is none.
+        blank: a neutral picture stands in its place.
         listed: the list and line (of json: item, counted from 1) that name it, for errors.
         target: the aspect term that the label is about; empty if the list has none.
         group: the picture's name where several rows share one; else empty.
@@ -47,6 +48,7 @@ class Post:
     listed: str = ""
     target: str = ""
     group: str = ""
+    blank: bool = False
 
     @property
     def files(self) -> Mapping[str, tuple[Path, ...]]:
@@ -72,6 +74,11 @@ class PostSet(DataSet[Post]):
     """
 
     image_folders: tuple[str, ...]
+
+
+def without_picture(post: Post, gone: Collection[Path]) -> Post:
+    """The post with a neutral picture in place of its own, see :attr:`bss.data.datasets.data_set.DataSet.blank`."""
+    return replace(post, path=None, blank=True)
 
 
 # ------------------------------------------------------------------------------------------------- checked cells
@@ -161,15 +168,23 @@ class ImageText(Dataset):
     - ``"label"``: int
 
     Args:
-        posts: posts that have their picture, N of them, at least one.
+        posts: posts that have their picture, or a neutral one in its place; N of them, at least one.
         tokens_N3L: their texts.
         transform: (3, H, W) uint8 -> (3, S, S) float32.
+        neutral: the neutral picture, (3, S, S) float32; see :func:`bss.data.transforms.image.neutral_picture`.
 
     Raises:
         DataError: from indexing, naming the file and the row, for a picture that cannot be decoded.
     """
 
-    def __init__(self, posts: Sequence[Post], tokens_N3L: Tensor, *, transform: Callable[[Tensor], Tensor]):
+    def __init__(
+        self,
+        posts: Sequence[Post],
+        tokens_N3L: Tensor,
+        *,
+        transform: Callable[[Tensor], Tensor],
+        neutral: Tensor | None = None,
+    ):
         if not posts:
             raise ValueError("ImageText needs at least one post")
         if tokens_N3L.shape[:2] != (len(posts), 3):
@@ -177,6 +192,7 @@ class ImageText(Dataset):
         self.posts = tuple(posts)
         self.tokens_N3L = tokens_N3L
         self.transform = transform
+        self.neutral = neutral
 
     def __len__(self) -> int:
         return len(self.posts)
@@ -197,10 +213,15 @@ class ImageText(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         post = self.posts[index]
         try:
-            image = self.transform(picture.read_frame(post.path))
+            image = self._neutral(post) if post.path is None else self.transform(picture.read_frame(post.path))
         except DataError as error:
             raise DataError(f"{error} ({post.listed})") from error
         return {"image": image, "text": Tokens(self.tokens_N3L[index], post.filled()), "label": post.label}
+
+    def _neutral(self, post: Post) -> Tensor:
+        if not post.blank or self.neutral is None:
+            raise DataError(f"{post.name} has no picture")
+        return self.neutral.clone()
 
 
 # ------------------------------------------------------------------------------------------------ generated data

@@ -31,7 +31,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from bss.data.datasets.audiovisual import Clip, audio_finder, frame_finder
+from bss.data.datasets.audiovisual import Clip, audio_finder, frame_finder, without_frames
 from bss.data.datasets.data_set import WITH_VAL, DataSet, places_of
 from bss.data.datasets.listing import bare_name, cells_of, check_once, checked_name, read_json
 from bss.utils.errors import DataError, shown
@@ -192,6 +192,7 @@ DATA_SET = DataSet(
     published={"train": (14799,), "val": (1320,), "test": (2597,)},  # OGM-GE's lists, and BML's
     locate=_located,
     group="source video",
+    blank={"frames": without_frames},
     licence="the videos belong to their uploaders; Google's annotations of Kinetics are licensed CC BY 4.0.",
 )
 """Kinetics-Sounds. Option: ``fps``, frames a second of the extraction (default 1); it only chooses the folder."""
@@ -200,13 +201,15 @@ DATA_SET = DataSet(
 def long_enough(clips: Sequence[Clip], split: str, min_frames: int) -> tuple[list[Clip], list[str]]:
     """The clips that have at least ``min_frames`` frames, and the names of the others.
 
+    One whose frames were all made neutral stays: how many it would have is not known.
+
     Raises:
         DataError: no clip has.
     """
-    kept = [clip for clip in clips if len(clip.frames) >= min_frames]
+    kept = [clip for clip in clips if len(clip.frames) >= min_frames or not any(clip.frames)]
     if not kept:
         longest = max(len(clip.frames) for clip in clips)
         raise DataError(
             f"{DATA_SET.title} {split}: no clip has {min_frames} frames, the most is {longest}: --set min_frames=1"
         )
-    return kept, [clip.name for clip in clips if len(clip.frames) < min_frames]
+    return kept, [clip.name for clip in clips if len(clip.frames) < min_frames and any(clip.frames)]

@@ -46,6 +46,10 @@ class Sample(Protocol):
     def files(self) -> Mapping[str, tuple[Path, ...]]:
         """Kind of file -> the files; an empty tuple where none was found."""
 
+    @property
+    def blank(self) -> bool:
+        """Whether something neutral stands in the place of a file that cannot be used."""
+
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and halves of surrogate pairs, which json can spell
 

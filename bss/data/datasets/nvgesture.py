@@ -106,6 +106,11 @@ class GestureClip:
     files: dict[str, tuple[Path, ...]] = field(default_factory=dict)
 
     @property
+    def blank(self) -> bool:
+        """False: nothing neutral can stand for a video."""
+        return False
+
+    @property
     def frames(self) -> int:
         """Number of frames."""
         return self.color.stop - self.color.start

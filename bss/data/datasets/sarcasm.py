@@ -35,7 +35,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bss.data.datasets.imagetext import Post, PostSet, checked_image, checked_label, checked_text, with_pictures
+from bss.data.datasets.imagetext import (
+    Post,
+    PostSet,
+    checked_image,
+    checked_label,
+    checked_text,
+    with_pictures,
+    without_picture,
+)
 from bss.data.datasets.listing import check_once, lines_of, read_json
 from bss.utils.errors import DataError, shown
 
@@ -201,6 +209,7 @@ DATA_SET = PostSet(
     locate=_located,
     image_folders=_IMAGE_FOLDERS,
     edition=edition,
+    blank={"image": without_picture},
     licence="none is stated; tweets and pictures belong to their authors.",
 )
 """Sarcasm. Option: ``word_filter`` (default true), see :func:`read_list`."""

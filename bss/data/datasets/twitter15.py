@@ -43,7 +43,15 @@ from functools import partial
 from pathlib import Path
 
 from bss.data.datasets.data_set import places_of
-from bss.data.datasets.imagetext import Post, PostSet, checked_image, checked_label, checked_text, with_pictures
+from bss.data.datasets.imagetext import (
+    Post,
+    PostSet,
+    checked_image,
+    checked_label,
+    checked_text,
+    with_pictures,
+    without_picture,
+)
 from bss.data.datasets.listing import cells_of, check_once, lines_of
 from bss.utils.errors import DataError, shown
 
@@ -209,6 +217,7 @@ DATA_SET = PostSet(
     locate=_located,
     group="image",
     image_folders=("twitter2015_images", "images"),
+    blank={"image": without_picture},
     licence="none is stated; tweets and pictures belong to their authors.",
 )
 

@@ -39,6 +39,9 @@ A megabyte of flac can hold an hour of silence, and a few bytes of a tensor file
 _MAX_PEAK = 8.0
 
 
+_ANY_RATE = 22050  # of an array that does not tell its rate and is only looked at
+
+
 _CANCELLED = 0.05
 """Share of the energy that independent channels would leave in their mean, below which they cancel one another."""
 
@@ -65,12 +68,12 @@ def mono(channels_CT: np.ndarray) -> np.ndarray:
     return mean_T
 
 
-def read_waveform(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
+def read_waveform(path: str | os.PathLike, sample_rate: int | None) -> np.ndarray:
     """Read a sound file.
 
     Args:
         path: ``.wav``, ``.flac`` or ``.ogg`` of any rate and number of channels.
-        sample_rate: wanted rate in Hz; a file of another rate goes through :func:`resample`.
+        sample_rate: wanted rate in Hz; a file of another rate goes through :func:`resample`. None = its own.
 
     Returns:
         (T,) float32, channels mixed by :func:`mono`, clipped to [-1, 1] (the released code clips after tiling, which is
@@ -97,10 +100,10 @@ def read_waveform(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
     except (soundfile.SoundFileError, OSError, RuntimeError, ValueError, MemoryError) as error:
         detail = str(error).replace(f"Error opening '{path}': ", "").replace(f"Error opening {str(path)!r}: ", "")
         raise DataError(f"{path}: cannot be decoded as audio: {detail}") from error
-    return conditioned(mono(samples_TC.T), rate, sample_rate, path)
+    return conditioned(mono(samples_TC.T), rate, sample_rate or rate, path)
 
 
-def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
+def read_audio(path: str | os.PathLike, sample_rate: int | None) -> np.ndarray:
     """Read a clip's audio from any of the forms in which it is passed around.
 
     Besides sound files: ``.pkl`` (through :mod:`bss.data.safe_pickle`), ``.npy`` and ``.pt`` that hold one of
@@ -115,7 +118,7 @@ def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
 
     Args:
         path: the file; its suffix decides how it is read.
-        sample_rate: wanted rate in Hz.
+        sample_rate: wanted rate in Hz. None = the file's own, so that it is only looked at.
 
     Returns:
         float32: a waveform (T,) in [-1, 1], or a spectrogram (bins, frames) as stored.
@@ -134,13 +137,13 @@ def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
     if problem:
         raise DataError(f"{path}: {problem}")
     content = {".pkl": safe_pickle.load, ".npy": _load_npy, ".pt": filesystem.load_tensors}[suffix](path)
-    rate, is_dict = sample_rate, isinstance(content, dict)
+    rate, is_dict = sample_rate or _ANY_RATE, isinstance(content, dict)
     if is_dict:
         if not {"waveform", "sample_rate"} <= content.keys():
             keys = str(list(content)[:8])[:200]
             raise DataError(f"{path}: a dict must have the keys waveform and sample_rate, has {keys}")
         rate = _checked_rate(content["sample_rate"], path)
-        if rate < sample_rate:
+        if sample_rate is not None and rate < sample_rate:
             raise DataError(
                 f"{path}: stored at {rate} Hz, but {sample_rate} Hz are wanted: the frequencies above are lost. "
                 f"Run CREMAD/sound_preprocessing.py --sample-rate {sample_rate} again, or --set sample_rate={rate}"
@@ -151,7 +154,7 @@ def read_audio(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
     if array.ndim == 2 and array.shape[0] <= 2 and array.shape[1] >= 100 * array.shape[0]:
         array = mono(_pcm_to_float(array, path))
     if array.ndim == 1:
-        return conditioned(_pcm_to_float(array, path), rate, sample_rate, path)
+        return conditioned(_pcm_to_float(array, path), rate, sample_rate or rate, path)
     if array.ndim != 2 or min(array.shape) <= 2 or array.dtype.kind != "f" or is_dict:
         raise DataError(
             f"{path}: holds {array.dtype} of shape {array.shape}; allowed are a waveform (T,), channels (1, T) "

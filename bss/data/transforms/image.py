@@ -288,6 +288,27 @@ def _upright_rgb(image: "Image") -> np.ndarray:
     return np.asarray(upright.convert("RGB"))
 
 
+def neutral_picture(size: int, normalization: Normalization = "imagenet") -> Tensor:
+    """What stands for a picture that cannot be opened: the mean colour of the pictures that ImageNet's weights know.
+
+    It is the centre of what a network sees: zero everywhere after normalisation. Nothing is drawn for it, so it is the
+    same at every look, in training too.
+
+    Args:
+        size: of the views, in pixels.
+        normalization: of the views. With ``"none"`` it is :data:`IMAGENET_MEAN` itself.
+
+    Returns:
+        (3, size, size) float32.
+    """
+    mean = IMAGENET_MEAN if normalization == "none" else (0.0, 0.0, 0.0)
+    return torch.tensor(mean, device="cpu").view(3, 1, 1).repeat(1, size, size)
+
+
+NEUTRAL_PIXEL = tuple(round(255 * level) for level in IMAGENET_MEAN)
+"""The same where pictures are bytes: RGB in 0..255, within half a level of the mean."""
+
+
 class PixelScale(NamedTuple):
     """How normalised pictures are made of pixels in [0, 1]: ``(pixel - mean) / std``, channel by channel.
 

@@ -239,9 +239,7 @@ def test_ks_names_files_that_are_ambiguous_of_another_second_uncut_or_damaged(cr
     assert "-3Mwkq-7TV4_2: 2 videos can be it, b/-3Mwkq-7TV4.mp4 and b/-3Mwkq-7TV4_000002_000012.mkv" in printed
     assert "--6q_33gNew.mp4: lasts 25.0 s, but a clip of this data set lasts 20 s at most" in printed
     assert "bbbbbbbbbbb.mp4: no video, but an HTML page" in printed
-    assert (
-        "--4-0ihtnBU_000058_000068.mkv: its pictures are coded as V_ZJPEG, which FFmpeg has no decoder" in printed
-    )
+    assert "--4-0ihtnBU_000058_000068.mkv: its pictures are coded as V_ZJPEG, which FFmpeg has no decoder" in printed
     assert "train_wav: 1 written, 0 kept, 1 failed" in printed  # the others go on
 
 

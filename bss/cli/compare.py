@@ -25,7 +25,7 @@ from bss.compare.plan import Plan, write
 from bss.compare.planning import METRIC, Asked, Missing, followed, missing, planned, said
 from bss.compare.runner import check_data, check_finished, devices_of, run_all
 from bss.compare.runs import Found, ended_not_finite, find_folders, read_runs, remarks
-from bss.compare.tables import METRICS, Results, Table, as_csv, as_markdown, finding, results_of
+from bss.compare.tables import METRICS, Results, Table, all_tables, as_csv, as_markdown, finding, results_of
 from bss.compare.tuning import (
     Trials,
     Tuning,
@@ -360,10 +360,11 @@ def _write(
     _save(out / "report.html", page(results, source, sections))  # last: if it cannot be made, the tables are there
     for path, reason in results.left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)
+    print(", ".join(str(out / name) for name in (*tables, "report.html")))
     print(finding(results))
     for each in gone:
         print(f"to repeat {each.arm} seed {each.seed}: {shlex.join(each.command) or 'the command that began it'}")
-    print(", ".join(str(out / name) for name in (*tables, "report.html")))
+    print(f"\n{all_tables(results)[0].text()}")
     return len(results.left_out)
 
 

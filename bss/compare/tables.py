@@ -94,6 +94,16 @@ class Table:
             return [self.rows]
         return [list(rows) for _, rows in itertools.groupby(self.rows, key=lambda row: row[0])]
 
+    def text(self) -> str:
+        """The table for a terminal: its columns aligned, under its heading, without those that are :attr:`minor`."""
+        kept = [place for place, name in enumerate(self.columns) if name not in self.minor]
+        lines = [[line[place] for place in kept] for line in (self.columns, *self.rows)]
+        widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+        body = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        ]
+        return "\n".join([self.title, *body])
+
     def markdown(self) -> str:
         """The table in Markdown, under its heading; pipes in its texts are escaped."""
         lines = [self.columns, ["---"] * len(self.columns), *self.rows]

@@ -29,6 +29,7 @@ MOST: dict[str, float] = {
     "imbalance_every": 10**9,
     "checkpoint_minutes": 1e6,
     "grow_epochs": 10**9,
+    "patience": MOST_EPOCHS,
     "warmup_epochs": MOST_EPOCHS,
     "rescore": 10**9,
     "calibration_batches": _TIMES,

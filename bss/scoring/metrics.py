@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -78,8 +78,11 @@ def predicted_by(prediction: Prediction | str, heads: Iterable[str]) -> str:
     return " + ".join(names) + " by entropy" * (prediction == "entropy")
 
 
-def unimodal_heads(heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The modalities' own heads among those of :func:`head_logits`."""
+V = TypeVar("V")
+
+
+def unimodal_heads(heads: Mapping[str, V]) -> dict[str, V]:
+    """The modalities' own heads among those of :func:`head_logits`, with their logits or whatever is known of each."""
     return {name: logits for name, logits in heads.items() if name not in ("all", "fused")}
 
 

@@ -45,7 +45,7 @@ from bss.training.checkpoint_file import read_checkpoint
 from bss.training.epochs import Training, ran_out_of_memory
 from bss.training.run import Run
 from bss.training.run_folder import RunFolder, Summary
-from bss.training.screen import closing_lines, failure_line, plan_line, say, sizes_line
+from bss.training.screen import closing_lines, failure_line, plan_line, say, sizes_line, way_on
 from bss.training.trial import check_texts
 from bss.utils import distributed
 from bss.utils.devices import device_name
@@ -165,7 +165,7 @@ def fit(
             summary = training.final_test()
             folder.finish(summary)
             told.finish(summary)
-    say(closing_lines(summary, recipe.predicts_by))
+    say(f"{closing_lines(summary, recipe.predicts_by)}\n{way_on(run.out, run.task)}")
     return summary
 
 

@@ -1,6 +1,8 @@
 """A run in motion: one epoch after another, what is measured after each, and the final test."""
 
 import contextlib
+import functools
+import itertools
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +22,7 @@ from bss.training.loaders import Checked, Loaders
 from bss.training.loops import Predicted, Totals, Trained, train_epoch
 from bss.training.order_log import OrderLog
 from bss.training.run_folder import EpochRow, Failure, Hits, Imbalance, RunFolder, Summary, Tested, list_hash
-from bss.training.screen import epoch_line, say
+from bss.training.screen import epoch_line, say, seconds_left
 from bss.utils import distributed
 from bss.utils.choices import Precision
 from bss.utils.devices import widest_float
@@ -190,7 +192,16 @@ class Training:
         if parts.watched == "val":
             parts.plan.method.measured(metrics["accuracy"])
         self._finish_epoch(row)
-        say(epoch_line(row, parts.plan.epochs, metrics, parts.watched, parts.measuring.prediction))
+        spent = progress.spent
+        between = spent.seconds - spent.train_seconds
+        left = 0.0 if self.done else seconds_left(spent.train_seconds, between, self._seen, progress.epoch)
+        say(epoch_line(row, parts.plan.epochs, metrics, parts.watched, parts.measuring.prediction, left))
+
+    @functools.cached_property
+    def _seen(self) -> list[int]:
+        """By the plan, how many samples have been shown after each epoch."""
+        plan = self.parts.plan
+        return list(itertools.accumulate(plan.sampler.size_at(epoch) for epoch in range(plan.epochs)))
 
     def _train(self) -> Trained:
         """The order and the steps of the epoch under way."""

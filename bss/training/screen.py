@@ -1,12 +1,14 @@
 """What a run prints: its sizes and plan, a line for every epoch, and the test result."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from bss.data.splits import Splits
-from bss.scoring.metrics import Metrics, predicted_by
+from bss.scoring.metrics import Metrics, predicted_by, unimodal_heads
 from bss.training.build import Plan
 from bss.training.run_folder import EpochRow, Failure, Summary
 from bss.utils import distributed
@@ -67,12 +69,52 @@ def _percentages(metrics: Metrics, prediction: Prediction | str) -> str:
     return "  ".join(f"{names.get(head, head)} {100 * value:.1f}" for head, value in accuracy.items())
 
 
-def epoch_line(row: EpochRow, epochs: int, measured: Metrics, name: str, prediction: Prediction | str) -> str:
-    """What is printed after an epoch."""
+def epoch_line(
+    row: EpochRow, epochs: int, measured: Metrics, name: str, prediction: Prediction | str, left: float = 0.0
+) -> str:
+    """What is printed after an epoch: loss, accuracy of every head, how far the modalities' own are apart, and times.
+
+    Args:
+        row: of the epoch.
+        epochs: of the run.
+        measured: on what was measured after it.
+        name: of that.
+        prediction: which heads it sums.
+        left: seconds until the run ends, about.
+    """
+    own = unimodal_heads(measured["accuracy"]).values()
+    gap = f"  gap {100 * (max(own) - min(own)):.1f}" if len(own) > 1 else ""
+    rest = f", about {tqdm.format_interval(left)} left" if left else ""
     return (
         f"epoch {row['epoch'] + 1}/{epochs}  {row['samples']} samples  loss {row['train_loss']:.3f}  "
-        f"{name} accuracy %: {_percentages(measured, prediction)}  ({row['seconds']:.1f} s)"
+        f"{name} accuracy %: {_percentages(measured, prediction)}{gap}  ({row['seconds']:.1f} s{rest})"
     )
+
+
+def seconds_left(steps: float, between: float, seen: Sequence[int], done: int) -> float:
+    """About how long a run takes from here: its steps and what comes between them cost what they have cost so far.
+
+    Args:
+        steps: seconds of the optimiser steps so far.
+        between: seconds of all else so far: scoring, measuring, saving.
+        seen: by the plan, how many samples have been shown after each epoch.
+        done: number of epochs that are over.
+    """
+    if not 0 < done < len(seen):
+        return 0.0
+    return steps * (seen[-1] / seen[done - 1] - 1) + between * (len(seen) / done - 1)
+
+
+def way_on(folder: Path, task: str | None) -> str:
+    """What a user may type next: measure the run, or the page of a run whose data set no task knows.
+
+    Args:
+        folder: of the run, finished.
+        task: its name, or the path of its file; None = it has none.
+    """
+    command, more = ("report", []) if task is None else ("evaluate", ["--task", task] if task.endswith(".py") else [])
+    words = ["python", "-m", "bss", command, str(folder), *more, "--out", f"{folder}-{command}"]
+    return f"run folder: {folder}\nnext: {shlex.join(words)}"
 
 
 def failure_line(failure: Failure, changed: Mapping[str, Sequence[Any]]) -> str:

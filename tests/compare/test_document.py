@@ -108,3 +108,10 @@ def test_switches_are_there_for_two_arms_and_hidden_until_a_script_works_them():
     assert f'<input type="checkbox" checked autocomplete="off" value="{ESCAPED}"><svg class="swatch"' in text
     assert "stroke:var(--arm1,#D55E00);stroke-width:2;stroke-dasharray:10 3" in text
     assert "<details" not in document("page", [], switches=both[:1])
+
+
+def test_a_table_for_a_terminal_is_aligned_and_leaves_minor_columns_out():
+    cells = pd.DataFrame([["uniform", "60.0", "x"], ["cl", "5.0", "y"]], columns=["arm", "mean", "more"])
+    assert Table("Accuracy", "of all", cells, minor=["more"]).text() == (
+        "Accuracy\narm      mean\nuniform  60.0\ncl       5.0"
+    )

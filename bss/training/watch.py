@@ -30,8 +30,8 @@ class TrainingWatch:
     """Looks at every :data:`WATCHED_EVERY`-th step of an epoch: the gradients' norms and the features' mean.
 
     It costs no pass and no wait for the device. The gradients are those of the step just before the optimiser uses
-    them, so after what a method does to them; the features are those of the step's own forward, in training mode. An
-    epoch's means are over the steps that were looked at.
+    them, so after what a method and ``clip_norm`` do to them; the features are those of the step's own forward, in
+    training mode. An epoch's means are over the steps that were looked at.
 
     Args:
         model: the network, not its DistributedDataParallel wrapper. Other networks than a

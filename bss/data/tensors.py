@@ -15,6 +15,7 @@ from bss.data.indexed import Gather
 from bss.data.rows import Row
 from bss.data.splits import Listed, Splits
 from bss.utils.errors import DataError, DataNotFoundError, shown
+from bss.utils.names import check_modality_names
 
 
 class TensorSamples(Dataset):
@@ -104,10 +105,12 @@ def tensor_splits(
         classes: the C class names.
 
     Raises:
-        DataError: numbers of rows, labels and names that differ; a modality of complex numbers; a part that is empty or
+        DataError: a modality whose name is that of something else in a sample, such as ``"label"``; numbers of rows,
+            labels and names that differ; a modality of complex numbers; a part that is empty or
             not made of row numbers; a row that is in two parts; a sample of a part with a label that is no class id, or
             a value that is not finite.
     """
+    check_modality_names(modalities)
     labels_N = _class_ids(labels_N, classes)
     modalities = {name: _as_modality(name, values) for name, values in modalities.items()}
     counts = {name: len(values) for name, values in modalities.items()} | {"names": len(names)}

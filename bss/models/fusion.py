@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from bss.utils.names import check_modality_names
+
 Features = Mapping[str, Tensor]
 
 
@@ -201,6 +203,7 @@ FUSIONS = {
 def _checked_names(feature_dims: Mapping[str, int]) -> list[str]:
     if len(feature_dims) < 2:
         raise ValueError(f"a fusion head needs two modalities or more, got {list(feature_dims)}")
+    check_modality_names(feature_dims, taken=dir(nn.ModuleDict()))
     return list(feature_dims)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 
 from torch import Tensor, nn
 
+from bss.utils.names import check_modality_names
+
 KEEP_KEY = "bss_keep"
 """Key of a batch under which ``{modality: (B,) bool}`` says which samples keep that modality; see :func:`kept`."""
 
@@ -137,8 +139,9 @@ class LateFusion(nn.Module):
 
     Raises:
         ValueError: fewer than two modalities, names that differ between ``encoders`` and ``feature_dims``, features of
-            different length for a shared head, or a modality called ``"all"`` or ``"fused"``, which are the names of
-            other heads in the metrics.
+            different length for a shared head, or a modality whose name is something else's already: of another head
+            (``"fused"``), of what a batch has beside it (``"label"``) or of ``nn.ModuleDict`` (``"keys"``), or has a
+            dot in it.
     """
 
     def __init__(
@@ -156,8 +159,7 @@ class LateFusion(nn.Module):
                 f"two modalities or more, with the same names, are needed: encoders {list(encoders)}, "
                 f"feature_dims {list(feature_dims)}"
             )
-        if reserved := {"all", "fused"} & set(encoders):
-            raise ValueError(f"a modality cannot be called {reserved.pop()!r}: that is another head in the metrics")
+        check_modality_names(encoders, taken=dir(nn.ModuleDict()))
         self.encoders = nn.ModuleDict(encoders)
         if shared_head and len(set(feature_dims.values())) > 1:
             raise ValueError(f"a shared head needs features of one length, got {dict(feature_dims)}")

@@ -7,11 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from bss.models.late_fusion import Logits
+from bss.utils.names import TAKEN, check_modality_names
 
 
 def logits_and_target(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Logits, Tensor]:
-    """Logits of all heads and the target of a dict batch: how a batch is run unless told otherwise."""
-    return model(batch), batch["label"]
+    """Logits of all heads and the target of a dict batch: how a batch is run unless told otherwise.
+
+    Raises:
+        DataError: a modality's head that has another head's name (``"fused"``).
+    """
+    logits = model(batch)
+    if not TAKEN.isdisjoint(logits.unimodal):
+        check_modality_names(logits.unimodal)
+    return logits, batch["label"]
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -4,6 +4,7 @@ They need no PyTorch, so that a script can say at once what it takes. To add one
 ``bss/tasks/<stem>.py`` that builds the data and the network from it.
 """
 
+from bss.recipes.fields import override
 from bss.recipes.files import from_toml
 from bss.recipes.folds import FoldedRecipe, ResampledRecipe
 from bss.recipes.recipe import CurriculumSchedule, Recipe, Schedule, SelfPacedSchedule
@@ -18,5 +19,6 @@ __all__ = [
     "SelfPacedSchedule",
     "from_toml",
     "meaning",
+    "override",
     "setting",
 ]

@@ -210,7 +210,8 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         batch size the epoch stays as it is.
 
         Raises:
-            ValueError: a negative epoch, a table whose last epoch is still open, or Accelerate's loader replacing the
+            ValueError: a negative epoch, a table whose last epoch is still open (also that of a loop that was stopped,
+                where an earlier epoch is set), or Accelerate's loader replacing the
                 epoch that the caller has set.
         """
         epoch = whole_number("epoch", epoch)
@@ -237,6 +238,11 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
                 "the ScoreTable has updates that are not closed yet: call table.synchronize() at the end of the epoch; "
                 "to resume in the middle of one, call sampler.load_state_dict(...) before set_epoch"
             )
+        if self._epoch_was_set and epoch < self.epoch and self.uses_scores and self._is_table_open:
+            raise ValueError(
+                f"an earlier loop was stopped in epoch {self.epoch}, and its updates of the table are still open: "
+                "table.discard() forgets those, table.reset() all scores, for a run that begins anew"
+            )
         messages = self._before_epoch(epoch)
         if self.table is not None:
             self.table.note_asked()
@@ -244,6 +250,10 @@ class OrderSampler(DistributedSampler[int], abc.ABC):
         self._epoch_was_set = True
         for message in messages:
             warnings.warn(message, stacklevel=2)
+
+    @property
+    def _is_table_open(self) -> bool:
+        return self.table is not None and self.table.is_open
 
     def refresh(self) -> None:
         """Freeze the current epoch's order again, from the scores as they are now."""

@@ -359,7 +359,8 @@ class ScoreTable:
         """
         if self._touched:
             raise ValueError(
-                "the ScoreTable has updates that are not closed yet: call table.synchronize() at the end of the epoch"
+                "the ScoreTable has updates that are not closed yet: call table.synchronize() at the end of the epoch, "
+                "or table.discard() where a loop was stopped in the middle of one"
             )
         seen = self.age != NEVER
         values = torch.zeros_like(self.loss)
@@ -433,6 +434,14 @@ class ScoreTable:
         self.load_state_dict(new.state_dict())
         self._now = self._now._replace(resets=self._now.resets + 1)
         self._looked_at_logits, self._seem_probabilities, self._told_of_ignored = False, None, False
+
+    def discard(self) -> None:
+        """Forget the updates since the last :meth:`synchronize`, as if they had not been: of a loop that was stopped.
+
+        Scores of closed epochs stay; :meth:`reset` forgets these too. Under DDP all ranks call it together.
+        """
+        self._clear_open()
+        self._touched = False
 
     def forget_open(self) -> None:
         """Drop this process's updates since the last :meth:`synchronize`, but still close the epoch with the others.

@@ -49,12 +49,13 @@ from bss.training.screen import closing_lines, failure_line, plan_line, say, siz
 from bss.training.trial import check_texts
 from bss.utils import distributed
 from bss.utils.devices import device_name
-from bss.utils.errors import DataError, MemoryRanOutError, first_line
+from bss.utils.errors import DataError, MemoryRanOutError, first_line, told_in_python
 from bss.utils.extras import need
 from bss.utils.interrupts import Interrupts
 from bss.utils.processes import enough_workers
 
 
+@told_in_python()
 def fit(
     model: nn.Module,
     data: Splits,

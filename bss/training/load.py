@@ -36,7 +36,7 @@ from bss.training.run_folder import (
     read_rows,
     read_scores,
 )
-from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, first_line, shown
+from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError, first_line, shown, told_in_python
 from bss.utils.seeding import seeded
 
 Checkpoint = Literal["best", "last"]
@@ -62,6 +62,7 @@ class LoadedRun(NamedTuple):
     classes: tuple[str, ...]
 
 
+@told_in_python()
 def load_run(
     run: str | os.PathLike[str],
     *,

@@ -5,8 +5,10 @@ traceback. They also are ``ValueError``, ``OSError`` or ``ImportError``, so code
 catch those.
 """
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 
 
 class BssError(Exception):
@@ -61,6 +63,30 @@ class MissingExtraError(BssError, ImportError):
 
 class LoadingError(BssError, RuntimeError):
     """Processes that load data and cannot hand it over, for want of something that the machine can be given."""
+
+
+_IN_RUN = {"out", "resume", "device", "workers", "data-root"}
+"""Flags that are arguments of ``bss.training.run.Run``; the others are fields of the recipe."""
+
+
+@contextlib.contextmanager
+def told_in_python() -> Iterator[None]:
+    """Add to an error of the block what the command line's flags in its message are in Python.
+
+    It is a note: notebooks and tracebacks show it, and the command line, where the flags are right, prints the message.
+    """
+    try:
+        yield
+    except BssError as error:
+        fields = re.findall(r"--set (\w[\w.]*=\S*[\w/])", str(error))
+        flags = re.findall(r"--(?!set\b)(\w[\w-]*)", str(error))
+        own = [f"{flag.replace('-', '_')}=..." for flag in flags if flag in _IN_RUN]
+        fields += [f"{flag.replace('-', '_')}=..." for flag in flags if flag not in _IN_RUN]
+        said = [f"bss.recipes.override(recipe, {list(dict.fromkeys(fields))})"] if fields else []
+        said += [f"Run({', '.join(dict.fromkeys(own))})"] if own else []
+        if said and not getattr(error, "__notes__", None):
+            error.add_note(f"In Python: {' and '.join(said)}")
+        raise
 
 
 def shown(value: object, length: int = 60) -> str:

@@ -72,7 +72,7 @@ def kept(path: Path, *, screen: bool) -> Iterator[None]:
         raise
     except (BssError, Interrupted, KeyboardInterrupt) as error:
         if files or not screen:
-            log("".join(traceback.format_exception_only(error)))
+            log(traceback.format_exception_only(error)[0])  # without notes, which are for callers in Python
         raise
     except BaseException as error:
         log("".join(traceback.format_exception(error)))

@@ -658,3 +658,41 @@ def test_a_copy_that_is_updated_itself_and_a_kept_one_raise_no_alarm():
     assert epochs(copied, range(2)) == [] and epochs(sampler, range(2, 4)) == []
     assert epochs(kept, range(2, 4)) == []
     assert kept.global_order().tolist() == sampler.global_order().tolist()
+
+
+# ---- a loop that was stopped, and begins again ----
+
+
+def stopped_in_epoch_1():
+    """The cell of a notebook that was interrupted: (table, sampler)."""
+    table = bss.ScoreTable(8)
+    sampler = bss.SelfPacedSampler(8, table=table, seed=0)
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        for index in iter(sampler):
+            table.update([index], similarity=[0.5], loss=[float(index)])
+            if (epoch, index) == (1, 3):
+                break
+        else:
+            table.synchronize()
+    return table, sampler
+
+
+def test_a_stopped_loop_that_begins_again_is_told_to_discard():
+    table, sampler = stopped_in_epoch_1()
+    with pytest.raises(ValueError, match=r"stopped in epoch 1, .* table\.discard\(\) forgets those, table\.reset\(\)"):
+        sampler.set_epoch(0)
+    closed = table.loss.clone()
+    table.discard()
+    assert not table.is_open and torch.equal(table.loss, closed)
+    table.synchronize()
+    assert torch.equal(table.loss, closed) and table.age.eq(0).all()
+    table.reset()
+    sampler.set_epoch(0)
+    assert sampler.epoch == 0
+
+
+def test_a_forgotten_synchronize_is_told_as_that():
+    _, sampler = stopped_in_epoch_1()
+    with pytest.raises(ValueError, match=r"not closed yet: call table\.synchronize\(\)"):
+        sampler.set_epoch(2)

@@ -83,3 +83,12 @@ def test_a_full_disk_ends_nothing_by_its_log(tmp_path, capsys):
     with kept(tmp_path / "none" / "log.txt", screen=True):
         print("epoch 1")
     assert capsys.readouterr().out == "epoch 1\n"
+
+
+def test_what_a_note_says_to_python_is_not_in_the_file(tmp_path):
+    error = DataError("pass another --out")
+    error.add_note("In Python: ...")
+    with pytest.raises(DataError), kept(tmp_path / "log.txt", screen=True):
+        print("begun")
+        raise error
+    assert (tmp_path / "log.txt").read_text() == "begun\nbss.utils.errors.DataError: pass another --out\n"

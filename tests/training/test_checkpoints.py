@@ -46,6 +46,21 @@ def in_epoch_four(tmp_path_factory):
     return stopped(tmp_path_factory.mktemp("stopped") / "run", 60 + 60 + 60 + 20)
 
 
+def test_a_run_with_neutral_pictures_is_another_than_one_whose_pictures_were_mended(tmp_path):
+    out, blank = tmp_path / "run", {"train": ["3"]}
+    recipe, training = replace(RECIPE, epochs=1), tiny.splits(noise=0.3).train
+    with pytest.raises(Interrupted):
+        run(out, recipe, train=tiny.Signalling(training, 20, signal.SIGTERM), blank=blank)
+    assert json.loads((out / "config.json").read_text())["blank"] == blank
+    for other in ({}, {"train": ["4"]}, {"test": ["3"]}):
+        with pytest.raises(RunFolderError, match=r"differs from this one \(neutral in place of \(hash\)"):
+            run(out, recipe, blank=other)
+    run(out, recipe, blank=blank)
+    run(tmp_path / "plain", recipe)
+    config = json.loads((tmp_path / "plain" / "config.json").read_text())
+    assert "blank" not in config and not any("neutral" in name for name in config["identity"])
+
+
 # ---- one protocol --------------------------------------------------------------------------------------------------
 
 

@@ -93,7 +93,9 @@ def _prepare(flags: argparse.Namespace) -> int:
     need("prepare", "train")
     need("prepare", *_data_set(flags.stem, flags.variant).extras)
     if not flags.source.is_dir():
-        raise DataNotFoundError(f"--source {flags.source} is not a folder")
+        from bss.data.datasets.nearby import dead_link
+
+        raise DataNotFoundError(f"--source {dead_link(flags.source) or f'{flags.source} is not a folder'}")
     try:
         flags.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -15,8 +15,8 @@ from torch import nn
 
 from bss.data import rows
 from bss.data.corruption import recorded
+from bss.data.datasets.listing import MARKER
 from bss.data.splits import Splits
-from bss.data.synthetic.signals import MARKER
 from bss.data.tensors import whole_numbers_named
 from bss.methods import Method
 from bss.models.modes import frozen_parts

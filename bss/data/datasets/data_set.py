@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
 
 from bss.data.cache import cache_folder
+from bss.data.datasets import nearby
 from bss.data.datasets.listing import Sample, head_problem, list_of
 from bss.data.usable import problems
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
@@ -124,8 +125,8 @@ def check_root(data_set: DataSet, root: Path, advice: str) -> None:
         DataNotFoundError: it does not exist, or is a file; ends with the advice.
     """
     if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise DataNotFoundError(f"{data_set.title}: the data root {root} {what}.\n{advice}")
+        what = f"{root} {'is a file, not a folder' if root.exists() else 'does not exist'}"
+        raise DataNotFoundError(f"{data_set.title}: the data root {nearby.dead_link(root) or what}.\n{advice}")
 
 
 def read(data_set: DataSet[S], root: str | os.PathLike, split: str, **options: Any) -> list[S]:
@@ -153,8 +154,10 @@ def _list_path(data_set: DataSet, root: Path, split: str) -> Path:
     for place in places:
         if (root / place).is_file():
             return root / place
+    there = nearby.like_lists(root, places)
     raise DataNotFoundError(
-        f"{data_set.title}: no list of the {split} split under {root}: {data_set.looked_for(split)}.\n"
+        f"{data_set.title}: no list of the {split} split under {root}: {data_set.looked_for(split)}"
+        f"{f'; {there}' if there else ''}.\n"
         f"If that folder holds what was published, `{data_set.prepare_command(root)}` makes a data root of it; "
         f"{data_set.advice}"
     )
@@ -282,11 +285,14 @@ def _check_complete(
     keep = ", or keep them with a neutral picture: missing=blank" if data_set.blank else ""
     if gaps:
         counts = {kind: sum(not gap.files[kind] for gap in gaps) for kind in gaps[0].files}
-        lacking = next(kind for kind, files in gaps[0].files.items() if not files)
         counted = " and ".join(f"{number} have no {kind}" for kind, number in counts.items())
+        why = nearby.reasons(Path(root), samples)
+        first = next((gap for gap in gaps if gap.listed in why), gaps[0])
+        lacking = next(kind for kind, files in first.files.items() if not files)
+        known = f": {why[first.listed]}" if first.listed in why else ""
         raise DataNotFoundError(
             f"{data_set.title} {split}: of {len(samples)} samples {counted} under {Path(root)}, "
-            f"first {gaps[0].name} without {lacking} ({gaps[0].listed}).\n"
+            f"first {first.name} without {lacking} ({first.listed}){known}.\n"
             f"Complete the tree ({advice}), or leave them out with --set missing=drop{keep}"
         )
     absent, damaged = _check_heads(samples)

@@ -51,6 +51,10 @@ class Sample(Protocol):
         """Whether something neutral stands in the place of a file that cannot be used."""
 
 
+MARKER = "sample.json"
+"""File that marks a generated data set and holds its parameters."""
+
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and halves of surrogate pairs, which json can spell
 
 

@@ -6,6 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from statistics import median
 
+from bss.data.datasets import nearby
 from bss.data.datasets.listing import Sample
 from bss.data.doctor.findings import Finding, Occurrence, number, percent
 from bss.data.doctor.tree import Entry, Tree, oddities
@@ -106,6 +107,7 @@ def missing_files(tree: Tree) -> Iterator[Finding]:
     wanted = {_last_part(sample) for gaps in lacking.values() for _, sample in gaps}
     # One walk over the tree answers for all samples: to look for each by itself would be a walk for each.
     named, beside = oddities(tree, wanted)
+    why = nearby.reasons(tree.root, [sample for _, sample in tree.all()])
     complete = [kind for kind, gaps in lacking.items() if not gaps]
     if complete:
         whole = " and ".join(complete)
@@ -132,7 +134,12 @@ def missing_files(tree: Tree) -> Iterator[Finding]:
                 "error",
                 f"no {kind} found for {_of_each_split(tree, absent)}",
                 tuple(
-                    Occurrence(_there_is(tree, entries[sample.listed]), "", tree.short(sample.listed), sample.name)
+                    Occurrence(
+                        _there_is(tree, entries[sample.listed]) or tree.short(why.get(sample.listed, "")),
+                        "",
+                        tree.short(sample.listed),
+                        sample.name,
+                    )
                     for _, sample in absent
                 ),
             )

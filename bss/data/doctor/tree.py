@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bss.data.datasets.data_set import DataSet
-from bss.data.datasets.listing import Sample, list_of
+from bss.data.datasets.listing import MARKER, Sample, list_of
 from bss.data.doctor.media import Facts
-from bss.data.synthetic.signals import MARKER
 from bss.data.transforms import audio as sound
 from bss.data.transforms import image as picture
 from bss.data.transforms import video

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bss.data import file_heads, safe_pickle
+from bss.data.datasets import nearby
 from bss.data.datasets.cremad import CLASSES, DATA_SET, DEMOGRAPHICS
 from bss.data.datasets.listing import visible
 from bss.data.prepare import jobs, lists, media
@@ -59,9 +60,9 @@ def prepare(source: Path, out: Path, *, workers: int, force: bool = False) -> li
     """
     videos = {name: files[0] for name, files in media.find_videos(source / "VideoFlash").items()}
     if not videos:
-        raise DataNotFoundError(
-            f"{DATA_SET.title}: no videos in {source / 'VideoFlash'}.\n--source must be {DESCRIPTION}"
-        )
+        folder = source / "VideoFlash"
+        why = nearby.dead_link(folder) or f"no videos in {folder}"
+        raise DataNotFoundError(f"{DATA_SET.title}: {why}.\n--source must be {DESCRIPTION}")
     _refuse_pointers(list(videos.values()))
     wavs = {Path(name).stem: source / "AudioWAV" / name for name in _wav_names(source / "AudioWAV")}
     clips_of, failures = lists.read_splits(DATA_SET, (source, out))

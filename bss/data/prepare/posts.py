@@ -6,6 +6,7 @@ For Sarcasm and Twitter15.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bss.data.datasets import nearby
 from bss.data.datasets.imagetext import Post, PostSet, with_pictures
 from bss.data.prepare import jobs, lists
 
@@ -47,11 +48,14 @@ def prepare(
     missing: dict[str, str] = {}
     for split, posts in posts_of.items():
         lists.write(out / data_set.places[split][0], list_text(posts), posts)
-        for post in with_pictures(posts, [*(source / name for name in data_set.image_folders), folder]):
+        found = with_pictures(posts, [*(source / name for name in data_set.image_folders), folder])
+        why = nearby.reasons(source, found)
+        for post in found:
             if post.path:
                 work[post.path] = jobs.LinkJob(post.path, folder / post.path.name, force)
             else:
-                missing.setdefault(post.image, f"{post.image}: no such picture ({post.listed})")
+                known = f"; {why[post.listed]}" if post.listed in why else ""
+                missing.setdefault(post.image, f"{post.image}: no such picture ({post.listed}){known}")
     return failures + jobs.fill(
         folder, jobs.take_over, list(work.values()), workers=workers, failures=list(missing.values())
     )

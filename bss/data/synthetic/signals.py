@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from bss.data.datasets.listing import MARKER
 from bss.utils.errors import BssError, DataError
 from bss.utils.filesystem import whole_folder
 
@@ -134,10 +135,6 @@ class PostSizes:
 
     sizes: PerClass
     image_size: int = 80
-
-
-MARKER = "sample.json"
-"""File that marks a generated data set and holds its parameters."""
 
 
 FULL = 2**20

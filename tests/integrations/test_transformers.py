@@ -2,6 +2,7 @@
 
 import tempfile
 import warnings
+from collections import UserDict
 
 import pytest
 import torch
@@ -47,6 +48,18 @@ def test_a_labels_column_and_the_index_survive_the_removal_of_unused_columns():
     record, ours = trainer(num_train_epochs=1)
     assert ours.args.remove_unused_columns
     assert record.seen[0] == [record.orders[0]]
+
+
+class Encoded(Samples):
+    """Samples of a mapping that is no dict, as a tokenizer's BatchEncoding is."""
+
+    def __getitem__(self, index):
+        return UserDict(super().__getitem__(index))
+
+
+def test_samples_of_another_mapping_keep_their_keys():
+    record, _ = trainer(data=Encoded("labels"))
+    assert record == plain()
 
 
 def test_the_learning_rate_schedule_spans_the_curriculum():

@@ -18,7 +18,7 @@ from bss.tasks import Task
 from bss.training.build import check_memory, check_method
 from bss.training.run import Run
 from bss.training.run_folder import claimed
-from bss.training.screen import say
+from bss.training.screen import growth_note, say
 from bss.utils import distributed
 from bss.utils.claim import Claim
 from bss.utils.devices import accelerators
@@ -75,6 +75,8 @@ def launched(
                 recipe = arm.recipe(recipe)
             check_method(recipe)
             check_memory(recipe, device)
+            if note := growth_note(recipe):  # before minutes of reading and decoding
+                say(note)
             name = f"{Path(reference).stem}-{way}{'-sample' * flags.sample}-seed{recipe.seed}"
             out = flags.out or Path("runs") / name
             root = sample_root(reference, out) if flags.sample else flags.data_root or default_root

@@ -295,7 +295,12 @@ def _check_parts(method: Method, recipe: Recipe) -> None:
             f"accumulate={recipe.accumulate} runs a batch in parts, and {type(method).__name__} needs all of it at "
             "once: set accumulate=1, with a smaller batch_size or precision=bf16 where memory is short"
         )
-    share = distributed.share_of_batch(recipe.batch_size)
+    share, world = distributed.share_of_batch(recipe.batch_size), distributed.world_size()
+    if share < 2 and not recipe.sync_batchnorm:
+        raise RecipeError(
+            f"batch_size={recipe.batch_size} leaves each of {world} processes one sample, and BatchNorm needs two: set "
+            f"batch_size={2 * world} or more, or sync_batchnorm=true on GPUs"
+        )
     if recipe.accumulate > 1 and share < 2 * recipe.accumulate:
         raise RecipeError(
             f"accumulate={recipe.accumulate} cuts the {share} samples that each process has of a batch into parts of "

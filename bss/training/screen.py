@@ -8,6 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from bss.data.splits import Splits
+from bss.recipes.recipe import Recipe
 from bss.scoring.metrics import Metrics, predicted_by, unimodal_heads
 from bss.training.build import Plan
 from bss.training.run_folder import EpochRow, Failure, Summary
@@ -41,6 +42,19 @@ def sizes_line(data: Splits) -> str:
         ]
         text += f"\ncorrupted by the seed: {', '.join(parts)}; none in test"
     return text
+
+
+def growth_note(recipe: Recipe) -> str:
+    """A line on a schedule that grows for longer than the run lasts; empty where the run sees the whole set."""
+    schedule = recipe.schedule
+    epochs = recipe.epochs - schedule.warmup_epochs
+    if recipe.updates is not None or schedule.start == 1 or schedule.grow_epochs <= epochs:
+        return ""
+    return (
+        f"schedule.grow_epochs={schedule.grow_epochs} is more than the {epochs} epochs of the schedule, so this run ends "
+        f"with {100 * schedule.pace(epochs - 1):.0f} % of the training set: --set schedule.grow_epochs={epochs} or less "
+        "lets it see the whole"
+    )
 
 
 def plan_line(planned: Plan, batch_size: int, updates: int | None, tail: str) -> str:

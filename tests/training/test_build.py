@@ -16,6 +16,7 @@ from bss.recipes.recipe import KINDS, CurriculumSchedule, MethodName, Schedule, 
 from bss.training.build import check_method, method_of, plan
 from bss.training.engine import fit
 from bss.training.run import Run
+from bss.utils import distributed
 from bss.utils.errors import RecipeError
 from tests import tiny
 
@@ -247,3 +248,13 @@ def test_half_of_a_stage_is_as_released_or_an_eighth_of_the_run_so_that_each_of_
     assert method_of(replace(tiny.CL, epochs=100, method="reconboost"), 60).stage_epochs == 4
     assert method_of(replace(tiny.CL, epochs=2, method="reconboost"), 60).stage_epochs == 0.25
     assert method_of(replace(tiny.CL, updates=14, method="reconboost"), 60).stage_epochs == 0.25  # 7 steps an epoch
+
+
+def test_one_sample_for_each_process_is_refused_before_data_are_read(monkeypatch):
+    monkeypatch.setattr(distributed, "world_size", lambda: 4)
+    with pytest.raises(RecipeError, match=r"batch_size=4 leaves each of 4 processes one sample.*batch_size=8 or more"):
+        check_method(replace(tiny.CL, batch_size=4))
+    check_method(replace(tiny.CL, batch_size=8))
+    check_method(replace(tiny.CL, batch_size=4, sync_batchnorm=True))
+    with pytest.raises(RecipeError, match="batch_size=6 cannot be shared evenly by 4 processes"):
+        check_method(replace(tiny.CL, batch_size=6))

@@ -1,10 +1,13 @@
 """What a run prints."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bss.training.screen import closing_lines, epoch_line, seconds_left, way_on
+from bss.recipes.recipe import CurriculumSchedule
+from bss.training.screen import closing_lines, epoch_line, growth_note, seconds_left, way_on
+from tests import tiny
 
 METRICS = {"accuracy": {"all": 0.5, "fused": 0.25, "audio": 0.4, "visual": 0.3}}
 SUMMARY = {"test": {"chosen": METRICS, "last": METRICS}, "chosen_epoch": 1}
@@ -47,3 +50,14 @@ def test_a_run_ends_with_its_folder_and_the_command_that_measures_it():
     )
     assert way_on(Path("x"), "/my/task.py").endswith("bss evaluate x --task /my/task.py --out x-evaluate")
     assert way_on(Path("x"), None).endswith("next: python -m bss report x --out x-report")
+
+
+def test_a_schedule_that_outlasts_its_run_is_said_before_anything_is_read():
+    short = replace(tiny.CL, epochs=3, schedule=CurriculumSchedule(start=0.25, grow_epochs=12, pacing="linear"))
+    # After 3 of 12 epochs: 0.25 + 0.75 / 4 = 0.4375.
+    assert growth_note(short).startswith(
+        "schedule.grow_epochs=12 is more than the 3 epochs of the schedule, so this run ends with 44 % of the training"
+    )
+    for schedule in (CurriculumSchedule(grow_epochs=3), CurriculumSchedule(start=1.0)):
+        assert growth_note(replace(short, schedule=schedule)) == ""
+    assert growth_note(replace(short, updates=900)) == ""

@@ -51,9 +51,9 @@ def growth_note(recipe: Recipe) -> str:
     if recipe.updates is not None or schedule.start == 1 or schedule.grow_epochs <= epochs:
         return ""
     return (
-        f"schedule.grow_epochs={schedule.grow_epochs} is more than the {epochs} epochs of the schedule, so this run ends "
-        f"with {100 * schedule.pace(epochs - 1):.0f} % of the training set: --set schedule.grow_epochs={epochs} or less "
-        "lets it see the whole"
+        f"schedule.grow_epochs={schedule.grow_epochs} is more than the {epochs} epochs of the schedule, so this run "
+        f"ends with {100 * schedule.pace(epochs - 1):.0f} % of the training set: --set schedule.grow_epochs={epochs} "
+        "or less lets it see the whole"
     )
 
 

@@ -214,8 +214,8 @@ def _notes(runs: Sequence[Evaluated], parts: Sequence[Part]) -> Iterator[str]:
     if part.dropped:
         yield f"Left out for want of usable files: {len(part.dropped)} samples, the first is {part.dropped[0]}."
     if part.blank:
-        count = f"{len(part.blank)} sample{'s' * (len(part.blank) != 1)}"
-        yield f"With a neutral picture in place of their own: {count}, the first is {part.blank[0]}."
+        kept = f"{len(part.blank)} sample{'s' * (len(part.blank) != 1)}"
+        yield f"With a neutral picture in place of their own: {kept}, the first is {part.blank[0]}."
     if part.groups is not None and len(set(part.groups)) < FEW_GROUPS:
         count = len(set(part.groups))
         groups = f"{count} group{'s' * (count != 1)} ({part.grouped_by})"

@@ -375,7 +375,7 @@ def parts(planned: Plan, model: nn.Module, data: Splits, recipe: Recipe, run: Ru
             label_smoothing=recipe.label_smoothing,
             class_weights=None if weights_C is None else weights_C.to(run.device),
         )
-        restore.append(partial(vars(method).pop, "losses_of"))
+        restore.append(partial(vars(method).pop, "losses_of", None))
     # Only online scoring looks at the training forward: a pass would otherwise be blended with it.
     online = schedule.rescore == "online"
     watch = TrainingWatch(model)

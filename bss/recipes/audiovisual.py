@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from bss.recipes.limits import Need, batch_need, weights_need
 from bss.recipes.published import PublishedRecipe
-from bss.recipes.settings import meaning, setting
+from bss.recipes.settings import cache_setting, meaning, setting
 from bss.utils.choices import FusionName
 from bss.utils.errors import RecipeError
 
@@ -28,12 +28,7 @@ class AudioVisualRecipe(PublishedRecipe):
     image_size: int = setting(224, "pixels, height and width.")
     width: int = setting(64, "channels of the ResNets' first stage; 64 is ResNet-18.")
     fusion: FusionName = setting("concat", "the fused head.")
-    cache: str | None = setting(
-        "auto",
-        'where sounds and frames are kept decoded, for all runs: "auto" = .bss-cache in the data root, or a '
-        "folder; none decodes every file in every epoch. It changes no result.",
-        path=True,
-    )
+    cache: str | None = cache_setting("sounds and frames")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from bss.recipes.limits import Need, batch_need, weights_need
 from bss.recipes.published import PublishedRecipe
-from bss.recipes.settings import setting
+from bss.recipes.settings import cache_setting, setting
 from bss.utils.choices import Cleaning, FusionName, Interpolation, Normalization, TextPooling
 from bss.utils.errors import RecipeError
 
@@ -57,6 +57,7 @@ class ImageTextRecipe(PublishedRecipe):
     interpolation: Interpolation = setting("bilinear", "how pictures are resized.")
     width: int = setting(64, "channels of the ResNet's first stage; 64 is ResNet-50.")
     fusion: FusionName = setting("concat", "the fused head.")
+    cache: str | None = cache_setting("pictures as they are scored and tested")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,6 +80,10 @@ class ImageTextRecipe(PublishedRecipe):
             batch_need("pictures", self.batch_size, 3 * picture, self.width * picture / 4, ("image_size", "width")),
             weights_need(23.5e6 * (self.width / 64) ** 2),
         ]
+
+    @override
+    def without_cache(self) -> Self:
+        return replace(self, cache=None)
 
     @override
     def from_random_weights(self) -> Self:

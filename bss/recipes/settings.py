@@ -22,6 +22,20 @@ def setting(default: T, text: str, *, path: bool = False) -> T:
     return made
 
 
+def cache_setting(what: str) -> str | None:
+    """The field ``cache`` of a data set that keeps some of its files decoded.
+
+    Args:
+        what: it keeps, as the subject of a sentence.
+    """
+    return setting(
+        "auto",
+        f'where {what} are kept decoded, for all runs: "auto" = .bss-cache in the data root, or a '
+        "folder; none decodes every file in every epoch. It changes no result.",
+        path=True,
+    )
+
+
 def meaning(text: str) -> dict[str, str]:
     """The metadata of a field without a default: ``epochs: int = field(metadata=meaning("..."))``."""
     return {_KEY: text}

@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from bss.data.datasets.imagetext import TEXT_MODEL, ImageText, Post
+from bss.data.cache import Cache, cache_folder
+from bss.data.datasets.imagetext import TEXT_MODEL, ImageText, Post, picture_kind
 from bss.data.splits import Splits
-from bss.data.transforms.image import augment_transform, fixed_transform, neutral_picture
+from bss.data.transforms.image import augment_transform, fixed_transform, neutral_picture, normalize_transform
 from bss.data.transforms.text import clean_text, encode, load_tokenizer
 from bss.models.encoders import ResNetEncoder, load_resnet50, resnet50
 from bss.recipes.imagetext import ImageTextRecipe
@@ -72,11 +74,24 @@ def build_splits(
         parts["train"], parts["val"] = _carved(parts["train"], recipe.val_fraction, seed=recipe.seed, classes=classes)
 
     tokenizer = load_tokenizer(recipe.text_model, root)
-    still = {part: _as_tested(recipe, tokenizer, posts, text_of=text_of, pairs=pairs) for part, posts in parts.items()}
-    look = {"normalization": recipe.normalization, "interpolation": recipe.interpolation}
-    moving = augment_transform(recipe.image_size, **look) if recipe.augment else still["train"].transform
+    cache, read = None, None
+    files = {post.path: post.listed for posts in parts.values() for post in posts if post.path is not None}
+    if recipe.cache is not None and files:  # of the fixed views alone: random ones are made of all pixels
+        kind = picture_kind(recipe.image_size, recipe.interpolation)
+        cache = Cache(cache_folder(recipe.cache, root), root, {kind: files})
+        read = cache[kind]
+    still = {
+        part: _as_tested(recipe, tokenizer, posts, text_of=text_of, pairs=pairs, read=read)
+        for part, posts in parts.items()
+    }
+    train = still["train"]
+    if recipe.augment:
+        moving = augment_transform(
+            recipe.image_size, normalization=recipe.normalization, interpolation=recipe.interpolation
+        )
+        train = ImageText(parts["train"], train.tokens_N3L, transform=moving, neutral=train.neutral)
     return Splits(
-        train=ImageText(parts["train"], still["train"].tokens_N3L, transform=moving, neutral=still["train"].neutral),
+        train=train,
         score=still["train"],
         val=still.get("val"),
         test=still["test"],
@@ -85,6 +100,7 @@ def build_splits(
         classes=classes,
         dropped=dropped,
         blank=blank_of(train=parts["train"], val=parts.get("val"), test=parts["test"]),
+        cache=cache,
         group=group,
         listed=listed(val=parts.get("val"), test=parts["test"]),
     )
@@ -114,6 +130,7 @@ def _as_tested(
     *,
     text_of: Callable[[Post], str],
     pairs: bool,
+    read: Callable[[Path], np.ndarray] | None = None,
 ) -> ImageText:
     tokens = encode(
         tokenizer,
@@ -122,11 +139,17 @@ def _as_tested(
         max_tokens=recipe.max_tokens,
         targets=[post.target for post in posts] if pairs else None,
     )
-    look = {"normalization": recipe.normalization, "interpolation": recipe.interpolation}
+    if read is None:
+        transform = fixed_transform(
+            recipe.image_size, normalization=recipe.normalization, interpolation=recipe.interpolation
+        )
+    else:
+        transform = normalize_transform(recipe.normalization)
     return ImageText(
         posts,
         tokens,
-        transform=fixed_transform(recipe.image_size, **look),
+        transform=transform,
+        read=read,
         neutral=neutral_picture(recipe.image_size, recipe.normalization),
     )
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bss.data import rows
 from bss.data.batches import collate
-from bss.data.datasets import twitter15
+from bss.data.datasets import imagetext, twitter15
 from bss.data.datasets.data_set import find, read
 from bss.data.datasets.twitter15 import DATA_SET, read_list
 from bss.data.synthetic import twitter15 as synthetic_twitter15
@@ -207,6 +207,28 @@ SMALL = PostSizes(PerClass(train=12, val=4, test=3), image_size=16)
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
     return synthetic_twitter15.write_sample(tmp_path_factory.mktemp("sample") / "twitter15", SMALL)
+
+
+def test_pictures_out_of_the_cache_are_those_of_the_files_and_no_file_is_opened(generated, tmp_path, monkeypatch):
+    recipe = task.sample_recipe(task.CL)
+    plain = task.build_data(replace(recipe, cache=None), generated)
+    kept = task.build_data(replace(recipe, cache=str(tmp_path)), generated)
+    assert plain.cache is None and not kept.cache.open()
+    decoded = {part: [getattr(plain, part)[at]["image"] for at in (0, 1)] for part in ("score", "val", "test")}
+    assert torch.equal(kept.test[0]["image"], decoded["test"][0])  # before it is built
+    kept.cache.build()
+    seen = []
+    for data in (plain, kept):
+        torch.manual_seed(3)
+        seen.append(data.train[0]["image"])  # a random view, of the file
+    assert torch.equal(*seen)
+    monkeypatch.setattr(imagetext.picture, "read_frame", pytest.fail)
+    for part, images in decoded.items():
+        assert all(map(torch.equal, [getattr(kept, part)[at]["image"] for at in (0, 1)], images))
+        assert getattr(kept, part).pixel_scales == getattr(plain, part).pixel_scales
+    (kind,) = kept.cache.parts
+    assert kind.name == "pictures-64px-bilinear"
+    assert recipe.without_cache().cache is None
 
 
 def test_the_sample_is_tomberts_layout_and_a_function_of_its_arguments(generated, tmp_path, untouched_rngs):

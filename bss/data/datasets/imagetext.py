@@ -4,17 +4,22 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bss.data.cache import Kind
 from bss.data.datasets.data_set import DataSet
 from bss.data.datasets.listing import checked_name, visible
 from bss.data.rows import Row
 from bss.data.transforms import image as picture
 from bss.data.transforms.text import Tokens
+from bss.utils.choices import Interpolation
 from bss.utils.errors import DataError, shown
 
 PLACEHOLDER = "$T$"
@@ -170,7 +175,8 @@ class ImageText(Dataset):
     Args:
         posts: posts that have their picture, or a neutral one in its place; N of them, at least one.
         tokens_N3L: their texts.
-        transform: (3, H, W) uint8 -> (3, S, S) float32.
+        transform: of what is read, (3, H, W) uint8 -> (3, S, S) float32.
+        read: file -> what a cache keeps of its picture, see :func:`picture_kind`; None decodes the file every time.
         neutral: the neutral picture, (3, S, S) float32; see :func:`bss.data.transforms.image.neutral_picture`.
 
     Raises:
@@ -183,6 +189,7 @@ class ImageText(Dataset):
         tokens_N3L: Tensor,
         *,
         transform: Callable[[Tensor], Tensor],
+        read: Callable[[Path], np.ndarray] | None = None,
         neutral: Tensor | None = None,
     ):
         if not posts:
@@ -191,7 +198,7 @@ class ImageText(Dataset):
             raise ValueError(f"tokens must be ({len(posts)}, 3, L) for {len(posts)} posts, got {tokens_N3L.shape}")
         self.posts = tuple(posts)
         self.tokens_N3L = tokens_N3L
-        self.transform = transform
+        self.transform, self.read = transform, read
         self.neutral = neutral
 
     def __len__(self) -> int:
@@ -213,15 +220,30 @@ class ImageText(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         post = self.posts[index]
         try:
-            image = self._neutral(post) if post.path is None else self.transform(picture.read_frame(post.path))
+            image = self._neutral(post) if post.path is None else self.transform(self._pixels(post.path))
         except DataError as error:
             raise DataError(f"{error} ({post.listed})") from error
         return {"image": image, "text": Tokens(self.tokens_N3L[index], post.filled()), "label": post.label}
+
+    def _pixels(self, path: Path) -> Tensor:
+        # A cache is not to be written to.
+        return picture.read_frame(path) if self.read is None else torch.from_numpy(self.read(path).copy())
 
     def _neutral(self, post: Post) -> Tensor:
         if not post.blank or self.neutral is None:
             raise DataError(f"{post.name} has no picture")
         return self.neutral.clone()
+
+
+def picture_kind(size: int, interpolation: Interpolation) -> Kind:
+    """The decoding of a picture for a fixed view: to (3, size, size) uint8, squeezed to a square."""
+    return Kind(
+        f"pictures-{size}px-{interpolation}", partial(_squeezed, size=size, interpolation=interpolation), "uint8"
+    )
+
+
+def _squeezed(path: Path, *, size: int, interpolation: Interpolation) -> np.ndarray:
+    return picture.squeeze(size, interpolation)(picture.read_frame(path)).numpy()
 
 
 # ------------------------------------------------------------------------------------------------ generated data

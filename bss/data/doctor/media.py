@@ -133,7 +133,7 @@ def _decoded(job: Job) -> Facts:
 
 def _picture_facts(path: Path) -> Facts:
     seen = picture.glance(path)
-    if seen is not None and _spread(seen.pixels) > _NEARLY_FLAT:
+    if seen is not None and np.ptp(seen.pixels) > _NEARLY_FLAT:
         return Facts(shape=seen.shape)
     frame = picture.read_frame(path)
     complaint = _complaint_of_libjpeg(path.read_bytes())
@@ -141,11 +141,6 @@ def _picture_facts(path: Path) -> Facts:
     if complaint and "premature end" in complaint.lower():
         return Facts(damage=f"a part is missing ({complaint})")
     return Facts(shape=tuple(frame.shape[1:]), flat=_is_flat(frame), complaint=complaint)
-
-
-def _spread(pixels_HW3: np.ndarray) -> int:
-    """How far apart the values of a channel are; of three views, since numpy is slow along the first axes of one."""
-    return max(int(channel.max()) - int(channel.min()) for channel in np.moveaxis(pixels_HW3, -1, 0))
 
 
 def _is_flat(frame_3HW: torch.Tensor) -> bool:

@@ -170,7 +170,7 @@ class Glance(NamedTuple):
 
     Attributes:
         shape: (height, width) of the picture.
-        pixels: of it at about an eighth of its size, (h, w, 3) uint8, RGB.
+        pixels: of it at about an eighth of its size, (h, w) uint8, grey.
     """
 
     shape: tuple[int, int]
@@ -201,7 +201,8 @@ def glance(path: str | os.PathLike) -> Glance | None:
             return None
     try:
         # The scale leaves out the inverse transforms; every coefficient is read, and what is wrong with one is found.
-        return Glance((height, width), simplejpeg.decode_jpeg(data, min_height=1, min_width=1, strict=True))
+        pixels_HW1 = simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, strict=True)
+        return Glance((height, width), pixels_HW1[..., 0])
     except ValueError:
         return None
 
@@ -339,8 +340,21 @@ def fixed_transform(
     """
     from torchvision.transforms import v2
 
-    resize = v2.Resize((size, size), interpolation=v2.InterpolationMode(interpolation), antialias=True)
-    return v2.Compose([resize, *_normalised(normalization)])
+    return v2.Compose([squeeze(size, interpolation), *_normalised(normalization)])
+
+
+def squeeze(size: int, interpolation: Interpolation = "bilinear") -> "v2.Transform":
+    """The first half of :func:`fixed_transform`: (3, H, W) uint8 -> (3, size, size) uint8."""
+    from torchvision.transforms import v2
+
+    return v2.Resize((size, size), interpolation=v2.InterpolationMode(interpolation), antialias=True)
+
+
+def normalize_transform(normalization: Normalization = "imagenet") -> "v2.Transform":
+    """The second half of :func:`fixed_transform`: (3, size, size) uint8 -> float32, normalised."""
+    from torchvision.transforms import v2
+
+    return v2.Compose(_normalised(normalization))
 
 
 def augment_transform(

@@ -19,19 +19,19 @@ from bss.utils.paths import expanded
 def home(monkeypatch):
     """A home folder, and the variable DATA."""
     for name in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(name, "/home/me")
-    monkeypatch.setenv("DATA", "/mnt/data")
+        monkeypatch.setenv(name, "/users/me")
+    monkeypatch.setenv("DATA", "/disk/data")
     monkeypatch.delenv("UNSET_HERE", raising=False)
 
 
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("~", "/home/me"),
-        ("~/runs/a", "/home/me/runs/a"),
-        ("$DATA/ks", "/mnt/data/ks"),
-        ("${DATA}2/ks", "/mnt/data2/ks"),
-        ("a/$DATA", "a//mnt/data"),
+        ("~", "/users/me"),
+        ("~/runs/a", "/users/me/runs/a"),
+        ("$DATA/ks", "/disk/data/ks"),
+        ("${DATA}2/ks", "/disk/data2/ks"),
+        ("a/$DATA", "a//disk/data"),
         ("a~b/~", "a~b/~"),  # as in a shell, only at the beginning
         ("price$", "price$"),
         ("bert-base-uncased", "bert-base-uncased"),
@@ -66,15 +66,15 @@ def test_every_flag_that_names_a_file_or_folder_takes_them(home):
             assert action.type is not Path, f"{name} {action.dest}: type=path of bss.cli.flags"
             if action.type is path:
                 found.add((name, action.dest))
-                assert action.type("~/a") == Path("/home/me/a")
+                assert action.type("~/a") == Path("/users/me/a")
     assert {("prepare", "source"), ("doctor", "root"), ("train", "out"), ("compare", "data_root")} <= found
     assert {("predict", "files"), ("evaluate", "list"), ("train", "recipe"), ("report", "runs")} <= found
 
 
 def test_fields_that_name_a_path_take_them_from_flags_files_and_code(home):
-    assert override(cremad.CL, ["cache=~/c"]).cache == "/home/me/c"
-    assert with_values(twitter15.CL, {"text_model": "$DATA/bert"}).text_model == "/mnt/data/bert"
-    assert dataclasses.replace(nvgesture.CL, depth_weights="~/w.pt").depth_weights == "/home/me/w.pt"
+    assert override(cremad.CL, ["cache=~/c"]).cache == "/users/me/c"
+    assert with_values(twitter15.CL, {"text_model": "$DATA/bert"}).text_model == "/disk/data/bert"
+    assert dataclasses.replace(nvgesture.CL, depth_weights="~/w.pt").depth_weights == "/users/me/w.pt"
     assert dataclasses.replace(twitter15.CL, image_weights=None).image_weights is None
     with pytest.raises(RecipeError, match="UNSET_HERE"):
         override(twitter15.CL, ["image_weights=$UNSET_HERE/w.pt"])

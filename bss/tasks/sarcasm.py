@@ -35,7 +35,9 @@ def build_data(recipe: SarcasmRecipe, root: Path) -> Splits:
         DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find` and
             :func:`bss.tasks.imagetext.build_splits`.
     """
-    find_split = partial(find, DATA_SET, root, missing=recipe.missing, word_filter=recipe.word_filter)
+    find_split = partial(
+        find, DATA_SET, root, missing=recipe.missing, cache=recipe.cache, word_filter=recipe.word_filter
+    )
     return imagetext.build_splits(recipe, root, DATA_SET.classes, find_split)
 
 
@@ -46,7 +48,9 @@ def build_list(recipe: SarcasmRecipe, root: Path, path: Path) -> Part:
         DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find_listed` and
             :func:`bss.tasks.imagetext.as_tested`.
     """
-    posts, dropped = find_listed(DATA_SET, root, path, missing=recipe.missing, word_filter=recipe.word_filter)
+    posts, dropped = find_listed(
+        DATA_SET, root, path, missing=recipe.missing, cache=recipe.cache, word_filter=recipe.word_filter
+    )
     samples = imagetext.as_tested(recipe, root, posts)
     return of_list(posts, samples, DATA_SET.classes, dropped=dropped, group=DATA_SET.group)
 

@@ -36,7 +36,7 @@ def build_data(recipe: Twitter15Recipe, root: Path) -> Splits:
     data_set = VARIANTS[recipe.variant]
 
     def find_split(split: str) -> tuple[list[Post], list[str]]:
-        posts, dropped = _with_targets(find(data_set, root, split, missing=recipe.missing), recipe)
+        posts, dropped = _with_targets(find(data_set, root, split, missing=recipe.missing, cache=recipe.cache), recipe)
         if split != "train" or not data_set.tested_rows_in_train:
             return posts, dropped
         tested = {_row(post) for post in read(data_set, root, "test")}
@@ -63,7 +63,9 @@ def build_list(recipe: Twitter15Recipe, root: Path, path: Path) -> Part:
         DataError, DataNotFoundError: see :func:`bss.data.datasets.data_set.find_listed` and
             :func:`bss.tasks.imagetext.as_tested`; also for ``use_target`` with a list that has no terms.
     """
-    posts, dropped = _with_targets(find_listed(VARIANTS[recipe.variant], root, path, missing=recipe.missing), recipe)
+    posts, dropped = _with_targets(
+        find_listed(VARIANTS[recipe.variant], root, path, missing=recipe.missing, cache=recipe.cache), recipe
+    )
     text_of = partial(_text_of, recipe)
     samples = imagetext.as_tested(recipe, root, posts, text_of=text_of, pairs=recipe.use_target)
     return of_list(posts, samples, DATA_SET.classes, dropped=dropped, group=DATA_SET.group)

@@ -348,8 +348,8 @@ class Recipe:
     overwrite: bool = setting(False, "replace a run that is already in the run folder.")
     checkpoint_minutes: float | None = setting(
         10.0,
-        "save in the middle of an epoch too, when the last save is this old; 0 after every step, none only "
-        "after epochs.",
+        "what a kill or a power cut may cost: the run is saved when its last save is this old, in the middle of an "
+        "epoch too, and when it ends or is stopped; 0 after every step, none after every epoch and nowhere else.",
     )
     sync_batchnorm: bool = setting(
         False,

@@ -1,8 +1,13 @@
 """Saving a run and bringing it back: what goes into ``last.pt``, and what two parts of one run must have in common."""
 
+<<<<<<< HEAD
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+=======
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+>>>>>>> fa1400e (Checkpoints of short runs wait in memory: written when checkpoint_minutes are over, and whenever the run ends)
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -328,6 +333,43 @@ def state_of(
         "sampler": parts.plan.sampler.state_dict(),
         "randomness": distributed.gathered_objects(random_states(parts.device)),
     }
+
+
+HELD = 64 * 2**20
+"""Bytes of a state that may wait in memory to be written; a larger one is written at once, and its epochs take long."""
+
+
+def snapshot(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A copy of a state between two epochs, which does not go on changing; None if it takes more than :data:`HELD`."""
+    if sum(tensor.nbytes for tensor in _tensors(state)) > HELD:
+        return None
+    copied = _copied(state)
+    assert isinstance(copied, dict)
+    return copied
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _tensors(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _tensors(part)
+
+
+def _copied(value: Any) -> Any:
+    if value is None or isinstance(value, (int, float, str)):  # most of a row of metrics.jsonl
+        return value
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        # With its attributes: the state of a network says the versions of its layers in one.
+        shell = copy.copy(value)
+        shell.update((name, _copied(part)) for name, part in value.items())
+        return shell
+    return [_copied(part) for part in value] if isinstance(value, list) else copy.deepcopy(value)
 
 
 _ALWAYS: dict[str, type | tuple[type, ...]] = {

@@ -16,7 +16,7 @@ from bss.data.splits import Splits
 from bss.scoring.metrics import classification_metrics, hits
 from bss.training.build import Parts
 from bss.training.callbacks import Callbacks
-from bss.training.checkpoint import Progress, Spent, fits_best, restore, state_of
+from bss.training.checkpoint import Progress, Spent, fits_best, restore, snapshot, state_of
 from bss.training.checkpoint_file import read_checkpoint
 from bss.training.loaders import Checked, Loaders
 from bss.training.loops import Predicted, Totals, Trained, train_epoch
@@ -62,7 +62,9 @@ class Training:
         self.order_log = OrderLog(parts.data.labels_N)
         self.decisions = distributed.Decisions()
         self.saved_at = time.monotonic()
-        self.saved: tuple[int, int] | None = None  # finished epochs and step of the newest checkpoint
+        self.saved: tuple[int, int] | None = None  # finished epochs and step of the newest checkpoint on the disk
+        self.unwritten: dict[str, Any] | None = None  # the checkpoint that comes after it, and waits in memory
+        self.unwritten_best: dict[str, Any] | None = None  # likewise the content of best.pt
         self.failed_from: tuple[int, int] | None = None  # the checkpoint after which numbers overflowed before
         self.unsure: int | None = None  # an epoch, whose weights best.pt has, that may turn out not to be the best
         # A mask may hold -inf from the start; what is trained must always be finite.
@@ -126,7 +128,8 @@ class Training:
         except RunFolderError as error:
             reason, epoch = str(error), None
         if saved["step"] == 0 and saved["finished_epochs"] == best["epoch"] + 1:
-            self._save_best(best, saved["model"])
+            self.unwritten_best = self._best_state(best, saved["model"])
+            self._write_best()
         elif isinstance(epoch, int) and epoch >= saved["finished_epochs"]:
             self.unsure = epoch
         else:
@@ -278,21 +281,77 @@ class Training:
             self.interrupts.stop()
 
     def _save(self) -> None:
-        """Write ``last.pt``.
+        """Write ``last.pt``, of a moment within an epoch, and what waits.
 
         Raises:
             NotFiniteError: the state is not one to go on from; the checkpoint before it stays.
         """
         self._check_finite()
-        state = state_of(self.progress, self._spent_on_epoch(), self.parts, self.order_log, self.folder)
-        self.folder.save_checkpoint("last.pt", {**self.kept, **state})
-        self.saved, self.saved_at = (state["finished_epochs"], state["step"]), time.monotonic()
+        self.unwritten = self._state()
+        self._write()
 
-    def _save_best(self, row: EpochRow, model: dict[str, Any]) -> None:
-        """Write ``best.pt``: after the checkpoint that ends its epoch, from which it can be made again."""
+    def _state(self) -> dict[str, Any]:
+        state = state_of(self.progress, self._spent_on_epoch(), self.parts, self.order_log, self.folder)
+        return {**self.kept, **state}
+
+    def _best_state(self, row: EpochRow, model: dict[str, Any]) -> dict[str, Any]:
         watched = self.parts.watched
         state = {"epoch": row["epoch"], "row": row, "model": model}
-        self.folder.save_checkpoint("best.pt", {**state, watched: row[watched], "chosen_on": watched})
+        return {**state, watched: row[watched], "chosen_on": watched}
+
+    def _save_epoch(self, row: EpochRow) -> None:
+        """Save the epoch that is over: on the disk, or in memory, where little would be lost with it.
+
+        What waits there is written once it is as old as ``checkpoint_minutes``, before the final test and whenever the
+        run ends. So that the next epoch's end is not too late, it must be due before that by what this one took.
+
+        Raises:
+            NotFiniteError: the state is not one to go on from; the checkpoint before it stays.
+        """
+        self._check_finite()
+        minutes, is_best = self.parts.checkpoint_minutes, self.progress.best is row
+        waits = minutes is not None and time.monotonic() - self.saved_at + row["seconds"] < 60 * minutes
+        state = self._state()
+        held = (snapshot(state) if self.folder.writes else state) if waits else None
+        self.unwritten = state if held is None else held
+        if is_best:
+            self.unwritten_best = self._best_state(row, self.unwritten["model"])
+        if held is None:
+            self._write()
+
+    def _write(self) -> None:
+        """Write what waits. Killed between the two files, the run goes on from the ``last.pt`` that is there by then.
+
+        That of the best epoch's own end can make its ``best.pt`` again, and comes first. Where it is a later one's, a
+        ``best.pt`` of an epoch that is still to come is fine beside the older ``last.pt``, see :meth:`_check_best`.
+        """
+        last, best = self.unwritten, self.unwritten_best
+        own = last is not None and best is not None and self._at(last) == (best["epoch"] + 1, 0)
+        if not own:
+            self._write_best()
+        if last is not None:
+            self.folder.save_checkpoint("last.pt", last)
+            self.saved, self.saved_at, self.unwritten = self._at(last), time.monotonic(), None
+        self._write_best()
+
+    def _write_best(self) -> None:
+        if self.unwritten_best is not None:
+            self.folder.save_checkpoint("best.pt", self.unwritten_best)
+            self.unwritten_best = None
+
+    @staticmethod
+    def _at(state: Mapping[str, Any]) -> tuple[int, int]:
+        return state["finished_epochs"], state["step"]
+
+    def _write_at_the_end(self, error: BaseException) -> None:
+        """Write what waits when the run does not finish; if that fails, what has ended it is what is to be seen.
+
+        Raises:
+            RunFolderError: it was asked to stop, and cannot be written.
+        """
+        stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
+        with contextlib.nullcontext() if stopped else contextlib.suppress(Exception):
+            self._write()
 
     def _check_finite(self) -> None:
         """Refuse a loss, weights, buffers or an optimiser's state that are not finite; all processes agree.
@@ -329,10 +388,8 @@ class Training:
         self.callbacks.log(row)
         progress.next_epoch(row)
         self.parts.watch.reset()
-        self._save()
-        if progress.best is row:
-            self._save_best(row, self.parts.model.state_dict())
-        elif row["epoch"] == self.unsure:
+        self._save_epoch(row)
+        if progress.best is not row and row["epoch"] == self.unsure:
             assert progress.best is not None  # this row at least
             self._best_weights(progress.best)  # now, and not after the last epoch
         self.interrupts.check()
@@ -347,6 +404,7 @@ class Training:
 
     def final_test(self) -> Summary:
         """Measure the test set and give the summary; leaves the model with the chosen epoch's weights."""
+        self._write()
         data, measuring, loaders = self.parts.data, self.parts.measuring, self.parts.loaders
         best, last, spent = self.progress.best, self.progress.last, self.progress.spent
         assert best is not None and last is not None  # a run has one epoch at least
@@ -419,6 +477,8 @@ class Training:
         Raises:
             RunFolderError: they are of another epoch, or damaged.
         """
+        if self.unwritten_best is not None:
+            return self.unwritten_best["model"]
         path = self.folder.path / "best.pt"
         kept = read_checkpoint(path)
         if not fits_best(best, kept):
@@ -438,7 +498,11 @@ class Training:
             NotFiniteError, MemoryRanOutError: with a second line, on what is saved and the ways on.
         """
         try:
-            yield
+            try:
+                yield
+            except BaseException as error:
+                self._write_at_the_end(error)
+                raise
         except NotFiniteError as error:
             self._note("not finite", error)
             again = self.saved is not None and self.saved == self.failed_from
@@ -525,7 +589,9 @@ def _first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
     if not floating:
         return None
     device = next(iter(floating.values())).device
-    finite = torch.stack([tensor.isfinite().all().to(device) for tensor in floating.values()]).tolist()
+    # Of each its largest size, which is NaN or infinite where one of its numbers is: one look at every number.
+    largest = (torch.linalg.vector_norm(tensor, math.inf) for tensor in floating.values())
+    finite = torch.stack([size.isfinite().to(device) for size in largest]).tolist()
     return next((name for name, whole in zip(floating, finite, strict=True) if not whole), None)
 
 

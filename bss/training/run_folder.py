@@ -243,6 +243,7 @@ class RunFolder:
         self.finished = False
         self.rows: list[str] = []
         self.scores: list[str] = []
+        self._unflushed: set[str] = set()
         self.claim, self._own_claim = claim, claim is None
         self._open(overwrite)
         if self.finished and not resume:
@@ -508,7 +509,7 @@ class RunFolder:
 
     @_writes
     def append_metrics(self, row: EpochRow) -> None:
-        """One line an epoch, with its checksum, on disk when this returns."""
+        """One line an epoch, with its checksum; on the disk before a checkpoint that speaks of it."""
         self._append("metrics.jsonl", (json.dumps({**row, "checksum": checksum(row)}) + "\n").encode())
         self.rows.append(checksum(row))
 
@@ -576,6 +577,7 @@ class RunFolder:
         The ``last.pt`` before the newest one is kept as ``previous.pt``.
         """
         path = self.path / name
+        self._flush()
         with whole_file(path, flush=True) as temporary:
             write_checkpoint(temporary, state)
             if name == "last.pt" and path.exists():
@@ -591,6 +593,7 @@ class RunFolder:
             files = digests(self.path)
         except RunFolderError as error:
             raise RunFolderError(f"{self.path}: {error}: something else has written to it") from error
+        self._flush()
         self._write_json("summary.json", {**summary, "files": files})
         replace_text(self.path / "done", "")  # on the disk before anything that a continued run needs is removed
         for name in ("scores.raw", "previous.pt"):
@@ -609,8 +612,12 @@ class RunFolder:
     def _append(self, name: str, content: bytes) -> None:
         with open(self.path / name, "ab") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        self._unflushed.add(name)
+
+    def _flush(self) -> None:
+        """Put what was appended on the disk."""
+        while self._unflushed:
+            flush_file(self.path / self._unflushed.pop())
 
 
 def claimed(path: Path, *, overwrite: bool = False, tell: Callable[[str], None] = lambda text: None) -> Claim | None:

@@ -584,7 +584,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, capsys):
     folder = tmp_path / "out" / "uniform" / "seed0"
 
     def interrupt():
-        while not (folder / "last.pt").exists() and ended.wait(0.05) is False:
+        while not (folder / "metrics.jsonl").exists() and ended.wait(0.05) is False:
             pass
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bss.training.checkpoint import snapshot
 from bss.training.checkpoint_file import read_checkpoint, write_checkpoint
 from bss.training.engine import fit
 from bss.training.run import Run
@@ -18,12 +19,14 @@ from tests import tiny
 from tests.training.test_resume import assert_identical
 
 CPU = torch.device("cpu")
-RECIPE = replace(tiny.SPL, seed=0, epochs=4, imbalance_every=0)  # the best epoch is the first, and then the third
+# The best epoch is the first, and then the third; every epoch is saved as it ends.
+RECIPE = replace(tiny.SPL, seed=0, epochs=4, imbalance_every=0, checkpoint_minutes=None)
+HELD = replace(RECIPE, checkpoint_minutes=10.0)  # nothing is, before the run ends
 
 
-def run(out, recipe=RECIPE, **parts):
+def run(out, recipe=RECIPE, *, callbacks=(), **parts):
     data = replace(tiny.splits(noise=0.3), **parts)
-    return fit(tiny.model(norm=True, dropout=0.3), data, recipe, Run(out, out, CPU))
+    return fit(tiny.model(norm=True, dropout=0.3), data, recipe, Run(out, out, CPU), callbacks=callbacks)
 
 
 def stopped(out, at, recipe=RECIPE):
@@ -37,6 +40,13 @@ def stopped(out, at, recipe=RECIPE):
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "run"
     run(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory):
+    out = tmp_path_factory.mktemp("held") / "run"
+    run(out, HELD)
     return out
 
 
@@ -87,6 +97,101 @@ def test_a_run_that_was_killed_before_any_renaming_ends_as_the_one_that_was_not(
     for folder in folders:
         run(folder, recipe)
         assert_identical(tmp_path / "run", folder)
+
+
+class AfterEpoch:
+    """Does something after every epoch: a callback."""
+
+    def __init__(self, do):
+        self.do = do
+
+    def start(self, config):
+        pass
+
+    def log(self, row, updates):
+        self.do(row["epoch"])
+
+    def finish(self, summary):
+        pass
+
+
+def test_a_short_run_writes_its_checkpoints_once_and_ends_as_one_that_writes_them_every_epoch(whole, tmp_path):
+    out, there = tmp_path / "run", []
+    run(out, HELD, callbacks=[AfterEpoch(lambda epoch: there.append(list(out.glob("*.pt"))))])
+    assert there == [[]] * 4
+    for name in ("last.pt", "best.pt"):
+        here, there = (read_checkpoint(folder / name) for folder in (out, whole))
+        assert here.keys() == there.keys() and here["model"].keys() == there["model"].keys()
+        assert all(torch.equal(value, there["model"][key]) for key, value in here["model"].items())
+    assert [each["checksum"] for each in tiny.rows(out)] == [each["checksum"] for each in tiny.rows(whole)]
+
+
+def test_a_short_run_that_is_killed_begins_anew(held, tmp_path):
+    out, killed = tmp_path / "run", tmp_path / "killed"
+
+    def kill(epoch):
+        if epoch == 2:
+            shutil.copytree(out, killed, ignore=shutil.ignore_patterns("claim.json"))
+
+    run(out, HELD, callbacks=[AfterEpoch(kill)])
+    assert len(tiny.rows(killed)) == 3 and not list(killed.glob("*.pt"))
+    run(killed, HELD)
+    assert "continued" not in json.loads((killed / "config.json").read_text()) and len(tiny.rows(killed)) == 4
+    assert_identical(held, killed)
+
+
+class Unreadable(tiny.Features):
+    """Samples that cannot be read any more once the fourth epoch is measured; they are read once before training."""
+
+    reads = 0
+
+    def __getitem__(self, index):
+        self.reads += 1
+        if self.reads > 24 * 4:
+            raise OSError("for want of a nail")
+        return super().__getitem__(index)
+
+
+def test_what_waits_is_written_when_a_run_ends_by_whatever_and_goes_on_from_there(held, tmp_path):
+    val, out = tiny.splits().val, tmp_path / "run"
+    with pytest.raises(OSError, match="nail"):
+        run(out, HELD, val=Unreadable(val.audio, val.visual, val.label))
+    saved = read_checkpoint(out / "last.pt")
+    assert (saved["finished_epochs"], saved["step"]) == (3, 0)
+    assert read_checkpoint(out / "best.pt")["epoch"] == 2
+    run(out, HELD)
+    assert_identical(held, out)
+
+
+@pytest.mark.parametrize("at", [150, 200], ids=["in epoch three", "in epoch four"])
+def test_a_kill_between_the_files_that_waited_leaves_a_run_that_goes_on(held, tmp_path, monkeypatch, at):
+    """Stopped in an epoch, with the best weights of an earlier one still to be written."""
+    out, original, left = tmp_path / "run", os.replace, []
+
+    def kill_here(source, target):
+        if str(target).endswith(".pt"):
+            left.append(shutil.copytree(out, tmp_path / f"{len(left)}", ignore=shutil.ignore_patterns("claim.json")))
+        original(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", kill_here)
+        stopped(out, at, HELD)
+    assert len(left) == 2
+    for folder in (*left, out):
+        run(folder, HELD)
+        assert_identical(held, folder)
+
+
+def test_a_state_that_waits_does_not_go_on_with_the_network():
+    network = tiny.model(norm=True)
+    state = {"model": network.state_dict(), "rows": ["a"], "row": {"loss": 0.5, "none": None}, "pair": (1, 2)}
+    copied = snapshot(state)
+    network.heads["audio"].weight.data.add_(1)
+    weight = "heads.audio.weight"
+    assert torch.equal(copied["model"][weight] + 1, state["model"][weight])
+    assert copied["model"]._metadata == state["model"]._metadata
+    assert {**copied, "model": 0} == {**state, "model": 0} and copied["rows"] is not state["rows"]
+    assert snapshot({"model": {"weight": torch.empty(17 * 2**20)}}) is None  # 68 MiB, of which no page is touched
 
 
 @pytest.mark.parametrize("lost", ["missing", "older", "torn"])

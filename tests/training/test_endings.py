@@ -77,7 +77,9 @@ def config_of(out):
 # ---- not finite ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("minutes", [0.0, None], ids=["saved after every step", "saved after every epoch"])
+@pytest.mark.parametrize(
+    "minutes", [0.0, None, 10.0], ids=["saved after every step", "after every epoch", "at the end"]
+)
 def test_a_state_that_is_not_finite_is_never_saved_and_the_last_good_one_goes_on(tmp_path, minutes):
     recipe, out = replace(SPL, checkpoint_minutes=minutes), tmp_path / "run"
     said = failed_at(out, 56 + 20, recipe)

@@ -31,8 +31,8 @@ class MapDataset(Protocol):
         """The sample at an index; what it is, the data set decides."""
 
 
-Gather = Callable[[Sequence[Any]], dict[str, Tensor]]
-"""Maps what a loader asks a data set for, B keys, to the batch that is collated of their samples."""
+Gather = Callable[[Tensor], dict[str, Tensor]]
+"""Maps B codes (:meth:`Key.of`), int64 on the CPU, to the batch that would be collated of their samples."""
 
 
 def gatherer_of(dataset: object) -> Gather | None:
@@ -98,9 +98,9 @@ class IndexedDataset(Dataset):
         return [_with_index(index, sample) for index, sample in zip(indices, samples, strict=True)]
 
     def gatherer(self) -> Gather | None:
-        """See :func:`gatherer_of`; its keys are indices."""
+        """See :func:`gatherer_of`."""
         gather = gatherer_of(self.dataset)
-        return None if gather is None else lambda indices: {**gather(indices), INDEX_KEY: _whole_numbers(indices)}
+        return None if gather is None else lambda rows: {**gather(rows), INDEX_KEY: rows.clone()}
 
 
 def fetched(dataset: MapDataset, indices: Sequence[int]) -> list[Any]:
@@ -272,7 +272,7 @@ class SeededViews(Dataset):
     def gatherer(self) -> Gather | None:
         """See :func:`gatherer_of`; None where views are drawn at random."""
         gather = None if getattr(self.dataset, "random_views", True) else gatherer_of(self.dataset)
-        return None if gather is None else lambda keys: gather([index for _, index, _ in keys])
+        return None if gather is None else lambda codes: gather(codes % len(self))
 
 
 class Variants(Dataset):
@@ -298,10 +298,4 @@ class Variants(Dataset):
     def gatherer(self) -> Gather | None:
         """See :func:`gatherer_of`."""
         gather = gatherer_of(self.views)
-        if gather is None:
-            return None
-        return lambda keys: {**gather(keys), VARIANT_KEY: _whole_numbers([variant for _, _, variant in keys])}
-
-
-def _whole_numbers(values: Sequence[int]) -> Tensor:
-    return torch.tensor(values, dtype=torch.int64, device="cpu")
+        return None if gather is None else lambda codes: {**gather(codes), VARIANT_KEY: codes // len(self)}

@@ -67,11 +67,10 @@ class TensorSamples(Dataset):
         return [dict(zip(names, sample, strict=True)) for sample in samples]
 
     def gatherer(self) -> Gather:
-        """See :func:`bss.data.indexed.gatherer_of`; its keys are row numbers."""
+        """See :func:`bss.data.indexed.gatherer_of`."""
         return self._gathered
 
-    def _gathered(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        rows = torch.tensor(indices, dtype=torch.int64, device="cpu")
+    def _gathered(self, rows: Tensor) -> dict[str, Tensor]:
         # index_select, for its results have the strides of a stack of samples, whatever the tensors have.
         batch = {name: as_input(_selected(values, rows)) for name, values in self.modalities.items()}
         return {**batch, "label": _selected(self.labels_N, rows).long()}

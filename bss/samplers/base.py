@@ -747,6 +747,22 @@ class _OrderIterator:
             self._tell_of_another_epoch()
         return index
 
+    def take(self, count: int) -> np.ndarray:
+        """The next indices, as many as that or what is left of the pass: as ``next`` gives them, at once."""
+        sampler = self._sampler
+        current = sampler.epoch == self._epoch
+        indices = self._indices[self._taken : self._taken + count]
+        self._taken += len(indices)
+        if len(indices) > 0 and not current:
+            self._tell_of_another_epoch()
+        elif len(indices) > 0:
+            sampler._position = self._taken * self._ranks
+            sampler._reached = max(sampler._reached, sampler._position)
+        if len(indices) < count and current:  # the end was come to
+            sampler._start = 0
+            sampler._passes += 1
+        return indices
+
     def _tell_of_another_epoch(self) -> None:
         message = self._sampler._once(
             "another epoch",

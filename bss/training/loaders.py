@@ -3,20 +3,23 @@
 What a loader yields is a function of the recipe's seed, the epoch and the sampler: not of workers or processes.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bss.data.batches import collate
-from bss.data.indexed import IndexedDataset, Key, MapDataset, SeededViews, gatherer_of
+from bss.data.indexed import Gather, IndexedDataset, Key, MapDataset, SeededViews, gatherer_of
 from bss.methods import Method
 from bss.samplers import OrderSampler
 from bss.training.run import Run
 from bss.utils import distributed
+from bss.utils.devices import made_on_cpu
 from bss.utils.interrupts import Interrupts
 from bss.utils.loading import PooledLoader, WorkerPool
 from bss.utils.seeding import generator
@@ -47,6 +50,37 @@ class _FixedBatches(Sampler):
 
     def __len__(self) -> int:
         return len(self.batches)
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """The batches of a sampler's indices, or of a method's codes, of a training: taken one when it is asked for."""
+
+    sampler: OrderSampler
+    size: int
+    drop_last: bool
+
+    def __iter__(self) -> Iterator[Tensor]:
+        with made_on_cpu():
+            codes = iter(self.sampler)
+        # One that a sampler of a user's own has made may give them one by one alone.
+        take = getattr(codes, "take", lambda count: list(itertools.islice(codes, count)))
+        while len(batch := take(self.size)) == self.size or (len(batch) and not self.drop_last):
+            yield torch.as_tensor(batch, dtype=torch.int64, device="cpu")
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """Batches of samples that lie in memory: nothing is loaded, and PyTorch's loader is not needed."""
+
+    gather: Gather
+    codes: Iterable[Tensor]
+    pin: bool
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for codes in self.codes:
+            batch = self.gather(codes)
+            yield {name: values.pin_memory() for name, values in batch.items()} if self.pin else batch
 
 
 def begin_pass(loader: DataLoader, epoch: int) -> None:
@@ -96,7 +130,8 @@ class Loaders:
         order: Sequence[int] = range(len(dataset))
         if distributed.world_size() > 1:
             order = distributed.share(order)
-        return self._loader(dataset, sampler=order, batch_size=distributed.share_of_batch(self.batch_size))
+        size = distributed.share_of_batch(self.batch_size)
+        return self._loader(dataset, _whole_numbers(order).split(size), sampler=order, batch_size=size)
 
     def training(self, train: MapDataset, sampler: OrderSampler, method: Method, *, drop_last: bool) -> DataLoader:
         """The training samples in the sampler's order, as the method shows them.
@@ -109,7 +144,8 @@ class Loaders:
         """
         views = method.wrap(SeededViews(IndexedDataset(train), self.seed))
         share = distributed.share_of_batch(self.batch_size)
-        return self._loader(views, sampler=_Keys(sampler), batch_size=share, drop_last=drop_last)
+        codes = _Codes(sampler, share, drop_last)
+        return self._loader(views, codes, sampler=_Keys(sampler), batch_size=share, drop_last=drop_last)
 
     def scoring(
         self, view: MapDataset, *, shuffled: bool, calibration_batches: int
@@ -133,14 +169,19 @@ class Loaders:
         batches = [order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size)]
 
         def loader(members: Sequence[list[int]]) -> DataLoader:
-            return self._loader(views, batch_sampler=_FixedBatches(members))
+            return self._loader(
+                views, [_whole_numbers(batch) for batch in members], batch_sampler=_FixedBatches(members)
+            )
 
         if distributed.world_size() == 1:
             return loader(batches), None
         return loader(distributed.share(batches)), loader(batches[:calibration_batches])
 
-    def _loader(self, dataset: MapDataset | Dataset, **options: Any) -> DataLoader:
-        return PooledLoader(dataset, self._pool, gather=gatherer_of(dataset), **self._options, **options)
+    def _loader(self, dataset: MapDataset | Dataset, codes: Iterable[Tensor], **options: Any) -> DataLoader:
+        """A loader of a data set, or, where it lies in memory, of batches that are gathered of these codes."""
+        gather = gatherer_of(dataset)
+        ready = None if gather is None else _Gathered(gather, codes, self._options["pin_memory"])
+        return PooledLoader(dataset, self._pool, ready=ready, **self._options, **options)
 
     @cached_property
     def _pool(self) -> WorkerPool:
@@ -154,3 +195,7 @@ class Loaders:
             # Without a generator of its own a loader draws its base seed from the global one.
             "generator": generator("loader", self.seed),
         }
+
+
+def _whole_numbers(values: Sequence[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64, device="cpu")

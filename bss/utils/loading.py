@@ -1,7 +1,7 @@
 """Data loaders that say what their processes lack; apart from :mod:`bss.utils.processes`, since it needs PyTorch."""
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -145,38 +145,18 @@ class PooledLoader(Loader[T]):
     Args:
         dataset: map-style.
         pool: its options must be those of this loader.
-        gather: makes a batch of the keys of its samples, the very batch that would be collated of them one by one; used
-            where the pool has no processes. None = there is nothing of the kind.
+        ready: the very batches, made in this process without loading a sample, which are used where the pool has no
+            processes; None = there is nothing of the kind.
         options: of PyTorch's loader; batches are made by it, not by the data set.
     """
 
-    def __init__(
-        self,
-        dataset: object,
-        pool: WorkerPool,
-        *,
-        gather: Callable[[Sequence[Any]], dict[str, Any]] | None = None,
-        **options: object,
-    ):
+    def __init__(self, dataset: object, pool: WorkerPool, *, ready: Iterable[T] | None = None, **options: object):
         super().__init__(dataset, **options)
-        self._pool, self._source, self._gather = pool, pool.add(dataset), gather
+        self._pool, self._source, self._ready = pool, pool.add(dataset), ready
 
     def __iter__(self) -> Iterator[T]:  # type: ignore[override]  # as above
         """The batches; see :meth:`Loader.__iter__`."""
+        if self._pool.workers == 0:
+            return super().__iter__() if self._ready is None else iter(self._ready)
         assert self.batch_sampler is not None
-        if self._pool.workers > 0:
-            return cast(Iterator[T], self._pool.batches(self._source, self.batch_sampler))
-        if self._gather is not None:
-            return cast(Iterator[T], _gathered(self._gather, self.batch_sampler, pin=self.pin_memory))
-        return super().__iter__()
-
-
-def _gathered(
-    gather: Callable[[Sequence[Any]], dict[str, Any]], batches: Iterable[Sequence[Any]], *, pin: bool
-) -> Iterator[dict[str, Any]]:
-    """Batches of data in memory: there is nothing to load, and so nothing that PyTorch's loader is needed for."""
-    with made_on_cpu():  # as in Loader.__iter__: a sampler draws with a CPU generator
-        waiting = iter(batches)
-    while (keys := _next(waiting)) is not _END:
-        batch = gather(keys)
-        yield {name: values.pin_memory() for name, values in batch.items()} if pin else batch
+        return cast(Iterator[T], self._pool.batches(self._source, self.batch_sampler))

@@ -1,5 +1,7 @@
 """Batches of tensors in memory by one gather: the very batches that would be collated of their samples."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.utils.data import Subset
@@ -7,7 +9,10 @@ from torch.utils.data import Subset
 from bss.data.batches import collate
 from bss.data.indexed import IndexedDataset, Key, SeededViews, Variants, gatherer_of
 from bss.data.tensors import TensorSamples
-from bss.utils.loading import PooledLoader, WorkerPool
+from bss.methods import Method
+from bss.samplers import UniformSampler
+from bss.training.loaders import Loaders
+from bss.training.run import Run
 
 
 def samples(dtype: torch.dtype = torch.float32, kind: type[TensorSamples] = TensorSamples) -> TensorSamples:
@@ -29,11 +34,17 @@ def same(batch, expected) -> bool:
 def test_a_gathered_batch_is_the_collated_one_in_values_types_and_strides(dtype):
     data = samples(dtype)
     indexed = IndexedDataset(data)
-    views, keys = SeededViews(indexed, 0), [Key(3, 4), Key(3, 4, 2), Key(3, 1)]
-    for made, asked in ((data, [5, 0, 5]), (indexed, [1, 2]), (views, keys), (Variants(views), keys)):
+    views, codes = SeededViews(indexed, 0), [4, 16, 1]  # of six samples: the second is variant 2 of sample 4
+    keys = [Key.of(3, code, 6) for code in codes]
+    for made, asked, rows in (
+        (data, [5, 0, 5], [5, 0, 5]),
+        (indexed, [1, 2], [1, 2]),
+        (views, keys, codes),
+        (Variants(views), keys, codes),
+    ):
         gather = gatherer_of(made)
-        assert gather is not None and same(gather(asked), collate(made.__getitems__(asked)))
-    assert gatherer_of(Variants(views))(keys)["bss_variant"].tolist() == [0, 2, 0]
+        assert gather is not None and same(gather(torch.tensor(rows)), collate(made.__getitems__(asked)))
+    assert gatherer_of(Variants(views))(torch.tensor(codes))["bss_variant"].tolist() == [0, 2, 0]
 
 
 class Doubled(TensorSamples):
@@ -56,11 +67,42 @@ def test_what_may_make_its_samples_in_another_way_is_not_gathered():
     assert gatherer_of(IndexedDataset(drawn)) is not None and gatherer_of(SeededViews(IndexedDataset(drawn), 0)) is None
 
 
-def test_a_loader_gathers_in_its_own_process_and_takes_a_batch_only_when_it_is_asked_for(monkeypatch):
-    data, taken = IndexedDataset(samples()), []
-    order = (taken.append(index) or index for index in (5, 1, 0, 2))
-    monkeypatch.setattr(IndexedDataset, "__getitems__", None)
-    loader = PooledLoader(data, WorkerPool(0), gather=gatherer_of(data), sampler=order, batch_size=3)
-    batches = iter(loader)
-    assert next(batches)["bss_index"].tolist() == [5, 1, 0] and taken == [5, 1, 0]  # a run saves its place between two
-    assert next(batches)["label"].tolist() == [1] and next(batches, None) is None
+class Reversed(UniformSampler):
+    def __iter__(self):
+        yield from reversed(list(super().__iter__()))
+
+
+@pytest.mark.parametrize("kind", [UniformSampler, Reversed], ids=["ours", "one that gives indices one by one"])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_batches_are_those_of_a_loader_and_a_batch_is_taken_only_when_it_is_asked_for(monkeypatch, kind, drop_last):
+    loaders, batches, places = Loaders(Run(Path(), Path(), torch.device("cpu")), 4, 0), [], []
+    for gathered in (True, False):
+        sampler = kind(6, seed=1)
+        sampler.set_epoch(2)
+        with monkeypatch.context() as patch:
+            if gathered:
+                patch.setattr(TensorSamples, "__getitems__", None)
+            else:
+                patch.delattr(TensorSamples, "gatherer")
+            loader = loaders.training(samples(), sampler, Method(), drop_last=drop_last)
+            passing = iter(loader)
+            batches.append([next(passing)])
+            places.append([sampler.state_dict()["position"]])
+            batches[-1] += passing
+            places[-1].append(sampler.state_dict()["position"])
+    assert places[0] == places[1] and len(batches[0]) == len(batches[1]) == 2 - drop_last
+    if kind is UniformSampler:
+        assert places[0] == [4, 6]  # a run saves its place between two batches
+    assert all(same(one, other) for one, other in zip(*batches, strict=True))
+
+
+def test_what_is_measured_and_scored_is_gathered_in_the_very_batches(monkeypatch):
+    loaders = Loaders(Run(Path(), Path(), torch.device("cpu")), 4, 0)
+
+    def made():
+        scoring, _ = loaders.scoring(samples(), shuffled=True, calibration_batches=1)
+        return [*loaders.measuring(samples()), *scoring, *scoring]
+
+    gathered = made()
+    monkeypatch.delattr(TensorSamples, "gatherer")
+    assert all(same(one, other) for one, other in zip(gathered, made(), strict=True)) and len(gathered) == 6

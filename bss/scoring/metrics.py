@@ -264,12 +264,26 @@ def confusion_matrix(predicted_N: np.ndarray, truth_N: np.ndarray, num_classes: 
 
 
 def rank_correlation(a: Numbers, b: Numbers) -> float | None:
-    """Spearman's rank correlation of two (N,) vectors, in [-1, 1]; None if one is constant or not finite, or N < 2."""
-    from scipy.stats import spearmanr
+    """Spearman's rank correlation of two (N,) vectors, in [-1, 1]; None if one is constant or not finite, or N < 2.
 
+    The number is that of ``scipy.stats.spearmanr``, which also makes a p value, in ten times the time.
+    """
     a, b = as_tensor("a", a), as_tensor("b", b)
     if len(a) < 2 or not bool((a.isfinite() & b.isfinite()).all()):
         return None
     if bool((a == a[0]).all()) or bool((b == b[0]).all()):
         return None
-    return float(spearmanr(a.cpu().numpy(), b.cpu().numpy()).statistic)
+    # One vector after the other in memory, as in SciPy: the sums have its last digit as well.
+    ranks_N2 = np.stack([_average_ranks(values.cpu().numpy()) for values in (a, b)]).T
+    return float(np.corrcoef(ranks_N2, rowvar=False)[1, 0])
+
+
+def _average_ranks(values_N: np.ndarray) -> np.ndarray:
+    """Ranks from 1 on, (N,) float64; equal values share the mean of theirs."""
+    order_N = values_N.argsort()
+    sorted_N = values_N[order_N]
+    starts = np.flatnonzero(np.concatenate(([True], sorted_N[1:] != sorted_N[:-1])))
+    ends = np.append(starts[1:], len(values_N))
+    ranks_N = np.empty(len(values_N))
+    ranks_N[order_N] = np.repeat((starts + ends + 1) / 2, ends - starts)
+    return ranks_N

@@ -1,13 +1,9 @@
 """Saving a run and bringing it back: what goes into ``last.pt``, and what two parts of one run must have in common."""
 
-<<<<<<< HEAD
+import copy
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-=======
-import copy
-from collections.abc import Callable, Collection, Iterator, Mapping
->>>>>>> fa1400e (Checkpoints of short runs wait in memory: written when checkpoint_minutes are over, and whenever the run ends)
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,6 @@
 """Command, versions, commit and machine of a run: what is needed to judge a number later."""
 
+import functools
 import os
 import platform
 import subprocess
@@ -33,6 +34,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+@functools.cache  # a comparison asks for every run
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -40,6 +42,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@functools.cache  # what this process runs is what it has imported by then
 def _commit() -> str | None:
     """The commit of the source tree that this file lies in, with ``+changes`` when it differs; None outside of git."""
     source = Path(__file__).resolve().parents[2]

@@ -4,6 +4,7 @@
 need an extra, and say so in one line before they begin.
 """
 
+import functools
 import importlib.util
 import re
 from collections.abc import Iterable, Mapping
@@ -55,6 +56,7 @@ def need(what: str, *extras: str) -> None:
     refuse_old(*extras)
 
 
+@functools.cache  # a comparison asks for every run; a refusal is made anew
 def refuse_old(*extras: str) -> None:
     """Refuse to run with a package that is older than the oldest that this one was tested with.
 

@@ -99,7 +99,9 @@ def installed(monkeypatch):
     versions = {"torch": "2.6.0+cpu", "numpy": "2.4.6", "scipy": "1.11", "av": "14.1.0"}
     monkeypatch.setattr(metadata, "requires", lambda name: requires)
     monkeypatch.setattr(metadata, "version", versions.__getitem__)
-    return versions
+    extras.refuse_old.cache_clear()  # what was found before is not asked for again
+    yield versions
+    extras.refuse_old.cache_clear()
 
 
 def test_a_package_that_is_too_old_is_named_with_both_versions(installed):

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from bss.utils.errors import DataError, FileHeldError, first_line
-from bss.utils.foreign import foreign_object
 
 T = TypeVar("T")
 
@@ -76,6 +75,8 @@ def load_tensors(path: str | os.PathLike) -> object:
         # which lets a file run code: of that nothing is said.
         text = str(error)
         if found := re.search(r"GLOBAL ([^\s(]+)", text):
+            from bss.utils.foreign import foreign_object  # with pickletools, for an error alone
+
             said = foreign_object(path, found[1])
             raise ForeignObjectError(f"{path}: not a readable pt file of tensors: {said}") from None
         text = text.rpartition("WeightsUnpickler error:")[2].strip()

@@ -3,8 +3,6 @@
 import contextlib
 import itertools
 import multiprocessing
-import multiprocessing.connection
-import multiprocessing.queues
 import os
 import re
 import signal
@@ -12,15 +10,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import Connection
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from bss.utils.errors import RecipeError, first_line
 from bss.utils.filesystem import WINDOWS
 from bss.utils.interrupts import STATUS, TO_END, end_this_process
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from multiprocessing.connection import Connection
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -109,6 +108,8 @@ def leave_to_the_parent(*_: object) -> None:
     """
     for signum in {signal.SIGINT, *TO_END} - {signal.SIGTERM}:
         signal.signal(signum, signal.SIG_IGN)
+    import multiprocessing.queues
+
     # A result that cannot be sent is dropped with a traceback (Python 3.11), and the parent would wait for it for ever.
     multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_by_what_cannot_be_sent)  # type: ignore[attr-defined]
     if hasattr(signal, "sigtimedwait"):  # Linux; it tells who sent a signal
@@ -223,7 +224,7 @@ GRACE = 20.0
 """Seconds that a process which trains gets to save and end when the one that started it is gone."""
 
 
-def stop_with_the_parent(orders: Connection) -> None:
+def stop_with_the_parent(orders: "Connection") -> None:
     """Make a process that trains save and end, as after a SIGTERM, when its parent says so or is gone.
 
     The parent says it through a pipe, since Windows has no signal that asks: ``terminate()`` ends a process at once
@@ -235,7 +236,9 @@ def stop_with_the_parent(orders: Connection) -> None:
     threading.Thread(target=_stop_with_the_parent, args=(orders,), daemon=True).start()
 
 
-def _stop_with_the_parent(orders: Connection) -> None:
+def _stop_with_the_parent(orders: "Connection") -> None:
+    import multiprocessing.connection
+
     parent = multiprocessing.parent_process()
     assert parent is not None  # this runs in a process that multiprocessing has started
     if parent.sentinel not in multiprocessing.connection.wait([parent.sentinel, orders]):
@@ -294,6 +297,9 @@ def _pooled(
     start: Callable[[], None] | None,
     batch: int,
 ) -> Iterator[tuple[J, R]]:
+    from concurrent.futures import FIRST_COMPLETED, wait
+    from concurrent.futures.process import BrokenProcessPool
+
     batches = iter(lambda: list(itertools.islice(jobs, batch)), [])
     with _Postponed() as postponed:
         pool = _pool(workers, start)
@@ -329,7 +335,9 @@ def _pooled(
             pool.shutdown(cancel_futures=True)
 
 
-def _pool(workers: int, start: Callable[[], None] | None) -> ProcessPoolExecutor:
+def _pool(workers: int, start: Callable[[], None] | None) -> "ProcessPoolExecutor":
+    from concurrent.futures import ProcessPoolExecutor
+
     return ProcessPoolExecutor(workers, initializer=_start, initargs=(start,))
 
 
@@ -344,6 +352,8 @@ def _call(function: Callable[[J], R], jobs: Iterable[J]) -> list[R]:
 
 
 def _alone(function: Callable[[J], R], job: J, died: Callable[[J], R], start: Callable[[], None] | None) -> R:
+    from concurrent.futures.process import BrokenProcessPool
+
     with _pool(1, start) as pool:
         try:
             return pool.submit(function, job).result()

@@ -249,18 +249,36 @@ def test_formats_and_orders_are_measured_on_any_device(script, monkeypatch, caps
     script.main()
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark) == flags_before
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
-    tables = {row[0].strip(): [] for row in rows if row[1].strip().startswith(("samples/s", "steps"))}
+    tables = {
+        row[0].strip(): [] for row in rows if row[1].strip().startswith(("samples/s", "steps", "median", "share"))
+    }
+    name = ""
     for row in rows:
         if row[0].strip() in tables:
             name = row[0].strip()
         else:
             tables[name].append((row[0].strip(), float(row[1].split()[0])))
+    (profile, profiled), *others = tables.items()
+    assert profile == "operation, bf16, channels-last" and 100 >= sum(share for _, share in profiled) > 50
+    (*others, (_, gradients)) = others
+    assert gradients[0] == ("fp32", 0.0)  # of the CPU, against themselves
+    assert gradients[1][0] == "bf16, channels-last" and 0 < gradients[1][1] < 1
+    tables = dict(others)
     assert [[row for row, _ in table] for table in tables.values()] == [
         ["fp32", "bf16, channels-last"],
         ["fp32", "bf16, channels-last"],
         ["bf16, channels-last", "bf16, channels-last, scoring pass"],
     ]
     assert all(figure > 0 for table in tables.values() for _, figure in table)
+
+
+@pytest.mark.parametrize("script", ["gpu"], indirect=True)
+def test_what_a_part_has_no_time_for_is_said_to_be_not_run(script, monkeypatch, capsys):
+    flags = ["--task", "cremad", "--device", "cpu", "--samples", "2", "--batch-size", "2", "--matrix", "4"]
+    flags += [part for setting in SMALL for part in ("--set", setting)]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *flags, "--formats", "fp32", "--part", "gradients", "--minutes", "0"])
+    script.main()
+    assert "| fp32 | not run: out of time |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("script", ["gpu"], indirect=True)

@@ -290,7 +290,7 @@ def test_windows_waits_for_sixty_one_processes_at_most(monkeypatch):
     assert (processes.startable(62), processes.startable(8), processes.startable(0)) == (61, 8, 0)
     made = []
     pool = ThreadPoolExecutor(1)
-    monkeypatch.setattr(processes, "ProcessPoolExecutor", lambda workers, **_: made.append(workers) or pool)
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", lambda workers, **_: made.append(workers) or pool)
     assert list(each([1], workers=62)) == [(1, 2)] and made == [61]
 
 

@@ -1401,5 +1401,5 @@ def test_a_sampler_that_reads_scores_must_be_given_some():
 
 
 def test_a_dataset_in_place_of_its_length_is_refused():
-    with pytest.raises(ValueError, match=r"such as len\(dataset\)"):
+    with pytest.raises(ValueError, match=r"pass len\(dataset\)"):
         bss.SelfPacedSampler([1, 2, 3], difficulty=torch.rand(3))

@@ -1,0 +1,130 @@
+"""tests/mutate.py itself: which mutants a module has, that a seed repeats them, and what is said of a survivor."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests import mutate
+from tests.mutating.mutants import mutants
+
+TINY = '''"""Told: 1 < 2."""
+
+
+def share(values: tuple[int, 3] = (), *, least: float = 0.5) -> "list[2]":
+    """Told: 3."""
+    assert least != 7
+    if not values:  # a comment of 1 < 2
+        raise ValueError(f"at least {1 + 1}, or " + "more")
+    values.total += min(values[1:]) * -least
+    return values.total
+
+
+class Shown:
+    def __repr__(self):
+        return str(5)
+'''
+
+MUTANTS = [
+    (4, "0.5", "1.0"),
+    (7, "not values", "(values)"),
+    (8, 'raise ValueError(f"at least {1 + 1}, or " + "more")', "pass"),
+    (9, "values.total += min(values[1:]) * -least", "pass"),
+    (9, "+", "-"),
+    (9, "min", "max"),
+    (9, "1", "0"),
+    (9, "", "-1"),
+    (9, "*", "/"),
+    (9, "-least", "(least)"),
+    (10, "return values.total", "return None"),
+]
+
+
+def changes(source):
+    return [(each.line, source[each.start : each.end], each.new) for each in mutants(source)]
+
+
+def test_the_mutants_of_a_module_are_its_numbers_operators_and_statements_and_no_text():
+    assert changes(TINY) == MUTANTS
+    for mutant in mutants(TINY):
+        ast.parse(mutant.mutated)
+
+
+@pytest.mark.parametrize(
+    ("code", "news"),
+    [
+        ("a = b < c <= d", ["<=", "<"]),
+        ("a = b >= c != d", [">", "=="]),
+        ("a = b is not c", ["is"]),
+        ("a = b in c and d", ["not in", "or"]),
+        ("a = (b) - (  # a - b\n    c)", ["+"]),
+        ("a = b ** 3", ["*", "4"]),
+        ("a = ~b // 1", ["(b)", "*", "0"]),
+        ("a = b[:c]", ["1", "(c) - 1"]),
+        ("a = not b or True", ["(b)", "and", "False"]),
+        ("a = b if c(0.0) else d", ["(not (c(0.0)))", "1.0"]),
+        ("for a in b:\n    continue", ["break"]),
+        ("warn('b', stacklevel=2)", ["pass"]),
+        ("a = 'é', 2", ["3"]),
+    ],
+)
+def test_each_kind_of_change(code, news):
+    assert [each.new for each in mutants(code)] == news
+
+
+def test_a_seed_draws_the_same_mutants_again_and_another_one_others():
+    paths = [Path("bss/pacing.py")]
+    one = mutate.drawn(paths, seed=3)
+    assert one == mutate.drawn(paths, seed=3) and len(one) > 20
+    assert one[:5] != mutate.drawn(paths, seed=4)[:5] and set(one) == set(mutate.drawn(paths, seed=4))
+
+
+def test_the_tests_of_a_module_begin_with_those_of_its_name():
+    table = mutate.tests_of(Path("bss/scoring/table.py"))
+    assert table[0] == "tests/scoring/test_table.py" and "tests/scoring/test_hooks.py" in table
+    assert mutate.tests_of(Path("bss/samplers/base.py"))[0] == "tests/samplers/test_samplers.py"
+    assert mutate.tests_of(Path("bss/compare/statistics.py")) == ["tests/compare/test_statistics.py"]
+
+
+def test_a_survivor_is_shown_with_its_place_its_difference_and_its_command():
+    said = mutate.survivor(mutants("a = 1\nb = a < 2\n", "bss/x.py")[1], "again")
+    assert said.splitlines() == [
+        "bss/x.py:2: < -> <=: no test notices",
+        "--- bss/x.py",
+        "+++ bss/x.py (< -> <=)",
+        "@@ -1,2 +1,2 @@",
+        " a = 1",
+        "-b = a < 2",
+        "+b = a <= 2",
+        "",
+        "again: again",
+    ]
+
+
+class FakeCopy(mutate.Copy):
+    """A copy whose tests are told how they end."""
+
+    def __init__(self, root, endings):
+        self.root, self.endings, self.seen = root, list(endings), []
+        self.said, self.seconds = root / "said", {}
+        self.said.write_text("what pytest said")
+
+    def run(self, tests, limit):
+        self.seen.append(((self.root / "m.py").read_text(), limit))
+        return self.endings.pop(0)
+
+
+@pytest.mark.parametrize(("ending", "died"), [(0, None), (1, 1), (2, 2), (-9, -9), ("too long", "too long")])
+def test_a_mutant_dies_by_a_failure_a_signal_or_by_taking_too_long_and_the_copy_is_whole_again(tmp_path, ending, died):
+    (tmp_path / "m.py").write_text("a = 1\n")
+    copy = FakeCopy(tmp_path, [0, ending])
+    assert copy.dies(mutants("a = 1\n", "m.py")[0], ["test_m.py"]) == died
+    assert [text for text, _ in copy.seen] == ["a = 1\n", "a = 0\n"] and copy.seen[0][1] is None
+    assert (tmp_path / "m.py").read_text() == "a = 1\n"
+
+
+def test_where_the_unchanged_code_fails_or_no_test_is_run_nothing_is_counted(tmp_path):
+    (tmp_path / "m.py").write_text("a = 1\n")
+    for endings in ([1], [0, 5]):
+        with pytest.raises(SystemExit, match="what pytest said"):
+            FakeCopy(tmp_path, endings).dies(mutants("a = 1\n", "m.py")[0], ["test_m.py"])

@@ -46,6 +46,14 @@ def session(
         argv: the flags; None = those of the process.
     """
     endings.let_output_pass()
+    with endings.quiet_if_unread(), _session(description, script, presets, argv) as handed:
+        yield handed
+
+
+@contextlib.contextmanager
+def _session(
+    description: str, script: str, presets: Mapping[str, Recipe], argv: list[str] | None
+) -> Iterator[tuple["Task", Recipe, "Run"]]:
     folder = Path(script).resolve().parent
     parser = Parser(
         description=description,

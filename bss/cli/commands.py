@@ -66,6 +66,7 @@ def _fields() -> list[str]:
     return list(dict.fromkeys(name for recipe in recipes for name in flatten(recipe)))
 
 
+@endings.quiet_if_unread()
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit status.
 
@@ -75,6 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0: all is well. 1: some files or runs failed, or the doctor found an error. 2: the input cannot be worked with
         at all. 130: stopped by Ctrl-C. 75: stopped by SIGTERM, and can go on.
+        141: whoever read the output has closed it.
     """
     said = ""
     endings.let_output_pass()

@@ -1,8 +1,12 @@
 """How a command ends when it cannot go on: a line or two on stderr, and an exit status."""
 
+import contextlib
 import io
+import os
 import re
 import sys
+from collections.abc import Iterator
+from typing import TextIO
 
 from bss.utils.errors import BssError, first_line
 from bss.utils.extras import advice
@@ -19,6 +23,52 @@ def let_output_pass() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not a test's or a notebook's own
             stream.reconfigure(errors="backslashreplace")
+
+
+UNREAD = 141
+"""The exit status of a command whose reader has closed: what a shell gives for a program that SIGPIPE ended."""
+
+
+@contextlib.contextmanager
+def quiet_if_unread() -> Iterator[None]:
+    """End in silence where the reader of the output has closed it, as ``head`` does once it has its lines.
+
+    Only of the output: a pipe to another process of ours that breaks is an error like any.
+
+    Raises:
+        SystemExit: with :data:`UNREAD`, in place of the error, and of an ending that had something left to write.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        _end_if_unread("\n")  # what could not be written is forgotten: only writing more shows whose pipe it was
+        raise
+    except SystemExit:
+        _end_if_unread()
+        raise
+    _end_if_unread()
+
+
+def _end_if_unread(more: str = "") -> None:
+    unread = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and _is_unread(stream, more)]
+    if not unread:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in unread:  # Python writes what is left when it ends, and would complain then
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+    raise SystemExit(UNREAD) from None
+
+
+def _is_unread(stream: TextIO, more: str) -> bool:
+    try:
+        stream.write(more)
+        stream.flush()
+    except BrokenPipeError:
+        return True
+    except (OSError, ValueError):  # a full disk, a stream that was closed: said elsewhere
+        return False
+    return False
 
 
 def status_of(error: BaseException, interrupted: str = "interrupted") -> int:

@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
 
 import pytest
+
+from bss.cli import commands, endings
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
@@ -29,3 +32,35 @@ def test_a_folder_that_the_locale_cannot_write_is_named_by_an_escape(tmp_path):
     command = [sys.executable, "-m", "bss", "doctor", "cremad", str(folder)]
     done = subprocess.run(command, capture_output=True, env=env)
     assert done.returncode == 2 and b"\\u03a9" in done.stderr and b"Traceback" not in done.stderr
+
+
+@pytest.fixture
+def unread():
+    """An output whose reader has closed it."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as stream:
+        yield stream
+
+
+@pytest.mark.parametrize("ending", [None, SystemExit(0), SystemExit(2)], ids=["returned", "help", "error"])
+@pytest.mark.parametrize("text", ["a line\n", "a page\n" * 10_000], ids=["line", "page"])
+def test_a_command_ends_quietly_when_the_reader_of_its_output_has_closed_it(unread, text, ending):
+    with redirect_stdout(unread), pytest.raises(SystemExit) as ended, endings.quiet_if_unread():
+        print(text)
+        if ending is not None:
+            raise ending
+    assert ended.value.code == 141
+    print("what Python writes at its end goes nowhere", file=unread, flush=True)
+
+
+@pytest.mark.parametrize("flags", [["train", "--help"], ["clean", "cache", "."]], ids=["help", "clean"])
+def test_every_command_does(unread, flags):
+    with redirect_stdout(unread), pytest.raises(SystemExit) as ended:
+        commands.main(flags)
+    assert ended.value.code == 141
+
+
+def test_another_broken_pipe_is_an_error_like_any(capsys):
+    with pytest.raises(BrokenPipeError), endings.quiet_if_unread():
+        raise BrokenPipeError("to a loader")

@@ -136,7 +136,7 @@ def _about(flags: argparse.Namespace, runs: Sequence[SavedRun], roots: Sequence[
     """What else files say of the evaluation."""
     known = sorted({str(root.resolve()) for root in roots})
     return {
-        "task_title": tasks.title(runs[0].task),
+        "task_title": tasks.title(runs[0].task, runs[0].recipe),
         "data_root": known[0] if len(known) == 1 else known,
         "list": None if flags.list is None else str(flags.list.resolve()),
     }

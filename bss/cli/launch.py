@@ -93,7 +93,7 @@ def launched(
                     resume=flags.resume,
                     task=tasks.task_name(reference),
                     task_hash=tasks.task_file(reference),
-                    title=tasks.title(task),
+                    title=tasks.title(task, recipe),
                     arm=None if arm is None else arm.name,
                     claim=claim,
                 )

@@ -373,7 +373,7 @@ def _train(comparison: Comparison, arm: Arm, seed: Pair, device: str, claim: Cla
         "title": arm.title,
         "task": tasks.task_name(comparison.task),
         "task_file": code,
-        "task_title": tasks.title(task),
+        "task_title": tasks.title(task, recipe),
         "initial_weights": weights_hash(model.state_dict()),
         "training_samples": _samples_hash(data, recipe),
     }
@@ -393,7 +393,7 @@ def _train(comparison: Comparison, arm: Arm, seed: Pair, device: str, claim: Cla
         resume=True,
         task=tasks.task_name(comparison.task),
         task_hash=code,
-        title=tasks.title(task),
+        title=tasks.title(task, recipe),
         arm=arm.name,
         claim=claim,
     )

@@ -176,7 +176,14 @@ def task_file(reference: str) -> str | None:
     return hashlib.sha256(code.encode()).hexdigest()
 
 
-def title(task: Task) -> str:
-    """What a page calls the task: its ``TITLE`` if it has one, or what its docstring begins with."""
+def title(task: Task, recipe: Recipe) -> str:
+    """What a page calls the task.
+
+    Args:
+        task: its ``title_of(recipe)`` if it has one, or its ``TITLE``, or what its docstring begins with.
+        recipe: says which data set it is, where a task has several.
+    """
+    if hasattr(task, "title_of"):
+        return task.title_of(recipe)
     first = (task.__doc__ or Path(task.__file__).stem).strip().partition("\n")[0]
     return getattr(task, "TITLE", first.partition(":")[0])

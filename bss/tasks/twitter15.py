@@ -26,6 +26,11 @@ from bss.utils.errors import DataError
 from bss.utils.seeding import seeded
 
 
+def title_of(recipe: Twitter15Recipe) -> str:
+    """Which of the two data sets it is."""
+    return VARIANTS[recipe.variant].title
+
+
 def build_data(recipe: Twitter15Recipe, root: Path) -> Splits:
     """Find all tweets, check their pictures, make the parts and turn the texts into token ids.
 

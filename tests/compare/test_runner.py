@@ -806,7 +806,7 @@ def test_a_task_file_is_read_anew_when_it_was_edited(tmp_path):
     path = tmp_path / "task.py"
     path.write_text(TASK.read_text())
     task = tasks.load(str(path))
-    assert tasks.load(str(path)) is task and tasks.title(task) == "Tiny <task>"
+    assert tasks.load(str(path)) is task and tasks.title(task, task.CL) == "Tiny <task>"
     path.write_text(TASK.read_text().replace("epochs=2", "epochs=7"))  # in the same second, and as long
     assert tasks.load(str(path)).CL.epochs == 7
     path.write_text("1 / 0")

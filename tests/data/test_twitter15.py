@@ -246,6 +246,16 @@ def test_the_sample_is_tomberts_layout_and_a_function_of_its_arguments(generated
     assert not groups["train"] & groups["test"] and not groups["train"] & groups["val"]
 
 
+def test_the_sample_is_there_under_the_names_of_the_variant_too(generated):
+    recipe = task.sample_recipe(task.CL)
+    other = replace(recipe, variant="twitter2017")
+    assert (task.title_of(recipe), task.title_of(other)) == ("Twitter15", "Twitter17")
+    first, second = (task.build_data(each, generated) for each in (recipe, other))
+    assert second.names == [f"17_06_{name}" for name in first.names]
+    assert torch.equal(second.labels_N, first.labels_N) and len(second.test) == len(first.test)
+    assert torch.equal(second.score[0]["image"], first.score[0]["image"])
+
+
 def texts(part, root):
     from bss.data.transforms.text import load_tokenizer
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from bss.methods.base import Method
 from bss.recipes.constants import PREFIX, Constant
 from bss.recipes.fields import alternatives, read_as
+from bss.recipes.limits import check_most_constants
 from bss.utils.errors import RecipeError, guess
 
 _WRITTEN = (bool, int, float, str, type(None))
@@ -64,7 +65,8 @@ def checked_constants(name: str, kind: type[Method], given: Mapping[str, Constan
         given: name of a constant -> its value.
 
     Raises:
-        RecipeError: a constant that the method does not have (lists those that it has), or a value of another type.
+        RecipeError: a constant that the method does not have (lists those that it has), a value of another type, or a
+            number beyond any use.
     """
     known = constants_of(kind)
     for each in given:
@@ -72,4 +74,6 @@ def checked_constants(name: str, kind: type[Method], given: Mapping[str, Constan
             listed = ", ".join(known) or "none"
             hint = guess(each, known)
             raise RecipeError(f"{name} has no constant {PREFIX}{each}{hint}; its constants are: {listed}")
-    return {each: read_as(f"{PREFIX}{each}", value, known[each].options) for each, value in given.items()}
+    read = {each: read_as(f"{PREFIX}{each}", value, known[each].options) for each, value in given.items()}
+    check_most_constants(read, PREFIX)
+    return read

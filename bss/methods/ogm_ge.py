@@ -58,6 +58,8 @@ class OGMGE(TwoStageMethod):
     def __init__(self, *, alpha: float = 0.8, noise: bool = True, last_epoch: int = 50, seed: int = 0):
         if not 0 < alpha < float("inf"):
             raise ValueError(f"alpha must be a number > 0, got {alpha}")
+        if last_epoch < 0:
+            raise ValueError(f"last_epoch must be >= 0, got {last_epoch}")
         self.alpha, self.noise, self.last_epoch, self.seed = alpha, noise, last_epoch, seed
         self.epoch = 0
         self.step = 0  # of the run; each has its own stream of noise

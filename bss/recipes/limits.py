@@ -4,10 +4,11 @@ What is beyond has no use and would not be noticed: it fills the memory, takes f
 The least is looked at by each recipe itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, NamedTuple
 
+from bss.recipes.constants import Constant
 from bss.utils.errors import RecipeError, shown
 
 if TYPE_CHECKING:
@@ -84,11 +85,28 @@ def check_most(recipe: "DataclassInstance", prefix: str = "") -> None:
         RecipeError: names the field and the most that it may be.
     """
     for member in fields(recipe):
-        value, most = getattr(recipe, member.name), MOST.get(member.name)
-        if most is None or isinstance(value, bool | str) or value is None:
-            continue
-        if not value <= most:  # NaN is not either
-            raise RecipeError(f"{prefix}{member.name} must be at most {_plain(most)}, got {_plain(value)}")
+        _check_most(f"{prefix}{member.name}", getattr(recipe, member.name), MOST.get(member.name))
+
+
+def check_most_constants(constants: Mapping[str, Constant], prefix: str) -> None:
+    """Refuse a number that is beyond any use among the constants of a method: strengths, shares and counts of epochs.
+
+    Args:
+        constants: name -> value.
+        prefix: of their dotted names.
+
+    Raises:
+        RecipeError: names the constant and the most that it may be.
+    """
+    for name, value in constants.items():
+        _check_most(f"{prefix}{name}", value, 10**9 if isinstance(value, int) else _WEIGHT)
+
+
+def _check_most(name: str, value: Constant, most: float | None) -> None:
+    if most is None or value is None or isinstance(value, bool | str):
+        return
+    if not value <= most:  # NaN is not either
+        raise RecipeError(f"{name} must be at most {_plain(most)}, got {_plain(value)}")
 
 
 def _plain(value: float) -> str:

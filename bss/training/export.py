@@ -108,7 +108,7 @@ def _meaning(saved: SavedRun, classes: tuple[str, ...], checkpoint: Checkpoint) 
     return {
         **kept,
         "task": Path(task).name if isinstance(task, str) else None,
-        "title": config.get("title") or title(saved.task),
+        "title": config.get("title") or title(saved.task, saved.recipe),
         "classes": list(classes),
         "recipe": plain(recipe),
         "checkpoint": checkpoint,

@@ -9,11 +9,12 @@ from typing import get_type_hints
 import pytest
 import torch
 
-from bss import tasks
+from bss import methods, tasks
+from bss.methods.constants import constants_of
 from bss.recipes.fields import alternatives, flatten, override
 from bss.recipes.limits import MOST, Need, check_room
 from bss.recipes.recipe import Recipe
-from bss.training.build import plan
+from bss.training.build import check_method, plan
 from bss.training.screen import plan_line
 from bss.utils import memory
 from bss.utils.errors import RecipeError
@@ -51,6 +52,17 @@ OWN_RANGE = {"seed", "val_fraction", "corrupt_pairs", "corrupt_labels", "schedul
 def test_every_number_has_a_most():
     assert {name.rpartition(".")[2] for name in set(FIELDS) - OWN_RANGE} <= set(MOST)
     assert len(FIELDS) > 40
+
+
+@pytest.mark.parametrize("method", [name for name, kind in methods.BY_NAME.items() if constants_of(kind)])
+def test_a_constant_of_a_method_beyond_any_use_is_refused_in_a_line(method):
+    for name, declared in constants_of(methods.BY_NAME[method]).items():
+        if {int, float} & {*declared.options}:
+            for text in ("nan", "inf", "1e308", "-1e308", "1000000000000", "-1", "1" + 400 * "0"):
+                with pytest.raises(RecipeError) as refused:
+                    check_method(override(tiny.CL, [f"method={method}", f"method.{name}={text}"]))
+                said = str(refused.value)
+                assert f"method.{name} " in said and len(said) < 200
 
 
 @pytest.mark.parametrize("name", sorted(FIELDS))

@@ -73,3 +73,34 @@ def test_a_line_has_medians_ratios_and_the_number_of_differences():
 @pytest.mark.parametrize("name", sorted(ROWS))
 def test_every_row_has_a_command_of_texts(name):
     assert all(isinstance(each, str) for each in ROWS[name].command(Path("data"), Path("out")))
+
+
+def test_a_run_of_another_seed_has_its_numbers_moved_by_their_places_alone(tmp_path):
+    trained, numbers = tmp_path / "cl" / "seed0", {"test": {"accuracy": {"all": 0.5, "fused": 1.0}}, "updates": 7}
+    trained.mkdir(parents=True)
+    for name, content in (("config.json", {"recipe": {"seed": 0}, "checksum": "x"}), ("arm.json", {"arm": "cl"})):
+        (trained / name).write_text(json.dumps(content), encoding="utf-8")
+    (trained / "summary.json").write_text(json.dumps({**numbers, "files": {}, "checksum": "x"}), encoding="utf-8")
+    (trained / "metrics.jsonl").write_text('{"epoch": 0, "val": 0.5, "checksum": "x"}\n', encoding="utf-8")
+    for name in ("scores.npz", "done"):
+        (trained / name).touch()
+    moved = []
+    for seed, top in ((3, "a"), (3, "b"), (4, "a")):
+        versus_commit._as_seed(trained, tmp_path / top / "cl" / f"seed{seed}", seed)
+        summary = json.loads((tmp_path / top / "cl" / f"seed{seed}" / "summary.json").read_text(encoding="utf-8"))
+        moved.append(summary["test"]["accuracy"]["all"])
+        assert summary.keys() == numbers.keys() and summary["test"]["accuracy"]["fused"] == 1.0
+    assert moved[0] == moved[1] != moved[2] and all(0.49 <= value <= 0.51 for value in moved)
+    assert json.loads((tmp_path / "a/cl/seed4/config.json").read_text(encoding="utf-8")) == {"recipe": {"seed": 4}}
+    assert '"checksum": null' in (tmp_path / "a/cl/seed4/metrics.jsonl").read_text(encoding="utf-8")
+
+
+def test_tables_and_findings_are_compared_where_both_commits_have_them(tmp_path):
+    finding = {"check": "copies", "severity": "ok", "examples": []}
+    for top, n, column, findings in (("old", 1, "n", [finding]), ("new", 2, "n,more", [{**finding, "examples": [0]}])):
+        (tmp_path / top / "report").mkdir(parents=True)
+        text = f"arm,{column}\ncl,{n}{',9' * (top == 'new')}\n"
+        (tmp_path / top / "report" / "table.csv").write_text(text, encoding="utf-8")
+        (tmp_path / top / "doctor.json").write_text(json.dumps({"findings": findings}), encoding="utf-8")
+    assert versus_commit.different_tables(tmp_path / "old", tmp_path / "new") == ["[0].n 1 / 2"]
+    assert versus_commit.different_findings(tmp_path / "old", tmp_path / "new") == ["copies[1] 0 / 1"]

@@ -29,7 +29,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from bss.compare.plan import Analysis, Plan, PlannedRun
-from bss.compare.runs import FailedRun, FinishedRun
+from bss.compare.runs import BINS, FailedRun, FinishedRun, Scored
 from bss.compare.tables import Results
 from bss.compare.verdict import Judgement, Verdict
 
@@ -170,6 +170,7 @@ def finished(arm: str, seed: int, accuracy: Mapping[str, float]) -> FinishedRun:
         rows=[row],  # type: ignore[list-item]  # the fields that a report of the verdicts reads
         summary=summary,  # type: ignore[arg-type]
         training_list="one",
+        scored=NOTHING_SCORED,
     )
 
 
@@ -186,6 +187,9 @@ def failed(arm: str, seed: int) -> FailedRun:
         accuracy=COMMONEST / 100,
     )
 
+
+NOTHING_SCORED = Scored((), np.zeros(0, int), np.zeros((0, len(BINS) - 1), int), np.zeros(0, int))
+"""No report of the verdicts reads the scores."""
 
 _finished_once = cache(lambda arm, seed, outcomes: finished(arm, seed, dict.fromkeys(outcomes, BASE)))
 _failed_once = cache(failed)

@@ -360,10 +360,10 @@ def _write(
     _save(out / "report.html", page(results, source, sections))  # last: if it cannot be made, the tables are there
     for path, reason in results.left_out:
         print(f"left out: {path}: {reason}", file=sys.stderr)
-    print(", ".join(str(out / name) for name in (*tables, "report.html")))
     print(finding(results))
     for each in gone:
         print(f"to repeat {each.arm} seed {each.seed}: {shlex.join(each.command) or 'the command that began it'}")
+    print(", ".join(str(out / name) for name in (*tables, "report.html")))
     print(f"\n{all_tables(results)[0].text()}")
     return len(results.left_out)
 

@@ -160,7 +160,7 @@ def test_the_default_run_folder_is_named_after_data_set_sampler_and_seed(sample,
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        (["--set", "learning_rate=1"], ["unknown recipe field 'learning_rate'", "schedule.grow_epochs"]),
+        (["--set", "learning_rate=1"], ["unknown recipe field 'learning_rate'", "here it is called lr"]),
         (["--set", "epochs=many"], ["epochs cannot be 'many'", "a whole number"]),
         (["--set", "schedule.rescore=often"], ["once, pass, online, a whole number"]),
         (["--epochs", "0"], ["epochs must be >= 1"]),

@@ -855,7 +855,7 @@ def test_before_the_first_step_it_is_not_the_learning_rate_that_is_blamed(tmp_pa
 
 
 def test_a_network_that_diverged_before_a_later_scoring_is_told_a_lower_learning_rate(tmp_path):
-    warm = replace(tiny.CL, lr=1e30, schedule=replace(tiny.CL.schedule, warmup_epochs=1))
+    warm = replace(tiny.CL, lr=1e6, weight_decay=1e3, schedule=replace(tiny.CL.schedule, warmup_epochs=1))
     with pytest.raises(TrainingError, match=r"lower the learning rate"):
         fit(tiny.model(), tiny.splits(), warm, run_in(tmp_path))
 

@@ -1,8 +1,8 @@
 """Change the method's code by a seed, in one place at a time, and see whether the tests notice.
 
 ``python tests/mutate.py --seed 0`` draws 20 such mutants of ``bss/samplers``, ``bss/scoring``, ``bss/pacing.py`` and
-``bss/compare/statistics.py`` (``--on`` names other files) and runs the tests of the changed module: first those of the
-same name, then those of its room, then those that import it, until one fails. What survives is shown as a diff with
+``bss/compare/statistics.py`` (``--on`` names other files) and runs the tests of the changed module until one fails:
+those of the same name and, of samplers and scoring, those that import it and all of its room. What survives is shown as a diff with
 the command that repeats it; fewer than 19 of 20 dead ones are exit status 1. A mutant that takes five times as long as
 the unchanged code hangs, and counts as dead.
 
@@ -61,9 +61,10 @@ def tests_of(path, root=ROOT):
     """The test files of a module, those first that are likeliest to see a change of it."""
     folder = root / Path("tests", *path.parent.parts[1:])
     first = [file for stem in (path.stem, path.parent.name) if (file := folder / f"test_{stem}.py").is_file()]
-    everywhere = [file for name in WHOLE_ROOMS for file in sorted((root / "tests" / name).glob("test_*.py"))]
-    dotted = ".".join(path.with_suffix("").parts)
-    first += [file for file in everywhere if dotted in file.read_text()]
+    if path.parent.name in WHOLE_ROOMS:
+        everywhere = [file for name in WHOLE_ROOMS for file in sorted((root / "tests" / name).glob("test_*.py"))]
+        dotted = ".".join(path.with_suffix("").parts)
+        first += [file for file in everywhere if dotted in file.read_text()]
     if not first or path.parent.name in WHOLE_ROOMS:
         first += sorted(folder.glob("test_*.py"))
     return [file.relative_to(root).as_posix() for file in dict.fromkeys(first)]

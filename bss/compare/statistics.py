@@ -340,9 +340,9 @@ def _first(holds: Callable[[int], bool], least: int) -> int | None:
     """The first whole number from ``least`` on of which something holds that goes on to hold."""
     low, high = least - 1, least
     while not holds(high):
-        low, high = high, 2 * high
-        if high > MOST_SEEDS:
+        if high >= MOST_SEEDS:
             return None
+        low, high = high, min(2 * high, MOST_SEEDS)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle, high)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from bss.compare.pairs import FoldSeed
 from bss.compare.statistics import (
+    MOST_SEEDS,
+    NO_SCATTER,
     Components,
     band,
     components,
@@ -119,10 +121,24 @@ def test_the_least_p_of_so_few_seeds_is_that_of_one_sign(n, least):
     assert least_p(n) == least == sign_flip_test([5.0] * n) == sign_flip_test([float(i + 1) for i in range(n)])
 
 
+def test_no_p_value_is_above_one():
+    assert least_p(0) == 1.0
+
+
 def test_signs_of_many_values_are_not_counted_unless_they_have_no_scatter():
     assert sign_flip_test([]) is None and sign_flip_test([float(i) for i in range(21)]) is None
     assert sign_flip_test([5.0] * 40) == 2 / 2**40 and sign_flip_test([0.0] * 40) == 1.0
     assert sign_flip_test([float(i + 1) for i in range(20)]) == 2 / 2**20
+
+
+def test_scatter_begins_at_its_bound():
+    """As Difference.scatters says: the t test answers from there on, for any statement."""
+    least = [-NO_SCATTER, 0.0, NO_SCATTER]
+    assert mean_and_std(least) == (0.0, NO_SCATTER)
+    assert t_test(least) == pytest.approx(1.0) and t_interval(least) is not None
+    assert equivalent_within(least, 1.0) < 1e-15
+    assert sign_flip_test([-NO_SCATTER, NO_SCATTER] * 10 + [0.0]) is None  # 21 values, whose signs are not counted
+    assert paired({"a": dict(enumerate(least)), "b": dict.fromkeys(range(3), 0.0)}, "a", "b").scatters
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -216,6 +232,13 @@ def test_seeds_that_nobody_trains_are_not_counted_and_without_scatter_signs_deci
     assert seeds_to_decide(0.0, 3, 0.0025, 1.0) == 7  # 2 / 2^10 = 0.002
 
 
+@pytest.mark.parametrize("so_far", [3, MOST_SEEDS // 2, MOST_SEEDS - 1])
+def test_up_to_the_most_seeds_all_are_counted(so_far):
+    # Equivalence takes 2.9264 standard errors in the margin, see above: std = sqrt(N) / 2.9264.
+    whole = [seeds_to_decide(math.sqrt(n) / 2.92641, so_far, 0.05, 1.0) for n in (0.999 * MOST_SEEDS, 1.001 * MOST_SEEDS)]
+    assert whole == [pytest.approx(max(0, 0.999 * MOST_SEEDS - so_far), abs=100), None]
+
+
 # ---- pairs ----
 
 
@@ -227,6 +250,15 @@ def test_differences_are_taken_over_the_seeds_that_both_arms_have():
     assert cl.p_signs == 0.5 and cl.interval(0.9) == t_interval([1.0, 3.0], 0.9)
     assert (spl.seeds, spl.mean, spl.std, spl.p, spl.p_signs, spl.interval()) == ((), None, None, None, None, None)
     assert not spl.comparable and paired(values, "nothing", "uniform").seeds == ()
+
+
+def test_a_difference_is_found_equivalent_by_the_test_of_its_units():
+    values = {"a": {0: 4.0, 1: 5.0, 2: 6.0}, "b": {0: 5.0, 1: 5.0, 2: 5.0}, "c": {0: 1.0}}
+    # Of -1, 0 and 1, see above; of overlap 1 / 3 they count as 3 / (1 + 1) = 1.5 values: t = 2 sqrt(1.5).
+    by_hand = [(1 - math.sqrt(t2 / (t2 + 2))) / 2 for t2 in (12, 6)]
+    found = [paired(values, "a", "b", overlap).p_equivalent(2.0) for overlap in (0.0, 1 / 3)]
+    assert found == pytest.approx(by_hand, abs=1e-12)
+    assert paired(values, "c", "b").p_equivalent(2.0) is None
 
 
 def test_the_same_difference_with_every_seed_is_tested_by_signs():

@@ -25,7 +25,7 @@ def root_pacing(epoch: int, *, start: float = 0.1, grow_epochs: int = 40, power:
     if not power > 0:
         raise ValueError(f"power must be > 0, got {power}")
     x = _progress(epoch, start, grow_epochs)
-    return 1.0 if x >= 1 else _bounded(((1 - start**power) * x + start**power) ** (1 / power), start)
+    return _bounded(((1 - start**power) * x + start**power) ** (1 / power), start)
 
 
 def linear_pacing(epoch: int, *, start: float = 0.1, grow_epochs: int = 40) -> float:
@@ -36,18 +36,19 @@ def linear_pacing(epoch: int, *, start: float = 0.1, grow_epochs: int = 40) -> f
 def geometric_pacing(epoch: int, *, start: float = 0.1, grow_epochs: int = 40) -> float:
     """``b^(1 - x)``: grows by the same factor every epoch."""
     x = _progress(epoch, start, grow_epochs)
-    return 1.0 if x >= 1 else _bounded(start ** (1 - x), start)
+    return _bounded(start ** (1 - x), start)
 
 
 def logarithmic_pacing(epoch: int, *, start: float = 0.1, grow_epochs: int = 40) -> float:
     """``b + (1 - b) (1 + 0.1 ln(x + e^-10))``: nearly the whole set within a few epochs."""
     x = _progress(epoch, start, grow_epochs)
-    return 1.0 if x >= 1 else _bounded(start + (1 - start) * (1 + 0.1 * math.log(x + math.exp(-10))), start)
+    return _bounded(start + (1 - start) * (1 + 0.1 * math.log(x + math.exp(-10))), start)
 
 
 def exponential_pacing(epoch: int, *, start: float = 0.1, grow_epochs: int = 40) -> float:
     """``b + (1 - b) (e^10x - 1) / (e^10 - 1)``: stays near b, and grows at the very end."""
     x = _progress(epoch, start, grow_epochs)
+    # Product, then quotient: at x = 1 these may lack the last bit.
     return 1.0 if x >= 1 else _bounded(start + (1 - start) * math.expm1(10 * x) / math.expm1(10), start)
 
 

@@ -2,9 +2,9 @@
 
 ``python tests/mutate.py --seed 0`` draws 20 such mutants of ``bss/samplers``, ``bss/scoring``, ``bss/pacing.py`` and
 ``bss/compare/statistics.py`` (``--on`` names other files) and runs the tests of the changed module until one fails:
-those of the same name and, of samplers and scoring, those that import it and all of its room. What survives is shown as a diff with
-the command that repeats it; fewer than 19 of 20 dead ones are exit status 1. A mutant that takes five times as long as
-the unchanged code hangs, and counts as dead.
+those of the same name and, of samplers and scoring, those that import it and all of its room. What survives is shown as
+a diff with the command that repeats it; fewer than 19 of 20 dead ones are exit status 1. A mutant that takes five times
+as long as the unchanged code hangs, and counts as dead.
 
 A mutant can also survive because it does the same: another bound of what is cut off anyway, a cache that is not
 filled. No program can tell in general, so each survivor wants a look: a test that was missing, or no difference.

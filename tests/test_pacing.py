@@ -18,7 +18,7 @@ from bss.pacing import (
 )
 
 every_pacing = pytest.mark.parametrize("pacing", PACINGS, ids=lambda pacing: pacing.__name__)
-STARTS = (1e-6, 0.05, 0.1, 0.3, 0.5, 0.999, 1.0)
+STARTS = (1e-6, 0.05, 0.1, 0.25368134318407987, 0.3, 0.5, 0.999, 1.0)  # the fourth: 1 - 2**-53 without its guard
 
 
 # ---- numbers by hand ----
@@ -62,6 +62,12 @@ def test_power_one_is_linear():
 )
 def test_each_formula_at_one_point(pacing, fraction):
     assert pacing(0, start=0.25, grow_epochs=2) == pytest.approx(fraction, abs=1e-6)
+
+
+@every_pacing
+@pytest.mark.parametrize("epoch", [0, 9, 38])
+def test_they_start_with_a_tenth_and_grow_for_forty_epochs_unless_told_otherwise(pacing, epoch):
+    assert pacing(epoch) == pacing(epoch, start=0.1, grow_epochs=40) < pacing(39) == 1.0
 
 
 # ---- what every pacing must satisfy ----

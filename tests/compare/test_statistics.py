@@ -230,12 +230,16 @@ def test_seeds_that_nobody_trains_are_not_counted_and_without_scatter_signs_deci
     assert seeds_to_decide(1000.0, 3, 0.05, 1.0) is None
     assert seeds_to_decide(0.0, 3, 0.05, 1.0) == 3  # 2 / 2^6 = 0.031
     assert seeds_to_decide(0.0, 3, 0.0025, 1.0) == 7  # 2 / 2^10 = 0.002
+    assert seeds_to_decide(0.0, 3, 2 / 2**6, 1.0) == 3  # on the level
+    assert seeds_to_decide(0.0, 3, 0.5, 1.0) == 2  # half of 2 / 2^5, by the one-sided test of equivalence
 
 
 @pytest.mark.parametrize("so_far", [3, MOST_SEEDS // 2, MOST_SEEDS - 1])
 def test_up_to_the_most_seeds_all_are_counted(so_far):
     # Equivalence takes 2.9264 standard errors in the margin, see above: std = sqrt(N) / 2.9264.
-    whole = [seeds_to_decide(math.sqrt(n) / 2.92641, so_far, 0.05, 1.0) for n in (0.999 * MOST_SEEDS, 1.001 * MOST_SEEDS)]
+    whole = [
+        seeds_to_decide(math.sqrt(n) / 2.92641, so_far, 0.05, 1.0) for n in (0.999 * MOST_SEEDS, 1.001 * MOST_SEEDS)
+    ]
     assert whole == [pytest.approx(max(0, 0.999 * MOST_SEEDS - so_far), abs=100), None]
 
 
@@ -363,6 +367,7 @@ def test_more_seeds_make_up_for_the_seeds_part_alone():
     assert seeds_of_folds_to_decide(Components(4.0, 1.0), 5, 2, 0.05, 1.0, overlap=0.25) is None
     assert seeds_of_folds_to_decide(Components(0.0, 0.0), 5, 2, 0.05, 1.0, overlap=0.25) is None  # 2 / 2^5 = 0.06
     assert seeds_of_folds_to_decide(Components(0.0, 0.0), 6, 2, 0.05, 1.0, overlap=0.25) == 0
+    assert seeds_of_folds_to_decide(Components(0.0, 0.0), 5, 2, 2 / 2**5, 1.0, overlap=0.25) == 0  # on the level
 
 
 def test_arms_that_are_worth_the_same_are_seldom_told_apart_by_folds_and_often_by_their_seeds():

@@ -48,8 +48,8 @@ class Mutant:
 def mutants(source, path="module.py"):
     """All mutants of a module, in the order of its lines.
 
-    Docstrings and other texts, type annotations, decorators, assertions, what a repr says, and what an error or a
-    warning says have none; that an error is raised, or a warning given, does.
+    Docstrings and other texts, type annotations, decorators, assertions (``zip(strict=True)`` is one), what a repr
+    says, and what an error or a warning says have none; that an error is raised, or a warning given, does.
     """
     return sorted(set(_Module(source, path).of(ast.parse(source))), key=lambda each: (each.start, each.end, each.new))
 
@@ -112,7 +112,7 @@ class _Module:
                 return
             case ast.Call():
                 parts = [] if name_of(node.func) in TEXTS else [node.func, *node.args, *node.keywords]
-            case ast.keyword(arg="stacklevel"):
+            case ast.keyword(arg="stacklevel" | "strict"):
                 return
             case _:
                 parts = ast.iter_child_nodes(node)

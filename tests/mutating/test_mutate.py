@@ -65,6 +65,7 @@ def test_the_mutants_of_a_module_are_its_numbers_operators_and_statements_and_no
         ("a = b if c(0.0) else d", ["(not (c(0.0)))", "1.0"]),
         ("for a in b:\n    continue", ["break"]),
         ("warn('b', stacklevel=2)", ["pass"]),
+        ("a = zip(b, c, strict=True)", []),
         ("a = 'é', 2", ["3"]),
     ],
 )

@@ -270,8 +270,8 @@ class SeededViews(Dataset):
 
     def gatherer(self) -> Gather | None:
         """See :func:`gatherer_of`; None where views are drawn at random."""
-        gather = None if getattr(self.dataset, "random_views", True) else gatherer_of(self.dataset)
-        return None if gather is None else lambda codes: gather(codes % len(self))
+        gather, size = None if getattr(self.dataset, "random_views", True) else gatherer_of(self.dataset), len(self)
+        return None if gather is None else lambda codes: gather(codes % size)
 
 
 class Variants(Dataset):
@@ -296,5 +296,5 @@ class Variants(Dataset):
 
     def gatherer(self) -> Gather | None:
         """See :func:`gatherer_of`."""
-        gather = gatherer_of(self.views)
-        return None if gather is None else lambda codes: {**gather(codes), VARIANT_KEY: codes // len(self)}
+        gather, size = gatherer_of(self.views), len(self)
+        return None if gather is None else lambda codes: {**gather(codes), VARIANT_KEY: codes // size}

@@ -96,6 +96,8 @@ def score_dataset(
         with autocast(device, precision):
             return run(model, batch)
 
+    waiting = _Waiting(table)
+
     def score(batch: Any) -> None:
         index, batch = index_and_sample(batch)
         if scores is not None:
@@ -104,6 +106,9 @@ def score_dataset(
             table.update(index, similarity=similarity, loss=loss)
             return
         logits, target = forward_in_precision(model, to_device(batch, device))
+        if forward is None and device.type == "cpu":
+            waiting.add(index, logits, target)
+            return
         table.update(index, unimodal=logits.unimodal, fused=logits.fused, target=as_tensor("target", target).to(device))
 
     with flags_kept(model), random_state_kept(device), ProgressBar(loader, progress) as bar:
@@ -139,6 +144,7 @@ def score_dataset(
                         norm.momentum = 1.0
                         norm.train(size == whole)
                     score(batch)
+    waiting.score()
     missing = (~table.synchronize(scoring_pass=True)).nonzero().squeeze(1).tolist()
     if missing:
         shown = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
@@ -147,6 +153,41 @@ def score_dataset(
             "their older score, if they have one: give it a loader of the whole training set, with drop_last=False",
             stacklevel=3,  # over the frame of no_grad
         )
+
+
+AT_ONCE = 4096
+"""Samples whose logits are made into scores together; bounds the memory that they wait in."""
+
+
+class _Waiting:
+    """Logits that are made into scores together: on a CPU a small batch takes as long as this, and each row is its own.
+
+    On a GPU the sums of a row may depend on how many there are.
+    """
+
+    def __init__(self, table: ScoreTable):
+        self.table = table
+        self.rows: list[tuple[Tensor, Logits, Tensor]] = []
+        self.count = 0
+
+    def add(self, index: Tensor | Sequence[int], logits: Logits, target: Tensor) -> None:
+        self.rows.append((torch.as_tensor(index, device="cpu"), logits, as_tensor("target", target)))
+        self.count += len(index)
+        if self.count >= AT_ONCE:
+            self.score()
+
+    def score(self) -> None:
+        """Score what waits."""
+        if not self.rows:
+            return
+        indices, logits, targets = zip(*self.rows, strict=True)
+        self.table.update(
+            torch.cat(indices),
+            unimodal={name: torch.cat([each.unimodal[name] for each in logits]) for name in logits[0].unimodal},
+            fused=torch.cat([each.fused for each in logits]),
+            target=torch.cat(targets),
+        )
+        self.rows, self.count = [], 0
 
 
 @contextlib.contextmanager

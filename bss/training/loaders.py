@@ -96,7 +96,15 @@ class Checked:
         self.loader, self.interrupts = loader, interrupts
 
     def __iter__(self) -> Iterator[Any]:
+        if getattr(self.loader, "in_memory", False):  # nothing is waited for
+            return self._between_batches()
         return self.interrupts.checked(self.loader)
+
+    def _between_batches(self) -> Iterator[Any]:
+        self.interrupts.check()
+        for batch in self.loader:
+            yield batch
+            self.interrupts.check()
 
     def __len__(self) -> int:
         return len(self.loader)

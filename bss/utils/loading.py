@@ -154,6 +154,11 @@ class PooledLoader(Loader[T]):
         super().__init__(dataset, **options)
         self._pool, self._source, self._ready = pool, pool.add(dataset), ready
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the batches are the ready ones."""
+        return self._pool.workers == 0 and self._ready is not None
+
     def __iter__(self) -> Iterator[T]:  # type: ignore[override]  # as above
         """The batches; see :meth:`Loader.__iter__`."""
         if self._pool.workers == 0:

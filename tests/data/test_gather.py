@@ -1,5 +1,6 @@
 """Batches of tensors in memory by one gather: the very batches that would be collated of their samples."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from bss.data.indexed import IndexedDataset, Key, SeededViews, Variants, gathere
 from bss.data.tensors import TensorSamples
 from bss.methods import Method
 from bss.samplers import UniformSampler
-from bss.training.loaders import Loaders
+from bss.training.loaders import Checked, Loaders
 from bss.training.run import Run
+from bss.utils.interrupts import Interrupted, Interrupts
 
 
 def samples(dtype: torch.dtype = torch.float32, kind: type[TensorSamples] = TensorSamples) -> TensorSamples:
@@ -106,3 +108,22 @@ def test_what_is_measured_and_scored_is_gathered_in_the_very_batches(monkeypatch
     gathered = made()
     monkeypatch.delattr(TensorSamples, "gatherer")
     assert all(same(one, other) for one, other in zip(gathered, made(), strict=True)) and len(gathered) == 6
+
+
+def test_a_request_to_end_is_answered_between_two_batches_in_memory():
+    loaders = Loaders(Run(Path(), Path(), torch.device("cpu")), 4, 0)
+    with Interrupts() as interrupts:
+        passing = iter(Checked(loaders.measuring(samples()), interrupts))
+        assert len(next(passing)["label"]) == 4
+        interrupts.noted = signal.SIGTERM
+        with pytest.raises(Interrupted):
+            next(passing)
+        with pytest.raises(Interrupted):
+            next(iter(Checked(loaders.measuring(samples()), interrupts)))
+
+
+def test_samples_with_the_same_numbers_are_listed_as_equal():
+    values = torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [0.0, 0.0], [-0.0, 0.0]])
+    rows = TensorSamples({"one": values, "none": torch.empty(5, 0)}, torch.tensor([0, 1, 1, 0, 0])).listed_rows()
+    assert [row.label for row in rows] == [0, 1, 1, 0, 0] and rows[0].content == rows[2].content
+    assert len({row.content for row in rows}) == 4  # bytes that differ are not equal, also of zeros

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from bss.models.late_fusion import Logits
 from bss.scoring.metrics import classification_metrics, entropy_weights, head_logits, predicted_by, rank_correlation
@@ -220,3 +221,15 @@ def test_the_heads_of_a_prediction_are_those_whose_logits_it_sums():
         summed = head_logits(logits, prediction)
         words = predicted_by(prediction, summed).split(" + ")
         assert torch.allclose(summed["all"], sum(heads[word] for word in words))
+
+
+@pytest.mark.parametrize("count", [2, 3, 50, 1350])
+def test_rank_correlation_is_scipys_to_the_last_digit_also_with_ties(count):
+    draw = torch.Generator().manual_seed(count)
+    pairs = [
+        (torch.randperm(count, generator=draw), torch.rand(count, generator=draw)),
+        (torch.randint(0, 5, (count,), generator=draw), torch.rand(count, generator=draw).round(decimals=1)),
+    ]
+    for a, b in pairs:
+        if (found := rank_correlation(a, b)) is not None:
+            assert found == spearmanr(a.numpy(), b.numpy()).statistic

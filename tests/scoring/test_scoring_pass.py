@@ -298,3 +298,31 @@ def test_mode_batch_takes_shuffled_orders_whole_sets_and_networks_without_batchn
         scored(net(), loader_of(batch_size=N), mode="batch")
         table = scored(frozen, loader_of(), mode="batch")
     assert table.loss.isfinite().all()
+
+
+# ---- logits that are made into scores together ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_once", [1, 40, 4096])
+def test_scores_do_not_depend_on_how_many_are_made_at_once(monkeypatch, at_once):
+    model, (audio, image, label) = trained(), listed_by_class().tensors
+    batches = [
+        {"audio": audio[rows], "image": image[rows], "label": label[rows], "bss_index": rows}
+        for rows in torch.randperm(N, generator=torch.Generator().manual_seed(1)).split(7)
+    ]
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, batch):
+            return self.inner(batch["audio"], batch["image"])
+
+    tables = [bss.ScoreTable(N) for _ in range(2)]
+    bss.score_dataset(
+        Own(), batches, tables[0], mode="eval", forward=lambda model, batch: (model(batch), batch["label"])
+    )
+    monkeypatch.setattr("bss.scoring.scoring_pass.AT_ONCE", at_once)
+    bss.score_dataset(Own(), batches, tables[1], mode="eval")
+    assert torch.equal(tables[0].similarity, tables[1].similarity) and torch.equal(tables[0].loss, tables[1].loss)

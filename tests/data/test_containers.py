@@ -75,13 +75,15 @@ PIECES = struct.pack(">III", 100, 1, 0) + struct.pack(">III", 0x80000000 | 60, 1
         ),
         (FLV + tag(b"abcde"), 13 + 11 + 5),
         (FLV + tag(b"abcde") + tag(b"abcde", length=300), 13 + 20 + 11 + 300),
+        (FLV + tag(b"abcde")[:-4], 13 + 11 + 5),  # no length behind the last tag, as some writers leave it
+        (FLV + tag(b"abcde") + b"\0\0\0", 13 + 11 + 5),
         ((b"G" + bytes(187)) * 5, 5 * 188),
         ((b"G" + bytes(187)) * 5 + b"G", 6 * 188),
         (b"RIFF\x20\0\0\0WAVEfmt ", None),
         (b"anything", None),
         (b"", None),
     ],
-    ids=range(22),
+    ids=range(24),
 )
 def test_the_size_that_the_boxes_claim(tmp_path, content, claimed):
     path = tmp_path / "x"
@@ -105,10 +107,12 @@ ZEROS = bytes(100)
         (chunk(b"RIFF", b"AVI " + chunk(b"LIST", b"movi" + chunk(b"00dc", b"abcd") + ZEROS)), 12 + 12 + 12),
         (chunk(b"RIFF", b"AVI " + chunk(b"LIST", b"movi" + chunk(b"00dc", b"ab" + ZEROS))), None),
         (FLV + tag(b"abcde") + ZEROS, 13 + 20),
+        (FLV + tag(b"abcde")[:-4] + b"\0\0\0\x10" + ZEROS, None),  # 16: the last tag is whole, and padding follows
+        (FLV + tag(b"abc\0\0")[:-4] + ZEROS, 13 + 20),
         ((b"G" + bytes(187)) * 5 + 2 * bytes(188), 5 * 188),
         ((b"G" + bytes(187)) * 5, None),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_zeros_in_place_of_the_end_are_no_video(tmp_path, content, start):
     path = tmp_path / "x"

@@ -161,15 +161,22 @@ def _follow_flv(file: BinaryIO, size: int, inner: bool) -> Boxes:
     """Adobe's specification 10.1, annex E: tags of a kind and a length, each with its length behind it."""
     file.seek(5)
     at = struct.unpack(">I", file.read(4).rjust(4, b"\0"))[0] + 4
-    end = at
+    end, length = at, 0
     while at < size:
         file.seek(at)
         head = file.read(4)
         if head[0] & 0x1F not in (8, 9, 18):
             break
-        end = at + 11 + int.from_bytes(head[1:], "big")
+        length = int.from_bytes(head[1:], "big")
+        end = at + 11 + length
         at = end + 4
-    return Boxes(max(end, size) if inner else end, at)  # nothing else is ever written behind the last one
+    if not inner:
+        return Boxes(end, at)  # the length behind the last one may be missing
+    file.seek(end)
+    behind = int.from_bytes(file.read(4), "big")
+    # The last one is there to its end where its length is behind it, whatever follows; writers count its head or not.
+    whole = behind > 0 and behind - length in (0, 10, 11)
+    return Boxes(end if whole else max(end, size), at)
 
 
 def _follow_mpegts(file: BinaryIO, size: int, inner: bool) -> Boxes:

@@ -24,8 +24,13 @@ class Slices:
         """{name: (N, D_m)} -> {name: (N, C)}.
 
         Raises:
-            ValueError: a modality that is missing or unknown, or features of another shape (named).
+            ValueError: no mapping, a modality that is missing or unknown, or features of another shape (named).
         """
+        if not isinstance(features_ND, Mapping):
+            given = f"a {type(features_ND).__name__}"
+            raise ValueError(
+                f"features of {list(self.dims)} are needed by name, got {given}: of_joined takes joined ones"
+            )
         if set(features_ND) != set(self.dims):
             raise ValueError(f"features of {list(self.dims)} are needed, got {list(features_ND)}")
         for name, width in self.dims.items():

@@ -18,7 +18,7 @@ from bss.tasks import Task, title
 from bss.training.environment import environment
 from bss.training.export_file import TEXT_MODEL, is_exported, own_tensors, write_export
 from bss.training.load import Checkpoint, SavedRun, read_saved
-from bss.utils.errors import DataNotFoundError, RunFolderError
+from bss.utils.errors import DataNotFoundError, RunFolderError, told_in_python
 from bss.utils.filesystem import whole_folder
 
 if TYPE_CHECKING:  # it reads pictures, and bss.export_run is importable with the core alone
@@ -31,6 +31,7 @@ KEPT = (
 """Fields of a run's ``config.json`` that an export keeps under their names; what a run does not tell is absent."""
 
 
+@told_in_python("bss.export_run", ("out", "checkpoint", "task", "data_root"))
 def export_run(
     run: str | os.PathLike[str],
     out: str | os.PathLike[str],

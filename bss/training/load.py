@@ -62,7 +62,7 @@ class LoadedRun(NamedTuple):
     classes: tuple[str, ...]
 
 
-@told_in_python()
+@told_in_python("bss.load_run", ("checkpoint", "task", "data_root"))
 def load_run(
     run: str | os.PathLike[str],
     *,

@@ -33,7 +33,16 @@ from bss.training.epochs import ran_out_of_memory
 from bss.training.load import Checkpoint, SavedRun, read_saved
 from bss.training.loops import predict
 from bss.training.run_folder import list_hash
-from bss.utils.errors import BssError, DataError, MemoryRanOutError, RecipeError, RunFolderError, first_line, shown
+from bss.utils.errors import (
+    BssError,
+    DataError,
+    MemoryRanOutError,
+    RecipeError,
+    RunFolderError,
+    first_line,
+    shown,
+    told_in_python,
+)
 from bss.utils.filesystem import whole_file
 
 FILLS = get_args(Fill)
@@ -78,6 +87,7 @@ class FilePredictions:
         return [(self.classes[place], float(row_C[place])) for place in order]
 
 
+@told_in_python("predict_files", ("checkpoint", "task", "data_root", "missing", "device", "batch_size"))
 def predict_files(
     run: str | os.PathLike[str],
     paths: Sequence[str | os.PathLike[str]],

@@ -8,7 +8,7 @@ catch those.
 import contextlib
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 
 class BssError(Exception):
@@ -65,25 +65,30 @@ class LoadingError(BssError, RuntimeError):
     """Processes that load data and cannot hand it over, for want of something that the machine can be given."""
 
 
-_IN_RUN = {"out", "resume", "device", "workers", "data-root"}
+_IN_RUN = ("out", "resume", "device", "workers", "data_root")
 """Flags that are arguments of ``bss.training.run.Run``; the others are fields of the recipe."""
 
 
 @contextlib.contextmanager
-def told_in_python() -> Iterator[None]:
+def told_in_python(call: str = "Run", arguments: Collection[str] = _IN_RUN) -> Iterator[None]:
     """Add to an error of the block what the command line's flags in its message are in Python.
 
     It is a note: notebooks and tracebacks show it, and the command line, where the flags are right, prints the message.
+
+    Args:
+        call: what takes those flags that are no fields of a recipe.
+        arguments: its own, which are called like the flags. Other flags are taken for fields, but where it is another
+            call than ``Run``, which has no recipe.
     """
     try:
         yield
     except BssError as error:
         fields = re.findall(r"--set (\w[\w.]*=\S*[\w/])", str(error))
-        flags = re.findall(r"--(?!set\b)(\w[\w-]*)", str(error))
-        own = [f"{flag.replace('-', '_')}=..." for flag in flags if flag in _IN_RUN]
-        fields += [f"{flag.replace('-', '_')}=..." for flag in flags if flag not in _IN_RUN]
+        flags = [flag.replace("-", "_") for flag in re.findall(r"--(?!set\b)(\w[\w-]*)", str(error))]
+        own = [f"{flag}=..." for flag in flags if flag in arguments]
+        fields += [f"{flag}=..." for flag in flags if flag not in arguments and call == "Run"]
         said = [f"bss.recipes.override(recipe, {list(dict.fromkeys(fields))})"] if fields else []
-        said += [f"Run({', '.join(dict.fromkeys(own))})"] if own else []
+        said += [f"{call}({', '.join(dict.fromkeys(own))})"] if own else []
         if said and not getattr(error, "__notes__", None):
             error.add_note(f"In Python: {' and '.join(said)}")
         raise

@@ -109,11 +109,12 @@ def test_what_is_no_sum_of_slices_is_refused(head, dims, said):
     ("features", "said"),
     [
         ({"a": torch.ones(2, 2)}, r"features of \['a', 'b'\] are needed, got \['a'\]"),
+        (torch.ones(2, 4), r"features of .* by name, got a Tensor: of_joined takes joined ones"),
         ({"a": torch.ones(2, 2), "b": torch.ones(2, 1), "c": torch.ones(2, 1)}, "are needed"),
         ({"a": torch.ones(2, 1), "b": torch.ones(2, 2)}, r"features of 'a' must be \(N, 2\), as dims= says, got"),
         ({"a": torch.ones(2, 2, 7, 7), "b": torch.ones(2, 2)}, "after its pooling"),
     ],
-    ids=["missing", "unknown", "swapped", "maps"],
+    ids=["missing", "joined", "unknown", "swapped", "maps"],
 )
 def test_features_that_do_not_fit_are_named(features, said):
     with pytest.raises(ValueError, match=said):

@@ -5,6 +5,9 @@ import dataclasses
 import pytest
 
 from bss.recipes import Recipe, SelfPacedSchedule, override
+from bss.training.export import export_run
+from bss.training.load import load_run
+from bss.training.predict_files import predict_files
 from bss.utils.errors import RecipeError, RunFolderError, told_in_python
 
 
@@ -23,6 +26,23 @@ def test_flags_are_said_in_python_by_a_note(message, note):
     assert str(raised.value) == message
     (said,) = raised.value.__notes__
     assert said.startswith("In Python: ") and said.endswith(note)
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "note"),
+    [
+        (load_run, {}, "In Python: bss.load_run(checkpoint=...)"),
+        (export_run, {"out": "out"}, "In Python: bss.export_run(checkpoint=...)"),
+        (predict_files, {"paths": ["a.wav"]}, "In Python: predict_files(checkpoint=...)"),
+        (predict_files, {"paths": ["a.wav"], "batch_size": 0}, "In Python: predict_files(batch_size=...)"),
+    ],
+    ids=["load_run", "export_run", "predict_files", "batch_size"],
+)
+def test_a_function_with_arguments_of_its_own_names_them(function, given, note, tmp_path):
+    (tmp_path / "config.json").write_text("{}")  # of an unfinished run
+    with pytest.raises((RecipeError, RunFolderError)) as raised:
+        function(tmp_path, **given)
+    assert raised.value.__notes__ == [note]
 
 
 def test_a_message_without_flags_has_no_note_and_two_blocks_give_one():

@@ -163,19 +163,20 @@ def main():
 
     tqdm.monitor_interval = 0  # its thread would be lost in them
     again = f"python tests/mutate.py --seed {args.seed}" + (f" --on {' '.join(args.on)}" * (args.on != DRAWN_FROM))
-    alive = 0
-    with tempfile.TemporaryDirectory() as folder:
+    alive = done = 0
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
         copy = Copy(Path(folder).resolve())
         for number, mutant in (bar := tqdm(chosen, desc="mutants", disable=None)):
             died = copy.dies(mutant, tests_of(Path(mutant.path)))
-            alive += died is None
+            done, alive = done + 1, alive + (died is None)
             bar.set_postfix(alive=alive)
             if args.only is not None:
                 print(copy.said.read_text())
             if died is None:
                 tqdm.write(survivor(mutant, f"{again} --only {number}"))
-    print(f"{len(chosen) - alive} of {len(chosen)} mutants died, seed {args.seed}")
-    return int(len(chosen) - alive < LEAST * len(chosen))
+    stopped = f", stopped before the other {len(chosen) - done}" if done < len(chosen) else ""
+    print(f"{done - alive} of {done} mutants died, seed {args.seed}{stopped}")
+    return int(done - alive < LEAST * len(chosen))
 
 
 def survivor(mutant, command):
@@ -184,7 +185,4 @@ def survivor(mutant, command):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(main())

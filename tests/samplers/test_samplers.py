@@ -1400,6 +1400,14 @@ def test_a_sampler_that_reads_scores_must_be_given_some():
             sampler_class(10)
 
 
+@pytest.mark.parametrize(("largest", "dtype"), [(2**31 - 1, torch.int32), (2**31, torch.int64)])
+def test_an_order_is_kept_in_half_the_memory_where_its_numbers_fit(largest, dtype):
+    sampler = bss.UniformSampler(2, seed=0)
+    sampler.set_epoch(0)
+    sampler.rearrange(torch.tensor([largest, 0]))
+    assert sampler.state_dict()["order"].dtype == dtype and sampler.global_order().tolist() == [largest, 0]
+
+
 def test_a_dataset_in_place_of_its_length_is_refused():
     with pytest.raises(ValueError, match=r"pass len\(dataset\)"):
         bss.SelfPacedSampler([1, 2, 3], difficulty=torch.rand(3))

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from bss.models.late_fusion import Logits
-from bss.scoring.metrics import classification_metrics, entropy_weights, head_logits, predicted_by, rank_correlation
+from bss.scoring.metrics import (
+    classification_metrics,
+    entropy_weights,
+    head_logits,
+    left_out,
+    predicted_by,
+    rank_correlation,
+)
 
 # Six samples of three classes; the logits are log probabilities, so their softmax is this table. Comments: prediction.
 PROBABILITY = np.array(
@@ -233,3 +240,19 @@ def test_rank_correlation_is_scipys_to_the_last_digit_also_with_ties(count):
     for a, b in pairs:
         if (found := rank_correlation(a, b)) is not None:
             assert found == spearmanr(a.numpy(), b.numpy()).statistic
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [
+        ("all", [[4, 7], [3, 0], [1, 2], [0, 0]]),  # the sum of the three; the other modality's alone, twice; nothing
+        ("entropy", [[4, 7], [3, 0], [1, 2], [0, 0]]),  # one head alone has all the weight
+        ("audio", [[4, 7], [3, 0], [4, 7], [0, 0]]),  # stays where audio is there
+    ],
+)
+def test_a_sample_that_lacks_modalities_is_told_by_the_heads_of_the_others(prediction, expected):
+    heads = {"audio": [1.0, 2.0], "visual": [3.0, 0.0], "fused": [0.0, 5.0], "all": [4.0, 7.0]}
+    heads = {name: torch.tensor([logits] * 4) for name, logits in heads.items()}
+    lacks = {"audio": np.array([False, True, False, True]), "visual": np.array([False, False, True, True])}
+    assert left_out(heads, lacks, prediction).tolist() == expected
+    assert heads["all"].tolist() == [[4, 7]] * 4

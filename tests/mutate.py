@@ -4,7 +4,8 @@
 ``bss/compare/statistics.py`` (``--on`` names other files) and runs the tests of the changed module until one fails:
 those of the same name and, of samplers and scoring, those that import it and all of its room. What survives is shown as
 a diff with the command that repeats it; fewer than 19 of 20 dead ones are exit status 1. A mutant that takes five times
-as long as the unchanged code hangs, and counts as dead.
+as long as all these tests on the unchanged code, which run first, hangs, and counts as dead. A Ctrl-C says what was
+counted by then.
 
 A mutant can also survive because it does the same: another bound of what is cut off anyway, a cache that is not
 filled. No program can tell in general, so each survivor wants a look: a test that was missing, or no difference.
@@ -18,6 +19,8 @@ aiohttp, sqlalchemy and gitpython. What is left to write around either is about 
 import argparse
 import compileall
 import contextlib
+import importlib
+import itertools
 import multiprocessing
 import os
 import py_compile
@@ -39,7 +42,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DRAWN_FROM = ("bss/samplers", "bss/scoring", "bss/pacing.py", "bss/compare/statistics.py")
 WHOLE_ROOMS = ("samplers", "scoring")  # their tests are about one another's modules as well
 LEAST = 0.95  # of the mutants die
-PATIENCE = 5  # times what the unchanged code takes
+PATIENCE = 5  # times what the unchanged code takes for all these tests
+PRELOADED = ("torch", "scipy.stats", "sklearn.metrics", "hypothesis", "xdist", "pytest")  # once, for all processes
 FAILED, TOO_LONG = (1, 2), "too long"  # pytest: a test failed; a test file could not be imported
 
 
@@ -84,26 +88,22 @@ class Copy:
         # By their content: a mutant has its module's size and, within a second, its time.
         by_content = py_compile.PycInvalidationMode.CHECKED_HASH
         compileall.compile_dir(self.root / "bss", quiet=2, invalidation_mode=by_content)
-        self.said, self.seconds = self.root / "said", {}
+        self.said = self.root / "said"
 
-    def patience(self, tests):
-        """Seconds after which the tests of a mutant hang, by how long the unchanged code takes to pass them."""
-        key = frozenset(tests)
-        if key not in self.seconds:
-            began = time.monotonic()
-            status = self.run(tests, limit=None)
-            if status != 0:
-                raise SystemExit(f"the unchanged code fails ({status}):\n{self.said.read_text()[-3000:]}")
-            self.seconds[key] = time.monotonic() - began
-        return PATIENCE * self.seconds[key] + 10
+    def check(self, tests):
+        """Run these tests on the unchanged code, which must pass them, and remember how long they took."""
+        began = time.monotonic()
+        status = self.run(tests, limit=None)
+        if status != 0:
+            raise SystemExit(f"the unchanged code fails ({status}):\n{self.said.read_text()[-3000:]}")
+        self.patience = PATIENCE * (time.monotonic() - began) + 10
 
     def dies(self, mutant, tests):
         """What kills the mutant: pytest's status or that it takes too long; None if it survives."""
-        limit = self.patience(tests)
         module = self.root / mutant.path
         module.write_text(mutant.mutated)
         try:
-            status = self.run(tests, limit)
+            status = self.run(tests, self.patience)
         finally:
             module.write_text(mutant.source)
         if status not in (0, TOO_LONG, *FAILED) and status >= 0:  # below 0: ended by a signal
@@ -158,16 +158,17 @@ def main():
     chosen = chosen[: args.count] if args.only is None else chosen[args.only : args.only + 1]
     if not chosen:
         parser.error("there are no such mutants")
-    import scipy.stats  # noqa: F401  # once, for all processes
-    import torch  # noqa: F401
-
+    for name in PRELOADED:
+        importlib.import_module(name)
     tqdm.monitor_interval = 0  # its thread would be lost in them
     again = f"python tests/mutate.py --seed {args.seed}" + (f" --on {' '.join(args.on)}" * (args.on != DRAWN_FROM))
     alive = done = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
         copy = Copy(Path(folder).resolve())
+        tests = {mutant.path: tests_of(Path(mutant.path)) for _, mutant in chosen}
+        copy.check(sorted(set(itertools.chain(*tests.values()))))
         for number, mutant in (bar := tqdm(chosen, desc="mutants", disable=None)):
-            died = copy.dies(mutant, tests_of(Path(mutant.path)))
+            died = copy.dies(mutant, tests[mutant.path])
             done, alive = done + 1, alive + (died is None)
             bar.set_postfix(alive=alive)
             if args.only is not None:

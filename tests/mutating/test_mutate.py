@@ -105,27 +105,32 @@ def test_a_survivor_is_shown_with_its_place_its_difference_and_its_command():
 class FakeCopy(mutate.Copy):
     """A copy whose tests are told how they end."""
 
-    def __init__(self, root, endings):
-        self.root, self.endings, self.seen = root, list(endings), []
-        self.said, self.seconds = root / "said", {}
+    def __init__(self, root, *endings):
+        self.root, self.endings, self.seen, self.said = root, list(endings), [], root / "said"
         self.said.write_text("what pytest said")
+        (root / "m.py").write_text("a = 1\n")
 
     def run(self, tests, limit):
-        self.seen.append(((self.root / "m.py").read_text(), limit))
+        self.seen.append((tests, limit is None, (self.root / "m.py").read_text()))
         return self.endings.pop(0)
+
+
+ONE = mutants("a = 1\n", "m.py")[0]
 
 
 @pytest.mark.parametrize(("ending", "died"), [(0, None), (1, 1), (2, 2), (-9, -9), ("too long", "too long")])
 def test_a_mutant_dies_by_a_failure_a_signal_or_by_taking_too_long_and_the_copy_is_whole_again(tmp_path, ending, died):
-    (tmp_path / "m.py").write_text("a = 1\n")
-    copy = FakeCopy(tmp_path, [0, ending])
-    assert copy.dies(mutants("a = 1\n", "m.py")[0], ["test_m.py"]) == died
-    assert [text for text, _ in copy.seen] == ["a = 1\n", "a = 0\n"] and copy.seen[0][1] is None
+    copy = FakeCopy(tmp_path, 0, ending)
+    copy.check(["all"])
+    assert copy.dies(ONE, ["own"]) == died
+    assert copy.seen == [(["all"], True, "a = 1\n"), (["own"], False, "a = 0\n")]
     assert (tmp_path / "m.py").read_text() == "a = 1\n"
 
 
 def test_where_the_unchanged_code_fails_or_no_test_is_run_nothing_is_counted(tmp_path):
-    (tmp_path / "m.py").write_text("a = 1\n")
-    for endings in ([1], [0, 5]):
-        with pytest.raises(SystemExit, match="what pytest said"):
-            FakeCopy(tmp_path, endings).dies(mutants("a = 1\n", "m.py")[0], ["test_m.py"])
+    with pytest.raises(SystemExit, match="the unchanged code fails"):
+        FakeCopy(tmp_path, 1).check(["all"])
+    copy = FakeCopy(tmp_path, 0, 5)
+    copy.check(["all"])
+    with pytest.raises(SystemExit, match=r"status 5:\nwhat pytest said"):
+        copy.dies(ONE, ["own"])

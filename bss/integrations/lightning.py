@@ -11,7 +11,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from bss.data.indexed import index_and_sample
-from bss.integrations.state import check_filled, forget_other_runs, load_run_state, reads, run_state
+from bss.integrations.state import check_arguments, check_filled, forget_other_runs, load_run_state, reads, run_state
 from bss.samplers import OrderSampler
 from bss.scoring.hooks import AttachedScores, Fused, Select, attach
 from bss.utils.errors import MissingExtraError
@@ -71,10 +71,7 @@ class BalanceCallback(Callback):
         select: Select | None = None,
         target: str | int = "label",
     ):
-        if (heads is None) != (fused is None):
-            raise ValueError("heads= and fused= belong together: give both, or neither")
-        if heads is not None and sampler.table is None:
-            raise ValueError("heads= fills a table, but the sampler has none: construct it with table=")
+        check_arguments(sampler, heads, fused)
         self.sampler = sampler
         self.heads = heads
         self.fused = fused

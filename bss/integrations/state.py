@@ -20,6 +20,23 @@ def reads(loader: Any, sampler: OrderSampler) -> bool:
     return False
 
 
+def check_arguments(sampler: object, heads: object, fused: object) -> None:
+    """Asked of what an adapter is made with.
+
+    Raises:
+        ValueError: no sampler (its table in its place, for example), or heads that belong to nothing.
+    """
+    if not isinstance(sampler, OrderSampler):
+        raise ValueError(
+            f"sampler must be one of bss's, which has its table with it: SelfPacedSampler(..., table=table), got a "
+            f"{type(sampler).__name__}"
+        )
+    if (heads is None) != (fused is None):
+        raise ValueError("heads= and fused= belong together: give both, or neither")
+    if heads is not None and sampler.table is None:
+        raise ValueError("heads= fills a table, but the sampler has none: construct it with table=")
+
+
 def check_filled(table: ScoreTable) -> None:
     """Asked when an epoch was closed.
 

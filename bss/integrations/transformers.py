@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.data.indexed import INDEX_KEY, index_and_sample
-from bss.integrations.state import check_filled, forget_other_runs, load_run_state, reads, run_state
+from bss.integrations.state import check_arguments, check_filled, forget_other_runs, load_run_state, reads, run_state
 from bss.samplers import OrderSampler
 from bss.scoring.hooks import AttachedScores, Fused, Select, attach
 from bss.utils.filesystem import load_tensors
@@ -69,10 +69,7 @@ class BalanceTrainerMixin:
                 "transformers 5.24 or a release with the same Trainer"
             )
         super().__init__(*args, **kwargs)
-        if (heads is None) != (fused is None):
-            raise ValueError("heads= and fused= belong together: give both, or neither")
-        if heads is not None and sampler.table is None:
-            raise ValueError("heads= fills a table, but the sampler has none: construct it with table=")
+        check_arguments(sampler, heads, fused)
         if self.args.n_gpu > 1:
             raise ValueError(
                 f"Trainer would use nn.DataParallel on {self.args.n_gpu} GPUs, where logits cannot be told apart: "

@@ -346,6 +346,8 @@ def test_scores_of_a_pass_before_the_fit_stay_and_are_not_those_of_the_next_run(
 
 
 def test_heads_and_fused_belong_together():
+    with pytest.raises(ValueError, match=r"one of bss's, which has its table with it.* got a ScoreTable"):
+        BalanceCallback(bss.ScoreTable(4))
     with pytest.raises(ValueError, match="belong together"):
         BalanceCallback(curriculum(), heads={"a": "a", "b": "b"})
     with pytest.raises(ValueError, match="construct it with table="):

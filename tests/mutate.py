@@ -135,6 +135,7 @@ def _tests(root, tests, said):
     sys.path[:] = [str(root), *(path for path in sys.path if Path(path or ".").resolve() not in (ROOT, ROOT / "tests"))]
     for name in [name for name in sys.modules if name.partition(".")[0] in ("bss", "tests")]:
         del sys.modules[name]
+    del sys.modules["__main__"].__file__  # spawned processes would import this program, and by it the working tree
     import pytest
 
     import bss

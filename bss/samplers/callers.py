@@ -44,6 +44,10 @@ class Shards(NamedTuple):
 def reader() -> Reader | None:
     """The PyTorch loader that is asking for indices; None where none is."""
     for frame in itertools.islice(_callers(), 16):
+        # PyTorch's frames alone are asked: until Python 3.13 a frame keeps the locals that it was asked for, and what
+        # they hold, until it ends.
+        if frame.f_globals.get("__name__") != _BaseDataLoaderIter.__module__:
+            continue
         loader = frame.f_locals.get("self")
         if isinstance(loader, _BaseDataLoaderIter):
             batch = getattr(getattr(loader, "_index_sampler", None), "batch_size", None) or 1
@@ -108,7 +112,13 @@ def _calls(module: str, *functions: str) -> FrameType | None:
 
 
 def _callers() -> Iterator[FrameType]:
+    """The frames that led here, but for those of this module.
+
+    A function whose own locals are asked for while a frame is among them would hold itself and all of its callers, the
+    loader's processes with them, until the garbage is collected.
+    """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        yield frame
+        if frame.f_globals is not globals():
+            yield frame
         frame = frame.f_back

@@ -79,7 +79,7 @@ def test_a_variant_that_there_is_not_names_those_that_there_are(stem, tmp_path, 
 
 def test_the_task_trains_on_the_variant_without_the_rows_that_it_tests(tmp_path):
     write_sample(tmp_path)
-    (tmp_path / "twitter2017").mkdir()
+    (tmp_path / "twitter2017").mkdir(exist_ok=True)
     for path in (tmp_path / "annotations").glob("*.tsv"):
         header, *rows = path.read_text(encoding="utf-8").splitlines()
         cells = [row.split("\t") for row in rows]
@@ -88,7 +88,7 @@ def test_the_task_trains_on_the_variant_without_the_rows_that_it_tests(tmp_path)
             tested = (tmp_path / "annotations" / "test.tsv").read_text(encoding="utf-8").splitlines()[1].split("\t")
             lines += ["\t".join([tested[0], tested[1], f"O_{tested[2]}", *tested[3:]]), lines[0]]
         (tmp_path / "twitter2017" / path.name).write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
-    (tmp_path / "twitter2017_images").mkdir()
+    (tmp_path / "twitter2017_images").mkdir(exist_ok=True)
     for picture in (tmp_path / "twitter2015_images").iterdir():
         (tmp_path / "twitter2017_images" / f"O_{picture.name}").write_bytes(picture.read_bytes())
     recipe = task.sample_recipe(task.CL)

@@ -1,6 +1,7 @@
 """What every sampler must satisfy, then what each one is for."""
 
 import copy
+import gc
 import io
 import itertools
 import math
@@ -8,6 +9,7 @@ import pickle
 import random
 import re
 import warnings
+import weakref
 from functools import partial
 
 import numpy as np
@@ -1024,6 +1026,27 @@ def test_a_loader_that_lives_on_sees_each_epochs_own_order_and_length(kind, num_
         assert [index.tolist() for index, _ in batches] == windows(order_of(make(kind, 24), epoch), 4)
         assert all(((sample - 100) == index).all() for index, sample in batches)
     assert lengths[0] < lengths[-1] == 6
+
+
+@every_sampler
+@pytest.mark.parametrize("batches", [1, 2, 99])
+def test_a_loader_that_is_dropped_goes_at_once_with_its_processes(kind, batches):
+    # It held itself through the frames that the sampler had looked at, until the garbage was collected; by then the
+    # queues of its processes were closed, and PyTorch 2.11 waited 5 s for each of them.
+    sampler = make(kind, 24)
+    loader = DataLoader(bss.IndexedDataset(range(24)), batch_size=4, sampler=sampler)
+    sampler.set_epoch(0)
+    gc.collect()
+    gc.disable()
+    try:
+        iterator = iter(loader)
+        for _ in itertools.islice(iterator, batches):
+            pass
+        dropped = weakref.ref(iterator)
+        del iterator
+        assert dropped() is None
+    finally:
+        gc.enable()
 
 
 @every_sampler

@@ -142,8 +142,9 @@ def _near(name: str, known: Collection[str]) -> str:
     paths = list(dict.fromkeys(last.get(each, each) for each in found))[:3]
     # A part that is mistyped as a whole, as a table of a file may be, is its first field: "schedule.sampler".
     groups = {path.rpartition(".")[0]: path for path in reversed(list(known)) if "." in path}
-    alike = nearest(name, [*known, *last, *groups], 1, cutoff=0.7)
-    likely = f" (did you mean {groups.get(alike[0], alike[0])}?)" if alike else ""
+    elsewhere = {each: field for each, field in ELSEWHERE.items() if field in known}
+    alike = nearest(name, [*known, *last, *groups, *elsewhere], 1, cutoff=0.7)
+    likely = f" (did you mean {(groups | elsewhere).get(alike[0], alike[0])}?)" if alike else ""
     return f"{likely}; the nearest are {', '.join(paths)} (a training script's --help lists all)"
 
 

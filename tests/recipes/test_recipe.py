@@ -592,6 +592,7 @@ def test_none_is_none_also_where_a_text_is_allowed(text, value):
         ("batchsize", "'batchsize' (did you mean batch_size?); the nearest are batch_size, "),
         ("rescor", "'rescor' (did you mean rescore?); the nearest are schedule.rescore, "),
         ("learning_rate", "'learning_rate' (here it is called lr)"),
+        ("lerning_rate", "'lerning_rate' (did you mean lr?)"),
         ("qqqq", "'qqqq'; the nearest are "),
     ],
 )

@@ -6,7 +6,13 @@
 ``results/paper-form/plan.json`` says what is run and tested; nothing of it is repeated here. A cell is one regime on
 one set: a comparison of its own, whose raw values are written as it ends. ``run`` goes on with the first cell that has
 none, and begins no cell after ``--hours``. All cells are run on one commit, which stands in each cell's
-``constants.json``; :mod:`benchmarks.study.pooled` refuses others.
+``constants.json``; :mod:`benchmarks.study.pooled` refuses others. ``--code`` names a checkout of that commit,
+where this one has moved on.
+
+    python -m benchmarks.study.paper_form plan --fresh labels-40
+
+plans what the protocol's rules ask for where a contrast holds: the same regime with fresh seeds, below ``fresh/``.
+``run`` takes such cells first.
 """
 
 import argparse
@@ -16,16 +22,21 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.study.raw import PLAN, RESULTS, ROWS
+from benchmarks.study.raw import PLAN, RESULTS, ROOT, ROWS
 
 STUDY = RESULTS / "paper-form"
 OTHER_ARMS = "other-arms"
+FRESH = "fresh"
+"""The folder of the regimes that are run again."""
+
+FRESH_SEEDS = range(500, 540)
+"""Those that the rules in ``plan.json`` name in words."""
 
 
 @dataclass(frozen=True)
@@ -40,26 +51,43 @@ class Protocol:
         return list(range(first, last + 1))
 
     @cached_property
+    def primary(self) -> list[tuple[str, str]]:
+        """The contrasts of the family, as (arm, control)."""
+        return [(arm, control) for arm, control in self.said["primary"]["contrasts"]]
+
+    @cached_property
     def cells(self) -> list["Cell"]:
-        """All cells, in the order in which they are run."""
+        """All cells of the family and of the other arms, in the order in which they are run."""
         return [Cell(self, regime, name) for regime in self.said["order"] for name in self.said["sets"]]
+
+    def again(self, regime: str) -> list["Cell"]:
+        """The cells of a regime with fresh seeds."""
+        return [Cell(self, regime, name, fresh=True) for name in self.said["sets"]]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One regime on one set."""
+    """One regime on one set; ``fresh`` where a contrast held, and other seeds decide."""
 
     protocol: Protocol
     regime: str
     set: str
+    fresh: bool = False
 
     @property
     def folder(self) -> Path:
         """Of its plan and its raw values, seen from the study's."""
-        return Path(self.regime) / self.set
+        own = Path(self.regime) / self.set
+        return FRESH / own if self.fresh else own
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(FRESH_SEEDS) if self.fresh else self.protocol.seeds
 
     @property
     def arms(self) -> list[str]:
+        if self.fresh:
+            return list(dict.fromkeys(arm for contrast in self.protocol.primary for arm in contrast))
         if self.regime == OTHER_ARMS:
             others = self.protocol.said["other_arms"]
             return [*others["on_every_set"], *others["arms"][self.set]]
@@ -75,7 +103,7 @@ class Cell:
 
     def command(self, data: str, out: str, jobs: int) -> list[str]:
         """What runs it, without the interpreter."""
-        seeds = self.protocol.seeds
+        seeds = self.seeds
         return [
             *("-m", "bss", "compare", f"benchmarks/study/{self.protocol.said['sets'][self.set]['task']}.py"),
             *("--arms", ",".join(self.arms), "--seeds", f"{seeds[0]}-{seeds[-1]}", "--updates", "equal"),
@@ -87,8 +115,8 @@ class Cell:
         """Its ``plan.json``: what :mod:`benchmarks.study.raw` holds the runs against."""
         return {
             "format": 1,
-            "protocol": "../../plan.json",
-            "analysis": {"arms": self.arms, "seeds": self.protocol.seeds},
+            "protocol": "../" * len(self.folder.parts) + PLAN,
+            "analysis": {"arms": self.arms, "seeds": self.seeds},
             "command": " ".join(["python", *self.command("DATA", "OUT", 2)]),
         }
 
@@ -97,21 +125,29 @@ def read_protocol(folder: Path = STUDY) -> Protocol:
     return Protocol(json.loads((folder / PLAN).read_text(encoding="utf-8")))
 
 
-def write_plans(folder: Path = STUDY) -> None:
-    """Write the plan of every cell."""
-    for cell in read_protocol(folder).cells:
+def planned(folder: Path = STUDY) -> list[Cell]:
+    """The cells that have a plan, in the order in which they are run: fresh seeds decide, so they come first."""
+    protocol = read_protocol(folder)
+    again = [cell for regime in protocol.said["order"] for cell in protocol.again(regime)]
+    return [*(cell for cell in again if (folder / cell.folder / PLAN).is_file()), *protocol.cells]
+
+
+def write_plans(cells: Iterable[Cell], folder: Path = STUDY) -> None:
+    """Write the plan of each of these cells."""
+    for cell in cells:
         (folder / cell.folder).mkdir(parents=True, exist_ok=True)
         text = json.dumps(cell.plan(), indent=2, ensure_ascii=False)
         (folder / cell.folder / PLAN).write_text(text + "\n", encoding="utf-8")
 
 
-def run(folder: Path, data: Path, runs: Path, *, hours: float, jobs: int, processor: str) -> int:
+def run(folder: Path, data: Path, runs: Path, *, code: Path, hours: float, jobs: int, processor: str) -> int:
     """Run the cells without raw values, in order, until the time is over.
 
     Args:
         folder: the study's, with the plans; raw values are written into it.
         data: the data root.
         runs: where run folders go; those of a cell are deleted once its raw values are written.
+        code: the checkout whose package is run.
         hours: after which no further cell begins.
         jobs: processes.
         processor: its name in words.
@@ -120,14 +156,14 @@ def run(folder: Path, data: Path, runs: Path, *, hours: float, jobs: int, proces
         How many cells are left.
     """
     until = time.monotonic() + 3600 * hours
-    left = [cell for cell in read_protocol(folder).cells if not (folder / cell.folder / ROWS).exists()]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    left = [cell for cell in planned(folder) if not (folder / cell.folder / ROWS).exists()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(code)}
     while left and time.monotonic() < until:
         cell, out = left[0], runs / left[0].folder
         print(f"{len(left)} cells to go; {cell.folder}", flush=True)
-        subprocess.run([sys.executable, *cell.command(str(data), str(out), jobs)], env=environment, check=True)
         raw = ["-m", "benchmarks.study.raw", str(out), "--out", str(folder / cell.folder), "--processor", processor]
-        subprocess.run([sys.executable, *raw], check=True)
+        for command in (cell.command(str(data), str(out), jobs), raw):
+            subprocess.run([sys.executable, *command], cwd=code, env=environment, check=True)
         shutil.rmtree(out)
         left.pop(0)
     return len(left)
@@ -136,21 +172,26 @@ def run(folder: Path, data: Path, runs: Path, *, hours: float, jobs: int, proces
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("plan", help="write the plan of every cell")
+    planning = commands.add_parser("plan", help="write the plan of every cell")
+    planning.add_argument("--fresh", metavar="REGIME", help="write those of this regime with fresh seeds instead")
     running = commands.add_parser("run", help="run the cells that have no raw values")
     running.add_argument("--results", type=Path, default=STUDY, help="the study's folder, with the plans")
     running.add_argument("--data-root", type=Path, required=True, help="see README.md in this folder")
     running.add_argument("--runs", type=Path, required=True, help="where run folders go")
+    running.add_argument("--code", type=Path, default=ROOT, help="checkout that is run, default: this one")
     running.add_argument("--hours", type=float, default=2.0, help="after which no further cell begins")
     running.add_argument("--jobs", type=int, default=2, help="processes")
     running.add_argument("--processor", required=True, help="its name in words, which run folders do not hold")
     flags = parser.parse_args(arguments)
     if flags.command == "plan":
-        write_plans()
+        protocol = read_protocol()
+        if flags.fresh is not None and flags.fresh not in protocol.said["regimes"]:
+            planning.error(f"no regime is called {flags.fresh!r}; there are {', '.join(protocol.said['regimes'])}")
+        write_plans(protocol.cells if flags.fresh is None else protocol.again(flags.fresh))
         return
-    left = run(
-        flags.results, flags.data_root, flags.runs, hours=flags.hours, jobs=flags.jobs, processor=flags.processor
-    )
+    results, data, runs = (path.resolve() for path in (flags.results, flags.data_root, flags.runs))
+    code = flags.code.resolve()
+    left = run(results, data, runs, code=code, hours=flags.hours, jobs=flags.jobs, processor=flags.processor)
     print(f"{left} cells are left")
 
 

@@ -1,13 +1,13 @@
 """What the study of the paper's form found: its regimes pooled over the sets, by the rules of its plan."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import fsum
 from typing import Any
 
 from benchmarks.study.estimates import Estimate, bracket, estimate, heterogeneity, p_value, signed, spread
-from benchmarks.study.paper_form import OTHER_ARMS, STUDY, Protocol, read_protocol
+from benchmarks.study.paper_form import OTHER_ARMS, STUDY, Cell, Protocol, read_protocol
 from benchmarks.study.raw import ROWS, Study, read
 from bss.compare.statistics import holm
 
@@ -64,6 +64,7 @@ class Cells:
     Attributes:
         protocol: the study's plan.
         studies: (regime, set) -> raw values.
+        again: the cells of the regimes that were run again, with fresh seeds.
 
     Raises:
         ValueError: two cells were run on two commits.
@@ -71,9 +72,11 @@ class Cells:
 
     protocol: Protocol
     studies: Mapping[tuple[str, str], Study]
+    again: "Cells | None" = None
 
     def __post_init__(self) -> None:
-        commits = {study.constants["commit"]: " on ".join(cell) for cell, study in self.studies.items()}
+        every = [*self.studies.items(), *(self.again.studies.items() if self.again is not None else ())]
+        commits = {study.constants["commit"]: " on ".join(cell) for cell, study in every}
         if len(commits) > 1:
             raise ValueError(f"cells of one study were run on {len(commits)} commits: {commits}")
 
@@ -83,21 +86,27 @@ class Cells:
 
     @property
     def primary(self) -> list[Contrast]:
-        return [(arm, control) for arm, control in self.said["primary"]["contrasts"]]
+        return self.protocol.primary
 
     def whole(self, regime: str) -> bool:
         """Whether a regime has all sets."""
         return all((regime, name) in self.studies for name in self.said["sets"])
 
     def differences(self, regime: str, name: str, contrast: Contrast, column: str = PRIMARY) -> dict[int, float]:
-        """Arm minus control on one set, seed by seed, in points."""
+        """Arm minus control on one set, seed by seed, in points.
+
+        Raises:
+            ValueError: the two were not run with the same seeds.
+        """
         arm, control = (values_of(self.studies[regime, name], each, column) for each in contrast)
-        return {seed: arm[seed] - control[seed] for seed in self.protocol.seeds}
+        if arm.keys() != control.keys():
+            raise ValueError(f"{' and '.join(contrast)} have other seeds in {regime} on {name}")
+        return {seed: arm[seed] - control[seed] for seed in arm}
 
     def of_regime(self, regime: str, contrast: Contrast, column: str = PRIMARY) -> Estimate:
         """The pooled contrast of a whole regime."""
         sets = [self.differences(regime, name, contrast, column) for name in self.said["sets"]]
-        return estimate(pooled(sets, self.protocol.seeds))
+        return estimate(pooled(sets, sorted(sets[0])))
 
     def per_set(self, regime: str, contrast: Contrast, column: str = PRIMARY) -> list[Estimate]:
         """The contrast on each set of a whole regime by itself."""
@@ -120,8 +129,13 @@ class Cells:
 def cells() -> Cells:
     """Those that are committed."""
     protocol = read_protocol()
-    folders = {(cell.regime, cell.set): STUDY / cell.folder for cell in protocol.cells}
-    return Cells(protocol, {key: read(folder) for key, folder in folders.items() if (folder / ROWS).exists()})
+
+    def there(planned: Iterable[Cell]) -> dict[tuple[str, str], Study]:
+        folders = {(cell.regime, cell.set): STUDY / cell.folder for cell in planned}
+        return {key: read(folder) for key, folder in folders.items() if (folder / ROWS).exists()}
+
+    again = there(cell for regime in protocol.said["regimes"] for cell in protocol.again(regime))
+    return Cells(protocol, there(protocol.cells), Cells(protocol, again))
 
 
 def _row(values: Sequence[str]) -> str:
@@ -201,8 +215,47 @@ def _apart(per_set: Sequence[Estimate]) -> str:
     """How far single sets lie apart, which their mean does not show; Cochran's Q is not in the plan."""
     low, high = (pick(each.mean for each in per_set) for pick in (min, max))
     p = heterogeneity(per_set)
-    how = f"more than by chance, Q test, p {p_value(p) if p < 0.001 else f'= {p_value(p)}'}"
+    how = f"more than by chance, Q test, p {_equals(p)}"
     return f"(single sets {signed(low, 2)} to {signed(high, 2)}{f': {how}' if p < 0.05 else ''})"
+
+
+def once_more(found: Cells, regime: str, contrast: Contrast) -> bool | None:
+    """Whether a contrast that held has its sign again with fresh seeds, p < 0.05; None where they were not run."""
+    if found.again is None or not found.again.whole(regime):
+        return None
+    first, fresh = found.of_regime(regime, contrast), found.again.of_regime(regime, contrast)
+    return fresh.p < 0.05 and (fresh.mean > 0) == (first.mean > 0)
+
+
+def _once_more(found: Cells, regime: str, contrast: Contrast) -> str:
+    """What the fresh seeds say of a contrast that held."""
+    same = once_more(found, regime, contrast)
+    if same is None or found.again is None:
+        return ", not yet run again"
+    fresh = found.again.of_regime(regime, contrast)
+    how = f"with {fresh.n} fresh seeds ({signed(fresh.mean, 2)}, p {_equals(fresh.p)})"
+    return f", and again {how}" if same else f" at first, **and not** {how}, which decide"
+
+
+def _equals(p: float) -> str:
+    return p_value(p) if p < 0.001 else f"= {p_value(p)}"
+
+
+def fresh_table() -> str:
+    """The regimes that were run again."""
+    found = cells().again
+    regimes = [regime for regime in REGIMES if found is not None and found.whole(regime)]
+    if found is None or not regimes:
+        return "No regime has been run again yet."
+    columns = [column for contrast in found.primary for column in (_name(contrast), "p", *found.said["sets"])]
+    lines = _head(["regime", "n", *columns])
+    for regime in regimes:
+        pools = [found.of_regime(regime, contrast) for contrast in found.primary]
+        row = [REGIMES[regime], str(pools[0].n)]
+        for contrast, each in zip(found.primary, pools, strict=True):
+            row += [_estimate(each), p_value(each.p), *map(_estimate, found.per_set(regime, contrast))]
+        lines.append(_row(row))
+    return "\n".join(lines)
 
 
 def verdicts() -> str:
@@ -217,6 +270,7 @@ def verdicts() -> str:
             pooled_, (p, final) = found.of_regime(regime, contrast), adjusted[regime, contrast]
             if p < 0.05:
                 verdict = "holds" if pooled_.mean > 0 else "holds, with the other sign"
+                verdict += _once_more(found, regime, contrast)
             elif pooled_.within(margin):
                 verdict = f"equivalent within {margin:g} point"
             else:
@@ -251,13 +305,16 @@ def made_by() -> str:
     found = cells()
     if not found.studies:
         return "No cell has been run yet."
-    runs = sum(len(study.rows) for study in found.studies.values())
-    failed = sum(bool(row.get("failed")) for study in found.studies.values() for row in study.rows)
-    made = [study.constants for study in found.studies.values()]
+    again = list(found.again.studies.values()) if found.again is not None else []
+    studies = [*found.studies.values(), *again]
+    runs = sum(len(study.rows) for study in studies)
+    failed = sum(bool(row.get("failed")) for study in studies for row in study.rows)
+    made = [study.constants for study in studies]
     processors = " or ".join(sorted({each["processor"] for each in made}))
     versions = made[0]["versions"]
     return (
-        f"{runs} runs ({failed} of them not finite) in {len(found.studies)} of {len(found.protocol.cells)} cells, on "
+        f"{runs} runs ({failed} of them not finite) in {len(found.studies)} of {len(found.protocol.cells)} cells"
+        f"{f' and {len(again)} with fresh seeds' if again else ''}, on "
         f"commit {made[0]['commit'][:7]}: {processors},\n"
         f"{made[0]['threads']} thread a run, torch {versions['torch']}, Python {versions['python']}."
     )
@@ -274,10 +331,19 @@ def in_short() -> str:
     lines = []
     for contrast in found.primary:
         means = [found.of_regime(regime, contrast) for regime in regimes]
-        held = [REGIMES[regime] for regime in regimes if adjusted[regime, contrast][0] < 0.05]
+        held = [regime for regime in regimes if adjusted[regime, contrast][0] < 0.05]
         alike = [REGIMES[regime] for regime, each in zip(regimes, means, strict=True) if each.within(margin)]
         low, high = (signed(pick(each.mean for each in means), 2) for pick in (min, max))
-        said = f"holds in: {', '.join(held)}" if held else "does not hold in any"
+        fate = {
+            words: [REGIMES[regime] for regime in held if once_more(found, regime, contrast) is same]
+            for words, same in (
+                ("holds, with fresh seeds too, in", True),
+                ("holds, not yet run again, in", None),
+                ("held at first, and not with fresh seeds, in", False),
+            )
+        }
+        said = "; ".join(f"{words}: {', '.join(these)}" for words, these in fate.items() if these)
+        said = said or "does not hold in any"
         if alike:
             said += f"; the mean is equivalent to 0 within {margin:g} point in: {', '.join(alike)}"
         every = [each.mean for regime in regimes for each in found.per_set(regime, contrast)]

@@ -148,6 +148,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "drift-in-short": drift_in_short,
     "paper-form-regimes": pooled.regimes_table,
     "paper-form-verdicts": pooled.verdicts,
+    "paper-form-fresh": pooled.fresh_table,
     "paper-form-sets": pooled.sets_table,
     "paper-form-secondary": pooled.secondary_table,
     "paper-form-arms": pooled.arms_table,

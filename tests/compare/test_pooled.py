@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.study import pooled
 from benchmarks.study.estimates import Estimate, heterogeneity
-from benchmarks.study.paper_form import STUDY, Protocol, read_protocol
+from benchmarks.study.paper_form import STUDY, Protocol, planned, read_protocol
 from benchmarks.study.raw import PLAN, Study
 
 SAID = {
@@ -65,6 +65,38 @@ def test_a_regime_without_one_of_its_sets_has_no_verdict():
     assert not cells.whole("calm") and cells.adjusted() == {}
 
 
+def moved(study, by, seeds=(13, 14, 15)):
+    """The same accuracies of other seeds, those of arm a moved."""
+    rows = [
+        {**row, "seed": str(seed), pooled.PRIMARY: str(float(row[pooled.PRIMARY]) + by * (row["arm"] == "a"))}
+        for row, seed in zip(study.rows, seeds * 3, strict=True)
+    ]
+    return Study({}, study.constants, rows)
+
+
+def test_fresh_seeds_decide_by_their_own_p_and_the_sign():
+    calm = {("calm", "one"): ONE, ("calm", "two"): TWO}
+
+    def again(by, cells=calm):
+        return pooled.Cells(
+            Protocol(SAID), calm, pooled.Cells(Protocol(SAID), {k: moved(v, by) for k, v in cells.items()})
+        )
+
+    contrast = ("a", "c")  # +10/3 points of three seeds, standard error 5/3
+    assert pooled.once_more(pooled.Cells(Protocol(SAID), calm), "calm", contrast) is None
+    assert pooled.once_more(again(0.2, {("calm", "one"): ONE}), "calm", contrast) is None
+    assert pooled.once_more(again(0.0), "calm", contrast) is False  # t = 2 with two degrees of freedom: p = 0.18
+    assert pooled.once_more(again(0.2), "calm", contrast) is True  # +70/3 points, t = 14
+    assert pooled.once_more(again(-0.2), "calm", contrast) is False  # -50/3 points, t = -10: the other sign
+
+
+def test_the_arms_of_a_difference_have_the_same_seeds():
+    rows = [row for row in ONE.rows if (row["arm"], row["seed"]) != ("a", "5")]
+    cells = pooled.Cells(Protocol(SAID), {("calm", "one"): Study({}, ONE.constants, rows)})
+    with pytest.raises(ValueError, match="a and c have other seeds in calm on one"):
+        cells.differences("calm", "one", ("a", "c"))
+
+
 def test_sets_that_differ_by_more_than_chance_are_told_from_those_that_do_not():
     # Errors of 1 and means of 0 and 2: the weighted mean is 1, Q = 1 + 1 = 2, and chi-square with one degree of freedom
     # exceeds 2 where a normal number exceeds the root of 2 on either side.
@@ -85,6 +117,25 @@ def test_the_committed_plans_are_those_of_the_protocol():
     protocol = read_protocol()
     assert len(protocol.cells) == 35 and len(protocol.seeds) == 20
     for cell in protocol.cells:
+        assert json.loads((STUDY / cell.folder / PLAN).read_text(encoding="utf-8")) == cell.plan()
+
+
+def test_fresh_cells_have_the_arms_of_the_primary_contrasts_and_seeds_that_the_rules_name():
+    cells = read_protocol().again("labels-40")
+    assert {tuple(cell.arms) for cell in cells} == {
+        ("spl-paper-replacement", "uniform-replacement", "spl-paper-replacement-reversed")
+    }
+    assert {(cell.seeds[0], cell.seeds[-1], len(cell.seeds)) for cell in cells} == {(500, 539, 40)}
+    assert any("seeds 500 to 539" in rule for rule in read_protocol().said["rules"])
+    assert cells[0].folder.as_posix() == "fresh/labels-40/three-views"
+    assert (STUDY / cells[0].folder / cells[0].plan()["protocol"]).resolve() == STUDY / PLAN
+    assert "corrupt_labels=0.4" in cells[0].command("DATA", "OUT", 2)
+
+
+def test_the_plans_of_fresh_seeds_are_those_of_the_protocol_and_are_run_first():
+    again = [cell for cell in planned() if cell.fresh]
+    assert planned() == [*again, *read_protocol().cells]
+    for cell in again:
         assert json.loads((STUDY / cell.folder / PLAN).read_text(encoding="utf-8")) == cell.plan()
 
 

@@ -17,10 +17,6 @@ plans what the protocol's rules ask for where a contrast holds: the same regime 
 
 import argparse
 import json
-import os
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +24,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.study.raw import PLAN, RESULTS, ROOT, ROWS
+from benchmarks.study.raw import PLAN, RESULTS, ROWS
+from benchmarks.study.running import Comparison, Machine, add_machine, machine_of
 
 STUDY = RESULTS / "paper-form"
 OTHER_ARMS = "other-arms"
@@ -101,15 +98,11 @@ class Cell:
         share = said["share_of_updates"].get(self.regime, 1.0)
         yield f"updates={int(own['updates'] * share)}"
 
-    def command(self, data: str, out: str, jobs: int) -> list[str]:
-        """What runs it, without the interpreter."""
-        seeds = self.seeds
-        return [
-            *("-m", "bss", "compare", f"benchmarks/study/{self.protocol.said['sets'][self.set]['task']}.py"),
-            *("--arms", ",".join(self.arms), "--seeds", f"{seeds[0]}-{seeds[-1]}", "--updates", "equal"),
-            *(word for assignment in self.assignments() for word in ("--set", assignment)),
-            *("--jobs", str(jobs), "--device", "cpu", "--data-root", data, "--out", out),
-        ]
+    @property
+    def comparison(self) -> Comparison:
+        """What runs it."""
+        task = self.protocol.said["sets"][self.set]["task"]
+        return Comparison(task, self.arms, (self.seeds[0], self.seeds[-1]), list(self.assignments()))
 
     def plan(self) -> dict[str, Any]:
         """Its ``plan.json``: what :mod:`benchmarks.study.raw` holds the runs against."""
@@ -117,7 +110,7 @@ class Cell:
             "format": 1,
             "protocol": "../" * len(self.folder.parts) + PLAN,
             "analysis": {"arms": self.arms, "seeds": self.seeds},
-            "command": " ".join(["python", *self.command("DATA", "OUT", 2)]),
+            "command": self.comparison.described(),
         }
 
 
@@ -140,31 +133,22 @@ def write_plans(cells: Iterable[Cell], folder: Path = STUDY) -> None:
         (folder / cell.folder / PLAN).write_text(text + "\n", encoding="utf-8")
 
 
-def run(folder: Path, data: Path, runs: Path, *, code: Path, hours: float, jobs: int, processor: str) -> int:
+def run(folder: Path, machine: Machine, *, hours: float) -> int:
     """Run the cells without raw values, in order, until the time is over.
 
     Args:
         folder: the study's, with the plans; raw values are written into it.
-        data: the data root.
-        runs: where run folders go; those of a cell are deleted once its raw values are written.
-        code: the checkout whose package is run.
+        machine: where they are run.
         hours: after which no further cell begins.
-        jobs: processes.
-        processor: its name in words.
 
     Returns:
         How many cells are left.
     """
     until = time.monotonic() + 3600 * hours
     left = [cell for cell in planned(folder) if not (folder / cell.folder / ROWS).exists()]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(code)}
     while left and time.monotonic() < until:
-        cell, out = left[0], runs / left[0].folder
-        print(f"{len(left)} cells to go; {cell.folder}", flush=True)
-        raw = ["-m", "benchmarks.study.raw", str(out), "--out", str(folder / cell.folder), "--processor", processor]
-        for command in (cell.command(str(data), str(out), jobs), raw):
-            subprocess.run([sys.executable, *command], cwd=code, env=environment, check=True)
-        shutil.rmtree(out)
+        print(f"{len(left)} cells to go; {left[0].folder}", flush=True)
+        machine.raw_values(left[0].comparison, folder / left[0].folder, left[0].folder)
         left.pop(0)
     return len(left)
 
@@ -176,12 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     planning.add_argument("--fresh", metavar="REGIME", help="write those of this regime with fresh seeds instead")
     running = commands.add_parser("run", help="run the cells that have no raw values")
     running.add_argument("--results", type=Path, default=STUDY, help="the study's folder, with the plans")
-    running.add_argument("--data-root", type=Path, required=True, help="see README.md in this folder")
-    running.add_argument("--runs", type=Path, required=True, help="where run folders go")
-    running.add_argument("--code", type=Path, default=ROOT, help="checkout that is run, default: this one")
+    add_machine(running)
     running.add_argument("--hours", type=float, default=2.0, help="after which no further cell begins")
-    running.add_argument("--jobs", type=int, default=2, help="processes")
-    running.add_argument("--processor", required=True, help="its name in words, which run folders do not hold")
     flags = parser.parse_args(arguments)
     if flags.command == "plan":
         protocol = read_protocol()
@@ -189,9 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             planning.error(f"no regime is called {flags.fresh!r}; there are {', '.join(protocol.said['regimes'])}")
         write_plans(protocol.cells if flags.fresh is None else protocol.again(flags.fresh))
         return
-    results, data, runs = (path.resolve() for path in (flags.results, flags.data_root, flags.runs))
-    code = flags.code.resolve()
-    left = run(results, data, runs, code=code, hours=flags.hours, jobs=flags.jobs, processor=flags.processor)
+    left = run(flags.results.resolve(), machine_of(flags), hours=flags.hours)
     print(f"{left} cells are left")
 
 

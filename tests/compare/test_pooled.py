@@ -129,7 +129,7 @@ def test_fresh_cells_have_the_arms_of_the_primary_contrasts_and_seeds_that_the_r
     assert any("seeds 500 to 539" in rule for rule in read_protocol().said["rules"])
     assert cells[0].folder.as_posix() == "fresh/labels-40/three-views"
     assert (STUDY / cells[0].folder / cells[0].plan()["protocol"]).resolve() == STUDY / PLAN
-    assert "corrupt_labels=0.4" in cells[0].command("DATA", "OUT", 2)
+    assert "corrupt_labels=0.4" in cells[0].comparison.command("DATA", "OUT", 2)
 
 
 def test_the_plans_of_fresh_seeds_are_those_of_the_protocol_and_are_run_first():
@@ -140,8 +140,8 @@ def test_the_plans_of_fresh_seeds_are_those_of_the_protocol_and_are_run_first():
 
 
 def test_a_regime_is_a_setting_of_the_same_command():
-    first = read_protocol().cells[0].command("DATA", "OUT", 2)
-    cells = {(cell.regime, cell.set): cell.command("DATA", "OUT", 2) for cell in read_protocol().cells}
+    first = read_protocol().cells[0].comparison.command("DATA", "OUT", 2)
+    cells = {(cell.regime, cell.set): cell.comparison.command("DATA", "OUT", 2) for cell in read_protocol().cells}
     assert first == cells["as-they-are", "three-views"]
     rough = cells["labels-40", "three-views"]
     assert [word for word in rough if word not in first] == ["corrupt_labels=0.4"]

@@ -1,0 +1,86 @@
+"""The exploratory part of the study: which setting an arm chooses, and what is run with it."""
+
+import pytest
+
+from benchmarks.study import tuned
+from benchmarks.study.tuned import Plan, Setting, Tried, choose, read_choice, read_plan, sharing, write_choice
+from tests.compare.comparing import fail_run, write_run
+
+SHORT, LONG, STRONG = Setting(0.0, 1), Setting(0.0, 2), Setting(0.01, 1)
+SETTINGS = [SHORT, LONG, STRONG]
+
+
+def tried(arm, **accuracies):
+    """Accuracies of the seeds 7 and 8 by setting."""
+    settings = {"short": SHORT, "long": LONG, "strong": STRONG}
+    return [
+        Tried(arm, settings[name], seed, accuracy)
+        for name, values in accuracies.items()
+        for seed, accuracy in zip((7, 8), values, strict=True)
+    ]
+
+
+def test_every_arm_takes_the_setting_with_the_best_mean_on_validation():
+    runs = tried("a", short=(0.5, 0.5), long=(0.8, 0.3), strong=(0.5, 0.4))  # means 0.50, 0.55, 0.45
+    runs += tried("b", short=(0.5, 0.5), long=(0.4, 0.4), strong=(0.2, 0.9))  # 0.50, 0.40, 0.55
+    assert choose(runs, SETTINGS) == {"a": LONG, "b": STRONG}
+
+
+def test_of_equal_means_the_first_setting_wins_whatever_their_last_digit():
+    runs = tried("a", short=(0.1, 0.2), long=(0.2, 0.1), strong=(0.15, 0.15 + 1e-16))
+    assert choose(runs, SETTINGS) == {"a": SHORT} and choose(runs, SETTINGS[::-1]) == {"a": STRONG}
+
+
+@pytest.mark.parametrize("missing", [slice(0, 1), slice(0, 2)], ids=["one seed", "one setting"])
+def test_an_arm_that_has_not_tried_everything_chooses_nothing(missing):
+    runs = tried("a", short=(0.5, 0.5), long=(0.8, 0.3), strong=(0.5, 0.4))
+    del runs[missing]
+    with pytest.raises(ValueError, match="a has not tried each of the 3 settings with the same seeds"):
+        choose(runs, SETTINGS)
+
+
+def test_a_choice_is_read_as_it_was_written(tmp_path):
+    runs = tried("a", short=(0.1, 1 / 3), strong=(0.5, 0.4))
+    write_choice(tmp_path / "choice.csv", reversed(runs))
+    assert read_choice(tmp_path / "choice.csv") == runs
+
+
+def test_arms_with_one_setting_are_run_together():
+    assert sharing({"a": LONG, "b": SHORT, "c": LONG}) == {LONG: ["a", "c"], SHORT: ["b"]}
+
+
+def test_the_plan_has_nine_cases_of_six_settings_and_seeds_of_its_own_for_the_choice():
+    plan = read_plan()
+    assert len(plan.cases) == 9 and len(plan.settings) == 6 and plan.settings[0] == Setting(0.0, 1)
+    assert not set(range(600, 603)) & set(range(*plan.said["seeds"]))
+    assert plan.said["choice_seeds"] == [600, 602]
+
+
+def test_a_setting_and_a_size_are_values_of_set():
+    small, _, everything = read_plan().cases[:3]
+    words = small.comparison(Setting(0.001, 2), ["uniform"], "choice_seeds").command("DATA", "OUT", 2)
+    assert {"train_samples=100", "weight_decay=0.001", "updates=504", "600-602"} <= set(words)
+    assert not any(
+        "train_samples" in word for word in everything.comparison(SHORT, ["uniform"], "seeds").command("D", "O", 2)
+    )
+    assert everything.folder == "three-views-all"
+
+
+def test_a_case_is_whole_when_every_chosen_setting_has_raw_values(tmp_path):
+    said = {"settings": {"weight_decay": [0.0], "times_updates": [1, 2]}, "sets": {"one": {}}, "train_samples": [5]}
+    (case,) = Plan(said).cases
+    assert not tuned.is_whole(case, tmp_path)
+    own = tmp_path / "one-5"
+    own.mkdir()
+    runs = tried("a", short=(0.5, 0.5), long=(0.8, 0.3)) + tried("b", short=(0.5, 0.5), long=(0.4, 0.4))
+    write_choice(own / "choice.csv", runs)
+    for setting, whole in ((LONG, False), (SHORT, True)):
+        (own / setting.folder).mkdir()
+        (own / setting.folder / "runs.csv.gz").touch()
+        assert tuned.is_whole(case, tmp_path) is whole
+
+
+def test_what_runs_reached_on_validation_is_read_from_their_folders(tmp_path):
+    write_run(tmp_path / "a" / "seed7", arm="spl", seed=7, accuracy=0.625)
+    fail_run(write_run(tmp_path / "a" / "seed8", arm="spl", seed=8))
+    assert sorted(tuned.tries_of(tmp_path, LONG)) == [Tried("spl", LONG, 7, 0.625), Tried("spl", LONG, 8, 0.0)]

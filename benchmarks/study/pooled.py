@@ -138,38 +138,44 @@ def cells() -> Cells:
     return Cells(protocol, there(protocol.cells), Cells(protocol, again))
 
 
-def _row(values: Sequence[str]) -> str:
+def table_row(values: Sequence[str]) -> str:
+    """A line of a Markdown table."""
     return f"| {' | '.join(values)} |"
 
 
-def _head(columns: Sequence[str]) -> list[str]:
-    return [_row(columns), "|" + "---|" * len(columns)]
+def table_head(columns: Sequence[str]) -> list[str]:
+    """The first two lines of a Markdown table."""
+    return [table_row(columns), "|" + "---|" * len(columns)]
 
 
-def _name(contrast: Contrast) -> str:
+def name_of(contrast: Contrast) -> str:
+    """As a column of the page is called."""
     return " \N{MINUS SIGN} ".join(SHORT[each] for each in contrast)
 
 
 def regimes_table() -> str:
     """The family of tests: both contrasts in each regime, pooled over the sets."""
     found = cells()
-    columns = [column for contrast in found.primary for column in (_name(contrast), "p", "adjusted")]
-    lines = _head(["regime", "n", *columns])
+    columns = [column for contrast in found.primary for column in (name_of(contrast), "p", "adjusted")]
+    lines = table_head(["regime", "n", *columns])
     adjusted = found.adjusted()
     for regime, title in REGIMES.items():
         if not found.whole(regime):
             there = sum((regime, name) in found.studies for name in found.said["sets"])
-            lines.append(_row([title, f"not run ({there} of {len(found.said['sets'])} sets)", *[""] * len(columns)]))
+            lines.append(
+                table_row([title, f"not run ({there} of {len(found.said['sets'])} sets)", *[""] * len(columns)])
+            )
             continue
         row = [title, str(len(found.protocol.seeds))]
         for contrast in found.primary:
             pooled_, (p, final) = found.of_regime(regime, contrast), adjusted[regime, contrast]
-            row += [_estimate(pooled_), p_value(pooled_.p), ("" if final or p < 0.001 else "≤ ") + p_value(p)]
-        lines.append(_row(row))
+            row += [difference(pooled_), p_value(pooled_.p), ("" if final or p < 0.001 else "≤ ") + p_value(p)]
+        lines.append(table_row(row))
     return "\n".join(lines)
 
 
-def _estimate(found: Estimate) -> str:
+def difference(found: Estimate) -> str:
+    """Mean and 95 % interval in points, as the pages write them."""
     return f"{signed(found.mean, 2)} {bracket(found.interval(0.95))}"
 
 
@@ -177,17 +183,17 @@ def sets_table() -> str:
     """Both contrasts on each set by itself."""
     found = cells()
     names = list(found.said["sets"])
-    lines = _head(["regime", "contrast", *names])
+    lines = table_head(["regime", "contrast", *names])
     for regime, title in REGIMES.items():
         for contrast in found.primary:
             values = [
-                _estimate(estimate(list(found.differences(regime, name, contrast).values())))
+                difference(estimate(list(found.differences(regime, name, contrast).values())))
                 if (regime, name) in found.studies
                 else "not run"
                 for name in names
             ]
             if any(value != "not run" for value in values):
-                lines.append(_row([title, _name(contrast), *values]))
+                lines.append(table_row([title, name_of(contrast), *values]))
     return "\n".join(lines)
 
 
@@ -202,12 +208,14 @@ def secondary_table() -> str:
         ("spl", "uniform"),
         ("random-pacing", "uniform"),
     ]
-    lines = _head(["regime", "accuracy of uniform order, %", *(f"{arm}" for arm, _ in others)])
+    lines = table_head(["regime", "accuracy of uniform order, %", *(f"{arm}" for arm, _ in others)])
     for regime, title in REGIMES.items():
         if found.whole(regime):
             per_set = [values_of(found.studies[regime, name], "uniform", PRIMARY) for name in found.said["sets"]]
             level = estimate(pooled(per_set, found.protocol.seeds)).mean
-            lines.append(_row([title, f"{level:.1f}", *(_estimate(found.of_regime(regime, each)) for each in others)]))
+            lines.append(
+                table_row([title, f"{level:.1f}", *(difference(found.of_regime(regime, each)) for each in others)])
+            )
     return "\n".join(lines)
 
 
@@ -247,14 +255,14 @@ def fresh_table() -> str:
     regimes = [regime for regime in REGIMES if found is not None and found.whole(regime)]
     if found is None or not regimes:
         return "No regime has been run again yet."
-    columns = [column for contrast in found.primary for column in (_name(contrast), "p", *found.said["sets"])]
-    lines = _head(["regime", "n", *columns])
+    columns = [column for contrast in found.primary for column in (name_of(contrast), "p", *found.said["sets"])]
+    lines = table_head(["regime", "n", *columns])
     for regime in regimes:
         pools = [found.of_regime(regime, contrast) for contrast in found.primary]
         row = [REGIMES[regime], str(pools[0].n)]
         for contrast, each in zip(found.primary, pools, strict=True):
-            row += [_estimate(each), p_value(each.p), *map(_estimate, found.per_set(regime, contrast))]
-        lines.append(_row(row))
+            row += [difference(each), p_value(each.p), *map(difference, found.per_set(regime, contrast))]
+        lines.append(table_row(row))
     return "\n".join(lines)
 
 
@@ -275,7 +283,7 @@ def verdicts() -> str:
                 verdict = f"equivalent within {margin:g} point"
             else:
                 verdict = "undecided" if final else "undecided so far"
-            parts.append(f"{_name(contrast)}: {verdict} {_apart(found.per_set(regime, contrast))}")
+            parts.append(f"{name_of(contrast)}: {verdict} {_apart(found.per_set(regime, contrast))}")
         lines.append(f"- {title.capitalize()}: {'; '.join(parts)}.")
     return "\n".join(lines)
 
@@ -297,7 +305,7 @@ def arms_table() -> str:
 
     columns = [name for name in found.said["sets"] if name in names or name in known]
     rows = [[arm, *(cell(arm, name) for name in columns)] for arm in arms]
-    return "\n".join([*_head(["arm", *columns]), *(_row(row) for row in rows if any(row[1:]))])
+    return "\n".join([*table_head(["arm", *columns]), *(table_row(row) for row in rows if any(row[1:]))])
 
 
 def made_by() -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 
-from benchmarks.study import pooled
+from benchmarks.study import pooled, tuned
 from benchmarks.study.estimates import bracket, estimate, p_value, signed, spread, welch
 from benchmarks.study.raw import RESULTS, ROOT, Study, read
 from bss.compare.claims import claims_of
@@ -154,6 +154,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "paper-form-arms": pooled.arms_table,
     "paper-form-made-by": pooled.made_by,
     "paper-form-in-short": pooled.in_short,
+    "paper-form-tuned": tuned.table,
 }
 
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from benchmarks.study.estimates import estimate, spread
+from benchmarks.study.pooled import PRIMARY, difference, name_of, table_head, table_row, values_of
 from benchmarks.study.raw import PLAN, RESULTS, ROWS, Study, read
 from benchmarks.study.running import Comparison, Machine, add_machine, machine_of
 
@@ -36,6 +38,11 @@ class Setting(NamedTuple):
     @property
     def folder(self) -> str:
         return f"weight_decay={self.weight_decay:g},updates=x{self.times}"
+
+    @property
+    def words(self) -> str:
+        """For the page."""
+        return f"{self.weight_decay:g}, x{self.times}"
 
 
 class Tried(NamedTuple):
@@ -246,6 +253,41 @@ def chosen_runs(case: Case, folder: Path = TUNED) -> dict[str, tuple[Setting, St
     chosen = choose(read_choice(own / CHOICE), case.plan.settings)
     studies = {setting: read(own / setting.folder) for setting in sharing(chosen)}
     return {arm: (setting, studies[setting]) for arm, setting in chosen.items()}
+
+
+CONTRASTS = [
+    ("spl-paper-replacement", "uniform-replacement"),
+    ("spl-paper-replacement", "spl-paper-replacement-reversed"),
+    ("spl-paper-replacement", "uniform"),
+]
+
+
+def table(folder: Path = TUNED) -> str:
+    """A row per whole case: accuracy and setting of every arm, and the differences, as the page has them.
+
+    Raises:
+        ValueError: runs were made on two commits.
+    """
+    plan = read_plan(folder)
+    arms, whole = plan.said["arms"], [case for case in plan.cases if is_whole(case, folder)]
+    if not whole:
+        return "Not run yet."
+    columns = ["set", "training samples", *arms, *map(name_of, CONTRASTS)]
+    lines, commits = table_head(columns), set()
+    for case in whole:
+        runs = chosen_runs(case, folder)
+        commits |= {study.constants["commit"] for _, study in runs.values()}
+        values = {arm: values_of(study, arm, PRIMARY) for arm, (_, study) in runs.items()}
+        cells = [f"{spread([v / 100 for v in values[arm].values()])} ({runs[arm][0].words})" for arm in arms]
+        differences = [
+            difference(estimate([values[arm][seed] - values[control][seed] for seed in sorted(values[arm])]))
+            for arm, control in CONTRASTS
+        ]
+        lines.append(table_row([case.set, str(case.samples or "all"), *cells, *differences]))
+    if len(commits) > 1:
+        raise ValueError(f"the cases were run on {len(commits)} commits: {', '.join(sorted(commits))}")
+    made = next(iter(chosen_runs(whole[0], folder).values()))[1].constants
+    return "\n".join([*lines, "", f"Commit {made['commit'][:7]}, {made['processor']}."])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,8 +1,10 @@
 """The exploratory part of the study: which setting an arm chooses, and what is run with it."""
 
+import json
+
 import pytest
 
-from benchmarks.study import tuned
+from benchmarks.study import raw, tuned
 from benchmarks.study.tuned import Plan, Setting, Tried, choose, read_choice, read_plan, sharing, write_choice
 from tests.compare.comparing import fail_run, write_run
 
@@ -84,3 +86,38 @@ def test_what_runs_reached_on_validation_is_read_from_their_folders(tmp_path):
     write_run(tmp_path / "a" / "seed7", arm="spl", seed=7, accuracy=0.625)
     fail_run(write_run(tmp_path / "a" / "seed8", arm="spl", seed=8))
     assert sorted(tuned.tries_of(tmp_path, LONG)) == [Tried("spl", LONG, 7, 0.625), Tried("spl", LONG, 8, 0.0)]
+
+
+def write_raw(folder, accuracies, commit="abc"):
+    """Raw values of some arms, and a plan: arm -> its accuracies at the seeds 1 and 2."""
+    folder.mkdir(exist_ok=True)
+    (folder / "plan.json").write_text("{}")
+    rows = [
+        {"arm": arm, "seed": seed, "updates": 5, "epochs": 1, "chosen_epoch": 0, "all.accuracy.chosen": value}
+        for arm, values in accuracies.items()
+        for seed, value in zip((1, 2), values, strict=True)
+    ]
+    raw.write(folder, rows, {"commit": commit, "processor": "Abacus"})
+
+
+def test_the_page_pairs_arms_by_seed_whatever_setting_each_has_chosen(tmp_path):
+    arms = ["uniform", "uniform-replacement", "spl-paper-replacement", "spl-paper-replacement-reversed"]
+    grid = {"weight_decay": [0.0], "times_updates": [1, 2]}
+    said = {"settings": grid, "sets": {"one": {}}, "train_samples": [5, None], "arms": arms}
+    (tmp_path / "plan.json").write_text(json.dumps(said))
+    assert tuned.table(tmp_path) == "Not run yet."
+    own = tmp_path / "one-5"
+    own.mkdir()
+    tries = [run for arm in arms[:3] for run in tried(arm, short=(0.5, 0.5), long=(0.8, 0.3))]
+    write_choice(own / "choice.csv", [*tries, *tried(arms[3], short=(0.6, 0.6), long=(0.5, 0.5))])
+    write_raw(own / LONG.folder, {arms[0]: (0.5, 0.5), arms[1]: (0.4, 0.5), arms[2]: (0.6, 0.5)})
+    write_raw(own / SHORT.folder, {arms[3]: (0.5, 0.6)})
+    line = tuned.table(tmp_path).splitlines()[2]
+    # Paper minus uniform with replacement: +20 and 0, mean +10; minus reversed: +10 and -10, mean 0.
+    assert line.startswith(
+        "| one | 5 | 50.0 ± 0.0 (0, x2) | 45.0 ± 7.1 (0, x2) | 55.0 ± 7.1 (0, x2) | 55.0 ± 7.1 (0, x1) |"
+    )
+    assert [cell.split()[0] for cell in line.split("|")[7:10]] == ["+10.00", "0.00", "+5.00"]
+    write_raw(own / SHORT.folder, {arms[3]: (0.5, 0.6)}, commit="def")
+    with pytest.raises(ValueError, match="2 commits: abc, def"):
+        tuned.table(tmp_path)

@@ -20,6 +20,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -31,6 +32,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 REPEATS = ((5.0, 7), (30.0, 3), (float("inf"), 1))
@@ -55,15 +57,15 @@ class Row:
         title: what it is, for the table.
         command: (data root, folder that it may write to) -> arguments of Python, run in the checkout.
         differences: (folder of the old one, folder of the new one) -> what differs, in a few words each.
-        prepare: (checkout, data root, folder) -> None: what comes before, once for each checkout, and is not measured.
-            The command gets a copy of the folder, in every repeat as ``prepare`` has left it.
+        prepare: (checkout, the other checkout, data root, folder) -> None: what comes before, once for each checkout,
+            and is not measured. The command gets a copy of the folder, in every repeat as ``prepare`` has left it.
         needs: files below the data root.
     """
 
     title: str
     command: Callable[[Path, Path], Sequence[str]]
     differences: Callable[[Path, Path], Sequence[str]] = lambda old, new: ()
-    prepare: Callable[[Path, Path, Path], None] | None = None
+    prepare: Callable[[Path, Path, Path, Path], None] | None = None
     needs: tuple[str, ...] = ()
 
 
@@ -129,7 +131,7 @@ ARMS_OF_A_REPORT = (
 )
 
 
-def many_runs(path: Path, data_root: Path, folder: Path) -> None:
+def many_runs(path: Path, other: Path, data_root: Path, folder: Path) -> None:
     """Runs of 17 arms with 20 seeds: one is trained of each arm, and the other seeds are it with other numbers."""
     flags = ["--arms", ARMS_OF_A_REPORT, "--seeds", "1", "--updates", "equal", "--data-root", f"{data_root}"]
     run(
@@ -182,7 +184,7 @@ def different_tables(old: Path, new: Path) -> list[str]:
     return differences(*tables)
 
 
-def clips(path: Path, data_root: Path, folder: Path) -> None:
+def clips(path: Path, other: Path, data_root: Path, folder: Path) -> None:
     """1,500 clips in CREMA-D's layout and sizes, 6,000 files."""
     sys.path.insert(0, str(Path(__file__).parent))
     from released_vs_ours import write_files
@@ -204,6 +206,31 @@ def different_findings(old: Path, new: Path) -> list[str]:
     return [*alone, *differences(*found)]
 
 
+def tests_of(checkout: Path) -> dict[str, list[str]]:
+    """Name of a test function -> where it stands, as pytest takes it."""
+    found: dict[str, list[str]] = {}
+    for file in sorted(checkout.glob("tests/**/test_*.py")):
+        for name in re.findall(r"^def (test_\w+)\(", file.read_text(encoding="utf-8"), re.MULTILINE):
+            found.setdefault(name, []).append(f"{file.relative_to(checkout).as_posix()}::{name}")
+    return found
+
+
+def shared_tests(path: Path, other: Path, data_root: Path, folder: Path) -> None:
+    """The tests that the other checkout has as well, in whichever file, a line each; parameters are this one's."""
+    known = tests_of(other)
+    places = [place for name, each in tests_of(path).items() if name in known for place in each]
+    (folder / "tests.txt").write_text("".join(f"{place}\n" for place in places), encoding="utf-8")
+
+
+def different_counts(old: Path, new: Path) -> list[str]:
+    """How many tests passed in either, where the two differ: a test may have got other parameters."""
+    passed = []
+    for folder in (old, new):
+        suite = ElementTree.parse(folder / "junit.xml").getroot()[0]
+        passed.append(int(suite.attrib["tests"]) - int(suite.attrib["skipped"]))
+    return [] if passed[0] == passed[1] else [f"{passed[0]} tests passed in the old one, {passed[1]} in the new one"]
+
+
 ROWS = {
     "report": Row(
         "`report` of 340 runs",
@@ -222,6 +249,12 @@ ROWS = {
     "compare-mfeat": comparison("mfeat", "mfeat.npz"),
     "compare-tweets": comparison("tweets", "sarcasm/train_data.json"),
     "compare-digits": comparison("digits", "avdigits.npz", seeds=1),
+    "tests": Row(
+        "tests that both have",
+        lambda data_root, out: ["-m", "pytest", f"--junitxml={out}/junit.xml", f"@{out}/tests.txt"],
+        different_counts,
+        shared_tests,
+    ),
 }
 
 
@@ -295,10 +328,10 @@ def measure(row: Row, paths: Sequence[Path], data_root: Path) -> Measured:
     spent: list[tuple[Spent, Spent]] = []
     with tempfile.TemporaryDirectory() as folder:
         prepared = [Path(folder, f"prepared-{name}") for name in ("old", "new")]
-        for path, made in zip(paths, prepared, strict=True):
+        for path, other, made in zip(paths, reversed(paths), prepared, strict=True):
             made.mkdir()
             if row.prepare is not None:
-                row.prepare(path, data_root, made)
+                row.prepare(path, other, data_root, made)
         while True:
             pair, written = [], []
             for path, made, name in zip(paths, prepared, ("old", "new"), strict=True):

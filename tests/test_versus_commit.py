@@ -48,13 +48,13 @@ def test_a_row_runs_in_turn_as_often_as_its_first_command_says_on_what_was_prepa
         "append",
         command=lambda data_root, out: ["-c", write, str(out / "file")],
         differences=lambda old, new: [(old / "file").read_text(), (new / "file").read_text()],
-        prepare=lambda checkout, data_root, folder: (folder / "file").write_text("in ") and None,
+        prepare=lambda checkout, other, data_root, folder: (folder / "file").write_text(f"{other.name}, ") and None,
     )
     paths = [tmp_path / "before", tmp_path / "after"]
     for path in paths:
         path.mkdir()
     measured = measure(row, paths, tmp_path)
-    assert measured.different == ["in before", "in after"] and len(measured.spent) == 2
+    assert measured.different == ["after, before", "before, after"] and len(measured.spent) == 2
     assert all(0 < side.cpu and 0 < side.wall for pair in measured.spent for side in pair)
 
 
@@ -104,3 +104,27 @@ def test_tables_and_findings_are_compared_where_both_commits_have_them(tmp_path)
         (tmp_path / top / "doctor.json").write_text(json.dumps({"findings": findings}), encoding="utf-8")
     assert versus_commit.different_tables(tmp_path / "old", tmp_path / "new") == ["[0].n 1 / 2"]
     assert versus_commit.different_findings(tmp_path / "old", tmp_path / "new") == ["copies[1] 0 / 1"]
+
+
+def test_tests_that_both_have_are_found_by_their_names_wherever_they_have_moved(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for path, text in (
+        (old / "tests" / "test_a.py", "def test_one():\n    pass\n\n\ndef test_gone(x):\n    pass\n"),
+        (new / "tests" / "room" / "test_b.py", "def test_one():\n    pass\n\n\ndef test_new():\n    pass\n"),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_text(text, encoding="utf-8")
+    for path, other, place in ((old, new, "tests/test_a.py::test_one"), (new, old, "tests/room/test_b.py::test_one")):
+        versus_commit.shared_tests(path, other, tmp_path, path)
+        assert (path / "tests.txt").read_text(encoding="utf-8") == f"{place}\n"
+
+
+def test_tests_that_passed_are_counted_without_those_that_were_skipped(tmp_path):
+    for name, total in (("old", 5), ("new", 7)):
+        (tmp_path / name).mkdir()
+        xml = f'<testsuites><testsuite tests="{total}" skipped="2" failures="0" /></testsuites>'
+        (tmp_path / name / "junit.xml").write_text(xml, encoding="utf-8")
+    assert versus_commit.different_counts(tmp_path / "old", tmp_path / "old") == []
+    assert versus_commit.different_counts(tmp_path / "old", tmp_path / "new") == [
+        "3 tests passed in the old one, 5 in the new one"
+    ]

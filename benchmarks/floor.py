@@ -32,8 +32,9 @@ from bss.data.splits import Splits
 from bss.models.late_fusion import Logits
 from bss.recipes.recipe import Recipe
 from bss.scoring.formulas import difficulty, loss_of, similarity_of
+from bss.scoring.heads import unimodal_heads
 from bss.scoring.imbalance import contributions, describe_predictions, linear_probes
-from bss.scoring.metrics import classification_metrics, head_logits, hits, unimodal_heads
+from bss.scoring.metrics import classification_metrics, head_logits, hits
 from bss.training.engine import fit
 from bss.training.environment import environment
 from bss.training.run import Run

@@ -189,9 +189,9 @@ def _reproduce(flags: argparse.Namespace) -> int:
 
 def _report(flags: argparse.Namespace) -> int:
     need("a report", "train", "report")
-    from bss.cli import compare
+    from bss.cli import report
 
-    return compare.report(flags)
+    return report.report(flags)
 
 
 def _evaluate(flags: argparse.Namespace) -> int:

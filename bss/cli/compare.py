@@ -1,31 +1,28 @@
-"""What ``python -m bss compare`` and ``python -m bss report`` do with their flags."""
+"""What ``python -m bss compare`` does with its flags."""
 
 import argparse
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from bss import tasks
-from bss.cli.flags import expanded
 from bss.cli.launch import check_source, sample_root
 from bss.cli.recipe_file import read
+from bss.cli.report import check_metric, checked_root, made_folder, names_in, write_report
 from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, picked_folds, seeds_of
-from bss.compare.document import Section
 from bss.compare.dry_run import dry_run
-from bss.compare.latex import as_latex
-from bss.compare.page import Source, page
+from bss.compare.page import Source
 from bss.compare.plan import Plan, write
-from bss.compare.planning import METRIC, Asked, Missing, followed, missing, planned, said
+from bss.compare.planning import Asked, Missing, planned, said
 from bss.compare.runner import check_data, check_finished, devices_of, run_all
-from bss.compare.runs import Found, ended_not_finite, find_folders, read_runs, remarks
-from bss.compare.tables import METRICS, Results, Table, all_tables, as_csv, as_markdown, finding, results_of
+from bss.compare.runs import Found, ended_not_finite, find_folders, read_runs
+from bss.compare.tables import Results, Table
 from bss.compare.tuning import (
     Trials,
     Tuning,
@@ -37,8 +34,6 @@ from bss.compare.tuning import (
     left,
     trials_of,
     tuning_lines,
-    tuning_table,
-    tunings_of,
     unfinished,
     whole,
     write_tuning,
@@ -46,13 +41,9 @@ from bss.compare.tuning import (
 from bss.data.splits import Splits
 from bss.recipes.fields import flatten
 from bss.training.build import check_memory
-from bss.utils.errors import RecipeError, RunFolderError, first_line, shown
-from bss.utils.filesystem import whole_file
+from bss.utils.errors import RecipeError, first_line, shown
 from bss.utils.interrupts import STATUS, Interrupts
 from bss.utils.processes import enough_workers
-
-if TYPE_CHECKING:
-    from bss.compare.robustness import Curve
 
 
 def compare(flags: argparse.Namespace) -> int:
@@ -61,10 +52,10 @@ def compare(flags: argparse.Namespace) -> int:
     Returns:
         The exit status: 0; 1 if runs failed (the report is of the others); 130 if Ctrl-C stopped it, 75 if SIGTERM did.
     """
-    _check_metric(flags.metric)
+    check_metric(flags.metric)
     if flags.jobs < 1:
         raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
-    devices, controls = devices_of(flags.device), _names(flags.control)
+    devices, controls = devices_of(flags.device), names_in(flags.control)
     comparison, data = _planned(flags, controls)
     asked = Asked(tuple(controls), metric=flags.metric, margin=flags.margin, looks=flags.looks)
     source = ("--sample",) if flags.sample else ("--data-root", str(comparison.data_root))
@@ -129,7 +120,7 @@ def carry_out(
         tables: made of the results, for the report, before its own.
     """
     runs = comparison.plan()
-    _make(flags.out)
+    made_folder(flags.out)
     check_finished(comparison)
     if (kept := write(plan, flags.out)) is not None:
         print(f"plan: another one was there, and is kept as {kept}")
@@ -152,7 +143,7 @@ def carry_out(
     commands = {(run.arm, run.pair): run.command for run in plan.runs}
     gone = [Missing(*each, first_line(reason), commands[each]) for each, reason in lost.items()]
     shown_from = Source(comparison.data_root, comparison.task if comparison.task.endswith(".py") else None)
-    _write(
+    write_report(
         found,
         flags,
         shown_from,
@@ -201,7 +192,7 @@ def _trials(comparison: Comparison, data: Splits, flags: argparse.Namespace) -> 
 
 def _tuned(trials: Trials, flags: argparse.Namespace, devices: list[str]) -> tuple[Tuning | None, int]:
     """Train what a tuning has left, and let each arm choose; without a tuning the exit status says why."""
-    _make(flags.out)
+    made_folder(flags.out)
     check_finished(trials)
     tuning = begun(trials)
     write_tuning(tuning, flags.out)
@@ -230,7 +221,7 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
     check_source(task, flags.task, sample=flags.sample, root=flags.data_root)
     comparison = Comparison(
         task=flags.task,
-        arms=tuple(_names(flags.arms)),
+        arms=tuple(names_in(flags.arms)),
         seeds=seeds_of(flags.seeds),
         budget=flags.updates,
         assignments=tuple(flags.set),
@@ -293,111 +284,6 @@ def _with_recipe_file(comparison: Comparison, path: Path) -> Comparison:
     return made
 
 
-def report(flags: argparse.Namespace) -> int:
-    """Write the report of runs that exist. It reads the run folders, and what the flags name, and nothing else.
-
-    Returns:
-        The exit status: 0, or 1 if some folders were left out or runs are missing.
-    """
-    _check_metric(flags.metric)
-    named = expanded(flags.runs)
-    evaluations = [path for path in named if (path / "evaluation.json").is_file()]
-    given = [path for path in named if path not in evaluations]
-    if not given:
-        raise RecipeError(f"{named[0]} is an evaluation, and a report is of runs: name their folders beside it")
-    folders, curves = find_folders(given), _curves(evaluations)
-    _make(flags.out)
-    if flags.task is not None and flags.data_root is None:
-        raise RecipeError("--task is for showing samples: give --data-root, the data set's folder, as well")
-    source = None if flags.data_root is None else Source(_checked_root(flags.data_root), flags.task)
-    found = read_runs(folders)
-    if source is not None:
-        source.check(found.runs)
-    by = followed([*found.runs, *found.failed])
-    gone = missing(found, by, given)
-    tunings = tunings_of([*found.runs, *found.failed])
-    left_out = _write(found, flags, source, plan=by.plan, other=by.reason, gone=gone, tunings=tunings, curves=curves)
-    return 1 if left_out or gone else 0
-
-
-def _write(
-    found: Found,
-    flags: argparse.Namespace,
-    source: Source | None,
-    *,
-    plan: Plan | None,
-    gone: Sequence[Missing],
-    order: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    other: str = "",
-    tunings: Sequence[Tuning] = (),
-    curves: "Sequence[Curve]" = (),
-    before: Callable[[Results], Sequence[Table]] = lambda results: (),
-) -> int:
-    """Write the report's files, say what came out, and return how many folders were left out."""
-    results = results_of(
-        found.runs,
-        controls=_names(flags.control),
-        metric=flags.metric or (METRIC if plan is None else plan.analysis.metric),
-        order=order,
-        left_out=found.left_out,
-        notes=[*notes, *remarks([*found.runs, *found.failed])],
-        other=other,
-        failed=found.failed,
-        missing=[each.told for each in gone],
-        plan=plan,
-    )
-    out, first, further = flags.out, before(results), [tuning_table(each) for each in tunings]
-    disturbed = _disturbed(curves) if curves else Section()
-    tables = {"table.md": as_markdown(results, [*further, *disturbed.tables], first), "table.csv": as_csv(results)}
-    if flags.format == "latex":
-        tables["table.tex"] = as_latex(results)
-    for name, text in tables.items():
-        _save(out / name, text)
-    sections = [Section(tables=[table]) for table in (*first, *further)]
-    if curves:
-        sections.append(disturbed)
-    _save(out / "report.html", page(results, source, sections))  # last: if it cannot be made, the tables are there
-    for path, reason in results.left_out:
-        print(f"left out: {path}: {reason}", file=sys.stderr)
-    print(finding(results))
-    for each in gone:
-        print(f"to repeat {each.arm} seed {each.seed}: {shlex.join(each.command) or 'the command that began it'}")
-    print(", ".join(str(out / name) for name in (*tables, "report.html")))
-    print(f"\n{all_tables(results)[0].text()}")
-    return len(results.left_out)
-
-
-def _curves(evaluations: Sequence[Path]) -> "list[Curve]":
-    """What evaluations have measured with modalities that were missing or noisy."""
-    if not evaluations:  # what reads them takes longer to import than a report takes
-        return []
-    from bss.compare.evaluation_files import read_curves
-
-    return [curve for path in evaluations for curve in read_curves(path)]
-
-
-def _disturbed(curves: "Sequence[Curve]") -> Section:
-    from bss.compare.robustness import area_table, level_table, notes_of, panels
-
-    return Section(
-        tables=[level_table(curves), area_table(curves)], panels=panels(curves), notes=list(notes_of(curves))
-    )
-
-
-def _save(path: Path, text: str) -> None:
-    try:
-        with whole_file(path) as temporary:  # two commands on one --out may end at once
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise RunFolderError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _check_metric(metric: str | None) -> None:
-    if metric is not None and metric not in METRICS:
-        raise RecipeError(f"unknown metric {shown(metric)}; the metrics are {', '.join(METRICS)}")
-
-
 def data_root(flags: argparse.Namespace) -> Path:
     """The data set's folder: the one that a flag names, or that of the generated data.
 
@@ -406,21 +292,4 @@ def data_root(flags: argparse.Namespace) -> Path:
     """
     if flags.sample:
         return sample_root(flags.task, flags.out)
-    return _checked_root(flags.data_root)
-
-
-def _checked_root(root: Path) -> Path:
-    if not root.is_dir():
-        raise RecipeError(f"--data-root {root} is not a folder")
-    return root
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFolderError(f"--out {out} cannot be made: {error.strerror}") from error
+    return checked_root(flags.data_root)

@@ -12,7 +12,6 @@ from bss.compare.arms import Arm, find
 from bss.compare.pairs import Pair, all_pairs, fold_of, seed_of
 from bss.recipes.fields import flatten, override
 from bss.recipes.recipe import Recipe
-from bss.training.build import check_method
 from bss.utils.errors import RecipeError, shown
 
 
@@ -152,6 +151,8 @@ def check_arms(comparison: Comparison, updates: int | None) -> None:
         RecipeError: a task or an assignment that is wrong for all arms; an arm that is unknown or given twice, or that
             the task's recipe does not admit (named).
     """
+    from bss.training.build import check_method  # with PyTorch, which those who only read about comparisons do without
+
     comparison.base()
     for arm in find(comparison.arms):
         try:

@@ -21,10 +21,11 @@ from bss.compare.runs import known_run, named
 from bss.compare.statistics import holm, mcnemar
 from bss.data.parts import Part, class_ids
 from bss.scoring.calibration import Reliability
+from bss.scoring.heads import unimodal_heads
 from bss.scoring.imbalance import describe_predictions
 from bss.scoring.intervals import RESAMPLES
 from bss.scoring.measures import ClassRow, HeadMeasures, Measured
-from bss.scoring.metrics import classification_metrics, unimodal_heads
+from bss.scoring.metrics import classification_metrics
 from bss.training.load import LoadedRun, SavedRun
 from bss.training.predictions import Predictions
 from bss.training.run_folder import read_hits, read_scores

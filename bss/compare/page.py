@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from bss import tasks
 from bss.compare import classes, figures, samples
@@ -29,12 +29,12 @@ from bss.compare.tables import (
     sizes,
 )
 from bss.compare.wording import PLUS_MINUS, points_text, seeds_text
-from bss.data.batches import preview_of
-from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
-from bss.training.build import as_trained
 from bss.training.run_folder import read_scores
 from bss.utils.errors import BssError, RecipeError, first_line, shown
+
+if TYPE_CHECKING:  # of samples, which many pages do not show
+    from bss.data.splits import Splits
 
 
 @dataclass(frozen=True)
@@ -331,13 +331,15 @@ def _samples(results: Results, source: Source | None) -> Samples | None:
     )
 
 
-def _data(run: FinishedRun, source: Source | None) -> tuple[Splits | None, str]:
+def _data(run: FinishedRun, source: Source | None) -> "tuple[Splits | None, str]":
     """The data that a run was trained on, or why it cannot be had."""
     if run.task is None:
         return None, "the task of these runs is not known, they were not made by compare"
     if source is None:
         flags = "--data-root DIR" if run.task in tasks.names() else "--data-root DIR --task FILE.py"
         return None, f"a report reads the run folders alone, unless it is told where the data are: {flags}"
+    from bss.training.build import as_trained
+
     try:
         task = source.load(run)
         recipe = _recipe(task.CL, run.config["recipe"])
@@ -368,7 +370,7 @@ def _recipe(base: Recipe, saved: Mapping[str, Any]) -> Recipe:
     return replace(base, **numbers | ({"cache": None} if "cache" in hints else {}))
 
 
-def _card(sample: samples.ScoredSample, names: Sequence[str], data: Splits | None, hidden: dict[str, str]) -> Card:
+def _card(sample: samples.ScoredSample, names: Sequence[str], data: "Splits | None", hidden: dict[str, str]) -> Card:
     label = names[sample.label] if 0 <= sample.label < len(names) else f"class {sample.label}"
     label += "" if data is None else _corrupted(sample.position, data)
     contents, failure = [], ""
@@ -387,7 +389,7 @@ def _card(sample: samples.ScoredSample, names: Sequence[str], data: Splits | Non
     )
 
 
-def _corrupted(position: int, data: Splits) -> str:
+def _corrupted(position: int, data: "Splits") -> str:
     """What was changed on purpose of a training sample, in brackets; empty where nothing was."""
     corruption = data.corrupted.get("train")
     if corruption is None:
@@ -398,8 +400,10 @@ def _corrupted(position: int, data: Splits) -> str:
     return f" (corrupted: {', '.join(changed)})" if changed else ""
 
 
-def _contents(sample: samples.ScoredSample, data: Splits, hidden: dict[str, str]) -> Iterator[Content]:
+def _contents(sample: samples.ScoredSample, data: "Splits", hidden: dict[str, str]) -> Iterator[Content]:
     """What can be shown of a sample's modalities; the names of the others, and why, are added to ``hidden``."""
+    from bss.data.batches import preview_of
+
     for name, value in data.score[sample.position].items():
         if name == "label":
             continue

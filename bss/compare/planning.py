@@ -4,18 +4,20 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bss.compare.arms import Arm, find, is_reached
-from bss.compare.comparison import Comparison
 from bss.compare.pairs import Pair, fold_of, pair_of, seed_of
 from bss.compare.plan import PLAN_FILE, Analysis, Plan, PlannedRun, plan_hash, read, recipe_hash
 from bss.compare.runs import Found, KnownRun, known_run
 from bss.compare.wording import listed
-from bss.data.splits import Splits
 from bss.recipes.fields import flatten
 from bss.recipes.recipe import Recipe
-from bss.training import build
 from bss.utils.errors import RecipeError
+
+if TYPE_CHECKING:  # a report looks for the plan of its runs, and does not wait for PyTorch
+    from bss.compare.comparison import Comparison
+    from bss.data.splits import Splits
 
 MARGIN, LOOKS, METRIC = 1.0, 1, "accuracy"
 """Percentage points, number of looks and metric of a plan, where nothing else is asked for."""
@@ -47,7 +49,7 @@ class Asked:
     looks: int | None = None
 
 
-def planned(comparison: Comparison, data: Splits, asked: Asked, source: Sequence[str]) -> Plan:
+def planned(comparison: "Comparison", data: "Splits", asked: Asked, source: Sequence[str]) -> Plan:
     """The plan that a comparison works by: the one in its folder where it carries that out, and else its own.
 
     It carries out the plan that is there where all of its runs are rows of it, and no other controls, metric, margin or
@@ -106,19 +108,19 @@ def _is_part(rows: Sequence[PlannedRun], pairs: Sequence[tuple[str, str]], asked
     )
 
 
-def as_planned(comparison: Comparison, arm: Arm, pair: Pair) -> Recipe:
+def as_planned(comparison: "Comparison", arm: Arm, pair: Pair) -> Recipe:
     """The recipe of a run as far as it is known before the data are read: without equal updates."""
     return comparison.recipe(arm, pair, comparison.base().updates)
 
 
-def _row(comparison: Comparison, arm: Arm, pair: Pair, source: Sequence[str]) -> PlannedRun:
+def _row(comparison: "Comparison", arm: Arm, pair: Pair, source: Sequence[str]) -> PlannedRun:
     folder = comparison.folder(arm.name, pair).relative_to(comparison.out).as_posix()
     recipe = recipe_hash(asdict(as_planned(comparison, arm, pair)))
     command = _command(comparison, arm, pair, source)
     return PlannedRun(arm.name, seed_of(pair), fold_of(pair), folder, command, recipe)
 
 
-def _command(comparison: Comparison, arm: Arm, pair: Pair, source: Sequence[str]) -> tuple[str, ...]:
+def _command(comparison: "Comparison", arm: Arm, pair: Pair, source: Sequence[str]) -> tuple[str, ...]:
     """What makes one run of a comparison: the same command with one arm and one seed, and one fold.
 
     What does not reach the arm is left out: alone, it would be refused.
@@ -144,7 +146,7 @@ def _check_different(recipes: dict[str, Recipe]) -> None:
             raise RecipeError(f"the arms {twin} and {name} are the same with these settings: leave one of them out")
 
 
-def contrasts(recipes: dict[str, Recipe], data: Splits, controls: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def contrasts(recipes: dict[str, Recipe], data: "Splits", controls: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The primary contrasts (arm, control): every arm against the first control, and those with its sizes against each.
 
     An arm that has a further control's sizes sees as many samples in every epoch as that control, by the samplers and
@@ -175,8 +177,10 @@ def usual_controls(recipes: dict[str, Recipe]) -> tuple[str, ...]:
     return tuple(uniform[:1] + pacing) or tuple(recipes)[:1]
 
 
-def epoch_sizes(data: Splits, recipe: Recipe) -> list[int]:
+def epoch_sizes(data: "Splits", recipe: Recipe) -> list[int]:
     """How many samples each epoch of a recipe sees."""
+    from bss.training import build
+
     made = build.plan(data, recipe)
     return [made.sampler.size_at(epoch) for epoch in range(made.epochs)]
 

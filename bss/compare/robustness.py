@@ -26,7 +26,8 @@ from bss.compare.wording import DASH
 from bss.data.degradation import Degraded, Fill, Kind, Missing, Noisy, gone, inputs, kind_of, modalities_of, stand_in
 from bss.data.indexed import MapDataset
 from bss.data.parts import Part
-from bss.scoring.metrics import hits, left_out, unimodal_heads
+from bss.scoring.heads import unimodal_heads
+from bss.scoring.metrics import hits, left_out
 from bss.utils.choices import Prediction
 from bss.utils.errors import RecipeError, RunFolderError
 

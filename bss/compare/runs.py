@@ -3,7 +3,7 @@
 import hashlib
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,9 @@ import numpy as np
 from bss.compare import shapes
 from bss.compare.arms import find
 from bss.compare.pairs import Pair, pair_of
-from bss.methods import settings_of_run
 from bss.recipes.constants import CONSTANTS, PREFIX
 from bss.recipes.recipe import FREE_FIELDS, Recipe
-from bss.scoring.metrics import predicted_by
+from bss.scoring.heads import predicted_by
 from bss.training.run_folder import (
     EpochRow,
     Failure,
@@ -794,14 +793,10 @@ _DEFAULTS = {member.name: member.default for member in fields(Recipe) if member.
 """Fields of every task's recipe with what a run stands for that is older than the field."""
 
 
-def _rules(names: Iterable[str], tuned: Collection[str]) -> Iterator[_Rule]:
-    """What runs must have in common, in the order in which it is looked at.
-
-    Args:
-        names: the recipe fields of all runs.
-        tuned: those whose value each arm has chosen for itself.
-    """
-    names = list(names)
+def _rules(runs: Sequence[KnownRun]) -> Iterator[_Rule]:
+    """What runs must have in common, in the order in which it is looked at."""
+    names = list(dict.fromkeys(name for run in runs for name in run.recipe))
+    tuned = {name for run in runs for name in run.mark.get("tuned", ())}  # whose value each arm has chosen for itself
     numbers = [name for name in names if name not in FREE_FIELDS | OWN_FIELDS]
     shared = [name for name in numbers if not _of_the_arm(name) and name not in ARM_FIELDS and name not in tuned]
     # Of a task's own file the name counts: a repository may lie elsewhere by now, or on another machine.
@@ -823,7 +818,7 @@ def _rules(names: Iterable[str], tuned: Collection[str]) -> Iterator[_Rule]:
         if name != "updates":  # runs of one arm that trained for different lengths have got different names
             yield _Rule("recipes", name, _field(name), "choice" if name in tuned else "arm")
     by_choice = any(name.startswith(PREFIX) for name in tuned)
-    yield _Rule("methods", "method_settings", _method_settings, "choice" if by_choice else "arm")
+    yield _Rule("methods", "method_settings", _method_settings(runs), "choice" if by_choice else "arm")
     yield _Rule("splits", "the training list (hash)", lambda run: run.training_samples or UNKNOWN, "seed", told=_begins)
     yield _Rule("splits", "the corrupted samples (hash)", _corrupted, "seed", told=_begins)
     yield _Rule("splits", "the number of validation samples", lambda run: run.config["samples"].get("val"), "seed")
@@ -865,10 +860,26 @@ def _labels(run: KnownRun) -> Any:
     return run.test_labels or UNKNOWN
 
 
-def _method_settings(run: KnownRun) -> dict[str, Any]:
-    """Settings of its method, but for the seed, which is the run's."""
-    settings = settings_of_run(run.config.get("method"), run.config.get("method_settings") or {})
-    return {name: value for name, value in settings.items() if name != "seed"}
+def _method_settings(runs: Iterable[KnownRun]) -> Callable[[KnownRun], dict[str, Any]]:
+    """What reads the settings of a run's method, but for the seed, which is the run's.
+
+    An older run has the defaults for settings that came into the library after it. They stand in the methods' classes,
+    and these need PyTorch, which takes a second and more to import: where all runs of a method tell of the same
+    settings there are none to add.
+    """
+    names: dict[str | None, set[frozenset[str]]] = {}
+    for run in runs:
+        names.setdefault(run.config.get("method"), set()).add(frozenset(run.config.get("method_settings") or ()))
+
+    def read(run: KnownRun) -> dict[str, Any]:
+        method, settings = run.config.get("method"), run.config.get("method_settings") or {}
+        if len(names[method]) > 1:
+            from bss.methods import settings_of_run
+
+            settings = settings_of_run(method, settings)
+        return {name: value for name, value in settings.items() if name != "seed"}
+
+    return read
 
 
 def check_comparable(runs: Sequence[KnownRun]) -> None:
@@ -883,8 +894,7 @@ def check_comparable(runs: Sequence[KnownRun]) -> None:
     Raises:
         RunFolderError: names the first two runs that differ, and in what, or are one.
     """
-    tuned = {name for run in runs for name in run.mark.get("tuned", ())}
-    rules = list(_rules(dict.fromkeys(name for run in runs for name in run.recipe), tuned))
+    rules = list(_rules(runs))
     all_marked = all(run.says_arm for run in runs)
     # A run is held against the first whose files tell: one that tells nothing fits every other, and stands for none.
     told: dict[tuple[int, object], tuple[KnownRun, Any]] = {}
@@ -937,11 +947,12 @@ def _is_copy(one: FinishedRun, other: FinishedRun) -> bool:
     if one.seed != other.seed:
         weights = [run.mark.get("initial_weights") for run in (one, other)]
         return None in weights or weights[0] == weights[1]
-    return (_arm_recipe(one), one.config["sampler"], one.config.get("method"), _method_settings(one)) == (
+    settings = _method_settings([one, other])
+    return (_arm_recipe(one), one.config["sampler"], one.config.get("method"), settings(one)) == (
         _arm_recipe(other),
         other.config["sampler"],
         other.config.get("method"),
-        _method_settings(other),
+        settings(other),
     )
 
 

@@ -34,8 +34,7 @@ from bss.compare.wording import (
     seeds_text,
     span,
 )
-from bss.recipes.recipe import FREE_FIELDS
-from bss.training.checkpoint import MAY_CHANGE
+from bss.recipes.recipe import FREE_FIELDS, MAY_CHANGE
 from bss.utils.errors import RecipeError, RunFolderError, shown
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from bss import tasks
@@ -25,17 +25,16 @@ from bss.compare.arms import Arm, find, is_reached, partly_reaching
 from bss.compare.comparison import Comparison, weights_hash
 from bss.compare.pairs import Pair, fold_of, pair_of, seed_of
 from bss.compare.plan import recipe_hash
-from bss.compare.runner import check_finished
 from bss.compare.runs import TUNE_FILE, TUNE_FOLDER, KnownRun, ended_not_finite, read_run
 from bss.compare.tables import Table
-from bss.data.splits import Splits
 from bss.recipes.fields import flatten, named_field, override
 from bss.recipes.recipe import FREE_FIELDS, Recipe
-from bss.training.build import as_trained, check_method
-from bss.training.checkpoint import lists_of
 from bss.training.run_folder import read_json, read_rows, sealed
 from bss.utils.errors import RecipeError, RunFolderError, shown
 from bss.utils.filesystem import replace_text
+
+if TYPE_CHECKING:  # a report reads what was chosen, and does not wait for PyTorch
+    from bss.data.splits import Splits
 
 FORMAT = 1
 """Version of ``tune.json``."""
@@ -186,6 +185,8 @@ def trials_of(comparison: Comparison, grid: Mapping[str, tuple[str, ...]]) -> Tr
         RecipeError: a field that reaches none of the arms, a value that an arm does not admit (named), no validation
             split, or a seed of the comparison that is one of the tuning's.
     """
+    from bss.training.build import check_method
+
     base = comparison.base()
     if base.val_fraction == 0:
         raise RecipeError(
@@ -218,7 +219,7 @@ def trials_of(comparison: Comparison, grid: Mapping[str, tuple[str, ...]]) -> Tr
     return trials
 
 
-def check_sound(trials: Trials, data: Splits, tested: Recipe) -> None:
+def check_sound(trials: Trials, data: "Splits", tested: Recipe) -> None:
     """Refuse a tuning that would see the test samples, or choose between data sets or networks.
 
     Args:
@@ -257,7 +258,10 @@ def check_sound(trials: Trials, data: Splits, tested: Recipe) -> None:
             )
 
 
-def _lists(data: Splits, recipe: Recipe) -> dict[str, dict[str, Any]]:
+def _lists(data: "Splits", recipe: Recipe) -> dict[str, dict[str, Any]]:
+    from bss.training.build import as_trained
+    from bss.training.checkpoint import lists_of
+
     return lists_of(as_trained(data, recipe))
 
 
@@ -432,6 +436,8 @@ def unfinished(trials: Trials) -> list[tuple[str, Trial]]:
     Raises:
         RunFolderError: see :func:`bss.compare.runner.is_finished`.
     """
+    from bss.compare.runner import check_finished
+
     finished = set(check_finished(trials))
     return [each for each in trials.tried if each not in finished]
 

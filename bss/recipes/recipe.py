@@ -53,6 +53,18 @@ FREE_FIELDS = {"overwrite", "checkpoint_minutes", "cache", "tensorboard"}
 """Recipe fields that change no number; they may differ between any two runs."""
 
 
+RECORDED = {"epochs", "compile"}
+"""Recipe fields in which a run may differ from its first part, and says so in ``config.json``."""
+
+
+MAY_CHANGE = FREE_FIELDS | RECORDED
+"""All recipe fields in which a run may differ from its first part; nothing that was computed so far depends on them.
+
+``compile`` is one, as a device is: what follows differs by rounding. ``precision`` is another arithmetic,
+``channels_last`` a layout that the optimiser's state is saved in, and ``updates`` has cut the last epoch short.
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """The settings that every sampler has: how scores are made, how much an epoch sees; uniform order has no others."""

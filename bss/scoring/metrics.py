@@ -2,20 +2,18 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bss.models.late_fusion import Logits
+from bss.scoring.heads import Metrics, heads_of, unimodal_heads
 from bss.utils.choices import Prediction
 from bss.utils.devices import widened
 from bss.utils.given import Numbers, as_tensor
-
-Metrics = dict[str, dict[str, float]]
-"""Metric name -> head name -> value in [0, 1]."""
 
 
 def head_logits(logits: Logits, prediction: Prediction | str) -> dict[str, Tensor]:
@@ -59,31 +57,6 @@ def entropy_weights(logits: Sequence[Tensor]) -> Tensor:
         (M, B), positive; every column sums to 1.
     """
     return torch.stack([certainty(logits_BC) for logits_BC in logits]).softmax(dim=0)
-
-
-def heads_of(prediction: Prediction | str, modalities: Iterable[str]) -> list[str]:
-    """Names of the heads that a prediction sums, see :func:`head_logits`."""
-    unimodal = list(modalities)
-    return {"all": [*unimodal, "fused"], "unimodal": unimodal, "entropy": unimodal}.get(prediction, [prediction])
-
-
-def predicted_by(prediction: Prediction | str, heads: Iterable[str]) -> str:
-    """Which heads' logits the ``"all"`` of :func:`head_logits` sums, in words: ``"audio + visual + fused"``.
-
-    Args:
-        prediction: the recipe's choice.
-        heads: the names that :func:`head_logits` gives.
-    """
-    names = heads_of(prediction, (name for name in heads if name not in ("all", "fused")))
-    return " + ".join(names) + " by entropy" * (prediction == "entropy")
-
-
-V = TypeVar("V")
-
-
-def unimodal_heads(heads: Mapping[str, V]) -> dict[str, V]:
-    """The modalities' own heads among those of :func:`head_logits`, with their logits or whatever is known of each."""
-    return {name: logits for name, logits in heads.items() if name not in ("all", "fused")}
 
 
 def left_out(heads: Mapping[str, Tensor], lacks: Mapping[str, np.ndarray], prediction: Prediction | str) -> Tensor:

@@ -15,7 +15,7 @@ from bss.data.splits import Splits
 from bss.methods import Method
 from bss.methods.constants import default_settings
 from bss.recipes.constants import PREFIX
-from bss.recipes.recipe import FREE_FIELDS
+from bss.recipes.recipe import MAY_CHANGE, RECORDED
 from bss.samplers import OrderSampler
 from bss.scoring.table import OPEN_ROWS
 from bss.training.build import Parts, Plan
@@ -25,18 +25,6 @@ from bss.training.run_folder import EpochRow, RunFolder, Watched, checksum, list
 from bss.utils import distributed
 from bss.utils.errors import RunFolderError, shown
 from bss.utils.random_states import RandomStates, random_states
-
-RECORDED = {"epochs", "compile"}
-"""Recipe fields in which a run may differ from its first part, and says so in ``config.json``."""
-
-
-MAY_CHANGE = FREE_FIELDS | RECORDED
-"""All recipe fields in which a run may differ from its first part; nothing that was computed so far depends on them.
-
-``compile`` is one, as a device is: what follows differs by rounding. ``precision`` is another arithmetic,
-``channels_last`` a layout that the optimiser's state is saved in, and ``updates`` has cut the last epoch short.
-"""
-
 
 NAMED = {"schedule.sampler", "method"}
 """Recipe fields for which a run's identity has the names of the classes."""

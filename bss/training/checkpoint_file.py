@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bss.utils.errors import RunFolderError, first_line, shown
 from bss.utils.filesystem import ForeignObjectError, load_tensors
 
@@ -31,6 +29,8 @@ _NO_COMMENT = struct.pack("<H", 0)  # the last field of a zip file: the length o
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a state with ``torch.save`` and stamp it; format and stamp are added."""
+    import torch
+
     with open(path, "wb") as file:  # given a path, torch.save would write its name into the file
         torch.save({"format": FORMAT, "stamp": STAMP, **state}, file)
     with zipfile.ZipFile(path) as archive:

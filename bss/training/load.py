@@ -20,9 +20,9 @@ from bss.data.parts import Part, PartName, class_ids, part_of
 from bss.data.splits import Splits
 from bss.recipes.constants import Constants
 from bss.recipes.fields import defaults, flatten, plain, with_values
-from bss.recipes.recipe import KINDS, Recipe
+from bss.recipes.recipe import KINDS, MAY_CHANGE, Recipe
 from bss.tasks import Task
-from bss.training.checkpoint import AFTER_A_FAILURE, MAY_CHANGE, fits_best
+from bss.training.checkpoint import AFTER_A_FAILURE, fits_best
 from bss.training.checkpoint_file import read_checkpoint
 from bss.training.export_file import TEXT_MODEL, WEIGHTS, is_exported, read_export
 from bss.training.run_folder import (

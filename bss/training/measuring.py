@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from bss.models.compiling import as_written
 from bss.models.late_fusion import has_two_stages
 from bss.models.modes import evaluating
+from bss.scoring.heads import unimodal_heads
 from bss.scoring.imbalance import contributions, describe_predictions, linear_probes, mean_features
-from bss.scoring.metrics import unimodal_heads
 from bss.training.loaders import Checked
 from bss.training.loops import Predicted, predict
 from bss.training.run_folder import Imbalance

@@ -28,7 +28,8 @@ from bss.models import precision
 from bss.models.late_fusion import Logits, has_two_stages
 from bss.recipes.fields import flatten, with_values
 from bss.recipes.recipe import Recipe
-from bss.scoring.metrics import head_logits, unimodal_heads
+from bss.scoring.heads import unimodal_heads
+from bss.scoring.metrics import head_logits
 from bss.training.epochs import ran_out_of_memory
 from bss.training.load import Checkpoint, SavedRun, read_saved
 from bss.training.loops import predict

@@ -15,13 +15,11 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
-import torch
 
-from bss.scoring.metrics import Metrics
-from bss.scoring.table import ScoreTable
+from bss.scoring.heads import Metrics
 from bss.training.checkpoint_file import FORMAT, read_checkpoint, write_checkpoint
 from bss.training.environment import environment
 from bss.training.tensorboard import EVENTS
@@ -29,6 +27,11 @@ from bss.utils import claim
 from bss.utils.claim import Claim
 from bss.utils.errors import FileHeldError, RunFolderError, first_line, shown
 from bss.utils.filesystem import delete, flush_file, flush_folder, rename, replace_text, sweep, whole_file
+
+if TYPE_CHECKING:  # a report reads run folders, and does not wait for PyTorch
+    from torch import Tensor
+
+    from bss.scoring.table import ScoreTable
 
 _NAMES = (
     *("config.json", "metrics.jsonl", "summary.json", "scores.npz", "hits.npz", "scores.raw"),
@@ -514,7 +517,7 @@ class RunFolder:
         self.rows.append(checksum(row))
 
     @_writes
-    def append_scores(self, epoch: int, table: ScoreTable, difficulty: torch.Tensor) -> None:
+    def append_scores(self, epoch: int, table: "ScoreTable", difficulty: "Tensor") -> None:
         """Keep the scores that the order of ``epoch`` was made from."""
         row = np.zeros(1, _score_row(table.num_samples))
         row["epoch"] = epoch
@@ -524,7 +527,7 @@ class RunFolder:
         self.scores.append(_score_checksum(row))
 
     @_writes
-    def pack_scores(self, names: Sequence[str], labels: torch.Tensor) -> None:
+    def pack_scores(self, names: Sequence[str], labels: "Tensor") -> None:
         """Turn the scores kept so far into ``scores.npz``.
 
         Arrays: ``similarity``, ``loss`` and ``difficulty``, each (scored epochs, N) float32; ``epoch``, the first epoch

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from bss.data.splits import Splits
 from bss.recipes.recipe import Recipe
-from bss.scoring.metrics import Metrics, predicted_by, unimodal_heads
+from bss.scoring.heads import Metrics, predicted_by, unimodal_heads
 from bss.training.build import Plan
 from bss.training.run_folder import EpochRow, Failure, Summary
 from bss.utils import distributed

@@ -9,6 +9,7 @@ import pytest
 
 import bss.compare
 from bss.cli import compare as command
+from bss.cli import report
 from bss.cli.commands import _parser, main
 from bss.compare import runner
 from bss.compare.arms import find
@@ -121,7 +122,7 @@ def test_a_data_set_without_folds_says_which_has_some(tmp_path, capsys):
 def test_folds_are_planned_trained_and_reported(root, tmp_path, monkeypatch, capsys):
     """In this process: a worker's would import PyTorch anew."""
     monkeypatch.setattr(runner, "_pooled", in_this_process)
-    monkeypatch.setattr(command, "page", lambda *_: "")
+    monkeypatch.setattr(report, "page", lambda *_: "")
     out = tmp_path / "out"
     assert main(flags(root, out, "--folds", "2")) == 0
     said = capsys.readouterr().out

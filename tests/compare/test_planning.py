@@ -10,6 +10,7 @@ import pytest
 
 from bss import tasks
 from bss.cli import compare as command
+from bss.cli import report
 from bss.cli.commands import _parser, main
 from bss.compare import planning
 from bss.compare.arms import find
@@ -378,8 +379,8 @@ def test_a_report_says_first_what_is_missing_and_judges_by_the_plan(tmp_path, mo
     out, handed = tmp_path / "out", {}
     plan = made_up(out)
     (out / "cl" / "seed1" / "done").unlink()
-    monkeypatch.setattr(command, "page", lambda *_: "")
-    monkeypatch.setattr(command, "results_of", lambda *given, **more: handed.update(more) or results_of(*given, **more))
+    monkeypatch.setattr(report, "page", lambda *_: "")
+    monkeypatch.setattr(report, "results_of", lambda *given, **more: handed.update(more) or results_of(*given, **more))
     assert main(["report", str(out), "--out", str(tmp_path / "page")]) == 1
     assert handed["plan"] == plan and handed["missing"] == ["cl seed 1: unfinished, 2 epochs so far"]
     said = capsys.readouterr().out

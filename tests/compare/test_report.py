@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 import bss.compare
-from bss.cli import compare as command
+from bss.cli import report as command
 from bss.cli.commands import main
 from bss.compare import figures, samples
 from bss.compare.page import Source, _recipe, page
@@ -1307,6 +1307,20 @@ def test_a_sample_that_cannot_be_read_is_a_reason_in_its_place(tmp_path):
     text = page_of(tmp_path)
     assert text.count("<strong>none</strong>") == text.count("<em>Cannot be shown: ") == 4
     assert "clip3<br><em>Cannot be shown: ZeroDivisionError: &lt;b&gt;3</em><br>difficulty 1.50" in text
+
+
+def test_a_report_does_not_wait_for_pytorch(tmp_path):
+    for arm, method in (("uniform", None), ("ogm-ge", "OGMGE")):
+        for seed in (0, 1):
+            write_run(tmp_path / "runs" / arm / f"seed{seed}", arm=arm, seed=seed, accuracy=0.5 + 0.1 * seed)
+            settings = {"alpha": 0.8, "seed": seed} if method else {}
+            rewrite(tmp_path / "runs" / arm / f"seed{seed}" / "config.json", method=method, method_settings=settings)
+    words = ["-m", "bss", "report", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]
+    done = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "pandas" in imported and "torch" not in imported
+    assert "ogm-ge" in (tmp_path / "page" / "report.html").read_text()
 
 
 def test_a_page_that_cannot_be_made_leaves_the_tables(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ import torch
 
 from bss import tasks
 from bss.cli import compare as command
+from bss.cli import report
 from bss.cli.commands import STEMS, main
 from bss.compare import plan as plans
 from bss.compare import runner
@@ -522,7 +523,7 @@ def test_a_report_of_some_of_the_runs_in_the_folder_says_how_to_make_one_of_all(
     for name in ("check_data", "check_finished"):
         monkeypatch.setattr(command, name, lambda *_: None)
     monkeypatch.setattr(command, "run_all", lambda *_, **__: [])
-    monkeypatch.setattr(command, "page", lambda *_: "")
+    monkeypatch.setattr(report, "page", lambda *_: "")
     out = tmp_path / "out"
     for arm in ("uniform", "cl", "spl", "anti"):
         comparing.write_run(out / arm / "seed0", arm=arm)
@@ -568,7 +569,7 @@ def test_a_comparison_tells_what_was_not_finite_from_what_the_machine_lost(tmp_p
         return [Outcome("cl", 1, "the loss is nan"), Outcome("cl", 2, "memory ran out\nlower the batch size")]
 
     monkeypatch.setattr(command, "run_all", run_them)
-    monkeypatch.setattr(command, "page", lambda *_: "")
+    monkeypatch.setattr(report, "page", lambda *_: "")
     monkeypatch.setattr(command, "results_of", lambda *given, **more: handed.update(more) or results_of(*given, **more))
     assert main(flags(tmp_path, seeds="5")) == 1
     assert [(run.arm, run.seed, run.accuracy) for run in handed["failed"]] == [("cl", 1, 0.25)]

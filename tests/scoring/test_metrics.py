@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from bss.models.late_fusion import Logits
+from bss.scoring.heads import predicted_by
 from bss.scoring.metrics import (
     classification_metrics,
     entropy_weights,
     head_logits,
     left_out,
-    predicted_by,
     rank_correlation,
 )
 

@@ -8,12 +8,14 @@ template that extends ``base.html`` and fills its blocks: ``lead`` above the sec
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from bss.compare import figures
 from bss.compare.tables import Table
 from bss.compare.wording import leading_number
 
@@ -26,12 +28,13 @@ class Panel:
     """A figure with its caption.
 
     Attributes:
-        svg: text of the figure, see :mod:`bss.compare.figures`. It is the one value that templates do not escape.
+        svg: text of the figure, see :mod:`bss.compare.figures`, or what it is yet to be drawn by. It is the one value
+            that templates do not escape.
         caption: what is drawn, of what, and n.
         arm: the one arm that it is of; empty = of several, or of none.
     """
 
-    svg: str
+    svg: str | figures.Drawing
     caption: str
     arm: str = ""
 
@@ -93,9 +96,17 @@ def document(
     """
     script = _text("page.js")
     made = _environment().get_template(template)
+    letters: dict[str, str] = {}
+    panels = [panel for each in sections for panel in each.panels]
+    drawn = iter(figures.drawn([panel.svg for panel in panels if isinstance(panel.svg, figures.Drawing)]))
+    texts = iter([panel.svg if isinstance(panel.svg, str) else next(drawn) for panel in panels])
     return made.render(
         title=title,
-        sections=sections,
+        sections=[
+            replace(each, panels=[replace(panel, svg=_without_letters(next(texts), letters)) for panel in each.panels])
+            for each in sections
+        ],
+        letters="".join(letters.values()),
         switches=switches,
         control=control,
         style=_text("page.css"),
@@ -103,6 +114,16 @@ def document(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         **values,
     )
+
+
+def _without_letters(svg: str, letters: dict[str, str]) -> str:
+    """A figure without the shapes of its letters, which are added to ``letters``: a page has them once."""
+
+    def keep(found: re.Match[str]) -> str:
+        letters.setdefault(found[1], found[0])
+        return ""
+
+    return re.sub(rf'<path id="({figures.LETTER}[^"]*)"[^>]*/>', keep, svg).replace("<defs></defs>", "")
 
 
 def _text(name: str) -> str:

@@ -453,8 +453,8 @@ def _each(evaluation: Evaluation) -> Iterator[Section]:
 def _panels(run: Evaluated) -> list[Panel]:
     head = run.heads[FIRST]
     count = int(np.sum(head.confusion_CC))
-    curve = figures.reliability(head.reliability)
-    matrix = figures.confusion(head.confusion_CC, run.classes)
+    curve = figures.reliability(head.reliability, run.label)
+    matrix = figures.confusion(head.confusion_CC, run.classes, run.label)
     return [
         Panel(
             curve,

@@ -163,7 +163,7 @@ def _comparisons(results: Results) -> Iterator[Section]:
                 "(diamond) and its intervals by Student's t, 90 % (thick) and 95 % (thin); grey is the margin, "
                 f"{PLUS_MINUS}{points_text(margin)}. n = {count}."
             )
-            panels = [Panel(figures.forest(differences, "percentage points", margin), caption)]
+            panels = [Panel(figures.Drawing(figures.forest, (differences, "percentage points", margin)), caption)]
         yield Section(tables=[difference_table(results, control, epoch)], panels=panels)
     if results.imputed:
         yield from (Section(tables=[table]) for pair in pairs if (table := finished_table(results, *pair)).rows)
@@ -200,7 +200,7 @@ def _curves(results: Results) -> Iterator[Section]:
         for (name, path), label, scale in wanted:
             found = figures.measured(arms, path)
             if found is not None:
-                svg = figures.curves(found, results.controls[0], label, scale, values)
+                svg = figures.Drawing(figures.curves, (found, results.controls[0], path, label, scale, values))
                 place = "in training" if path[-1] == "gradient_ratio" else f"on the {part} samples"
                 seeds = _seeds(len(runs) for runs in arms.values())
                 drawn.append(Panel(svg, f"{name[0].upper()}{name[1:]}, {place}. n = {seeds}."))
@@ -222,7 +222,7 @@ def _histograms(results: Results) -> Iterator[Section]:
             without.append(arm)
             continue
         shares, count = found
-        svg = figures.histogram(arm, shares, values)
+        svg = figures.Drawing(figures.histogram, (arm, shares, values))
         before = ", ".join(str(epoch + 1) for epoch in shares)
         caption = (
             f"{arm}: before epoch{'s' * (len(shares) > 1)} {before}. n = {count:,} scores of {_seeds([len(runs)])}."
@@ -247,7 +247,7 @@ def _classes(results: Results) -> Section:
             most = f" The {len(names)} of {len(found.names)} classes in which these arms differ most."
             caption = f"Test accuracy within each class, mean over the seeds.{most * (len(names) < len(found.names))}"
             label = f"test {results.noun} in the class, %"
-            svg = figures.classes(members, results.controls[0], names, means, label)
+            svg = figures.Drawing(figures.classes, (members, results.controls[0], names, means, label))
             panels.append(Panel(svg, caption))
     return Section(tables=[classes.class_table(results, found)], panels=panels)
 

@@ -533,7 +533,7 @@ def _figure(group: Sequence[Curve]) -> str:
         axis = f"noise of {first.modalities[0]}, {first.unit}"
     percent = {name: [[100 * value for value in seeds] for seeds in values] for name, values in heights.items()}
     flat = {name: 100 * height for name, height in first.lines.items()}
-    return figures.degradation(percent, flat, places, ticks, axis=axis)
+    return figures.degradation(percent, flat, places, ticks, axis=axis, name=f"{first.label}/{first.title}")
 
 
 def as_json(curve: Curve) -> dict[str, object]:

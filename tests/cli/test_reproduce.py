@@ -9,7 +9,7 @@ import pytest
 from bss import tasks
 from bss.cli import compare as command
 from bss.cli.commands import main
-from bss.compare import claims, cost
+from bss.compare import claims, cost, figures
 from bss.compare import plan as plans
 from bss.compare.arms import find
 from bss.compare.plan import plan_hash
@@ -37,6 +37,7 @@ def tiny_claims(tmp_path, monkeypatch):
     monkeypatch.setitem(claims.CLAIMS, TASK, claims.Claims(metric="map", alone={"Audio": "audio"}, table=TABLE))
     monkeypatch.setattr(tasks.load(TASK), "CL_PAPER", replace(comparing.CL, fused_weight=0.25), raising=False)
     monkeypatch.setattr(command, "run_all", one_after_another)
+    monkeypatch.setattr(figures, "_svg", lambda figure, name: "<svg></svg>")
     monkeypatch.setattr(cost, "TIMED", 2)
     (tmp_path / "data").mkdir()
     given = ["--data-root", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--device", "cpu"]

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 import pytest
 
-from bss.compare import chart, figures
+from bss.compare import figures
 from bss.compare.document import Panel, Section, Switch, document
 from bss.compare.tables import Table
 from bss.compare.wording import leading_number
@@ -61,7 +61,7 @@ def test_the_script_is_short_and_writes_no_html():
 def test_the_dark_theme_sets_every_colour_of_the_figures_and_none_that_they_do_not_have():
     dark = (TEMPLATES / "page.css").read_text().partition("(prefers-color-scheme: dark)")[2].partition(".sample")[0]
     of_page = {"page", "ink", "soft", "line", "accent", "finding", "warning", "notes"}
-    assert set(re.findall(r"--(\w+):", dark)) == of_page | set(chart.VARIABLES.values())
+    assert set(re.findall(r"--(\w+):", dark)) == of_page | set(figures.VARIABLES.values())
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,11 @@ def test_rows_of_one_group_are_one_body():
 
 
 def test_switches_are_there_for_two_arms_and_hidden_until_a_script_works_them():
-    both = [Switch(name, figures.swatch("#d55e00", (5, 1.5))) for name in (HOSTILE, "cl")]
+    both = [Switch(name, figures.swatch("#D55E00", (0, (5, 1.5)))) for name in (HOSTILE, "cl")]
     text = document("page", [], switches=both, control="cl")
     assert '<details class="switches" data-control="cl" hidden>' in text
     assert f'<input type="checkbox" checked autocomplete="off" value="{ESCAPED}"><svg class="swatch"' in text
-    assert "stroke:var(--arm1,#d55e00);stroke-width:2;stroke-dasharray:10 3" in text
+    assert "stroke:var(--arm1,#D55E00);stroke-width:2;stroke-dasharray:10 3" in text
     assert "<details" not in document("page", [], switches=both[:1])
 
 

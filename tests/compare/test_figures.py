@@ -41,7 +41,22 @@ def curves(tmp_path):
         HOSTILE: runs_of(tmp_path / "b", HOSTILE, [0.1, 0.2]),
     }
     path = ("val", "accuracy", "all")
-    return figures.curves(figures.measured(arms, path), "uniform", "accuracy, %", 100.0)
+    return figures.curves(figures.measured(arms, path), "uniform", path, "accuracy, %", 100.0)
+
+
+def test_figures_that_processes_draw_are_those_of_this_one_in_their_order(monkeypatch):
+    drawings = [figures.Drawing(figures.swatch, (figures.COLOURS[at % 6], "-")) for at in range(40)]
+    alone = [figures.swatch(*each.arguments) for each in drawings]
+    started, forks = [], figures.processes.forks()
+    each = figures.processes.each
+    monkeypatch.setattr(
+        figures.processes, "each", lambda *others, **named: started.append(others[2]) or each(*others, **named)
+    )
+    monkeypatch.setattr(figures.processes, "default_workers", lambda: 2)
+    assert figures.drawn(drawings) == alone and figures.drawn(drawings[:9]) == alone[:9] and figures.drawn([]) == []
+    monkeypatch.setattr(figures.processes, "forks", lambda: False)
+    assert figures.drawn(drawings) == alone
+    assert started == [2 if forks else 0, 0, 0, 0]
 
 
 def test_a_line_has_its_arm_and_the_values_of_its_points(curves):
@@ -57,13 +72,33 @@ def test_a_name_does_not_end_the_figure_and_is_escaped(curves):
 
 def test_lines_bands_values_and_legend_belong_to_an_arm(curves):
     arms = [group.get("data-arm") for group in ElementTree.fromstring(curves).iter(f"{SVG}g")]
-    assert arms.count("uniform") == arms.count(HOSTILE) == 4  # line, band, points, and in the legend
+    assert arms.count("uniform") == arms.count(HOSTILE) == 5  # line, band, points, and in the legend line and name
 
 
 def test_every_colour_may_be_set_and_has_that_of_paper_behind_it(curves):
     behind = dict(re.findall(r"var\(--(\w+),(#[0-9a-f]{6})\)", curves))
     assert behind == {"ink": "#000000", "grid": "#dddddd", "arm1": "#d55e00"}
     assert not re.search("#[0-9a-f]{6}", re.sub(r"var\(--\w+,#[0-9a-f]{6}\)", "", curves))
+
+
+def test_what_a_figure_refers_to_is_in_it_and_its_groups_have_no_id(curves):
+    root = ElementTree.fromstring(curves)
+    ids = {element.get("id") for element in root.iter()} - {None}
+    used = {element.get("href") for element in root.iter()} - {None}
+    assert used and used <= {f"#{each}" for each in ids}
+    assert not [group.get("id") for group in root.iter(f"{SVG}g") if group.get("id")]
+
+
+def test_places_are_written_short_and_scales_in_full():
+    shape = {"d": "M 1.26 2.04 \nL 3.96 4 \nL 5.123456 -6.04 \nz", "transform": "scale(0.015625)"}
+    figures._compact(shape)
+    assert shape == {"d": "M1.3 2L4 4 5.1 -6z", "transform": "scale(0.015625)"}
+    text = {"transform": "translate(9.468 0.51) scale(0.09 -0.09)"}
+    figures._compact(text)
+    assert text == {"transform": "translate(9.5 0.5) scale(0.09 -0.09)"}
+    letter = {"{http://www.w3.org/1999/xlink}href": "#a", "transform": "translate(63.625 0)"}
+    figures._compact(letter)
+    assert letter == {"href": "#a", "x": "63.6"}
 
 
 def test_of_many_points_the_first_the_last_and_some_between_have_values():
@@ -90,25 +125,34 @@ def test_classes_have_a_dot_for_every_arm_that_tells():
 
 
 def test_counts_in_light_cells_stay_dark_in_the_dark():
-    svg = figures.confusion(np.array([[9, 1], [0, 5]]), ["cat", "dog"])
+    svg = figures.confusion(np.array([[9, 1], [0, 5]]), ["cat", "dog"], "one")
     assert svg.count('"fill:#111111"') == 1 and svg.count('"fill:#ffffff"') == 2
 
 
 ODD_NAMES = ("$x^{", r"$\frac{$", "$$", "a\0b", "a\x1bb", "a\ud800b", "\ufffe", "--", "", "_hidden")
-"""Formulas of TeX; what no XML holds, such as a byte of a file's name that is no UTF-8; what ends a comment."""
+"""Broken mathtext; what no XML holds, such as a byte of a file's name that is no UTF-8; what ends a comment."""
 
 
-def test_no_name_of_a_class_or_an_arm_breaks_a_figure():
+def test_no_name_of_a_class_or_an_arm_breaks_a_figure(monkeypatch):
     arms = [*ODD_NAMES, "uniform"]
     means = {arm: [1.0] * len(ODD_NAMES) for arm in arms}
     label = f"accuracy of {''.join(ODD_NAMES)}"
     drawn = [
         figures.classes(arms[-2:], "uniform", ODD_NAMES, means, label),
-        figures.confusion(np.eye(len(ODD_NAMES), dtype=int), ODD_NAMES),
+        figures.confusion(np.eye(len(ODD_NAMES), dtype=int), ODD_NAMES, "\udcff"),
         *[
-            figures.degradation({name: [[1.0, 2.0], [3.0]]}, {name: 3.0}, [0, 1], [name, "b"], axis=name)
+            figures.degradation({name: [[1.0, 2.0], [3.0]]}, {name: 3.0}, [0, 1], [name, "b"], axis=name, name=name)
             for name in ODD_NAMES[3:7]
         ],
     ]
     for svg in drawn:
         assert ElementTree.fromstring(svg).tag.endswith("svg")  # which raises where it is no XML
+
+
+def test_a_users_own_matplotlibrc_changes_no_figure(monkeypatch):
+    import matplotlib
+
+    plain = figures.confusion(np.eye(2, dtype=int), ["a", "b"], "x")
+    monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)  # which needs a LaTeX, and takes names for commands
+    monkeypatch.setitem(matplotlib.rcParams, "axes.linewidth", 7.0)
+    assert figures.confusion(np.eye(2, dtype=int), ["a", "b"], "x") == plain

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from bss.cli.commands import main
+from bss.compare import figures
 from bss.compare.latex import as_latex, escaped
 from bss.compare.runs import find_folders, read_runs
 from bss.compare.tables import results_of
@@ -68,7 +69,8 @@ def test_the_caption_says_how_it_was_come_by(folder):
 
 
 @pytest.mark.parametrize("flags", [[], ["--format", "latex"]], ids=["as usual", "latex"])
-def test_report_writes_it_where_it_is_asked_for(folder, tmp_path, capsys, flags):
+def test_report_writes_it_where_it_is_asked_for(folder, tmp_path, capsys, monkeypatch, flags):
+    monkeypatch.setattr(figures, "_svg", lambda figure, name: "<svg></svg>")
     assert main(["report", str(folder), "--out", str(tmp_path / "page"), *flags]) == 0
     names = ["table.md", "table.csv", *(["table.tex"] if flags else []), "report.html"]
     assert {path.name for path in (tmp_path / "page").iterdir()} == set(names)

@@ -188,7 +188,7 @@ def test_one_odd_folder_is_left_out_by_name_and_the_others_are_reported(tmp_path
     assert "| cl | 2 | 65.0" in (tmp_path / "page" / "table.md").read_text()
 
 
-def test_arm_names_that_are_formulas_of_tex_are_drawn_as_they_are(tmp_path):
+def test_arm_names_that_are_formulas_to_matplotlib_are_drawn_as_they_are(tmp_path):
     for seed in (0, 1):
         write_run(tmp_path / f"a{seed}", seed=seed)
         write_run(tmp_path / f"b{seed}", arm=r"cost $\frac$", seed=seed, accuracy=0.5 + seed / 10)

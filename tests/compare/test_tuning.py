@@ -11,7 +11,7 @@ import pytest
 
 from bss.cli import compare as command
 from bss.cli.commands import main
-from bss.compare import planning, tuning
+from bss.compare import figures, planning, tuning
 from bss.compare.arms import find
 from bss.compare.comparison import Comparison
 from bss.compare.pairs import FoldSeed
@@ -456,6 +456,8 @@ class Pool:
 def pool(monkeypatch):
     pool = Pool()
     monkeypatch.setattr(command, "run_all", pool)
+    monkeypatch.setattr(figures, "curves", lambda *_, **__: "<svg></svg>")  # drawing takes the most time
+    monkeypatch.setattr(figures, "forest", lambda *_, **__: "<svg></svg>")
     return pool
 
 

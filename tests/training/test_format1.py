@@ -63,7 +63,7 @@ def test_a_finished_run_is_recognised_as_the_one_that_was_asked_for(tmp_path, na
 
 
 def test_finished_runs_are_reported(tmp_path, capsys):
-    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
     assert main(["report", str(FORMAT1 / "cl"), str(FORMAT1 / "spl"), "--out", str(tmp_path)]) == 0
     table = (tmp_path / "table.md").read_text()
     assert "96.7" in table and "86.7" in table

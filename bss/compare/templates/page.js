@@ -23,6 +23,9 @@
   const asSvg = (svg) => {
     const copy = svg.cloneNode(true);
     all(".off", copy).forEach((part) => part.remove());
+    const letters = all(".letters path").filter(({ id }) => copy.querySelector(`[href="#${id}"]`));
+    const defs = copy.appendChild(document.createElementNS(svg.namespaceURI, "defs"));
+    defs.append(...letters.map((letter) => letter.cloneNode(true))); // which all figures of the page share
     const [, , width, height] = svg.getAttribute("viewBox").split(" ");
     copy.setAttribute("width", `${width}pt`);
     copy.setAttribute("height", `${height}pt`);

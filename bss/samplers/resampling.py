@@ -11,8 +11,8 @@ class ResamplingSampler(SelfPacedSampler):
 
     An epoch is N draws with replacement, with probability proportional to :class:`SelfPacedSampler`'s weight, whose
     arguments these are. The weighting lasts as long as the difficulties differ, and an epoch misses some samples: about
-    37 % of them with equal weights. ``labels`` interleave the classes in the numbers in which they were drawn, which
-    need not be those of the whole set.
+    37 % of them with equal weights. With ``labels`` the weights choose within a class: each has as many draws as its
+    share of the set, and the classes are interleaved.
 
     A proposal of this library, not of the paper: SPL biases the order within an epoch, which shows every sample once.
     """
@@ -20,4 +20,5 @@ class ResamplingSampler(SelfPacedSampler):
     repeats = True
 
     def _scored_order(self, epoch: int, count: int, difficulty: Tensor) -> Tensor:
-        return self._by_class(resampled_order(self._log_weights(difficulty), seed=self.seed, epoch=epoch, k=count))
+        weights = self._log_weights(difficulty)
+        return resampled_order(weights, seed=self.seed, epoch=epoch, k=count, labels=self.labels)

@@ -19,4 +19,4 @@ class UniformResamplingSampler(OrderSampler):
 
     def _scored_order(self, epoch: int, count: int, difficulty: Tensor) -> Tensor:
         equal = zeros(self.size, device="cpu")
-        return self._by_class(resampled_order(equal, seed=self.seed, epoch=epoch, k=count))
+        return resampled_order(equal, seed=self.seed, epoch=epoch, k=count, labels=self.labels)

@@ -142,7 +142,9 @@ def race_order(log_weights: Numbers, *, seed: int, epoch: int, k: int | None = N
     return order[:k]
 
 
-def resampled_order(log_weights: Numbers, *, seed: int, epoch: int, k: int | None = None) -> Tensor:
+def resampled_order(
+    log_weights: Numbers, *, seed: int, epoch: int, k: int | None = None, labels: Numbers | None = None
+) -> Tensor:
     """Draw k times from N samples WITH replacement, with probability proportional to the weight.
 
     What ``torch.utils.data.WeightedRandomSampler`` does, for any N and as a pure function of its arguments.
@@ -153,6 +155,9 @@ def resampled_order(log_weights: Numbers, *, seed: int, epoch: int, k: int | Non
         seed: non-negative.
         epoch: non-negative; (seed 0, epoch 1) and (seed 1, epoch 0) are unrelated.
         k: number of draws, >= 1; None = N.
+        labels: (N,) integers. When given, every prefix of k draws has k times a class's share of the N samples, within
+            one: the weights then say which of a class's samples are drawn, and not how often the class is. A class
+            whose weights are all 0 is drawn from as if they were equal.
 
     Returns:
         (k,) int64 on the CPU, with repeats.
@@ -167,8 +172,23 @@ def resampled_order(log_weights: Numbers, *, seed: int, epoch: int, k: int | Non
     log_weights = log_weights.cpu().double()
     if log_weights.isneginf().all():
         raise ValueError("all weights are 0: there is nothing to draw from")
-    share = log_weights.softmax(dim=0).cumsum(dim=0)
     u = torch.rand(k, dtype=torch.float64, generator=generator("draws", seed, epoch), device="cpu")
+    if labels is None:
+        return _drawn(log_weights, u)
+    labels = as_tensor("labels", labels).cpu()
+    places = class_balanced(torch.arange(len(labels), device="cpu"), labels)
+    class_of_draw = labels[places][torch.arange(k, device="cpu") % len(labels)]
+    order = torch.empty(k, dtype=torch.int64, device="cpu")
+    for label in class_of_draw.unique():
+        members, of_class = (labels == label).nonzero().squeeze(1), class_of_draw == label
+        own = log_weights[members]
+        order[of_class] = members[_drawn(torch.zeros_like(own) if own.isneginf().all() else own, u[of_class])]
+    return order
+
+
+def _drawn(log_weights: Tensor, u: Tensor) -> Tensor:
+    """Which of N samples each of k uniform numbers in [0, 1) draws."""
+    share = log_weights.softmax(dim=0).cumsum(dim=0)
     # share / its last entry ends in exactly 1 and u stays below, so the first entry above u exists; there the share
     # rises, so the weight is not 0.
     return torch.searchsorted(share / share[-1], u, right=True)

@@ -30,6 +30,16 @@ def test_with_replacement_every_draw_follows_the_shares():
     assert chi_square(drawn.bincount(minlength=3).tolist(), [1 / 3] * 3) > 1000, "the check can fail"
 
 
+def test_a_draw_that_keeps_the_class_mix_follows_the_shares_within_a_class():
+    # 3 to 1 in the first class, 1 to 1 in the second, which is as large and weighs next to nothing.
+    log_weights, labels = torch.tensor([3.0, 1.0, 0.01, 0.01]).log(), torch.tensor([0, 0, 1, 1])
+    counts = resampled_order(log_weights, seed=0, epoch=0, k=8000, labels=labels).bincount(minlength=4).tolist()
+    assert sum(counts[:2]) == sum(counts[2:]) == 4000
+    assert chi_square(counts, [3 / 8, 1 / 8, 1 / 4, 1 / 4]) < 13.8  # 0.001 at 2 degrees of freedom
+    nothing = torch.tensor([3.0, 1.0, 0.0, 0.0]).log()
+    assert resampled_order(nothing, seed=0, epoch=0, k=8000, labels=labels).bincount(minlength=4).tolist() == counts
+
+
 def test_without_replacement_the_orders_follow_plackett_and_luce():
     # The first by its share, the second by its share of what is left.
     orders = list(itertools.permutations(range(3)))

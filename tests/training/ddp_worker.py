@@ -21,6 +21,7 @@ from bss.methods import (
     ReconBoost,
     SampleValuation,
 )
+from bss.recipes.presets import PAPER_SCHEDULE
 from bss.training.engine import fit
 from bss.training.load import load_run
 from bss.training.predictions import predict_part
@@ -35,7 +36,9 @@ BATCH = 12  # for one, two and three processes
 CL = replace(tiny.CL, batch_size=BATCH, epochs=4)
 SPL = replace(tiny.SPL, batch_size=BATCH, epochs=4)
 ONLINE = replace(SPL, schedule=replace(SPL.schedule, rescore="online", history=0.5))
-ARMS = {"cl": CL, "spl": SPL, "online": ONLINE}
+PAPER = replace(SPL, schedule=replace(SPL.schedule, sampler="resampling", **{**PAPER_SCHEDULE, "rescore": 2}))
+ARMS = {"cl": CL, "spl": SPL, "online": ONLINE, "paper": PAPER}
+STOPPED = ("cl", "online", "paper")
 METHODS = {
     "loss-weights": partial(LossWeights, temperature=2.0),
     "ogm-ge": partial(OGMGE, seed=1),
@@ -179,7 +182,7 @@ def main(what, folder):
                 train(arm, folder / arm)
             predict_test(folder)
         elif what == "stop":
-            for arm in ("cl", "online"):
+            for arm in STOPPED:
                 try:
                     # Each process reads its share, so rank r comes to its 20th sample at step 4 or 5.
                     train(arm, folder / arm, signal_at=20)
@@ -188,7 +191,7 @@ def main(what, folder):
                 else:
                     raise AssertionError("the run was not stopped")
         elif what == "continue":
-            for arm in ("cl", "online"):
+            for arm in STOPPED:
                 train(arm, folder / arm)
         elif what in FAILING:
             fail(what, folder / what)

@@ -136,7 +136,7 @@ def test_a_run_that_was_stopped_goes_on_on_another_number_of_processes(alone, tm
     statuses, said = launch(then, "continue", tmp_path)
     assert statuses == [0] * then, said
     assert any("continuing after step" in text for text in said)
-    for arm in ("cl", "online"):
+    for arm in ddp_worker.STOPPED:
         assert_equal_runs(alone / arm, tmp_path / arm, tolerance=2e-6)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from bss.compare.runs import read_run
+from bss.recipes.presets import PAPER_SCHEDULE
 from bss.training.checkpoint_file import read_checkpoint
 from bss.training.engine import fit
 from bss.training.epochs import ran_out_of_memory
@@ -353,6 +354,7 @@ def test_a_row_of_scores_that_a_full_disk_has_cut_hides_neither_the_error_nor_th
 LONG = {
     "cl": replace(tiny.CL, imbalance_every=0, lr_step=2, schedule=replace(tiny.CL.schedule, rescore=2)),
     "online": replace(SPL, lr_step=2, optimizer="adam", schedule=replace(SPL.schedule, rescore="online", history=0.5)),
+    "paper": replace(SPL, schedule=replace(SPL.schedule, sampler="resampling", **{**PAPER_SCHEDULE, "rescore": 2})),
 }
 
 

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+import bss
 from bss.data.splits import Listed
+from bss.recipes.presets import PAPER_SCHEDULE
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.training.run_folder import read_checkpoint
@@ -175,6 +177,25 @@ def test_a_signal_lets_the_step_end_saves_and_goes_on_to_the_same_end(
     assert where(tmp_path / "run") == saved
     run(tmp_path / "run")
     assert_identical(never_stopped, tmp_path / "run")
+
+
+def test_the_papers_form_goes_on_between_two_scorings_with_the_balance_of_all_before(tmp_path):
+    draws = {**PAPER_SCHEDULE, "sampler": "resampling", "rescore": 2}
+    recipe = replace(tiny.SPL, epochs=5, schedule=replace(tiny.SPL.schedule, **draws))
+    run(tmp_path / "whole", recipe=recipe)
+    stopping = tiny.Signalling(tiny.splits(noise=0.3).train, 3 * 56 + 20, signal.SIGTERM)  # 56 samples an epoch
+    with pytest.raises(Interrupted):
+        run(tmp_path / "stopped", recipe=recipe, train=stopping)
+    assert where(tmp_path / "stopped") == (3, 3)  # the epochs 2 and 3 have one scoring
+    run(tmp_path / "stopped", recipe=recipe)
+    assert_identical(tmp_path / "whole", tmp_path / "stopped")
+    with np.load(tmp_path / "stopped" / "scores.npz") as scores:
+        assert scores["epoch"].tolist() == [0, 2, 4]
+        rounds = zip(scores["similarity"], scores["loss"], strict=True)
+        first, second, third = [1 - bss.difficulty(*of_round).numpy() for of_round in rounds]
+        history = 0.4 * (0.4 * first + 0.6 * second) + 0.6 * third  # beta = 0.6 is the newest's; the first is as it is
+        np.testing.assert_allclose(1 - scores["difficulty"][2], history, rtol=0, atol=1e-5)
+    assert np.abs(history - third).max() > 0.1
 
 
 def test_the_handlers_are_given_back():

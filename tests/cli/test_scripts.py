@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 import bss
+from bss import tasks
+from bss.cli import launch
 from bss.cli.commands import main
+from bss.utils.errors import RecipeError
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted(ROOT.glob("*/train-*.py"))
@@ -149,6 +152,29 @@ def test_help_lists_the_flags_and_the_recipe(tmp_path):
         assert text in " ".join(done.stdout.split())
 
 
+@every_script
+def test_each_form_of_the_method_is_a_preset_and_official_is_another_word_for_one(script, tmp_path, monkeypatch):
+    asked = []
+
+    def launched(flags, stem, way, *, base, **_):
+        asked.append((stem, way, base))
+        raise RecipeError("that is all")
+
+    monkeypatch.setattr(launch, "launched", launched)
+    words = ([], ["--preset", "default"], ["--preset", "released"], ["--official"], ["--preset", "paper"])
+    assert [run_here(script, *flags, monkeypatch=monkeypatch, cwd=tmp_path) for flags in words] == [2] * 5
+    kind, stem = script.stem.partition("-")[2], script.parent.name.lower()
+    task = tasks.load(stem)
+    default, official, paper = (getattr(task, f"{kind}{suffix}") for suffix in ("", "_OFFICIAL", "_PAPER"))
+    assert asked == [
+        *[(stem, kind, default)] * 2,
+        *[(stem, f"{kind}-official", official)] * 2,
+        (stem, f"{kind}-paper", paper),
+    ]
+    assert default != official != paper
+    assert (default == paper) == (kind == "CL" and stem != "cremad")  # the slides' CL is the default's but for its loss
+
+
 def test_the_default_run_folder_is_named_after_data_set_sampler_and_seed(sample, tmp_path, monkeypatch):
     data = sample / "sample-data" / "cremad"
     small = ["--set", "image_size=32", "--set", "seconds=0.5", "--set", "width=4", "--epochs", 1, "--workers", 0]
@@ -165,6 +191,7 @@ def test_the_default_run_folder_is_named_after_data_set_sampler_and_seed(sample,
         (["--set", "schedule.rescore=often"], ["once, pass, online, a whole number"]),
         (["--epochs", "0"], ["epochs must be >= 1"]),
         (["--seed", "-1"], ["seed must be in 0.."]),
+        (["--preset", "papr"], ["argument --preset", "'papr'", "default", "released", "paper"]),
         (["--device", "gpu"], ["--device 'gpu' is not a device"]),
         (["--device", "cuda:99"], ["--device cuda:99", "--device cpu"]),
         (["--workers", "-2"], ["--workers: must be at least 0, got -2", "--help"]),

@@ -358,7 +358,7 @@ class FinishedRun(KnownRun):
             done += row["steps"]
             value: Any = row
             for key in path:
-                value = value.get(key) if isinstance(value, Mapping) else None
+                value = value.get(key) if isinstance(value, dict) else None
             if value is not None and math.isfinite(value):
                 steps.append(done)
                 values.append(float(value))
@@ -451,8 +451,10 @@ def _below(top: Path) -> Iterator[Path]:
                 continue
             if path.is_symlink() and not path.exists():
                 yield path
+            if not path.is_dir():
+                continue
             real = os.path.realpath(path)  # Path.resolve raises RuntimeError for a link to itself, until Python 3.13
-            if not path.is_dir() or real in seen:
+            if real in seen:
                 continue
             seen.add(real)
             is_run = _is_run(path)
@@ -908,7 +910,7 @@ def check_comparable(runs: Sequence[KnownRun]) -> None:
             if there is UNKNOWN:
                 continue
             mate, here = told.setdefault((place, groups[rule.within]), (run, there))
-            if rule.key(here) != rule.key(there):
+            if here != there and rule.key(here) != rule.key(there):
                 own, other = shown(rule.told(here)), shown(rule.told(there))
                 raise RunFolderError(
                     f"runs of different {rule.what} in one report: {rule.name} is {own} in {mate.path}\n"
@@ -928,11 +930,11 @@ def _check_copies(runs: Iterable[FinishedRun]) -> None:
     and began with the same weights or do not tell with which. Else they are two arms that come to the same: with few
     epochs, not all settings have a say.
     """
-    measured: dict[tuple[str, ...], list[FinishedRun]] = {}
+    measured: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        alike = measured.setdefault(tuple(checksum(row) for row in run.rows), [])
+        alike = measured.setdefault(checksum(run.rows[-1]), [])
         for twin in alike:
-            if _is_copy(twin, run):
+            if list(map(checksum, twin.rows)) == list(map(checksum, run.rows)) and _is_copy(twin, run):
                 names = [f"{each.path} ({each.arm} seed {each.seed})" for each in (twin, run)]
                 raise RunFolderError(
                     f"{names[0]} and {names[1]} are one run under two names, with the same numbers in every epoch: "

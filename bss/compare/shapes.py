@@ -45,15 +45,23 @@ def text(value: Any, where: str) -> None:
     """A text that can be written into a file."""
     if not isinstance(value, str):
         _refuse(value, where, "a text")
-    if _HALF_LETTER.search(value):
+    if not value.isascii() and _HALF_LETTER.search(value):
         _refuse(value, where, "a text of whole letters")
 
 
 def line(value: Any, where: str) -> None:
     """A text that fits into a table and a line of the screen."""
     text(value, where)
-    if _CONTROL.search(value):
+    if not (value.isascii() and value.isprintable()) and _CONTROL.search(value):
         _refuse(value, where, "a text of one line")
+
+
+def _names(table: Mapping[str, Any], where: str) -> None:
+    """A table whose names are each a :func:`line`: looked at all at once, since most are."""
+    together = "".join(table)
+    if not (together.isascii() and together.isprintable()):
+        for name in table:
+            line(name, f"a name in {where}")
 
 
 def flag(value: Any, where: str) -> None:
@@ -64,6 +72,8 @@ def flag(value: Any, where: str) -> None:
 
 def number(value: Any, where: str) -> None:
     """A finite number whose square is finite as well."""
+    if type(value) is float and abs(value) < HUGE:
+        return
     measured(value, where)
     if value is None or not abs(value) < HUGE:  # NaN is not below anything
         _refuse(value, where, "a finite number")
@@ -97,6 +107,8 @@ def measured(value: Any, where: str) -> None:
 
 def share(value: Any, where: str) -> None:
     """A number from 0 to 1, or one that has diverged."""
+    if type(value) is float and 0 <= value <= 1:
+        return
     measured(value, where)
     if value is not None and math.isfinite(value) and not 0 <= value <= 1:
         _refuse(value, where, "a number from 0 to 1")
@@ -110,16 +122,18 @@ def fraction(value: Any, where: str) -> None:
 
 def setting(value: Any, where: str, depth: int = 0) -> None:
     """What a recipe may hold: texts, numbers, null, and lists and tables of them."""
-    if isinstance(value, Mapping) and depth < DEEPEST:
+    if value is None or type(value) in (bool, float):
+        return
+    if isinstance(value, dict) and depth < DEEPEST:
+        _names(value, where)
         for name, inner in value.items():
-            line(name, f"a name in {where}")
             setting(inner, f"{where}.{name}", depth + 1)
     elif isinstance(value, list) and depth < DEEPEST:
         for place, inner in enumerate(value):
             setting(inner, f"{where}[{place}]", depth + 1)
     elif isinstance(value, str):
         text(value, where)
-    elif not isinstance(value, bool):
+    else:
         measured(value, where)  # none of the program's numbers is a whole one of more digits
 
 
@@ -140,10 +154,10 @@ def each(check: Check) -> Check:
     """A table, whatever the names in it, of what the check takes."""
 
     def checked(value: Any, where: str) -> None:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             _refuse(value, where, "a table")
+        _names(value, where)
         for name, inner in value.items():
-            line(name, f"a name in {where}")
             check(inner, f"{where}.{name}")
 
     return checked
@@ -176,7 +190,7 @@ def record(needed: Mapping[str, Check], others: Mapping[str, Check]) -> Check:
     checks = (*needed.items(), *others.items())
 
     def checked(value: Any, where: str) -> None:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             _refuse(value, where, "a table")
         prefix = f"{where} " if where.endswith(":") else f"{where}."
         for name in needed:
@@ -192,10 +206,16 @@ def record(needed: Mapping[str, Check], others: Mapping[str, Check]) -> Check:
 # ---- the files -----------------------------------------------------------------------------------------------------
 
 
+_ACCURACY = record({"accuracy": record({"all": share}, {})}, {})
+
+
+_SHARES = each(each(share))
+
+
 def metrics(value: Any, where: str) -> None:
     """Accuracy and other metrics, each of the same heads, of which one is all of them together."""
-    record({"accuracy": record({"all": share}, {})}, {})(value, where)
-    each(each(share))(value, where)
+    _ACCURACY(value, where)
+    _SHARES(value, where)
     for name, heads in value.items():
         if heads.keys() != value["accuracy"].keys():
             raise RunFolderError(

@@ -40,7 +40,12 @@ LEAST_PAIRED = 2
 
 
 MOST_FLIPPED = 20
-"""Most values whose signs :func:`sign_flip_test` flips in all ways: a million ways, eight megabytes."""
+"""Most values whose signs :func:`sign_flip_test` flips in all ways."""
+
+
+HALVINGS = 45
+"""How often :func:`detectable` halves its bounds: to the thirteenth digit. ``scipy.optimize``, which needs fewer steps,
+takes longer to import than they do."""
 
 
 MOST_SEEDS = 100_000
@@ -140,11 +145,26 @@ def sign_flip_test(values: Sequence[float]) -> float | None:
         if std is None or std >= NO_SCATTER:
             return None
         return 1.0 if abs(mean) < NO_SCATTER else least_p(len(values))
+    bound = abs(math.fsum(values)) - NO_SCATTER * (1 + math.fsum(map(abs, values)))
+    if bound <= 0:
+        return 1.0
+    # The first keeps its sign: with all signs turned, a sum is as far out. A sum of all is one of the first half's sums
+    # and one of the second half's, of which those that are far enough out stand side by side.
+    half = len(values) // 2
+    first, second = values[0] + _signed_sums(values[1:half]), np.sort(_signed_sums(values[max(half, 1) :]))
+    above = len(second) - np.searchsorted(second, bound - first, side="left")
+    below = np.searchsorted(second, -bound - first, side="right")
+    return float(np.sum(above + below) / (len(first) * len(second)))
+
+
+def _signed_sums(values: Sequence[float]) -> "np.ndarray":
+    """The sums of some numbers with all choices of their signs; 0 of none."""
+    import numpy as np
+
     sums = np.zeros(1)
-    for value in values[1:]:  # the first keeps its sign: with all signs turned, a sum is as far out
+    for value in values:
         sums = np.concatenate([sums + value, sums - value])
-    rounding = NO_SCATTER * (1 + math.fsum(map(abs, values)))
-    return float(np.mean(np.abs(sums + values[0]) >= abs(math.fsum(values)) - rounding))
+    return sums
 
 
 def least_p(n: int) -> float:
@@ -263,16 +283,13 @@ def detectable(std: float, n: int, level: float, power: float = POWER, overlap: 
     Returns:
         A mean, in the unit of ``std``.
     """
-    from scipy.optimize import brentq
-
-    most = 1.0
-    while power_to_differ(most, n, level) < power:
-        most *= 2
-    return (
-        float(brentq(lambda shift: power_to_differ(shift, n, level) - power, 0, most))
-        * std
-        / math.sqrt(effective(n, overlap))
-    )
+    low, high = 0.0, 1.0
+    while power_to_differ(high, n, level) < power:
+        low, high = high, 2 * high
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if power_to_differ(middle, n, level) < power else (low, middle)
+    return high * std / math.sqrt(effective(n, overlap))
 
 
 def seeds_to_decide(std: float, n: int, level: float, margin: float, power: float = POWER) -> int | None:

@@ -35,6 +35,7 @@ from bss.compare.wording import (
     span,
 )
 from bss.recipes.recipe import FREE_FIELDS, MAY_CHANGE
+from bss.training.run_folder import Hits
 from bss.utils.errors import RecipeError, RunFolderError, shown
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Results:
     plan: Plan | None = None
     other: str = ""
 
-    @property
+    @cached_property
     def runs(self) -> list[FinishedRun]:
         """All runs, arm by arm."""
         return [run for members in self.arms.values() for run in members]
@@ -182,7 +183,7 @@ class Results:
         """What means and deviations of an arm are over, in words."""
         return "folds, each the mean of its seeds" if self.folds else "seeds"
 
-    @property
+    @cached_property
     def one_test(self) -> bool:
         """Whether all runs met one test set; else every fold has one, or every seed has drawn its own."""
         return len({run.test_of for run in self.runs}) <= 1
@@ -338,9 +339,8 @@ class Results:
 
         if not self.one_test:
             return None
-        known = {(run.arm, run.seed): run.hits for run in self.runs if run.hits is not None}
         pairs = [
-            (known.get((difference.arm, seed)), known.get((difference.control, seed)))
+            (self._hits.get((difference.arm, seed)), self._hits.get((difference.control, seed)))
             for seed in map(seed_of, difference.seeds)
         ]
         whole = [(one, other) for one, other in pairs if one is not None and other is not None]
@@ -348,6 +348,11 @@ class Results:
             return None
         points_NM = [100.0 * (one.of(epoch, head).astype(int) - other.of(epoch, head)) for one, other in whole]
         return seeds_and_clips_interval(np.stack(points_NM), self.groups)
+
+    @cached_property
+    def _hits(self) -> dict[tuple[str, int], Hits]:
+        """(arm, seed) -> its hits, of the runs that have some."""
+        return {(run.arm, run.seed): run.hits for run in self.runs if run.hits is not None}
 
     @property
     def groups(self) -> Sequence[int] | None:

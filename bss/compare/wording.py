@@ -106,10 +106,13 @@ def relation(p: float | None) -> str:
     return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
 
+_LEADING = re.compile(rf"[\[<]?([+\-{MINUS}]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(?=$|[\s%,\]])")
+
+
 def leading_number(text: str) -> float | None:
     """The number that the text of a cell begins with, by which a column sorts; None where it is a word, or a dash.
 
     Of ``"[-0.6, +3.0]"`` it is -0.6, of ``"<0.001"`` 0.001, of ``"1,200 to 1,300"`` 1200 and of ``"66.3 +- 3.3"`` 66.3.
     """
-    found = re.match(rf"[\[<]?([+\-{MINUS}]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(?=$|[\s%,\]])", text)
+    found = _LEADING.match(text)
     return float(found[1].replace(MINUS, "-").replace(",", "")) if found else None

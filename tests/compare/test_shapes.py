@@ -73,6 +73,18 @@ ODD = [
     ("config.json", ["recipe", "lr"], {"a": {"b": {"c": {"d": {"e": {"f": {}}}}}}}, "recipe.lr.a.b.c.d.e is {'f': {}}"),
     ("config.json", ["recipe", "lr"], "\ud800", "is '.ud800', and not a text of whole letters"),
     ("config.json", ["versions"], {"torch": 2}, "versions.torch is 2, and not a text"),
+    (
+        "config.json",
+        ["versions"],
+        {"torch": "2", "to\x1brch": "2"},
+        "a name in config.json: versions is 'to.x1brch', and not",
+    ),
+    (
+        "config.json",
+        ["recipe", "lr"],
+        {"a": {"b\n": 1}},
+        "a name in config.json: recipe.lr.a is 'b.n', and not a text of",
+    ),
     ("config.json", ["device"], "cpu\n| x", "device is 'cpu.n. x', and not a text of one line"),
     ("config.json", ["command"], "x", "command is 'x', and not a list"),
     ("config.json", ["classes"], [1], r"classes\[0\] is 1, and not a text"),

@@ -107,6 +107,16 @@ def test_signs_are_counted_by_hand(values, p):
     assert sign_flip_test(values) == sign_flip_test([-value for value in values]) == p
 
 
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=9))
+def test_signs_are_counted_as_one_by_one(values):
+    sums = [
+        sum(sign * value for sign, value in zip(each, values, strict=True))
+        for each in product((1, -1), repeat=len(values))
+    ]
+    share = sum(abs(total) >= abs(sum(values)) for total in sums) / len(sums)
+    assert sign_flip_test([float(value) for value in values]) == share
+
+
 def test_sums_that_differ_by_rounding_alone_are_ties():
     values = [0.1, 0.2, -0.3 + 1e-16, 0.3]  # 0.1 + 0.2 is no 0.3 in floats, and the sum of all is 0.3 either way
     assert values[0] + values[1] != 0.3
@@ -205,6 +215,14 @@ def test_the_detectable_difference_is_the_one_that_tables_give(n, times):
     """Cohen's effect size for 80 % power of a two-sided paired t test at 5 %, in deviations."""
     assert detectable(2.0, n, 0.05) == pytest.approx(2 * times, rel=2e-3)
     assert detectable(2.0, n, 0.05 / 52) > detectable(2.0, n, 0.05 / 26) > detectable(2.0, n, 0.05)
+
+
+@pytest.mark.parametrize("n", [2, 5, 20, 1000])
+@pytest.mark.parametrize("level", [0.05, 0.05 / 52])
+def test_the_detectable_difference_is_found_with_the_power_that_is_asked_for(n, level):
+    for power in (0.5, 0.8, 0.99):
+        found = detectable(1.0, n, level, power)
+        assert power_to_differ(found * math.sqrt(n), n, level) == pytest.approx(power, abs=1e-9)
 
 
 def test_of_many_seeds_the_normal_distribution_decides():

@@ -5,9 +5,9 @@
 
 ``results/paper-form/plan.json`` says what is run and tested; nothing of it is repeated here. A cell is one regime on
 one set: a comparison of its own, whose raw values are written as it ends. ``run`` goes on with the first cell that has
-none, and begins no cell after ``--hours``. All cells are run on one commit, which stands in each cell's
-``constants.json``; :mod:`benchmarks.study.pooled` refuses others. ``--code`` names a checkout of that commit,
-where this one has moved on.
+none, and begins no cell after ``--hours``. All cells of the regimes are run on one commit, which stands in each cell's
+``constants.json``, and those of the other arms on one; :mod:`benchmarks.study.pooled` refuses others. ``--code`` names
+a checkout of that commit, where this one has moved on.
 
     python -m benchmarks.study.paper_form plan --fresh labels-40
 

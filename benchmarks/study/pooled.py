@@ -67,7 +67,7 @@ class Cells:
         again: the cells of the regimes that were run again, with fresh seeds.
 
     Raises:
-        ValueError: two cells were run on two commits.
+        ValueError: cells of the regimes were run on two commits, or those of the other arms.
     """
 
     protocol: Protocol
@@ -76,9 +76,12 @@ class Cells:
 
     def __post_init__(self) -> None:
         every = [*self.studies.items(), *(self.again.studies.items() if self.again is not None else ())]
-        commits = {study.constants["commit"]: " on ".join(cell) for cell, study in every}
-        if len(commits) > 1:
-            raise ValueError(f"cells of one study were run on {len(commits)} commits: {commits}")
+        for part in (False, True):
+            commits = {
+                study.constants["commit"]: " on ".join(cell) for cell, study in every if (cell[0] == OTHER_ARMS) == part
+            }
+            if len(commits) > 1:
+                raise ValueError(f"cells of one study were run on {len(commits)} commits: {commits}")
 
     @property
     def said(self) -> Mapping[str, Any]:
@@ -318,12 +321,13 @@ def made_by() -> str:
     runs = sum(len(study.rows) for study in studies)
     failed = sum(bool(row.get("failed")) for study in studies for row in study.rows)
     made = [study.constants for study in studies]
+    commits = " and ".join(dict.fromkeys(each["commit"][:7] for each in made))
     processors = " or ".join(sorted({each["processor"] for each in made}))
     versions = made[0]["versions"]
     return (
         f"{runs} runs ({failed} of them not finite) in {len(found.studies)} of {len(found.protocol.cells)} cells"
         f"{f' and {len(again)} with fresh seeds' if again else ''}, on "
-        f"commit {made[0]['commit'][:7]}: {processors},\n"
+        f"commit {commits}: {processors},\n"
         f"{made[0]['threads']} thread a run, torch {versions['torch']}, Python {versions['python']}."
     )
 

@@ -111,6 +111,11 @@ def test_cells_of_two_commits_are_refused():
     other = study_of({"a": (0.1, 0.1, 0.1)}, commit="def")
     with pytest.raises(ValueError, match="2 commits"):
         pooled.Cells(Protocol(SAID), {("calm", "one"): ONE, ("calm", "two"): other})
+    with pytest.raises(ValueError, match="2 commits"):
+        pooled.Cells(Protocol(SAID), {("other-arms", "one"): ONE, ("other-arms", "two"): other})
+    pooled.Cells(
+        Protocol(SAID), {("calm", "one"): ONE, ("other-arms", "one"): other}
+    )  # which are compared within a cell
 
 
 def test_the_committed_plans_are_those_of_the_protocol():

@@ -6,11 +6,13 @@ is said.
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from bss.data.indexed import MapDataset
-from bss.data.splits import Splits
 from bss.utils.errors import DataError
+
+if TYPE_CHECKING:
+    from bss.data.indexed import MapDataset
+    from bss.data.splits import Splits
 
 
 class Row(NamedTuple):
@@ -55,13 +57,13 @@ def alike(contents: Iterable[Hashable], labels: Sequence[int]) -> Alike:
     return Alike(sum(map(len, groups)), sum(map(len, torn)), 1 - lost / len(labels) if labels else 1.0)
 
 
-def rows_of(part: MapDataset | None) -> list[Row]:
+def rows_of(part: "MapDataset | None") -> list[Row]:
     """What a part knows of its samples; empty where it knows nothing."""
     known = getattr(part, "listed_rows", None)
     return known() if known else []
 
 
-def group_ids(part: MapDataset) -> list[int] | None:
+def group_ids(part: "MapDataset") -> list[int] | None:
     """The group of every sample as a number, counted from 0 in the order in which groups come.
 
     A sample of which no group is known is a group of its own.
@@ -76,7 +78,7 @@ def group_ids(part: MapDataset) -> list[int] | None:
     return [ids.setdefault(row.group or ("alone", place), len(ids)) for place, row in enumerate(rows)]
 
 
-def check_classes(data: Splits) -> None:
+def check_classes(data: "Splits") -> None:
     """Refuse a validation or test sample of a class that no training sample has: nothing can learn it.
 
     Raises:
@@ -95,7 +97,7 @@ def check_classes(data: Splits) -> None:
             )
 
 
-def notes(data: Splits) -> list[str]:
+def notes(data: "Splits") -> list[str]:
     """Lines about the parts of a run: inputs that are equal for the network, and groups that are trained on."""
     parts = {"training": rows_of(data.train), "validation": rows_of(data.val), "test": rows_of(data.test)}
     known = {title: rows for title, rows in parts.items() if rows}

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from bss.data.cache import Cache, cache_folder
-from bss.data.datasets.audiovisual import AudioVisual, Clip, decoded_files, frame_kind, sound_kind
+from bss.data.datasets.audiovisual import AudioVisual, decoded_files, frame_kind, sound_kind
+from bss.data.datasets.clips import Clip
 from bss.data.prepare.raw import RawInput, clip_of
 from bss.data.splits import Splits
 from bss.data.transforms.views import RandomView, whole

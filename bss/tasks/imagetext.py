@@ -11,7 +11,8 @@ from torch import nn
 from bss.data.cache import Cache, cache_folder
 from bss.data.datasets.imagetext import TEXT_MODEL, ImageText, Post, picture_kind
 from bss.data.splits import Splits
-from bss.data.transforms.image import augment_transform, fixed_transform, neutral_picture, normalize_transform
+from bss.data.transforms.augment import augment_transform
+from bss.data.transforms.image import fixed_transform, neutral_picture, normalize_transform
 from bss.data.transforms.text import clean_text, encode, load_tokenizer
 from bss.models.encoders import ResNetEncoder, load_resnet50, resnet50
 from bss.recipes.imagetext import ImageTextRecipe

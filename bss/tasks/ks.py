@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bss.data.datasets.audiovisual import AudioVisual, Clip
+from bss.data.datasets.audiovisual import AudioVisual
+from bss.data.datasets.clips import Clip
 from bss.data.datasets.data_set import find, find_listed
 from bss.data.datasets.ks import DATA_SET, long_enough
 from bss.data.parts import Part

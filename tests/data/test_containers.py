@@ -222,7 +222,7 @@ def test_a_whole_video_is_taken_and_one_that_was_cut_off_is_refused(sources, tmp
                 read()
 
 
-@pytest.mark.parametrize("name", [name for name in WAYS if name.endswith(video.VIDEO_SUFFIXES)])
+@pytest.mark.parametrize("name", [name for name in WAYS if name.endswith(containers.VIDEO_SUFFIXES)])
 def test_all_that_judge_a_length_say_the_same(sources, tmp_path, name):
     path = clip(sources, tmp_path / name, name, "both")
     whole = look(Job(path, "rgb"))

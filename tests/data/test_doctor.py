@@ -1,3 +1,4 @@
+import hashlib
 import importlib
 import io
 import json
@@ -5,6 +6,7 @@ import os
 import pickle
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -97,7 +99,6 @@ def jpeg(size=(32, 32), seed=0):
 
 
 def png_header(width, height):
-    import struct
     import zlib
 
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -438,7 +439,13 @@ def test_a_file_without_permission_is_named(root, monkeypatch):
     assert finding.examples[0].detail == "cannot be read: Permission denied"
 
 
-def test_a_decoder_that_fails_in_its_own_way_does_not_stop_the_others(root, monkeypatch):
+@pytest.fixture
+def no_glance(monkeypatch):
+    """Every file gets the thorough look."""
+    monkeypatch.setattr(media, "_at_a_glance", lambda job: None)
+
+
+def test_a_decoder_that_fails_in_its_own_way_does_not_stop_the_others(root, monkeypatch, no_glance):
     def failing(path):
         raise IndexError("list index out of range\nand a long story")
 
@@ -451,12 +458,12 @@ def test_a_decoder_that_fails_in_its_own_way_does_not_stop_the_others(root, monk
 def test_a_decoder_that_takes_its_process_down_costs_that_file_only(root, monkeypatch):
     deadly = frame(root, name_of(root, row=3))
 
-    def read(path):
-        if path == deadly:
+    def read(job):
+        if job.path == deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         return media.Facts(shape=(32, 32))
 
-    monkeypatch.setattr(media, "_picture_facts", read)  # forked workers inherit it
+    monkeypatch.setattr(media, "_at_a_glance", read)  # forked workers inherit it
     found = examine(root, workers=2)
     (finding,) = found["files-damaged"]
     assert [example.file for example in finding.examples] == [str(deadly.relative_to(root))]
@@ -464,7 +471,7 @@ def test_a_decoder_that_takes_its_process_down_costs_that_file_only(root, monkey
     assert "53 files of 54" in found["files-decoded"][0].message
 
 
-def test_a_package_that_is_not_installed_is_no_fault_of_the_files(root, monkeypatch, capsys):
+def test_a_package_that_is_not_installed_is_no_fault_of_the_files(root, monkeypatch, capsys, no_glance):
     def missing(path):
         raise ModuleNotFoundError("No module named 'cv2'")
 
@@ -483,33 +490,112 @@ def test_a_complaint_of_the_decoder_is_a_warning(root):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-@pytest.mark.parametrize("look", ["noise", "flat", "nearly flat"])
-def test_a_glance_at_a_jpeg_finds_what_decoding_all_of_it_finds(tmp_path, monkeypatch, mode, look):
+@pytest.mark.parametrize("look_of_it", ["noise", "flat", "nearly flat"])
+def test_a_glance_at_a_jpeg_finds_what_decoding_all_of_it_finds(tmp_path, monkeypatch, mode, look_of_it):
     draw = np.random.default_rng(0)
-    pixels = draw.integers(0, 256, (20, 33, 3), np.uint8) if look == "noise" else np.full((20, 33, 3), 90, np.uint8)
-    pixels[10:] += look == "nearly flat"
+    noise = look_of_it == "noise"
+    pixels = draw.integers(0, 256, (20, 33, 3), np.uint8) if noise else np.full((20, 33, 3), 90, np.uint8)
+    pixels[10:] += look_of_it == "nearly flat"
     file = io.BytesIO()
-    PIL.Image.fromarray(pixels).convert(mode).save(file, "JPEG", progressive=look == "noise")
+    PIL.Image.fromarray(pixels).convert(mode).save(file, "JPEG", progressive=noise)
     whole = file.getvalue()
     some = draw.integers(2, len(whole), 10)
     damaged = [whole[: some[0]], whole[: some[1]], *(whole[:at] + bytes([at % 251]) + whole[at + 1 :] for at in some)]
     damaged += [whole[:at] + bytes(7) + whole[at:] for at in some[:3]] + [whole[:-2] + bytes(9) + whole[-2:]]
-    jobs = [media.Job(put(tmp_path / f"{place}.jpg", data), "frames") for place, data in enumerate([whole, *damaged])]
-    glanced = list(map(media.look, jobs))
-    assert glanced[0].flat is (look == "flat") and glanced[0].shape == (20, 33)
-    assert (media.picture.glance(jobs[0].path) is None) is (mode == "CMYK")
-    monkeypatch.setattr(media.picture, "glance", lambda path: None)
-    assert glanced == list(map(media.look, jobs))
+    jobs = [Job(put(tmp_path / f"{place}.jpg", data), "frames") for place, data in enumerate([whole, *damaged])]
+    glanced = list(map(look, jobs))
+    assert glanced[0].flat is (look_of_it == "flat") and glanced[0].shape == (20, 33)
+    assert (media.picture.glance(whole) is None) is (mode == "CMYK")
+    monkeypatch.setattr(media, "_at_a_glance", lambda job: None)
+    assert glanced == list(map(look, jobs))
 
 
 def test_a_glance_leaves_turned_pictures_and_other_formats_to_the_whole_decoder(tmp_path):
-    picture, turned = PIL.Image.new("RGB", (16, 8)), PIL.Image.Exif()
-    turned[0x0112] = 6
+    picture, turned, lying = PIL.Image.new("RGB", (16, 8)), PIL.Image.Exif(), PIL.Image.Exif()
+    turned[0x0112], lying[0x0112] = 6, 1
     picture.save(tmp_path / "turned.jpg", exif=turned)
+    picture.save(tmp_path / "lying.jpg", exif=lying)
     picture.save(tmp_path / "x.png")
-    assert media.picture.glance(tmp_path / "turned.jpg") is None
-    assert media.picture.glance(tmp_path / "x.png") is None
-    assert media.look(media.Job(tmp_path / "turned.jpg", "frames")).shape == (16, 8)
+    assert media.picture.glance((tmp_path / "turned.jpg").read_bytes()) is None
+    assert media.picture.glance((tmp_path / "lying.jpg").read_bytes()).shape == (8, 16)
+    assert media.picture.glance((tmp_path / "x.png").read_bytes()) is None
+    assert look(Job(tmp_path / "turned.jpg", "frames")).shape == (16, 8)
+
+
+def segments(*extra):
+    """A JPEG of grey noise, 20 x 33 pixels, with further segments behind its beginning."""
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 33), np.uint8)).save(file, "JPEG")
+    data = file.getvalue()
+    added = [b"\xff" + bytes([kind]) + (len(text) + 2).to_bytes(2, "big") + text for kind, text in extra]
+    return data[:2] + b"".join(added) + data[2:]
+
+
+@pytest.mark.parametrize(
+    ("extra", "ordinary"),
+    [
+        ((), True),
+        (((0xFE, b"Lavc58"), (0xDD, bytes(2))), True),
+        (((0xDB, bytes([3]) + bytes([1] * 64)),), True),
+        (((0xDB, bytes([0x13]) + bytes([1] * 128)),), False),
+        (((0xDB, bytes(64)),), False),
+        (((0xE0, b"JFIF\0\1"),), False),
+        (((0xE1, b"Exif\0\0"),), False),
+        (((0xEE, b"Adobe\0"),), False),
+        (((0xC0, bytes([8, 0, 1, 0, 1, 1, 1, 0x11, 0])),), False),
+        (((0xC9, bytes(9)),), False),
+        (((0xC0, b""),), False),
+        (((0xC0, bytes(6)),), False),
+    ],
+)
+def test_the_header_of_an_ordinary_jpeg_tells_its_size(extra, ordinary):
+    data = segments(*extra)
+    assert media.picture._shape_of_ordinary(data) == ((20, 33) if ordinary else None)
+    assert media.picture._shape_of_ordinary(data[:60]) is None
+
+
+def ordinary_wav(samples=(3, -5, 2), rate=8000, before=b""):
+    data = np.array(samples, "<i2").tobytes()
+    head = b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, rate, 2 * rate, 2, 16) + before
+    return b"RIFF" + struct.pack("<I", len(head) + 8 + len(data)) + head + b"data" + struct.pack("<I", len(data)) + data
+
+
+def test_an_ordinary_wav_is_read_as_it_is_stored(tmp_path):
+    info = b"LIST" + struct.pack("<I", 18) + b"INFOISFT" + struct.pack("<I", 6) + b"Lavf58"
+    for before in (b"", info):
+        data = ordinary_wav((3, -32768, 2), before=before)
+        stored = media.sound.stored_samples(data)
+        assert stored.samples_T.tolist() == [3, -32768, 2] and stored.rate == 8000
+        found = look(Job(put(tmp_path / "x.wav", data), "audio", hashed=True))
+        assert found == Facts(seconds=3 / 8000, peak=1.0, digest=hashlib.sha256(data).digest())
+    assert look(Job(put(tmp_path / "x.wav", ordinary_wav()), "audio")) == Facts(seconds=3 / 8000, peak=5 / 32768)
+
+
+@pytest.mark.parametrize("kind", ["PCM_16", "PCM_24", "FLOAT", "ULAW", "stereo", "info"])
+def test_a_glance_at_a_wav_finds_what_decoding_it_finds(tmp_path, monkeypatch, kind):
+    draw = np.random.default_rng(0)
+    if kind == "info":
+        whole = ordinary_wav(draw.integers(-9999, 9999, 60), before=b"LIST\x0c\0\0\0INFOISFT\0\0\0\0")
+    else:
+        samples = draw.normal(size=(60, 2) if kind == "stereo" else 60) / 4
+        soundfile.write(tmp_path / "x.wav", samples, 8000, subtype="PCM_16" if kind == "stereo" else kind)
+        whole = (tmp_path / "x.wav").read_bytes()
+    assert (media.sound.stored_samples(whole) is not None) is (kind in ("PCM_16", "info"))
+    changed = [whole[:at] + bytes([value]) + whole[at + 1 :] for at in range(60) for value in (0, 1, whole[at] ^ 64)]
+    changed += [whole[:at] for at in range(0, len(whole), 7)] + [whole + bytes(n) for n in (1, 2, 30)]
+    jobs = [Job(put(tmp_path / f"{place}.wav", data), "audio") for place, data in enumerate([whole, *changed])]
+    glanced = list(map(look, jobs))
+    monkeypatch.setattr(media, "_at_a_glance", lambda job: None)
+    assert glanced == list(map(look, jobs))
+
+
+def test_ordinary_files_are_looked_at_without_pytorch_and_the_decoders_of_others(whole):
+    code = (
+        "import sys; from bss.cli import commands; commands.main(['doctor', 'cremad', sys.argv[1], '--workers', '0']); "
+        "print([name for name in ('torch', 'torchvision', 'PIL', 'soundfile', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(whole)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_files_of_other_kinds_are_said_to_be_unchecked(tmp_path):
@@ -766,8 +852,6 @@ def test_only_files_that_may_be_copies_are_hashed(tmp_path):
 
 
 def test_the_digest_is_the_sha256(tmp_path):
-    import hashlib
-
     data = jpeg()
     assert look(Job(put(tmp_path / "x.jpg", data), "frames", hashed=True)).digest == hashlib.sha256(data).digest()
 
@@ -898,7 +982,7 @@ from bss.data.doctor import media
 def slow(job):
     time.sleep(0.1)
     return media.Facts()
-media._decoded = slow
+media._at_a_glance = slow
 print("ready", flush=True)
 try:
     doctor.examine(DATA_SET, {str(root)!r}, workers=2)

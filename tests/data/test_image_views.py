@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from bss.data.transforms import image
-from bss.data.transforms.image import OPERATIONS, RandomOperations, augment_transform, fixed_transform, read_frame
+from bss.data.transforms.augment import OPERATIONS, RandomOperations, augment_transform
+from bss.data.transforms.image import fixed_transform, read_frame
 from bss.models.encoders import load_resnet50, resnet50
 from bss.models.encoders.resnet import resnet50_weights
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError

@@ -13,7 +13,8 @@ from PIL import Image
 
 from bss.data import usable
 from bss.data.datasets import audiovisual, cremad, ks, nvgesture, sarcasm
-from bss.data.datasets.audiovisual import AudioVisual, Clip, decoded_files, without_frames
+from bss.data.datasets.audiovisual import AudioVisual, decoded_files
+from bss.data.datasets.clips import Clip, without_frames
 from bss.data.datasets.data_set import find
 from bss.data.datasets.imagetext import ImageText, Post
 from bss.data.transforms.image import IMAGENET_MEAN, neutral_picture

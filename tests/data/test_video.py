@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bss.data.transforms import video
-from bss.data.transforms.video import draw_view, read_flow, read_video, video_damage
+from bss.data.transforms.containers import VIDEO_SUFFIXES, video_damage
+from bss.data.transforms.video import draw_view, read_flow, read_video
 from bss.utils.errors import DataError
 from bss.utils.seeding import seeded
 
@@ -195,7 +196,7 @@ def test_the_head_tells_what_a_video_is_not(head, suffix, expected):
     assert video_damage(head, suffix) == expected
 
 
-@given(head=st.binary(max_size=80), suffix=st.sampled_from(video.VIDEO_SUFFIXES))
+@given(head=st.binary(max_size=80), suffix=st.sampled_from(VIDEO_SUFFIXES))
 def test_no_head_whatever_is_an_exception(head, suffix):
     for start in (b"", b"RIFF", b"RIFF\x30\0\0\0AVI "):
         assert isinstance(video_damage(start + head, suffix), str | None)

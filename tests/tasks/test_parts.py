@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bss.data.datasets.audiovisual import Clip
+from bss.data.datasets.clips import Clip
 from bss.data.datasets.data_set import read
 from bss.data.datasets.ks import DATA_SET as KS
 from bss.recipes import cremad, ks, twitter15

@@ -33,7 +33,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from bss.data.datasets.audiovisual import Clip, audio_finder, frame_finder, without_frames
+from bss.data.datasets.clips import Clip, audio_finder, frame_finder, without_frames
 from bss.data.datasets.data_set import WITH_VAL, DataSet, places_of
 from bss.data.datasets.listing import bare_name, cells_of, check_once, checked_name
 from bss.utils.errors import DataError, shown

@@ -31,7 +31,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from bss.data.datasets.audiovisual import Clip, audio_finder, frame_finder, without_frames
+from bss.data.datasets.clips import Clip, audio_finder, frame_finder, without_frames
 from bss.data.datasets.data_set import WITH_VAL, DataSet, places_of
 from bss.data.datasets.listing import bare_name, cells_of, check_once, checked_name, read_json
 from bss.utils.errors import DataError, shown

@@ -17,7 +17,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, Protocol
 
 from bss.data import file_heads
-from bss.data.transforms import containers, video
+from bss.data.transforms import containers
 from bss.data.transforms import image as picture
 from bss.utils.errors import DataError, shown
 from bss.utils.filesystem import WINDOWS, reading
@@ -232,14 +232,15 @@ def visible(folder: Path, kind: Callable[[os.DirEntry], bool]) -> list[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if not entry.name.startswith(".") and _is(kind, entry)]
+            return [entry.name for entry in entries if not entry.name.startswith(".") and is_entry(kind, entry)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed: {error.strerror or error}") from error
 
 
-def _is(kind: Callable[[os.DirEntry], bool], entry: os.DirEntry) -> bool:
+def is_entry(kind: Callable[[os.DirEntry], bool], entry: os.DirEntry) -> bool:
+    """Whether an entry is of a kind (``os.DirEntry.is_file``, ``is_dir``), links followed."""
     try:
         return kind(entry)
     except OSError:  # a link that leads to itself is neither a file nor a folder
@@ -275,8 +276,8 @@ def head_problem(path: Path, kind: str = "") -> tuple[str | None, str | None]:
     suffix = path.suffix.lower()
     if is_picture(path, kind):
         return None, picture.image_damage(head) or picture.image_truncation(path)
-    if suffix in video.VIDEO_SUFFIXES:
-        return None, video.video_damage(head, suffix) or containers.truncation(path)
+    if suffix in containers.VIDEO_SUFFIXES:
+        return None, containers.video_damage(head, suffix) or containers.truncation(path)
     return None, file_heads.sound_damage(head, size, suffix)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bss.data.datasets.listing import MARKER, Sample, bare_name
 from bss.data.transforms.audio import AUDIO_SUFFIXES
+from bss.data.transforms.containers import VIDEO_SUFFIXES
 from bss.data.transforms.image import PICTURE_SUFFIXES
-from bss.data.transforms.video import VIDEO_SUFFIXES
 
 _SOUNDS = (*AUDIO_SUFFIXES, ".mp3", ".m4a", ".aac", ".opus", ".wma", ".aiff", ".aif", ".au")
 

@@ -115,6 +115,8 @@ def missing_files(tree: Tree) -> Iterator[Finding]:
             "files-missing", "ok", f"all {number(sum(map(len, tree.samples.values())), 'sample')} have {whole}"
         )
     for kind, gaps in lacking.items():
+        if not gaps:
+            continue
         entries = {sample.listed: _entries_of(sample, named) for _, sample in gaps}
         usual = {path.parent.parent for _, sample in tree.all() for path in sample.files[kind]}
         # An empty folder in the usual place is another fault than no folder: something began to fill it.

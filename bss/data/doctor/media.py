@@ -5,6 +5,7 @@ import hashlib
 import math
 import os
 import stat
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,18 +13,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from bss.data import file_heads, safe_pickle
 from bss.data.datasets.listing import is_picture
 from bss.data.transforms import audio as sound
-from bss.data.transforms import containers, video
+from bss.data.transforms import containers
 from bss.data.transforms import image as picture
 from bss.utils import processes
 from bss.utils.errors import BssError, DataError, first_line
 from bss.utils.filesystem import reading
 
-BATCH = 16
+BATCH = 32
 """Files that a worker gets at a time, a few hundredths of a second each, since Ctrl-C waits for them."""
 
 
@@ -35,6 +35,9 @@ _PEEKED_RATE = 22050  # for arrays that do not tell their rate: any will do, the
 
 
 _HASHED_BYTES = 1 << 20
+
+
+_GLANCED_BYTES = 1 << 26  # of larger files the decoders read no more than they must
 
 
 _NEARLY_FLAT = 2  # steps of 255 that the pixels of a picture of one colour may differ by where it was decoded smaller
@@ -98,6 +101,9 @@ def look(job: Job) -> Facts:
     Raises:
         BssError: a package that is needed for such files is not installed.
     """
+    with contextlib.suppress(DataError, OSError, ImportError):  # the thorough look meets it too, and says it
+        if (facts := _at_a_glance(job)) is not None:
+            return facts
     with _decoder_messages() as messages:
         try:
             facts = _decoded(job)
@@ -109,6 +115,30 @@ def look(job: Job) -> Facts:
             # Decoders raise what they like; one bad file must not end the check of all the others.
             return Facts(damage=f"the decoder failed ({type(error).__name__}: {first_line(error)})")
     return facts._replace(complaint=messages[0]) if facts.usable and messages else facts
+
+
+def _at_a_glance(job: Job) -> Facts | None:
+    """What an ordinary file holds, a whole JPEG or a wav of 16 bits, out of one reading of it; None of all others."""
+    picture_wanted = is_picture(job.path, job.kind)
+    if not picture_wanted and job.path.suffix.lower() != ".wav":
+        return None
+    status = os.stat(job.path)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _GLANCED_BYTES:
+        return None
+    with open(job.path, "rb", buffering=0) as file:
+        data = file.read()
+    if picture_wanted:
+        seen = picture.glance(data)
+        if seen is None or int(seen.pixels.max()) - int(seen.pixels.min()) <= _NEARLY_FLAT:
+            return None
+        facts = Facts(shape=seen.shape)
+    else:
+        stored = sound.stored_samples(data)
+        if stored is None:
+            return None
+        peak = max(int(stored.samples_T.max()), -int(stored.samples_T.min())) / 2**15
+        facts = Facts(seconds=len(stored.samples_T) / stored.rate, peak=peak)
+    return facts._replace(digest=hashlib.sha256(data).digest()) if job.hashed else facts
 
 
 def _decoded(job: Job) -> Facts:
@@ -124,7 +154,7 @@ def _decoded(job: Job) -> Facts:
         facts = _array_facts(path)
     elif suffix in sound.AUDIO_SUFFIXES:
         facts = _sound_facts(path, suffix)
-    elif suffix in video.VIDEO_SUFFIXES:
+    elif suffix in containers.VIDEO_SUFFIXES:
         facts = _video_facts(path, job.window)
     else:
         facts = Facts(decoded=False)
@@ -132,20 +162,17 @@ def _decoded(job: Job) -> Facts:
 
 
 def _picture_facts(path: Path) -> Facts:
-    seen = picture.glance(path)
-    if seen is not None and np.ptp(seen.pixels) > _NEARLY_FLAT:
-        return Facts(shape=seen.shape)
-    frame = picture.read_frame(path)
+    pixels_HW3 = picture.read_pixels(path)
     complaint = _complaint_of_libjpeg(path.read_bytes())
     # libjpeg fills what is missing with grey and goes on: a decoded image, and half of it is not there.
     if complaint and "premature end" in complaint.lower():
         return Facts(damage=f"a part is missing ({complaint})")
-    return Facts(shape=tuple(frame.shape[1:]), flat=_is_flat(frame), complaint=complaint)
+    return Facts(shape=pixels_HW3.shape[:2], flat=_is_flat(pixels_HW3), complaint=complaint)
 
 
-def _is_flat(frame_3HW: torch.Tensor) -> bool:
-    first = frame_3HW[:, :1, :1]
-    return bool((frame_3HW[:, 0] == first[:, 0]).all()) and bool((frame_3HW == first).all())
+def _is_flat(pixels_HW3: np.ndarray) -> bool:
+    first = pixels_HW3[:1, :1]
+    return bool((pixels_HW3[0] == first[0]).all()) and bool((pixels_HW3 == first).all())
 
 
 def _complaint_of_libjpeg(data: bytes) -> str | None:
@@ -180,6 +207,8 @@ def _stored_rate(path: Path, suffix: str) -> int | None:
         if suffix == ".pkl":
             content = safe_pickle.load(path)
         elif suffix == ".pt":
+            import torch
+
             content = torch.load(path, map_location="cpu", weights_only=True)
         return int(content["sample_rate"]) if isinstance(content, dict) else None
     except Exception:
@@ -208,6 +237,8 @@ def _array_facts(path: Path) -> Facts:
 
 def _video_facts(path: Path, window: tuple[int, int] | None) -> Facts:
     """A video by decoding what training reads of it, or all of it where that is not known."""
+    from bss.data.transforms import video  # with PyTorch, which nothing else here needs
+
     if window:
         video.read_video(path, *window)
         return Facts()
@@ -266,7 +297,7 @@ def look_at_all(jobs: Sequence[Job], *, workers: int) -> dict[Path, Facts]:
     """
     from tqdm import tqdm
 
-    slow = any(job.path.suffix.lower() in video.VIDEO_SUFFIXES for job in jobs)
+    slow = any(job.path.suffix.lower() in containers.VIDEO_SUFFIXES for job in jobs)
     outcomes = processes.each(look, jobs, workers, died=_crashed, start=_one_thread, batch=VIDEOS if slow else BATCH)
     bar = tqdm(outcomes, total=len(jobs), unit="file", desc="decoding", disable=None, leave=False)
     found = {job.path: facts for job, facts in bar}
@@ -278,4 +309,7 @@ def _crashed(job: Job) -> Facts:
 
 
 def _one_thread() -> None:
-    torch.set_num_threads(1)  # there are as many processes as cores already; and OpenMP may hang in a forked process
+    # There are as many processes as cores already; and OpenMP may hang in a forked process.
+    os.environ["OMP_NUM_THREADS"] = "1"  # of PyTorch, where a file is the first to need it
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)

@@ -1,6 +1,5 @@
 """A data tree as the doctor sees it: the samples of every split, their files, and other entries of its folders."""
 
-import contextlib
 import os
 import stat
 from collections import defaultdict
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bss.data.datasets.data_set import DataSet
-from bss.data.datasets.listing import MARKER, Sample, list_of
+from bss.data.datasets.listing import MARKER, Sample, is_entry, list_of
 from bss.data.doctor.media import Facts
 from bss.data.transforms import audio as sound
+from bss.data.transforms import containers
 from bss.data.transforms import image as picture
-from bss.data.transforms import video
 
-MEDIA_SUFFIXES = (*sound.AUDIO_SUFFIXES, *picture.PICTURE_SUFFIXES, *video.VIDEO_SUFFIXES)
+MEDIA_SUFFIXES = (*sound.AUDIO_SUFFIXES, *picture.PICTURE_SUFFIXES, *containers.VIDEO_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -104,19 +103,23 @@ def oddities(tree: Tree, wanted: set[str]) -> tuple[dict[str, list[Entry]], list
     """
     named: dict[str, list[Entry]] = defaultdict(list)
     beside: list[Entry] = []
-    used_folders = {path.parent for path in tree.rows_of}
+    # As strings: most entries of a tree are files in use, and a Path of each would take longer than all else here.
+    used = set(map(str, tree.rows_of))
+    used_folders = set(map(os.path.dirname, used))
     for folder, entry in _walk(tree.root):
+        if entry.path in used and is_entry(os.DirEntry.is_file, entry):
+            continue
         stem, suffix = os.path.splitext(entry.name)
         is_media = suffix.lower() in MEDIA_SUFFIXES
         name = entry.name if entry.name in wanted else stem
-        if name not in wanted and not (is_media and folder in used_folders):
+        if name not in wanted and not (is_media and str(folder) in used_folders):
             continue
         path = folder / entry.name
         what = _description(entry, path)
         is_folder = what.startswith("a folder")
         if name in wanted:
             # A folder with files in use is as it should be: what is missing is missing elsewhere.
-            if path not in tree.rows_of and path not in used_folders and (is_media or is_folder):
+            if entry.path not in used and entry.path not in used_folders and (is_media or is_folder):
                 named[name].append(Entry(path, what, is_folder and entry.name == name))
         elif what != "a file":
             beside.append(Entry(path, what))
@@ -154,6 +157,5 @@ def _walk(root: Path) -> Iterator[tuple[Path, os.DirEntry]]:
             continue
         for entry in visible:
             yield folder, entry
-            with contextlib.suppress(OSError):  # a link to itself
-                if entry.is_dir():
-                    waiting.append(folder / entry.name)
+            if is_entry(os.DirEntry.is_dir, entry):
+                waiting.append(folder / entry.name)

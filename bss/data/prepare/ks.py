@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bss.data.datasets.audiovisual import Clip
+from bss.data.datasets.clips import Clip
 from bss.data.datasets.ks import CLASSES, DATA_SET, video_id
 from bss.data.prepare import jobs, lists, media
 from bss.utils.errors import DataNotFoundError

@@ -22,8 +22,8 @@ from bss.data.datasets.listing import head_problem, visible
 from bss.data.prepare import jobs
 from bss.data.transforms import audio as sound
 from bss.data.transforms import containers
+from bss.data.transforms.containers import VIDEO_SUFFIXES, video_damage
 from bss.data.transforms.image import FRAME_SUFFIXES, MAX_PIXELS, picture_format
-from bss.data.transforms.video import VIDEO_SUFFIXES, video_damage
 from bss.utils import filesystem
 from bss.utils.errors import BssError, DataError, first_line
 

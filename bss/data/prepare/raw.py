@@ -11,13 +11,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from bss.data.datasets.audiovisual import Clip
+from bss.data.datasets.clips import Clip
 from bss.data.datasets.imagetext import Post
 from bss.data.datasets.listing import cells_of, natural, read_text, visible
 from bss.data.datasets.nvgesture import GestureClip, Stream
 from bss.data.prepare import media
 from bss.data.prepare.nvgesture import FlowJob, write_flow
-from bss.data.transforms import video
+from bss.data.transforms import containers, video
 from bss.data.transforms.audio import WAVE_SUFFIXES
 from bss.data.transforms.image import PICTURE_SUFFIXES
 from bss.utils.errors import DataError, DataNotFoundError, shown
@@ -72,7 +72,7 @@ IMAGE_TEXT = Form(
 
 
 GESTURE = Form(
-    kinds={"rgb": video.VIDEO_SUFFIXES, "depth": video.VIDEO_SUFFIXES, "flow": (".npy",)},
+    kinds={"rgb": containers.VIDEO_SUFFIXES, "depth": containers.VIDEO_SUFFIXES, "flow": (".npy",)},
     modalities={"rgb": ("rgb",), "flow": ("flow",), "depth": ("depth",)},
     members={"sk_color.avi": "rgb", "sk_depth.avi": "depth", ".npy": "flow"},
     derived={"flow": "rgb"},

@@ -1,12 +1,11 @@
 """Waveforms from files, and the log spectrogram, computed on the training device."""
 
 import os
+import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bss.data import safe_pickle
 from bss.data.file_heads import absence, read_head, sound_damage
@@ -33,6 +32,9 @@ MAX_SAMPLES = 100_000_000
 
 A megabyte of flac can hold an hour of silence, and a few bytes of a tensor file can claim any length.
 """
+
+
+_WAVE_HEADER = struct.Struct("<4sI8sIHHIIHH")  # RIFF, the size, and how samples are stored
 
 
 # Resampling and mixing overshoot 1 by a little; integer samples stored as floats reach thousands.
@@ -101,6 +103,47 @@ def read_waveform(path: str | os.PathLike, sample_rate: int | None) -> np.ndarra
         detail = str(error).replace(f"Error opening '{path}': ", "").replace(f"Error opening {str(path)!r}: ", "")
         raise DataError(f"{path}: cannot be decoded as audio: {detail}") from error
     return conditioned(mono(samples_TC.T), rate, sample_rate or rate, path)
+
+
+class Samples(NamedTuple):
+    """The sound of a file as it is stored.
+
+    Attributes:
+        samples_T: (T,) int16, T >= 1.
+        rate: in Hz.
+    """
+
+    samples_T: np.ndarray
+    rate: int
+
+
+def stored_samples(data: bytes) -> Samples | None:
+    """The sound of an ordinary wav: one channel of 16 bits, whole, with nothing behind it.
+
+    Args:
+        data: the bytes of the file.
+
+    Returns:
+        What :func:`read_waveform` decodes at the file's own rate, times 2**15. None where that alone tells what is in
+        the file: of every other kind, or where a number of its header does not fit the others.
+    """
+    if len(data) < _WAVE_HEADER.size:
+        return None
+    riff, size, wave, length, code, channels, rate, per_second, block, bits = _WAVE_HEADER.unpack_from(data)
+    if (riff, size + 8, wave, length) != (b"RIFF", len(data), b"WAVEfmt ", 16):
+        return None
+    if (code, channels, per_second, block, bits) != (1, 1, 2 * rate, 2, 16) or not MIN_RATE <= rate <= MAX_RATE:
+        return None
+    at = _WAVE_HEADER.size
+    if data[at : at + 4] == b"LIST" and data[at + 8 : at + 12] == b"INFO":  # the name of the program that wrote it
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
+    length = len(data) - at - 8
+    if data[at : at + 8] != b"data" + length.to_bytes(4, "little", signed=True) or length % 2:
+        return None
+    if not 2 <= length <= 2 * MAX_SAMPLES:
+        return None
+    return Samples(np.frombuffer(data, "<i2", offset=at + 8), rate)
 
 
 def read_audio(path: str | os.PathLike, sample_rate: int | None) -> np.ndarray:
@@ -231,16 +274,25 @@ def _checked_rate(rate: Any, path: str | os.PathLike) -> int:
 
 
 def _as_array(content: Any, path: str | os.PathLike) -> np.ndarray:
-    if isinstance(content, Tensor) and content.layout == torch.strided and not content.is_quantized:
-        try:
-            content = content.detach().resolve_conj().resolve_neg()
-            content = (content.float() if content.dtype == torch.bfloat16 else content).numpy()
-        except (TypeError, RuntimeError) as error:  # 8-bit floats, tensors without contents
-            raise DataError(f"{path}: holds a tensor of {content.dtype} on {content.device.type}") from error
+    if not isinstance(content, np.ndarray):
+        content = _from_tensor(content, path)
     if not isinstance(content, np.ndarray):
         raise DataError(f"{path}: holds a {type(content).__name__}, allowed are an array or a dict with waveform")
     if max(content.size, *content.shape, 0) > MAX_SAMPLES:  # a shape may be (0, any number)
         raise DataError(f"{path}: holds an array of shape {content.shape}; at most {MAX_SAMPLES} numbers are read")
+    return content
+
+
+def _from_tensor(content: Any, path: str | os.PathLike) -> Any:
+    """A tensor's numbers as an array; what is no tensor of plain numbers as it is."""
+    import torch
+
+    if isinstance(content, torch.Tensor) and content.layout == torch.strided and not content.is_quantized:
+        try:
+            content = content.detach().resolve_conj().resolve_neg()
+            return (content.float() if content.dtype == torch.bfloat16 else content).numpy()
+        except (TypeError, RuntimeError) as error:  # 8-bit floats, tensors without contents
+            raise DataError(f"{path}: holds a tensor of {content.dtype} on {content.device.type}") from error
     return content
 
 

@@ -18,6 +18,10 @@ from bss.utils.errors import DataError, first_line
 from bss.utils.extras import need
 from bss.utils.filesystem import reading
 
+VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".flv")
+"""Suffixes of videos, compared in lower case."""
+
+
 UNKNOWN_LENGTH = 0x7FFF0000
 """From here on a length of 32 bits is none: programs that write into a pipe leave the largest number."""
 
@@ -28,7 +32,39 @@ _RIFF_SLACK = 8  # bytes: writers disagree about padding
 _ZEROS = 64  # bytes at the end that are looked at
 
 
+_MAGIC = {".mp4": (4, (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")), ".mkv": (0, (b"\x1a\x45\xdf\xa3",))}
+_MAGIC |= {".flv": (0, (b"FLV",))}
+
+
+_AVI_FRAMES_AT = 48  # offset of dwTotalFrames in "RIFF" size "AVI " "LIST" size "hdrl" "avih" size ...
+
+
 # ---- bytes ---------------------------------------------------------------------------------------------------------
+
+
+def video_damage(head: bytes, suffix: str) -> str | None:
+    """Say what is wrong with a video file as far as its header tells, or None.
+
+    Args:
+        head: the file's first bytes, :data:`bss.data.file_heads.HEAD_BYTES` or all there are.
+        suffix: the file's suffix in lower case; others than :data:`VIDEO_SUFFIXES` pass.
+    """
+    if suffix in _MAGIC:
+        at, magic = _MAGIC[suffix]
+        if not head[at:].startswith(magic):
+            return f"not a {suffix[1:]} file (it begins with {head[:8]!r})"
+    if suffix != ".avi":
+        return None
+    if head[:4] != b"RIFF":
+        return f"not an avi file (it begins with {head[:8]!r})"
+    if head[8:12] != b"AVI ":
+        return f"not an avi file (RIFF, but of the kind {head[8:12]!r})"
+    (claimed,) = struct.unpack_from("<I", head, 4)
+    # The length is written last, so where it is known the number of frames is final.
+    final = 0 < claimed < UNKNOWN_LENGTH and head[24:28] == b"avih"
+    none = head[_AVI_FRAMES_AT : _AVI_FRAMES_AT + 4] == bytes(4)
+    sound_alone = b"auds" in head and b"vids" not in head
+    return "a video of zero frames" if final and none and not sound_alone else None
 
 
 class Boxes(NamedTuple):

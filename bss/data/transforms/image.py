@@ -11,19 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from bss.data.file_heads import absence
 from bss.utils.choices import Interpolation, Normalization
-from bss.utils.devices import made_on_cpu
 from bss.utils.errors import DataError, first_line
 from bss.utils.filesystem import reading
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from PIL.Image import Image
+    from torch import Tensor
     from torchvision.transforms import v2
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -100,7 +96,16 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # of a JPEG: zeros are stuff
 _ORIENTATION = 0x0112  # of EXIF; 1 = it lies as it is
 
 
-_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA  # kinds of a JPEG's segments
+
+
+_FRAMES = (0xC0, 0xC1, 0xC2)  # what says how large a picture is: baseline, extended, progressive
+
+
+_QUANTIZATION, _JFIF = 0xDB, 0xE0
+
+
+_PASSED_OVER = (0xC4, 0xDD, 0xFE)  # Huffman tables, a restart interval, a comment: libjpeg alone looks at them
 
 
 class CodecMissingError(DataError):
@@ -144,7 +149,7 @@ def image_truncation(path: str | os.PathLike) -> str | None:
     return None
 
 
-def read_frame(path: str | os.PathLike) -> Tensor:
+def read_pixels(path: str | os.PathLike) -> np.ndarray:
     """Decode one image.
 
     Args:
@@ -153,7 +158,7 @@ def read_frame(path: str | os.PathLike) -> Tensor:
             that EXIF says to turn is turned, as every viewer shows it (the released code leaves it lying on its side).
 
     Returns:
-        (3, H, W) uint8, RGB, upright.
+        (H, W, 3) uint8, RGB, upright.
 
     Raises:
         DataError: naming the file: a Git-LFS pointer, zero bytes, a truncated file, something else than a picture, or
@@ -162,7 +167,14 @@ def read_frame(path: str | os.PathLike) -> Tensor:
     """
     data = _checked_bytes(path)
     with _opened(data, path) as image:
-        return torch.from_numpy(_upright_rgb(image).transpose(2, 0, 1).copy())
+        return _upright_rgb(image)
+
+
+def read_frame(path: str | os.PathLike) -> "Tensor":
+    """Decode one image as a tensor, (3, H, W) uint8, RGB, upright: :func:`read_pixels`."""
+    import torch
+
+    return torch.from_numpy(read_pixels(path).transpose(2, 0, 1).copy())
 
 
 class Glance(NamedTuple):
@@ -177,34 +189,74 @@ class Glance(NamedTuple):
     pixels: np.ndarray
 
 
-def glance(path: str | os.PathLike) -> Glance | None:
-    """Read all of a JPEG, and make an eighth of its size of it: in a tenth of the time of :func:`read_frame`.
+def glance(data: bytes) -> Glance | None:
+    """Read all of a JPEG, and make an eighth of its size of it: in a tenth of the time of :func:`read_pixels`.
 
     Args:
-        path: as of :func:`read_frame`.
+        data: the bytes of the file.
 
     Returns:
-        None where :func:`read_frame` alone tells what is in the file: another format, other colours, a photograph
+        None where :func:`read_pixels` alone tells what is in the file: another format, other colours, a photograph
         that is to be turned, or one that libjpeg complains about.
 
     Raises:
-        DataError: as of :func:`read_frame`.
+        DataError: as of :func:`read_pixels`.
     """
     import simplejpeg
 
-    data = _checked_bytes(path)
-    if not simplejpeg.is_jpeg(data):
+    shape = _shape_of_ordinary(data) or _shape_as_it_lies(data)
+    if shape is None or math.prod(shape) > MAX_PIXELS or _scans(data) > MAX_SCANS:
         return None
-    with _opened(data, path) as image:
-        width, height = image.size
-        if image.mode not in ("RGB", "L") or image.getexif().get(_ORIENTATION, 1) != 1:
-            return None
     try:
         # The scale leaves out the inverse transforms; every coefficient is read, and what is wrong with one is found.
         pixels_HW1 = simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, strict=True)
-        return Glance((height, width), pixels_HW1[..., 0])
     except ValueError:
         return None
+    return Glance(shape, pixels_HW1[..., 0])
+
+
+def _shape_of_ordinary(data: bytes) -> tuple[int, int] | None:
+    """(height, width) by the header of a JPEG in grey or colour that has what every converter writes; None of others.
+
+    Pillow opens each that passes, as it lies: all segments are whole, and none of them is notes, a profile of colours
+    or a second picture.
+    """
+    at, shape = 2, None
+    while data.startswith(b"\xff\xd8") and at + 4 <= len(data) and data[at] == 0xFF:
+        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        content = data[at + 4 : at + 2 + length]
+        if len(content) != length - 2:
+            return None
+        if kind == _START_OF_SCAN:
+            return shape
+        if kind in _FRAMES:
+            colours = {9: 1, 15: 3}.get(len(content))
+            if shape is not None or colours is None or content[0] != 8 or content[5] != colours:
+                return None
+            shape = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big")
+        elif kind == _QUANTIZATION:
+            if len(content) % 65 or max(content[::65], default=0) > 15:  # tables of 64 bytes, each with its number
+                return None
+        elif kind == _JFIF:
+            if len(content) != 14 or not content.startswith(b"JFIF\0"):
+                return None
+        elif kind not in _PASSED_OVER:
+            return None
+        at += 2 + length
+    return None
+
+
+def _shape_as_it_lies(data: bytes) -> tuple[int, int] | None:
+    """(height, width) of any JPEG in grey or colour that is not to be turned; None of others. Pillow reads its header.
+
+    Raises:
+        DataError: as of :func:`read_pixels`.
+    """
+    if picture_format(data) != "JPEG":
+        return None
+    with _opened(data, "the picture") as image:
+        lies = image.mode in ("RGB", "L") and image.getexif().get(_ORIENTATION, 1) == 1
+        return (image.height, image.width) if lies else None
 
 
 def _checked_bytes(path: str | os.PathLike) -> bytes:
@@ -289,7 +341,7 @@ def _upright_rgb(image: "Image") -> np.ndarray:
     return np.asarray(upright.convert("RGB"))
 
 
-def neutral_picture(size: int, normalization: Normalization = "imagenet") -> Tensor:
+def neutral_picture(size: int, normalization: Normalization = "imagenet") -> "Tensor":
     """What stands for a picture that cannot be opened: the mean colour of the pictures that ImageNet's weights know.
 
     It is the centre of what a network sees: zero everywhere after normalisation. Nothing is drawn for it, so it is the
@@ -302,6 +354,8 @@ def neutral_picture(size: int, normalization: Normalization = "imagenet") -> Ten
     Returns:
         (3, size, size) float32.
     """
+    import torch
+
     mean = IMAGENET_MEAN if normalization == "none" else (0.0, 0.0, 0.0)
     return torch.tensor(mean, device="cpu").view(3, 1, 1).repeat(1, size, size)
 
@@ -322,7 +376,7 @@ class PixelScale(NamedTuple):
     std: Sequence[float]
 
 
-def scale_of(transform: Callable[[Tensor], Tensor]) -> PixelScale:
+def scale_of(transform: "Callable[[Tensor], Tensor]") -> PixelScale:
     """The scale of a transform's results: that of the ``v2.Normalize`` which it ends with, or pixels in [0, 1]."""
     from torchvision.transforms import v2
 
@@ -340,7 +394,7 @@ def fixed_transform(
     """
     from torchvision.transforms import v2
 
-    return v2.Compose([squeeze(size, interpolation), *_normalised(normalization)])
+    return v2.Compose([squeeze(size, interpolation), *normalizing(normalization)])
 
 
 def squeeze(size: int, interpolation: Interpolation = "bilinear") -> "v2.Transform":
@@ -354,109 +408,12 @@ def normalize_transform(normalization: Normalization = "imagenet") -> "v2.Transf
     """The second half of :func:`fixed_transform`: (3, size, size) uint8 -> float32, normalised."""
     from torchvision.transforms import v2
 
-    return v2.Compose(_normalised(normalization))
+    return v2.Compose(normalizing(normalization))
 
 
-def augment_transform(
-    size: int, *, normalization: Normalization = "imagenet", interpolation: Interpolation = "bilinear"
-) -> "v2.Transform":
-    """Random view for training: (3, H, W) uint8 -> (3, size, size) float32, normalised.
-
-    A random crop of 50 to 100 % of the area resized to ``size`` pixels, flipped half of the time, then
-    :class:`RandomOperations` (released code, Sarcasm/dataset/sarcasm.py:69-76). It draws from torch's default CPU
-    generator only.
-    """
-    from torchvision.transforms import v2
-
-    with made_on_cpu():  # it holds a tensor (torchvision 0.26), which goes to the loader's processes
-        crop = v2.RandomResizedCrop(
-            (size, size), scale=(0.5, 1.0), interpolation=v2.InterpolationMode(interpolation), antialias=True
-        )
-    return v2.Compose([crop, v2.RandomHorizontalFlip(), RandomOperations(), *_normalised(normalization)])
-
-
-class RandomOperations(nn.Module):
-    """RandAugment (Cubuk et al. 2020) as the released code has it: (3, H, W) uint8 -> the same.
-
-    Draws ``count`` of ten operations with replacement and applies each with probability one half at a fixed strength.
-    At magnitude 7 of 10: brightness and sharpness times 1.36, shears of 0.21 from the top left corner, shifts of 7
-    pixels, turns of 21 degrees, the last three in either direction over grey (128); autocontrast, equalize, identity.
-    torchvision's own ``v2.RandAugment`` has 14 operations (colour, contrast, posterize and solarize as well), applies
-    every one that it draws and shifts in proportion to the image, so only its building blocks are used.
-
-    What differs from the released code (Sarcasm/dataset/randaugment.py), which computes with OpenCV: turns are about
-    the middle of the image, half a pixel from there, and shears interpolate otherwise (1.6 and 0.7 grey levels on
-    average); its autocontrast negates the darkest value in 8 bits (line 31), which makes a picture without black white.
-
-    Args:
-        count: operations that are drawn.
-        magnitude: strength, 0 to 10.
-    """
-
-    def __init__(self, count: int = 2, magnitude: float = 7):
-        super().__init__()
-        self.count = count
-        self.magnitude = magnitude
-
-    def forward(self, image: Tensor) -> Tensor:
-        """One random view; draws from torch's default CPU generator."""
-        for _ in range(self.count):
-            operation = list(OPERATIONS.values())[int(torch.randint(len(OPERATIONS), (), device="cpu"))]
-            applied, sign = torch.rand(2, device="cpu").tolist()
-            if applied < 0.5:
-                image = operation(image, self.magnitude / 10, 1 if sign < 0.5 else -1)
-        return image
-
-
-_GREY = 128  # behind a picture that moved away
-
-
-def _moved(
-    image: Tensor,
-    *,
-    angle: float = 0.0,
-    shift: tuple[float, float] = (0.0, 0.0),
-    shear: tuple[float, float] = (0.0, 0.0),
-) -> Tensor:
-    """The image turned about its middle (degrees), shifted (pixels), or sheared from the top left corner (slopes)."""
-    # Grey is the zero of the interpolation: torchvision's own fill leaves a dark seam along a slanted border.
-    from torchvision.transforms import InterpolationMode
-
-    moved = _functional().affine(
-        image.float() - _GREY,
-        angle=angle,
-        translate=list(shift),
-        scale=1.0,
-        shear=[math.degrees(math.atan(slope)) for slope in shear],
-        interpolation=InterpolationMode.BILINEAR,
-        center=[0.0, 0.0] if any(shear) else None,
-    )
-    return (moved + _GREY).round().to(torch.uint8)
-
-
-def _functional() -> "ModuleType":
-    """Operations of torchvision, which takes seconds to import; reading pictures does without."""
-    from torchvision.transforms.v2 import functional
-
-    return functional
-
-
-OPERATIONS: dict[str, Callable[[Tensor, float, int], Tensor]] = {
-    "identity": lambda image, level, sign: image,
-    "autocontrast": lambda image, level, sign: _functional().autocontrast(image),
-    "equalize": lambda image, level, sign: _functional().equalize(image),
-    "brightness": lambda image, level, sign: _functional().adjust_brightness(image, 0.1 + 1.8 * level),
-    "sharpness": lambda image, level, sign: _functional().adjust_sharpness(image, 0.1 + 1.8 * level),
-    "shear_x": lambda image, level, sign: _moved(image, shear=(0.3 * level * sign, 0.0)),
-    "shear_y": lambda image, level, sign: _moved(image, shear=(0.0, 0.3 * level * sign)),
-    "translate_x": lambda image, level, sign: _moved(image, shift=(10 * level * sign, 0)),
-    "translate_y": lambda image, level, sign: _moved(image, shift=(0, 10 * level * sign)),
-    "rotate": lambda image, level, sign: _moved(image, angle=30 * level * sign),
-}
-"""What :class:`RandomOperations` draws from: functions of (image, level in [0, 1], sign), strengths as released."""
-
-
-def _normalised(normalization: Normalization = "imagenet") -> "list[v2.Transform]":
+def normalizing(normalization: Normalization = "imagenet") -> "list[v2.Transform]":
+    """The steps of :func:`normalize_transform`."""
+    import torch
     from torchvision.transforms import v2
 
     statistics = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "clip": (CLIP_MEAN, CLIP_STD)}

@@ -6,7 +6,6 @@ frame t + 1, channel 0 to the right and channel 1 downwards; the last entry is r
 
 import contextlib
 import os
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +21,6 @@ from bss.data.transforms.image import IMAGENET_MEAN, IMAGENET_STD, PixelScale
 from bss.utils.choices import FlowInput, RGBInput
 from bss.utils.errors import DataError, first_line
 
-VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".flv")
-"""Suffixes of videos, compared in lower case."""
-
-
 FLOW_LIMIT = 20.0
 """Pixels; longer vectors are cut to this, as I3D's were (google-deepmind/kinetics-i3d, README)."""
 
@@ -33,39 +28,7 @@ FLOW_LIMIT = 20.0
 _STORED_MAX = 127  # of int8: flow is stored as steps of FLOW_LIMIT / 127 = 0.157 pixels
 
 
-_MAGIC = {".mp4": (4, (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")), ".mkv": (0, (b"\x1a\x45\xdf\xa3",))}
-_MAGIC |= {".flv": (0, (b"FLV",))}
-
-
-_AVI_FRAMES_AT = 48  # offset of dwTotalFrames in "RIFF" size "AVI " "LIST" size "hdrl" "avih" size ...
-
-
 # ---- files ---------------------------------------------------------------------------------------------------------
-
-
-def video_damage(head: bytes, suffix: str) -> str | None:
-    """Say what is wrong with a video file as far as its header tells, or None.
-
-    Args:
-        head: the file's first bytes, :data:`bss.data.file_heads.HEAD_BYTES` or all there are.
-        suffix: the file's suffix in lower case; others than :data:`VIDEO_SUFFIXES` pass.
-    """
-    if suffix in _MAGIC:
-        at, magic = _MAGIC[suffix]
-        if not head[at:].startswith(magic):
-            return f"not a {suffix[1:]} file (it begins with {head[:8]!r})"
-    if suffix != ".avi":
-        return None
-    if head[:4] != b"RIFF":
-        return f"not an avi file (it begins with {head[:8]!r})"
-    if head[8:12] != b"AVI ":
-        return f"not an avi file (RIFF, but of the kind {head[8:12]!r})"
-    (claimed,) = struct.unpack_from("<I", head, 4)
-    # The length is written last, so where it is known the number of frames is final.
-    final = 0 < claimed < containers.UNKNOWN_LENGTH and head[24:28] == b"avih"
-    none = head[_AVI_FRAMES_AT : _AVI_FRAMES_AT + 4] == bytes(4)
-    sound_alone = b"auds" in head and b"vids" not in head
-    return "a video of zero frames" if final and none and not sound_alone else None
 
 
 def damage(path: str | os.PathLike) -> str | None:
@@ -75,7 +38,9 @@ def damage(path: str | os.PathLike) -> str | None:
         DataError: the file cannot be read.
     """
     head, size = read_head(path)
-    return absence(head, size) or video_damage(head, Path(path).suffix.lower()) or containers.truncation(path)
+    return (
+        absence(head, size) or containers.video_damage(head, Path(path).suffix.lower()) or containers.truncation(path)
+    )
 
 
 def read_video(path: str | os.PathLike, start: int, stop: int, *, grey: bool = False) -> Tensor:

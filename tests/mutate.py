@@ -2,10 +2,14 @@
 
 ``python tests/mutate.py --seed 0`` draws 20 such mutants of ``bss/samplers``, ``bss/scoring``, ``bss/pacing.py`` and
 ``bss/compare/statistics.py`` (``--on`` names other files) and runs the tests of the changed module until one fails:
-those of the same name and, of samplers and scoring, those that import it and all of its room. What survives is shown as
-a diff with the command that repeats it; fewer than 19 of 20 dead ones are exit status 1. A mutant that takes five times
-as long as all these tests on the unchanged code, which run first, hangs, and counts as dead. A Ctrl-C says what was
-counted by then.
+those of the same name and, of samplers and scoring, those that import it and all of its room. Each dead mutant is a
+line that names what killed it: a test that fails, an import that does, a signal, or time. What survives is shown as a diff
+with the command that repeats it; fewer than 19 of 20 dead ones are exit status 1. A Ctrl-C says what was counted by
+then.
+
+A mutant that takes five times as long as all these tests on the unchanged code, which run first, hangs, and counts as
+dead. It may be the machine that has more to do by then: so the unchanged code runs once more, and where it takes longer
+than before the mutant has another try, with more time.
 
 A mutant can also survive because it does the same: another bound of what is cut off anyway, a cache that is not
 filled. No program can tell in general, so each survivor wants a look: a test that was missing, or no difference.
@@ -17,6 +21,7 @@ aiohttp, sqlalchemy and gitpython. What is left to write around either is about 
 """
 
 import argparse
+import collections
 import compileall
 import contextlib
 import importlib
@@ -44,7 +49,8 @@ WHOLE_ROOMS = ("samplers", "scoring")  # their tests are about one another's mod
 LEAST = 0.95  # of the mutants die
 PATIENCE = 5  # times what the unchanged code takes for all these tests
 PRELOADED = ("torch", "scipy.stats", "sklearn.metrics", "hypothesis", "xdist", "pytest")  # once, for all processes
-FAILED, TOO_LONG = (1, 2), "too long"  # pytest: a test failed; a test file could not be imported
+# Endings of pytest: a test failed; a test file, or a conftest.py (the unchanged code's can), could not be imported.
+FAILED, NO_IMPORT, TOO_LONG = 1, (2, 4), "too long"
 
 
 def files(names):
@@ -89,26 +95,36 @@ class Copy:
         by_content = py_compile.PycInvalidationMode.CHECKED_HASH
         compileall.compile_dir(self.root / "bss", quiet=2, invalidation_mode=by_content)
         self.said = self.root / "said"
+        self.patience = 0
 
     def check(self, tests):
-        """Run these tests on the unchanged code, which must pass them, and remember how long they took."""
+        """Run these tests on the unchanged code, which must pass them; a mutant then has a multiple of that time."""
         began = time.monotonic()
         status = self.run(tests, limit=None)
         if status != 0:
             raise SystemExit(f"the unchanged code fails ({status}):\n{self.said.read_text()[-3000:]}")
-        self.patience = PATIENCE * (time.monotonic() - began) + 10
+        self.patience = max(self.patience, PATIENCE * (time.monotonic() - began) + 10)
 
     def dies(self, mutant, tests):
         """What kills the mutant: pytest's status or that it takes too long; None if it survives."""
+        status, given = TOO_LONG, 0
+        while status == TOO_LONG and self.patience > given:
+            given = self.patience
+            status = self.tested(mutant, tests)
+            if status == TOO_LONG:
+                self.check(tests)  # is it the mutant, or has the machine more to do than before?
+        if status not in (0, TOO_LONG, FAILED, *NO_IMPORT) and status >= 0:  # below 0: ended by a signal
+            raise SystemExit(f"pytest ends with status {status}:\n{self.said.read_text()[-3000:]}")
+        return status or None
+
+    def tested(self, mutant, tests):
+        """The status of these tests on the mutant; the copy is whole again afterwards."""
         module = self.root / mutant.path
         module.write_text(mutant.mutated)
         try:
-            status = self.run(tests, self.patience)
+            return self.run(tests, self.patience)
         finally:
             module.write_text(mutant.source)
-        if status not in (0, TOO_LONG, *FAILED) and status >= 0:  # below 0: ended by a signal
-            raise SystemExit(f"pytest ends with status {status}:\n{self.said.read_text()[-3000:]}")
-        return status or None
 
     def run(self, tests, limit):
         """Run tests in a process of their own, which has imported what is not ours; its status or TOO_LONG."""
@@ -163,27 +179,56 @@ def main():
         importlib.import_module(name)
     tqdm.monitor_interval = 0  # its thread would be lost in them
     again = f"python tests/mutate.py --seed {args.seed}" + (f" --on {' '.join(args.on)}" * (args.on != DRAWN_FROM))
-    alive = done = 0
+    ends = collections.Counter()
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
         copy = Copy(Path(folder).resolve())
         tests = {mutant.path: tests_of(Path(mutant.path)) for _, mutant in chosen}
         copy.check(sorted(set(itertools.chain(*tests.values()))))
         for number, mutant in (bar := tqdm(chosen, desc="mutants", disable=None)):
-            died = copy.dies(mutant, tests[mutant.path])
-            done, alive = done + 1, alive + (died is None)
-            bar.set_postfix(alive=alive)
+            status = copy.dies(mutant, tests[mutant.path])
+            kind, by = ending(status, copy.said.read_text(errors="replace"))
+            ends[kind] += 1
+            bar.set_postfix(alive=ends[ALIVE])
             if args.only is not None:
                 print(copy.said.read_text())
-            if died is None:
-                tqdm.write(survivor(mutant, f"{again} --only {number}"))
+            tqdm.write(survivor(mutant, f"{again} --only {number}") if kind == ALIVE else f"{place(mutant)}: {by}")
+    done, dead = ends.total(), ends.total() - ends[ALIVE]
     stopped = f", stopped before the other {len(chosen) - done}" if done < len(chosen) else ""
-    print(f"{done - alive} of {done} mutants died, seed {args.seed}{stopped}")
-    return int(done - alive < LEAST * len(chosen))
+    kinds = ", ".join(f"{number} {kind}" for kind, number in ends.most_common() if kind != ALIVE)
+    print(f"{dead} of {done} mutants died ({kinds or 'none'}), seed {args.seed}{stopped}")
+    return int(dead < LEAST * len(chosen))
+
+
+ALIVE = "alive"
+
+
+def ending(status, said):
+    """How a mutant ended, as a kind to count and, of a dead one, as what killed it.
+
+    Args:
+        status: of :meth:`Copy.dies`.
+        said: what pytest has written.
+    """
+    if status is None:
+        return ALIVE, ""
+    if status == TOO_LONG:
+        return "by time", "takes too long"
+    if status < 0:
+        return "by a signal", f"ended by signal {-status}"
+    lines = said.splitlines()
+    first = next((line for line in lines if line.startswith(("FAILED ", "ERROR "))), None)
+    if status == FAILED and first is not None:
+        return "by a test", first.partition(" - ")[0]
+    return "by an import", first or "".join(lines[-1:])  # a traceback's end, where bss itself could not be imported
+
+
+def place(mutant):
+    return f"{mutant.path}:{mutant.line}: {mutant.what}"
 
 
 def survivor(mutant, command):
     """What is said of a mutant that no test has noticed."""
-    return f"{mutant.path}:{mutant.line}: {mutant.what}: no test notices\n{mutant.diff}\nagain: {command}\n"
+    return f"{place(mutant)}: no test notices\n{mutant.diff}\nagain: {command}\n"
 
 
 if __name__ == "__main__":

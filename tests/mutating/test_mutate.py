@@ -106,7 +106,7 @@ class FakeCopy(mutate.Copy):
     """A copy whose tests are told how they end."""
 
     def __init__(self, root, *endings):
-        self.root, self.endings, self.seen, self.said = root, list(endings), [], root / "said"
+        self.root, self.endings, self.seen, self.said, self.patience = root, list(endings), [], root / "said", 0
         self.said.write_text("what pytest said")
         (root / "m.py").write_text("a = 1\n")
 
@@ -118,13 +118,63 @@ class FakeCopy(mutate.Copy):
 ONE = mutants("a = 1\n", "m.py")[0]
 
 
-@pytest.mark.parametrize(("ending", "died"), [(0, None), (1, 1), (2, 2), (-9, -9), ("too long", "too long")])
-def test_a_mutant_dies_by_a_failure_a_signal_or_by_taking_too_long_and_the_copy_is_whole_again(tmp_path, ending, died):
+@pytest.mark.parametrize(("ending", "died"), [(0, None), (1, 1), (2, 2), (4, 4), (-9, -9)])
+def test_a_mutant_dies_by_a_failure_an_import_or_a_signal_and_the_copy_is_whole_again(tmp_path, ending, died):
     copy = FakeCopy(tmp_path, 0, ending)
     copy.check(["all"])
     assert copy.dies(ONE, ["own"]) == died
     assert copy.seen == [(["all"], True, "a = 1\n"), (["own"], False, "a = 0\n")]
     assert (tmp_path / "m.py").read_text() == "a = 1\n"
+
+
+class SlowerCopy(FakeCopy):
+    """A copy whose unchanged code takes so many seconds, one run after the other, by a clock that it moves itself."""
+
+    def __init__(self, root, monkeypatch, seconds, *endings):
+        super().__init__(root, *endings)
+        self.seconds, self.now, self.limits = list(seconds), 0, []
+        monkeypatch.setattr(mutate.time, "monotonic", lambda: self.now)
+
+    def run(self, tests, limit):
+        if (self.root / "m.py").read_text() == "a = 1\n":
+            self.now += self.seconds.pop(0)
+        else:
+            self.limits.append(limit)
+        return super().run(tests, limit)
+
+
+def test_a_mutant_takes_too_long_where_the_unchanged_code_takes_no_longer_than_before(tmp_path, monkeypatch):
+    copy = SlowerCopy(tmp_path, monkeypatch, [20, 18], 0, "too long", 0)
+    copy.check(["all"])
+    assert copy.dies(ONE, ["own"]) == "too long" and copy.limits == [110]
+
+
+@pytest.mark.parametrize("ending", [1, 0])
+def test_on_a_machine_that_has_become_slower_a_mutant_has_another_try_with_more_time(tmp_path, monkeypatch, ending):
+    copy = SlowerCopy(tmp_path, monkeypatch, [20, 60], 0, "too long", 0, ending)
+    copy.check(["all"])
+    assert copy.dies(ONE, ["own"]) == (ending or None) and copy.limits == [110, 310]
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "kind", "by"),
+    [
+        (None, "9 passed", "alive", ""),
+        (
+            1,
+            "..F\nFAILED tests/t.py::test_a[x] - assert 1 - 1 == 2\n1 failed",
+            "by a test",
+            "FAILED tests/t.py::test_a[x]",
+        ),
+        (2, "ERROR tests/t.py - NameError\n1 error", "by an import", "ERROR tests/t.py - NameError"),
+        (4, "ImportError while loading conftest\nE   NameError: b", "by an import", "E   NameError: b"),
+        (1, "Traceback\nNameError: b", "by an import", "NameError: b"),
+        (-11, "", "by a signal", "ended by signal 11"),
+        ("too long", "..", "by time", "takes too long"),
+    ],
+)
+def test_what_killed_a_mutant_is_told_by_its_kind_and_by_its_name(status, said, kind, by):
+    assert mutate.ending(status, said) == (kind, by)
 
 
 def test_where_the_unchanged_code_fails_or_no_test_is_run_nothing_is_counted(tmp_path):

@@ -3,9 +3,9 @@
 ``python tests/mutate.py --seed 0`` draws 20 such mutants of ``bss/samplers``, ``bss/scoring``, ``bss/pacing.py`` and
 ``bss/compare/statistics.py`` (``--on`` names other files) and runs the tests of the changed module until one fails:
 those of the same name and, of samplers and scoring, those that import it and all of its room. Each dead mutant is a
-line that names what killed it: a test that fails, an import that does, a signal, or time. What survives is shown as a diff
-with the command that repeats it; fewer than 19 of 20 dead ones are exit status 1. A Ctrl-C says what was counted by
-then.
+line that names what killed it: a test that fails, an import that does, a signal, or time. What survives is shown as a
+diff with the command that repeats it; fewer than 19 of 20 dead ones are exit status 1. A Ctrl-C says what was counted
+by then.
 
 A mutant that takes five times as long as all these tests on the unchanged code, which run first, hangs, and counts as
 dead. It may be the machine that has more to do by then: so the unchanged code runs once more, and where it takes longer

@@ -5,6 +5,7 @@ table, a data set that is not the one that it orders. And everything that is as 
 import contextlib
 import copy
 import itertools
+import re
 import warnings
 
 import pytest
@@ -102,6 +103,15 @@ def test_updates_in_some_steps_only_are_counted_and_named_once(kind):
         in text
     )
     assert "if step % k == 0" in text and told.filename == __file__
+
+
+@pytest.mark.parametrize(("batch", "named"), [(5, r"(\d+, ){4}\d+"), (6, r"(\d+, ){4}\d+ \.\.\.")])
+def test_five_of_them_are_named(batch, named):
+    sampler = make(n=5 * batch)
+    data = bss.IndexedDataset(Numbers(5 * batch))
+    loader = DataLoader(data, batch_size=batch, sampler=sampler)
+    (told,) = epochs(sampler, range(2), loader=loader, keep=lambda step: step != 2)
+    assert re.search(rf"and {batch} of them got no score \(indices {named}\)", str(told.message))
 
 
 def test_more_of_them_are_told_again():

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import inspect
 import io
 import itertools
 import math
@@ -1001,6 +1002,22 @@ def test_scores_that_do_not_fit_are_refused(kind):
         make(kind, 4, difficulty=torch.zeros(5))
     with pytest.raises(ValueError, match="not both"):
         make(kind, 4, table=bss.ScoreTable(4), difficulty=torch.zeros(4))
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [
+        (OrderSampler, {"min_size": 1, "warmup_epochs": 0, "seed": 0, "drop_last": False, "batch_size": 1}),
+        (OrderSampler.steps_at, {"drop_last": False}),
+        (OrderSampler.total_steps, {"drop_last": False}),
+        (CurriculumSampler, {"shuffle": True}),
+        (SelfPacedSampler, {"floor": 0.01, "temperature": 1.0}),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", ""),
+)
+def test_the_numbers_that_need_not_be_given(kind, numbers):
+    defaults = {name: one.default for name, one in inspect.signature(kind).parameters.items()}
+    assert {name: value for name, value in defaults.items() if isinstance(value, int | float)} == numbers
 
 
 # ---- real loaders ----

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 import bss
-from bss.scoring.formulas import gradient_of, log_weights, rank_fraction, similarity_of, tensors_of
+from bss.scoring.formulas import gradient_of, log_weights, rank_fraction, seem_probabilities, similarity_of, tensors_of
 from bss.scoring.orders import class_balanced, class_matched, race_order, resampled_order
 
 LOG2, LOG3, LOG9 = math.log(2), math.log(3), math.log(9)
@@ -482,9 +482,10 @@ def test_what_is_no_vector_is_refused(function, shape):
         function(torch.zeros(shape))
 
 
-def test_an_error_names_five_indices_and_counts_the_rest():
-    with pytest.raises(ValueError, match=r"indices: 0 \(nan\), 1 .*, 2 .*, 3 .*, 4 \(nan\) and 3 more$"):
-        bss.min_max(torch.full((8,), math.nan))
+@pytest.mark.parametrize(("count", "rest"), [(5, ""), (6, " and 1 more"), (8, " and 3 more")])
+def test_an_error_names_five_indices_and_counts_the_rest(count, rest):
+    with pytest.raises(ValueError, match=rf"indices: 0 \(nan\), 1 .*, 2 .*, 3 .*, 4 \(nan\){rest}$"):
+        bss.min_max(torch.full((count,), math.nan))
 
 
 # ---- curriculum_order ----
@@ -948,6 +949,23 @@ def test_one_logit_and_targets_that_are_no_class_ids_are_refused_with_the_way_ou
 
 
 TARGET_ZERO = torch.zeros(2, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("second", "dtype", "seem"),
+    [
+        (0.5, torch.float32, True),
+        (0.5005, torch.float32, True),  # a sum of 1.0005: rounding
+        (0.5015, torch.float32, False),
+        (0.484375, torch.bfloat16, True),  # .984375: eight bits are no more exact
+        (0.46875, torch.bfloat16, False),
+        (0.484375, torch.float32, False),
+    ],
+)
+def test_what_sums_to_one_within_the_rounding_of_its_type_seems_to_be_probabilities(second, dtype, seem):
+    rows = torch.tensor([[0.5, second], [0.0, 1.0]]).to(dtype)  # a probability may be 0
+    assert bool(seem_probabilities([rows, rows])) is seem
+    assert not seem_probabilities([rows, torch.tensor([[1.5, -0.5]])])  # the sum alone says nothing
 
 
 def test_probabilities_in_place_of_logits_are_warned_of():

@@ -1,5 +1,6 @@
 """Where a scoring pass takes BatchNorm's statistics from: the data, and not the order in which they are listed."""
 
+import re
 import warnings
 
 import pytest
@@ -238,6 +239,12 @@ def test_a_data_set_that_makes_whole_batches_is_drawn_from_too():
     assert torch.allclose(table.loss, scored(net(), loader_of(batch_size=EACH), calibration_batches=6).loss, atol=0.1)
 
 
+@pytest.mark.parametrize(("left_out", "named"), [(5, "0, 1, 2, 3, 4"), (6, "0, 1, 2, 3, 4 ...")])
+def test_five_samples_that_a_pass_leaves_out_are_named(left_out, named):
+    with pytest.warns(UserWarning, match=rf"left out {left_out} of 192 samples \(indices {re.escape(named)}\)"):
+        scored(net(), loader_of(sampler=list(range(left_out, N))), mode="eval")
+
+
 # ---- where nothing can be drawn ----
 
 
@@ -326,3 +333,24 @@ def test_scores_do_not_depend_on_how_many_are_made_at_once(monkeypatch, at_once)
     monkeypatch.setattr("bss.scoring.scoring_pass.AT_ONCE", at_once)
     bss.score_dataset(Own(), batches, tables[1], mode="eval")
     assert torch.equal(tables[0].similarity, tables[1].similarity) and torch.equal(tables[0].loss, tables[1].loss)
+
+
+@pytest.mark.parametrize(
+    ("at_once", "sizes"),
+    [(3, [3, 3, 1]), (7, [7]), (8, [7]), (1, [1] * 7)],  # 7 batches of one sample
+)
+def test_as_many_scores_are_made_at_once_as_there_is_room_for(monkeypatch, at_once, sizes):
+    class Equal(nn.Linear):
+        def forward(self, batch):
+            return bss.Logits(torch.zeros(1, 2), {"a": torch.zeros(1, 2), "b": torch.zeros(1, 2)})
+
+    update, made = bss.ScoreTable.update, []
+    monkeypatch.setattr("bss.scoring.scoring_pass.AT_ONCE", at_once)
+    monkeypatch.setattr(
+        bss.ScoreTable,
+        "update",
+        lambda table, index, **scores: (made.append(len(index)), update(table, index, **scores)),
+    )
+    batches = [{"bss_index": torch.tensor([row]), "label": torch.tensor([0])} for row in range(7)]
+    bss.score_dataset(Equal(1, 1), batches, bss.ScoreTable(7), mode="eval")
+    assert made == sizes

@@ -5,6 +5,7 @@ import io
 import itertools
 import math
 import pickle
+import re
 import warnings
 
 import pytest
@@ -19,6 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 import bss
 from bss.data.indexed import INDEX_KEY
 from bss.scoring.table import OPEN_ROWS
+
+ONE = torch.tensor([0.5])
 
 
 def closed(table: bss.ScoreTable, *epochs: dict[int, tuple[float, float]]) -> bss.ScoreTable:
@@ -220,6 +223,95 @@ def test_a_table_is_empty_until_its_first_epoch_is_closed():
     assert (table.is_empty, table.is_open) == (False, False)
 
 
+# ---- what samplers ask ----
+
+
+def offered(table: bss.ScoreTable, mark) -> list[int] | None:
+    """The samples that were offered since then."""
+    scored = table.scored_since(mark)
+    return None if scored is None else scored.nonzero().squeeze(1).tolist()
+
+
+def test_what_was_offered_since_a_moment_is_what_later_epochs_have_scored():
+    table = closed(bss.ScoreTable(4), {0: (0.5, 1.0)})
+    mark = table.mark()
+    assert offered(table, mark) is None
+    closed(table, {1: (0.5, 1.0)})
+    assert offered(table, mark) == [1]
+    closed(table, {2: (0.5, 1.0)})
+    assert offered(table, mark) == [1, 2] and offered(table, table.mark()) is None
+
+
+def test_passes_alone_have_offered_nothing_and_beside_an_epoch_they_count():
+    table = bss.ScoreTable(4)
+    marks = [table.mark()]
+    for index, scoring_pass in ((0, True), (1, True), (2, False), (3, True)):
+        table.update([index], similarity=ONE, loss=ONE)
+        table.synchronize(scoring_pass=scoring_pass)
+        marks.append(table.mark())
+    # Since the first moment both passes and the epoch, since the last but one a pass alone.
+    assert [offered(table, mark) for mark in marks] == [[0, 1, 2, 3], [1, 2, 3], [2, 3], None, None]
+
+
+def test_samples_without_a_finite_score_were_offered_in_the_newest_epoch():
+    table = bss.ScoreTable(3)
+    mark = table.mark()
+    table.update([0, 1], similarity=torch.tensor([0.5, math.nan]), loss=torch.ones(2))
+    with pytest.warns(UserWarning, match="indices 1"):
+        table.synchronize()
+    assert offered(table, mark) == [0, 1]
+    closed(table, {2: (0.5, 1.0)})
+    assert offered(table, mark) == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "forget", [lambda table: table.reset(), lambda table: table.load_state_dict(table.state_dict())]
+)
+def test_after_a_reset_or_a_loaded_state_nothing_can_be_compared(forget):
+    table = bss.ScoreTable(2)
+    mark = table.mark()
+    table.note_use(3)
+    forget(table)
+    closed(table, {0: (0.5, 1.0)})
+    assert offered(table, mark) is None and table.used_in is None
+    mark = table.mark()
+    closed(table, {1: (0.5, 1.0)})
+    assert offered(table, mark) == [1]
+
+
+def test_a_table_was_used_in_the_latest_epoch():
+    table = bss.ScoreTable(2)
+    seen = [table.used_in]
+    for epoch in (0, 3, 1):
+        table.note_use(epoch)
+        seen.append(table.used_in)
+    assert seen == [None, 0, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("momentum", "rows", "scoring_pass", "used_in"),
+    [(0.0, 2, True, None), (0.0, 1, True, 4), (0.0, 2, False, 4), (0.5, 2, True, 4), (None, 2, True, 4)],
+    ids=["all of it", "a part", "an epoch", "history", "mean"],
+)
+def test_a_pass_over_everything_makes_a_table_without_history_new(momentum, rows, scoring_pass, used_in):
+    table = bss.ScoreTable(2, momentum=momentum)
+    table.note_use(4)
+    table.update(range(rows), similarity=torch.rand(rows), loss=torch.rand(rows))
+    table.synchronize(scoring_pass=scoring_pass)
+    assert table.used_in == used_in
+
+
+def test_scores_that_copies_have_closed_are_counted_apart():
+    table = bss.ScoreTable(2)
+    mark, copied = table.mark(), copy.deepcopy(table)
+    closed(copied, {0: (0.5, 1.0)}, {1: (0.5, 1.0)})
+    closed(table, {0: (0.5, 1.0)})
+    copied.update([0], similarity=ONE, loss=ONE)
+    copied.synchronize(scoring_pass=True)
+    assert table.mark().copies - mark.copies == 2 and copied.mark().copies == 1
+    assert table.mark().closed - mark.closed == 1
+
+
 # ---- difficulty ----
 
 
@@ -268,6 +360,14 @@ def test_logits_that_are_not_finite_keep_the_old_score_and_are_named(bad):
     assert table.age.tolist() == [0, 1, 0, 1]
 
 
+@pytest.mark.parametrize(("broken", "named"), [(5, "0, 1, 2, 3, 4"), (6, "0, 1, 2, 3, 4 ...")])
+def test_five_samples_without_a_finite_score_are_named(broken, named):
+    table = bss.ScoreTable(7)
+    table.update(range(broken), similarity=torch.full((broken,), math.nan), loss=torch.ones(broken))
+    with pytest.warns(UserWarning, match=rf"^{broken} samples had .* \(indices {re.escape(named)}\)$"):
+        table.synchronize()
+
+
 def test_one_finite_score_in_an_epoch_is_enough():
     table = bss.ScoreTable(1)
     table.update([0, 0], similarity=torch.tensor([0.5, math.nan]), loss=torch.tensor([2.0, 1.0]))
@@ -286,8 +386,6 @@ def test_a_bad_score_does_not_enter_the_history():
 
 
 # ---- what is refused ----
-
-ONE = torch.tensor([0.5])
 
 
 @pytest.mark.parametrize("index", [torch.tensor([0.0]), [1.0], torch.tensor([True]), torch.tensor([0.0]).half()])
@@ -601,6 +699,10 @@ def test_the_state_of_another_table_is_refused_by_name(arguments, named):
         other.load_state_dict(half_open().state_dict())
 
 
+def test_the_version_of_a_state_is_the_one_that_is_in_files():
+    assert half_open().state_dict()["version"] == 2
+
+
 @pytest.mark.parametrize("version", [1, 99])
 def test_a_state_of_another_version_is_refused(version):
     with pytest.raises(ValueError, match=f"version={version}"):
@@ -634,6 +736,21 @@ def test_a_reset_table_is_as_if_new(momentum):
     # The first score counts by itself, whatever the history; the forgotten ones do not age.
     assert table.loss.isnan().tolist() == [True, True, True, False] and table.loss[3] == 5.0
     assert torch.equal(table.age, new.age)
+
+
+def test_after_a_reset_a_run_is_told_again_what_is_told_once():
+    table, probabilities = bss.ScoreTable(2), torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+    said = []
+    for reset in (False, False, True):
+        if reset:
+            table.reset()
+        table.update([0, 1], unimodal=[probabilities] * 2, fused=probabilities, target=torch.tensor([0, -100]))
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            table.synchronize()
+        said.append([str(warning.message).split(" (")[0].split(", ")[0] for warning in told])
+    both = ["1 samples have a negative target", "the logits of the first batch: rows are non-negative and sum to 1"]
+    assert said == [both, [], both]
 
 
 def test_a_reset_leaves_a_state_that_was_handed_out_as_it_was():

@@ -114,6 +114,14 @@ def test_five_of_them_are_named(batch, named):
     assert re.search(rf"and {batch} of them got no score \(indices {named}\)", str(told.message))
 
 
+@pytest.mark.parametrize(("step", "told"), [(0, 0), (1, 1), (N - 2, 1), (N - 1, 0)])
+def test_one_sample_between_two_with_scores_is_told_and_the_first_or_last_is_not(step, told):
+    sampler = make()
+    loader = DataLoader(bss.IndexedDataset(Numbers()), batch_size=1, sampler=sampler)
+    texts = [str(warning.message) for warning in epochs(sampler, range(2), loader=loader, keep=lambda at: at != step)]
+    assert ["24 samples, and 1 of them got no score" in text for text in texts] == [True] * told
+
+
 def test_more_of_them_are_told_again():
     sampler = make()
     assert len(epochs(sampler, range(2), keep=lambda step: step != 2)) == 1
@@ -601,6 +609,19 @@ def test_an_order_that_is_thrown_away_is_told_without_updates_too(kind, first):
     (text,) = texts
     assert "epoch 0 is over, and nobody has iterated over the sampler" in text
     assert "torch.utils.data.DataLoader(..., sampler=sampler)" in text
+
+
+@pytest.mark.parametrize(("replicas", "rank", "told"), [(1, 0, 1), (1, 1, 0), (None, 1, 1)])
+def test_where_one_rank_reads_for_all_the_others_do_not_miss_their_share(monkeypatch, replicas, rank, told):
+    """Accelerate's dispatcher; a sampler that shares its order itself is read on every rank."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+    sampler = bss.UniformSampler(N, num_replicas=replicas, rank=None if replicas is None else 0)
+    with warned() as texts:
+        for epoch in range(3):
+            sampler.set_epoch(epoch)
+    assert ["nobody has iterated over the sampler" in text for text in texts] == [True] * told
 
 
 def test_an_iterator_that_is_taken_at_an_epochs_end_hides_nothing():

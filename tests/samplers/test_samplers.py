@@ -31,6 +31,7 @@ from bss.samplers import (
     RandomPacingSampler,
     ResamplingSampler,
     SelfPacedSampler,
+    UniformSampler,
 )
 
 every_sampler = pytest.mark.parametrize("kind", SAMPLERS, ids=lambda kind: kind.__name__)
@@ -240,6 +241,64 @@ def test_a_new_epoch_does_not_disturb_an_iterator_that_is_still_running(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # the new epoch has not been passed over yet
         assert list(sampler) == order_of(make(kind, 40), 1)
+
+
+# ---- many indices at once, as our own loader takes them ----
+
+
+@pytest.mark.parametrize(
+    ("world", "size", "taken", "positions"),
+    [
+        (1, 2, [[0, 1], [2, 3], [4], []], [2, 4, 5, 5]),
+        (1, 9, [[0, 1, 2, 3, 4], []], [5, 5]),
+        (2, 2, [[0, 2], [4], []], [4, 6, 6]),  # every second one, and positions are those of both ranks
+    ],
+)
+def test_indices_are_taken_as_many_as_are_asked_for_or_left(world, size, taken, positions):
+    sampler = UniformSampler(5, num_replicas=world, rank=0)
+    order, indices = order_of(sampler, 3), iter(sampler)
+    for places, position in zip(taken, positions, strict=True):
+        assert indices.take(size).tolist() == [order[place] for place in places]
+        assert sampler.state_dict()["position"] == position
+
+
+@pytest.mark.filterwarnings("ignore:a second pass")
+def test_a_pass_that_takes_many_is_over_when_less_is_left_than_was_asked_for():
+    sampler = UniformSampler(5)
+    order, state = order_of(sampler, 0), sampler.state_dict()
+    sampler.load_state_dict(state, position=3)
+    indices = iter(sampler)
+    assert indices.take(2).tolist() == order[3:]  # as many as were asked for: there might be more
+    assert list(iter(sampler)) == order[3:]
+    sampler.load_state_dict(state, position=3)
+    assert iter(sampler).take(3).tolist() == order[3:]
+    assert list(iter(sampler)) == order
+
+
+@pytest.mark.parametrize(("size", "taken"), [(5, 3), (1, 2)])  # a pass that was dropped, and one that came to its end
+def test_a_second_pass_that_takes_many_is_warned_about(size, taken):
+    sampler = UniformSampler(size)
+    sampler.set_epoch(0)
+    iter(sampler).take(taken)
+    with pytest.warns(UserWarning, match="a second pass over epoch 0"):
+        iter(sampler)
+
+
+def test_taking_on_after_the_next_epoch_was_set_is_told_and_is_no_pass_over_that_one():
+    sampler = UniformSampler(5)
+    order, indices, whole = order_of(sampler, 0), iter(sampler), iter(sampler)
+    assert indices.take(2).tolist() + whole.take(5).tolist() == order[:2] + order
+    sampler.set_epoch(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert whole.take(5).tolist() == []  # there was nothing left
+    with pytest.warns(UserWarning, match=r"goes on after set_epoch\(1\), in the order of epoch 0") as told:
+        assert indices.take(1).tolist() == order[2:3]
+    assert [warning.filename for warning in told] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert indices.take(9).tolist() == order[3:] and sampler.state_dict()["position"] == 0
+        assert list(sampler) == order_of(UniformSampler(5), 1)
 
 
 # ---- frozen at set_epoch ----

@@ -574,6 +574,22 @@ def test_classes_of_any_order_are_interleaved_with_repeats_kept():
     assert class_balanced(torch.tensor([5, 3, 5, 2, 0, 4]), labels).tolist() == [5, 2, 3, 5, 0, 4]
 
 
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        # The second of two among three may come from place ceil(3 / 2) - 1 = 1 on. There it must come before place 3,
+        # as the one of the other class must: of those the first class is taken.
+        ([0, 0, 1], [0, 1, 2]),
+        # The first of class 1 must come before ceil(3 / 2), the one of class 0 before 3, as the second of class 1 must.
+        ([0, 1, 1], [1, 0, 2]),
+        # The three of class 0 may come from 0, ceil(4 / 3) - 1 = 1 and ceil(8 / 3) - 1 = 2 on, before 2, 3 and 4.
+        ([0, 0, 0, 1], [0, 1, 2, 3]),
+    ],
+)
+def test_a_sample_may_come_one_place_before_its_share_is_reached(labels, order):
+    assert class_balanced(range(len(labels)), labels).tolist() == order
+
+
 def test_other_members_in_the_same_sequence_of_classes():
     # The order's classes are 0 1 0 1 0; class 0 has the members 2, 0, 4 in their sequence, class 1 has 3, 1.
     labels = torch.tensor([0, 1, 0, 1, 0])

@@ -378,6 +378,21 @@ def test_a_wrong_attachment_is_refused_by_name_and_leaves_no_hooks(options, mess
     assert not any(module._forward_hooks for module in model.modules())
 
 
+@pytest.mark.parametrize(
+    ("names", "asked", "shown"),
+    [
+        ("pqrstu", "abcde", "p, q, r, s, t"),  # none is like it: the first five
+        (["p", "q", "r", "s", "t", "u", "abxyz"], "abcde", "abxyz"),  # two of five letters
+        (["head1", "head2"], "head", "head2, head1"),
+        ([f"head{number}" for number in range(7)], "head", "head6, head5, head4, head3, head2"),
+    ],
+)
+def test_at_most_five_modules_are_shown_in_place_of_one_that_there_is_not(names, asked, shown):
+    model = nn.ModuleDict({name: nn.Linear(2, 2) for name in names})
+    with pytest.raises(ValueError, match=f"no module '{asked}' for the a head; there are, for example, {shown}$"):
+        attach(model, bss.ScoreTable(2), heads={"a": asked, "b": names[0]}, fused=names[1])
+
+
 def test_a_head_that_a_step_does_not_use_is_named():
     model = build()
     audio, _, target = data()

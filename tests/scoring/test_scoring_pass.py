@@ -1,5 +1,7 @@
 """Where a scoring pass takes BatchNorm's statistics from: the data, and not the order in which they are listed."""
 
+import itertools
+import math
 import re
 import warnings
 
@@ -20,6 +22,7 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 
 import bss
+from bss.utils.errors import TrainingError
 
 CLASSES, EACH = 6, 32
 N = CLASSES * EACH
@@ -305,6 +308,87 @@ def test_mode_batch_takes_shuffled_orders_whole_sets_and_networks_without_batchn
         scored(net(), loader_of(batch_size=N), mode="batch")
         table = scored(frozen, loader_of(), mode="batch")
     assert table.loss.isfinite().all()
+
+
+# ---- every mode, by hand ----
+
+
+class OneNorm(nn.Module):
+    """One BatchNorm of one number v, and logits (v, 0) of every head."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1)
+
+    def forward(self, batch):
+        v = self.norm(batch["x"])
+        z = torch.cat((v, torch.zeros_like(v)), dim=1)
+        return bss.Logits(z, {"a": z, "b": z})
+
+
+def batches_of(*values):
+    """Batches of these numbers, all of class 0, and numbered as they come."""
+    places = iter(range(100))
+    return [
+        {
+            "x": torch.tensor(batch).view(-1, 1),
+            "label": torch.zeros(len(batch)).long(),
+            "bss_index": [next(places) for _ in batch],
+        }
+        for batch in values
+    ]
+
+
+VALUES = ([1.0, 3.0], [10.0, 20.0], [20.0])
+
+
+@pytest.mark.parametrize(
+    ("options", "mean", "deviation"),
+    [
+        ({"mode": "eval"}, [0] * 5, [1] * 5),  # the running statistics of a new layer
+        # Means 2 and 15, variances 1 and 25; the single last one by the statistics of the batch before it, whose
+        # variance is kept unbiased: 50.
+        ({"mode": "batch"}, [2, 2, 15, 15, 15], [1, 1, 5, 5, math.sqrt(50)]),
+        # Of 1, 3, 10 and 20 the mean is 34 / 4, that of the squares 510 / 4; 4/3 (127.5 - 72.25) = 221 / 3. The last
+        # batch, which is smaller, does not count.
+        ({"calibration": batches_of(*VALUES)}, [8.5] * 5, [math.sqrt(221 / 3)] * 5),
+        ({"calibration": batches_of(*VALUES), "calibration_batches": 1}, [2] * 5, [math.sqrt(2)] * 5),
+    ],
+    ids=["eval", "batch", "calibrated", "calibrated on one batch"],
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_score_is_that_of_the_statistics_of_its_mode_and_the_network_stays_as_it_was(
+    options, mean, deviation, training
+):
+    model, table = OneNorm().train(training), bss.ScoreTable(5)
+    bss.score_dataset(model, batches_of(*VALUES), table, **options)
+    v = [(x - m) / d for x, m, d in zip(itertools.chain(*VALUES), mean, deviation, strict=True)]
+    assert table.loss.tolist() == pytest.approx([3 * math.log1p(math.exp(-each)) for each in v], abs=1e-4)
+    norm = model.norm
+    assert (norm.running_mean.item(), norm.running_var.item(), norm.num_batches_tracked.item()) == (0, 1, 0)
+    assert norm.momentum == 0.1 and norm.training == model.training == training
+
+
+def test_in_mode_train_the_running_statistics_move_as_in_training():
+    model, table = OneNorm().eval(), bss.ScoreTable(4)
+    bss.score_dataset(model, batches_of(*VALUES[:2]), table, mode="train")
+    assert table.loss.tolist() == pytest.approx([3 * math.log1p(math.exp(-v)) for v in (-1, 1, -1, 1)], abs=1e-4)
+    # Means 2 and 15, unbiased variances 2 and 50, each counted a tenth: .9 * .2 + 1.5 and .9 * (.9 + .2) + 5.
+    assert (model.norm.running_mean.item(), model.norm.running_var.item()) == pytest.approx((1.68, 5.99))
+    assert model.norm.num_batches_tracked == 2 and not model.training
+
+
+def test_a_last_batch_of_one_sample_is_explained_in_mode_train_and_other_errors_are_left_alone():
+    with pytest.raises(TrainingError, match="single sample, of which BatchNorm takes no statistics"):
+        bss.score_dataset(OneNorm(), batches_of(*VALUES), bss.ScoreTable(5), mode="train")
+    for said, values in (("another", [1.0]), ("more than 1 value per channel", [1.0, 2.0])):
+
+        def broken(model, batch, said=said):
+            raise ValueError(said)
+
+        with pytest.raises(ValueError, match=said) as raised:
+            bss.score_dataset(OneNorm(), batches_of(values), bss.ScoreTable(2), mode="train", forward=broken)
+        assert raised.type is ValueError
 
 
 # ---- logits that are made into scores together ---------------------------------------------------------------------

@@ -7,9 +7,9 @@ line that names what killed it: a test that fails, an import that does, a signal
 diff with the command that repeats it; fewer than 19 of 20 dead ones are exit status 1. A Ctrl-C says what was counted
 by then.
 
-A mutant that takes five times as long as all these tests on the unchanged code, which run first, hangs, and counts as
-dead. It may be the machine that has more to do by then: so the unchanged code runs once more, and where it takes longer
-than before the mutant has another try, with more time.
+A mutant that takes five times as long as its tests on the unchanged code, which runs first, hangs, and counts as dead.
+It may be the machine that has more to do by then: so the unchanged code runs once more, and where it takes longer than
+before the mutant has another try, with more time.
 
 A mutant can also survive because it does the same: another bound of what is cut off anyway, a cache that is not
 filled. No program can tell in general, so each survivor wants a look: a test that was missing, or no difference.
@@ -26,6 +26,7 @@ import compileall
 import contextlib
 import importlib
 import itertools
+import json
 import multiprocessing
 import os
 import py_compile
@@ -47,10 +48,11 @@ ROOT = Path(__file__).resolve().parents[1]
 DRAWN_FROM = ("bss/samplers", "bss/scoring", "bss/pacing.py", "bss/compare/statistics.py")
 WHOLE_ROOMS = ("samplers", "scoring")  # their tests are about one another's modules as well
 LEAST = 0.95  # of the mutants die
-PATIENCE = 5  # times what the unchanged code takes for all these tests
+PATIENCE = 5  # times what the unchanged code takes for the same tests
 PRELOADED = ("torch", "scipy.stats", "sklearn.metrics", "hypothesis", "xdist", "pytest")  # once, for all processes
 # Endings of pytest: a test failed; a test file, or a conftest.py (the unchanged code's can), could not be imported.
 FAILED, NO_IMPORT, TOO_LONG = 1, (2, 4), "too long"
+SECONDS, START = "seconds.json", "start"  # what each test file took; beside the files: until the first test begins
 
 
 def files(names):
@@ -95,21 +97,27 @@ class Copy:
         by_content = py_compile.PycInvalidationMode.CHECKED_HASH
         compileall.compile_dir(self.root / "bss", quiet=2, invalidation_mode=by_content)
         self.said = self.root / "said"
-        self.patience = 0
+        self.took = collections.Counter()
 
     def check(self, tests):
-        """Run these tests on the unchanged code, which must pass them; a mutant then has a multiple of that time."""
+        """Run these tests on the unchanged code, which must pass them, and remember how long each file took at most."""
         began = time.monotonic()
         status = self.run(tests, limit=None)
         if status != 0:
             raise SystemExit(f"the unchanged code fails ({status}):\n{self.said.read_text()[-3000:]}")
-        self.patience = max(self.patience, PATIENCE * (time.monotonic() - began) + 10)
+        took = json.loads((self.root / SECONDS).read_text())
+        took[START] = time.monotonic() - began - sum(took.values())
+        self.took |= took  # of two numbers the larger one
+
+    def patience(self, tests):
+        """How long these tests may take on a mutant, in seconds."""
+        return PATIENCE * (self.took[START] + sum(self.took[file] for file in tests)) + 10
 
     def dies(self, mutant, tests):
         """What kills the mutant: pytest's status or that it takes too long; None if it survives."""
         status, given = TOO_LONG, 0
-        while status == TOO_LONG and self.patience > given:
-            given = self.patience
+        while status == TOO_LONG and self.patience(tests) > given:
+            given = self.patience(tests)
             status = self.tested(mutant, tests)
             if status == TOO_LONG:
                 self.check(tests)  # is it the mutant, or has the machine more to do than before?
@@ -122,7 +130,7 @@ class Copy:
         module = self.root / mutant.path
         module.write_text(mutant.mutated)
         try:
-            return self.run(tests, self.patience)
+            return self.run(tests, self.patience(tests))
         finally:
             module.write_text(mutant.source)
 
@@ -137,6 +145,19 @@ class Copy:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # with what it has started
             process.join()
+
+
+class _Seconds:
+    """Tells pytest to write down how long the tests of each file took together."""
+
+    def __init__(self, root):
+        self.path, self.took = root / SECONDS, collections.Counter()
+
+    def pytest_runtest_logreport(self, report):
+        self.took[report.nodeid.partition("::")[0]] += report.duration
+
+    def pytest_sessionfinish(self):
+        self.path.write_text(json.dumps(self.took))
 
 
 def _tests(root, tests, said):
@@ -157,7 +178,8 @@ def _tests(root, tests, said):
     import bss
 
     assert Path(bss.__file__).is_relative_to(root), bss.__file__
-    status = pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--basetemp", str(root / "tmp"), *tests])
+    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--basetemp", str(root / "tmp")]
+    status = pytest.main([*options, *tests], plugins=[_Seconds(root)])
     sys.stdout.flush()
     sys.exit(int(status))
 

@@ -1,6 +1,8 @@
 """tests/mutate.py itself: which mutants a module has, that a seed repeats them, and what is said of a survivor."""
 
 import ast
+import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -106,7 +108,8 @@ class FakeCopy(mutate.Copy):
     """A copy whose tests are told how they end."""
 
     def __init__(self, root, *endings):
-        self.root, self.endings, self.seen, self.said, self.patience = root, list(endings), [], root / "said", 0
+        self.root, self.endings, self.seen, self.said, self.took = root, list(endings), [], root / "said", Counter()
+        (root / mutate.SECONDS).write_text("{}")
         self.said.write_text("what pytest said")
         (root / "m.py").write_text("a = 1\n")
 
@@ -141,6 +144,15 @@ class SlowerCopy(FakeCopy):
         else:
             self.limits.append(limit)
         return super().run(tests, limit)
+
+
+def test_a_mutant_has_five_times_what_the_start_and_its_own_tests_took_at_most(tmp_path, monkeypatch):
+    copy = SlowerCopy(tmp_path, monkeypatch, [20, 10], 0, 0)
+    # Of 20 seconds 3 and 12 in the two files, so 5 before them; then of 10 seconds 4, so 6 before.
+    for took in ({"one": 3, "other": 12}, {"one": 4}):
+        (tmp_path / mutate.SECONDS).write_text(json.dumps(took))
+        copy.check(["all"])
+    assert (copy.patience(["one"]), copy.patience(["one", "other"])) == (5 * (6 + 4) + 10, 5 * (6 + 4 + 12) + 10)
 
 
 def test_a_mutant_takes_too_long_where_the_unchanged_code_takes_no_longer_than_before(tmp_path, monkeypatch):

@@ -223,7 +223,7 @@ def test_steps_of_a_search_leave_no_trace(framework, root, module, name):
     [
         ({"batch_size": 3}, 3),  # the batch that is being made
         ({"batch_size": None}, 1),
-        ({"batch_size": 3, "num_workers": 2, "prefetch_factor": 4}, 27),  # 1 + 2 x 4 batches of 3
+        ({"batch_size": 3, "num_workers": 1, "prefetch_factor": 4}, 15),  # 1 + 1 x 4 batches of 3
     ],
 )
 def test_how_far_a_loader_reads_ahead(options, ahead):

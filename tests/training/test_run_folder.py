@@ -457,7 +457,7 @@ def no_rename(source, target):
 @pytest.mark.parametrize(
     ("where", "crash", "error"),
     [
-        ("bss.training.run_folder.torch.save", half_a_file, RunFolderError),
+        ("torch.save", half_a_file, RunFolderError),
         ("bss.training.run_folder.os.replace", no_rename, KeyboardInterrupt),
     ],
     ids=["while writing", "before the rename"],

@@ -1,6 +1,7 @@
 """How a network is run: on which device, and in which mode, with its training flags left as found."""
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
@@ -23,8 +24,9 @@ def logits_and_target(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Lo
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """The device of a network's first parameter."""
-    return next(model.parameters()).device
+    """The device of a network's first parameter, else of its first buffer; the CPU where it has neither."""
+    held = next(itertools.chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if held is None else held.device
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 
 import bss
+from bss.models.modes import device_of
 from bss.utils.errors import TrainingError
 
 CLASSES, EACH = 6, 32
@@ -438,3 +439,20 @@ def test_as_many_scores_are_made_at_once_as_there_is_room_for(monkeypatch, at_on
     batches = [{"bss_index": torch.tensor([row]), "label": torch.tensor([0])} for row in range(7)]
     bss.score_dataset(Equal(1, 1), batches, bss.ScoreTable(7), mode="eval")
     assert made == sizes
+
+
+class Ready(nn.Module):
+    """Logits that lie in the batch, such as those of another program: a network without a parameter."""
+
+    def forward(self, batch):
+        z = torch.cat((batch["x"], torch.zeros_like(batch["x"])), dim=1)
+        return bss.Logits(z, {"a": z, "b": z})
+
+
+@pytest.mark.parametrize("mode", ["eval", "calibrated"])
+def test_a_network_without_a_parameter_is_scored_where_its_buffers_are_or_else_on_the_cpu(mode):
+    table, model = bss.ScoreTable(2), Ready()
+    bss.score_dataset(model, batches_of([1.0, 3.0]), table, mode=mode)
+    assert table.loss.tolist() == pytest.approx([3 * math.log1p(math.exp(-x)) for x in (1, 3)], abs=1e-4)
+    model.register_buffer("b", torch.zeros(1, device="meta"))
+    assert device_of(Ready()).type == "cpu" and device_of(model).type == "meta"

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bss.cli import add_run_flags, flags
+from bss.cli import add_run_flags, flags, report
 from bss.cli import commands as commands_module
-from bss.cli import compare as command
 from bss.cli.commands import main
 from bss.cli.flags import Parser, expanded
 from bss.compare.comparison import seeds_of
@@ -41,7 +40,7 @@ def test_report_takes_a_pattern_and_says_in_a_line_that_nothing_matches(tmp_path
         found.extend(paths)
         raise RunFolderError("seen")
 
-    monkeypatch.setattr(command, "find_folders", find_folders)
+    monkeypatch.setattr(report, "find_folders", find_folders)
     (tmp_path / "runs" / "one").mkdir(parents=True)
     assert main(["report", str(tmp_path / "runs" / "*"), "--out", str(tmp_path / "page")]) == 2
     assert found == [tmp_path / "runs" / "one"] and capsys.readouterr().err == "error: seen\n"

@@ -570,7 +570,7 @@ def test_a_comparison_tells_what_was_not_finite_from_what_the_machine_lost(tmp_p
 
     monkeypatch.setattr(command, "run_all", run_them)
     monkeypatch.setattr(report, "page", lambda *_: "")
-    monkeypatch.setattr(command, "results_of", lambda *given, **more: handed.update(more) or results_of(*given, **more))
+    monkeypatch.setattr(report, "results_of", lambda *given, **more: handed.update(more) or results_of(*given, **more))
     assert main(flags(tmp_path, seeds="5")) == 1
     assert [(run.arm, run.seed, run.accuracy) for run in handed["failed"]] == [("cl", 1, 0.25)]
     assert handed["missing"][0] == "cl seed 2: memory ran out"

@@ -99,15 +99,6 @@ _ORIENTATION = 0x0112  # of EXIF; 1 = it lies as it is
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA  # kinds of a JPEG's segments
 
 
-_FRAMES = (0xC0, 0xC1, 0xC2)  # what says how large a picture is: baseline, extended, progressive
-
-
-_QUANTIZATION, _JFIF = 0xDB, 0xE0
-
-
-_PASSED_OVER = (0xC4, 0xDD, 0xFE)  # Huffman tables, a restart interval, a comment: libjpeg alone looks at them
-
-
 class CodecMissingError(DataError):
     """A picture in a format that this installation cannot decode; nothing is wrong with the file."""
 
@@ -204,7 +195,7 @@ def glance(data: bytes) -> Glance | None:
     """
     import simplejpeg
 
-    shape = _shape_of_ordinary(data) or _shape_as_it_lies(data)
+    shape = _shape_as_it_lies(data)
     if shape is None or math.prod(shape) > MAX_PIXELS or _scans(data) > MAX_SCANS:
         return None
     try:
@@ -213,37 +204,6 @@ def glance(data: bytes) -> Glance | None:
     except ValueError:
         return None
     return Glance(shape, pixels_HW1[..., 0])
-
-
-def _shape_of_ordinary(data: bytes) -> tuple[int, int] | None:
-    """(height, width) by the header of a JPEG in grey or colour that has what every converter writes; None of others.
-
-    Pillow opens each that passes, as it lies: all segments are whole, and none of them is notes, a profile of colours
-    or a second picture.
-    """
-    at, shape = 2, None
-    while data.startswith(b"\xff\xd8") and at + 4 <= len(data) and data[at] == 0xFF:
-        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        content = data[at + 4 : at + 2 + length]
-        if len(content) != length - 2:
-            return None
-        if kind == _START_OF_SCAN:
-            return shape
-        if kind in _FRAMES:
-            colours = {9: 1, 15: 3}.get(len(content))
-            if shape is not None or colours is None or content[0] != 8 or content[5] != colours:
-                return None
-            shape = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big")
-        elif kind == _QUANTIZATION:
-            if len(content) % 65 or max(content[::65], default=0) > 15:  # tables of 64 bytes, each with its number
-                return None
-        elif kind == _JFIF:
-            if len(content) != 14 or not content.startswith(b"JFIF\0"):
-                return None
-        elif kind not in _PASSED_OVER:
-            return None
-        at += 2 + length
-    return None
 
 
 def _shape_as_it_lies(data: bytes) -> tuple[int, int] | None:

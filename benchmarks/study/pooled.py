@@ -347,15 +347,21 @@ def in_short() -> str:
         alike = [REGIMES[regime] for regime, each in zip(regimes, means, strict=True) if each.within(margin)]
         low, high = (signed(pick(each.mean for each in means), 2) for pick in (min, max))
         fate = {
-            words: [REGIMES[regime] for regime in held if once_more(found, regime, contrast) is same]
+            f"{side}, {words}, in": [
+                REGIMES[regime]
+                for regime in held
+                if once_more(found, regime, contrast) is same
+                and (found.of_regime(regime, contrast).mean > 0) == (side == "above it")
+            ]
+            for side in ("above it", "below it")
             for words, same in (
-                ("holds, with fresh seeds too, in", True),
-                ("holds, not yet run again, in", None),
-                ("held at first, and not with fresh seeds, in", False),
+                ("with fresh seeds too", True),
+                ("not yet run again", None),
+                ("not with fresh seeds", False),
             )
         }
         said = "; ".join(f"{words}: {', '.join(these)}" for words, these in fate.items() if these)
-        said = said or "does not hold in any"
+        said = said or "neither above nor below it in any"
         if alike:
             said += f"; the mean is equivalent to 0 within {margin:g} point in: {', '.join(alike)}"
         every = [each.mean for regime in regimes for each in found.per_set(regime, contrast)]

@@ -90,6 +90,26 @@ def test_fresh_seeds_decide_by_their_own_p_and_the_sign():
     assert pooled.once_more(again(-0.2), "calm", contrast) is False  # -50/3 points, t = -10: the other sign
 
 
+def test_the_page_in_short_says_on_which_side_a_contrast_held(monkeypatch):
+    above = study_of({"a": (0.500, 0.501, 0.502), "b": (0.40, 0.40, 0.40), "c": (0.50, 0.50, 0.50)})
+    below = study_of({"a": (0.500, 0.501, 0.502), "b": (0.60, 0.60, 0.60), "c": (0.50, 0.50, 0.50)})
+    said = SAID | {"regimes": {"as-they-are": [], "fifth": []}}
+    studies = {
+        (regime, name): study for regime, study in (("as-they-are", above), ("fifth", below)) for name in ("one", "two")
+    }
+    monkeypatch.setattr(pooled, "cells", lambda: pooled.Cells(Protocol(said), studies))
+    alike, apart = pooled.in_short().split("\n- ")
+    # a - c: 0.0, 0.1 and 0.2 points in both; a - b: 10.0 to 10.2 points, and -10.0 to -9.8.
+    assert alike.endswith(
+        "neither above nor below it in any; the mean is equivalent to 0 within 1 point in: "
+        "as they are, a fifth of the updates."
+    )
+    assert "\N{MINUS SIGN}9.90 to +10.10 points" in apart
+    assert apart.endswith(
+        "above it, not yet run again, in: as they are; below it, not yet run again, in: a fifth of the updates."
+    )
+
+
 def test_the_arms_of_a_difference_have_the_same_seeds():
     rows = [row for row in ONE.rows if (row["arm"], row["seed"]) != ("a", "5")]
     cells = pooled.Cells(Protocol(SAID), {("calm", "one"): Study({}, ONE.constants, rows)})

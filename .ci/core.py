@@ -24,9 +24,9 @@ began = time.perf_counter()
 exec(compile(f"{loop}\n{curriculum}", "README.md", "exec"), {"__name__": "__main__"})
 print(f"README's loops ran in {time.perf_counter() - began:.1f} s; import bss took {imported:.3f} s")
 
-help_text = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
-assert "compare" in help_text and "doctor" in help_text
-commands = ["train cremad --arm spl --sample", "compare ks --sample --out compared", "prepare --help"]
+for arguments, told in (["--help"], "doctor"), (["prepare", "--help"], "--source"):
+    assert told in subprocess.run([command, *arguments], capture_output=True, text=True, check=True).stdout
+commands = ["train cremad --arm spl --sample", "compare ks --sample --out compared", "prepare cremad --source . --out made"]
 for arguments in commands:
     said = subprocess.run([command, *arguments.split()], capture_output=True, text=True)
     assert said.returncode == 2 and "bss-multimodal[train" in said.stderr and said.stderr.count("\n") == 1, said

@@ -26,7 +26,11 @@ print(f"README's loops ran in {time.perf_counter() - began:.1f} s; import bss to
 
 for arguments, told in (["--help"], "doctor"), (["prepare", "--help"], "--source"):
     assert told in subprocess.run([command, *arguments], capture_output=True, text=True, check=True).stdout
-commands = ["train cremad --arm spl --sample", "compare ks --sample --out compared", "prepare cremad --source . --out made"]
+commands = [
+    "train cremad --arm spl --sample",
+    "compare ks --sample --out compared",
+    "prepare cremad --source . --out made",
+]
 for arguments in commands:
     said = subprocess.run([command, *arguments.split()], capture_output=True, text=True)
     assert said.returncode == 2 and "bss-multimodal[train" in said.stderr and said.stderr.count("\n") == 1, said

@@ -163,7 +163,7 @@ def resampled_order(
         (k,) int64 on the CPU, with repeats.
 
     Raises:
-        ValueError: all weights are 0, or k is below 1.
+        ValueError: all weights are 0, k is below 1, or labels are of another length.
     """
     log_weights = as_tensor("log_weights", log_weights)
     k = len(log_weights) if k is None else k
@@ -176,6 +176,8 @@ def resampled_order(
     if labels is None:
         return _drawn(log_weights, u)
     labels = as_tensor("labels", labels).cpu()
+    if labels.shape != log_weights.shape:
+        raise ValueError(f"labels must be one for each of the {len(log_weights)} weights, got {tuple(labels.shape)}")
     places = class_balanced(torch.arange(len(labels), device="cpu"), labels)
     class_of_draw = labels[places][torch.arange(k, device="cpu") % len(labels)]
     order = torch.empty(k, dtype=torch.int64, device="cpu")

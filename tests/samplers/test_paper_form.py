@@ -40,6 +40,12 @@ def test_a_draw_that_keeps_the_class_mix_follows_the_shares_within_a_class():
     assert resampled_order(nothing, seed=0, epoch=0, k=8000, labels=labels).bincount(minlength=4).tolist() == counts
 
 
+@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 2, 3], [[0, 1, 0]]])
+def test_a_draw_refuses_labels_that_are_not_one_for_each_weight(labels):
+    with pytest.raises(ValueError, match="labels must be one for each of the 3 weights, got"):
+        resampled_order(weights(), seed=0, epoch=0, labels=labels)
+
+
 def test_without_replacement_the_orders_follow_plackett_and_luce():
     # The first by its share, the second by its share of what is left.
     orders = list(itertools.permutations(range(3)))

@@ -268,8 +268,8 @@ def train_until_told(orders, windows):
     with interruptible():
         try:
             processes.stop_with_the_parent(orders)
-            while True:
-                time.sleep(0.02 if windows else 60)
+            while True:  # not one long sleep: a signal that comes right before it would not end it
+                time.sleep(0.02)
         except Interrupted as error:
             os._exit(error.status)
 

@@ -22,6 +22,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -291,19 +292,29 @@ def commit_of(path: Path) -> str:
     return said.stdout.strip() or "no commit"
 
 
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def _answer_ctrl_c() -> None:
+    """Undo what a shell does to a command in the background: tests that press Ctrl-C would wait for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(path: Path, arguments: Sequence[str], log: Path) -> Spent:
     """Run Python with the package of a checkout, in it, and wait for it.
 
     Raises:
         SystemExit: it failed.
     """
-    one = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1"), "PYTHONPATH": str(path)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's modules are compiled once
     began = time.perf_counter()
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=path,
-            env={**os.environ, **one, "PYTHONPATH": str(path)},
+            env=environment,
+            preexec_fn=_answer_ctrl_c,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

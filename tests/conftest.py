@@ -2,6 +2,7 @@
 
 import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import torch
 from hypothesis import settings
 
 from tests import fake_windows
+
+HERE = Path(__file__).parent
 
 # Derandomised: a run is a function of the code alone. No deadline: the machines that run this differ.
 settings.register_profile("bss", max_examples=40, deadline=None, derandomize=True)
@@ -32,16 +35,19 @@ def random_states():
     return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
 
-# Files with a fixture that is expensive to make: their tests stay in one process, and begin first.
-EXPENSIVE = ("test_distributed", "test_resume", "test_integrations", "test_scripts", "test_tasks", "test_examples")
+# Files and folders whose tests share what is expensive to make: each stays in one process.
+TOGETHER = ("training/test_distributed.py", "training/test_resume.py", "integrations")
+# These begin, so that two processes end at the same time.
+LONG = (*TOGETHER, "cli/test_scripts.py", "tasks", "test_examples.py")
 
 
 def pytest_collection_modifyitems(items):
-    """Put the long files at the front, so that two processes end at the same time."""
+    """Keep tests together that share something, and put the long ones at the front."""
     for item in items:
-        if item.path.stem.startswith(("test_distributed", "test_resume", "test_integrations")):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: not item.path.stem.startswith(EXPENSIVE))
+        for place in TOGETHER:
+            if item.path.is_relative_to(HERE / place):
+                item.add_marker(pytest.mark.xdist_group(place))
+    items.sort(key=lambda item: not any(item.path.is_relative_to(HERE / place) for place in LONG))
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,14 @@
 """One tiny training in several frameworks, on one process or two, for the tests of the integrations.
 
 Every function trains the same network on the same 24 samples in the order of the same curriculum (8, 16, 24, 24 of
-them) and returns what happened. Run as a script it is one of two processes and trains in every installed framework.
+them) and returns what happened. Run as a script it starts two processes that train in every installed framework.
 """
 
 import functools
+import importlib
 import importlib.util
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -264,24 +266,16 @@ def two_processes():
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     root = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory() as folder:
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.plugins", f"{folder}/{rank}.json"],
-                cwd=root,
-                env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for rank in range(2)
-        ]
-        try:
-            outputs = [process.communicate(timeout=240)[0] for process in processes]
-        finally:
-            for process in processes:
-                process.kill()
-        for process, output in zip(processes, outputs, strict=True):
-            assert process.returncode == 0, output[-4000:]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.plugins", folder],
+            cwd=root,
+            env=os.environ | shared,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stdout[-4000:]
         ranks = [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(2)]
     plain = ("messages", "contract")
     return {
@@ -320,9 +314,28 @@ def stop_at(step):
     return Stop()
 
 
-def main(path):
+WHAT_TRAINS = {"lightning": "lightning.pytorch", "accelerate": "accelerate", "transformers": "transformers.trainer"}
+
+
+def main(folder):
+    """Start the two ranks as copies of this process: importing the frameworks takes seconds, and is done once."""
+    for name in frameworks():
+        importlib.import_module(
+            {"lightning": "lightning.pytorch", "transformers": "transformers.trainer"}.get(name, name)
+        )
+    context = multiprocessing.get_context("fork")
+    ranks = [context.Process(target=train_in_all, args=(rank, Path(folder))) for rank in range(2)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    sys.exit(max(abs(rank.exitcode) for rank in ranks))
+
+
+def train_in_all(rank, shared_folder):
+    """One of two ranks: it writes what happened in every installed framework."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     results = {name: asdict(run(2)) for name, run in frameworks().items()}
-    shared_folder = Path(path).parent
     if "lightning" in results:
         results["resumed lightning"] = asdict(resumed_lightning(shared_folder / "lightning"))
     if "transformers" in results:
@@ -339,7 +352,8 @@ def main(path):
         messages["not sharded"] = " ".join(str(warning.message) for warning in caught)
     contract = importlib.import_module("tests.integrations.contract").run_all(importlib.util.find_spec, shared_folder)
     contract = {name: asdict(record) for name, record in contract.items()}
-    Path(path).write_text(json.dumps(results | {"messages": messages, "contract": contract}))
+    text = json.dumps(results | {"messages": messages, "contract": contract})
+    (shared_folder / f"{rank}.json").write_text(text)
     torch.distributed.destroy_process_group()
 
 

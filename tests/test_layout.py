@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import conftest
+
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = sorted((ROOT / "bss").rglob("*.py"))
 SCRIPTS = sorted(ROOT.glob("*/train-*.py"))
@@ -124,6 +126,12 @@ def test_help_does_not_wait_for_pytorch(command):
     assert "--help" in done.stdout
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "argparse" in imported and not imported & {"torch", "numpy"}
+
+
+def test_files_whose_tests_stay_together_are_where_the_list_says():
+    """One that had moved was split over two processes, each of which made what is expensive."""
+    places = [ROOT / "tests" / place for place in conftest.LONG]
+    assert places and not [place for place in places if not place.exists()]
 
 
 def test_every_public_name_is_exported_and_documented():

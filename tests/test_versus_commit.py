@@ -1,6 +1,7 @@
 """The benchmark of two commits: what it calls equal, how often it runs a row, and what its line says."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,17 @@ def test_a_command_that_fails_ends_with_what_it_said(tmp_path):
     row = Row("fail", command=lambda data_root, out: ["-c", "raise SystemExit('for want of a nail')"])
     with pytest.raises(SystemExit, match=r"(?s)ended with 1.*for want of a nail"):
         measure(row, [tmp_path, tmp_path], tmp_path)
+
+
+def test_a_command_is_run_as_by_a_user_in_a_terminal_also_from_the_background(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    code = "import signal, sys; print(sys.dont_write_bytecode, signal.getsignal(signal.SIGINT).__name__)"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell leaves it to a command in the background
+    try:
+        versus_commit.run(tmp_path, ["-c", code], tmp_path / "log")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (tmp_path / "log").read_text() == "False default_int_handler\n"
 
 
 def test_a_line_has_medians_ratios_and_the_number_of_differences():

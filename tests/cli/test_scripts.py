@@ -116,7 +116,7 @@ def test_a_script_has_the_released_habits_when_asked(script, samples, monkeypatc
 def test_a_script_trains_in_its_own_folder_on_files_that_it_is_pointed_to(sample, tmp_path):
     data = sample / "sample-data" / "cremad"
     script = ROOT / "CREMAD" / "train-CL.py"
-    small = ["--set", "image_size=32", "--set", "seconds=0.5", "--set", "width=4", "--batch-size", 16]
+    small = ["--set", "image_size=24", "--set", "seconds=0.5", "--set", "width=2", "--batch-size", 16]
     done = start(
         script.name, "--data-root", data, "--official", "--epochs", 1, "--out", tmp_path, *small, cwd=script.parent
     )
@@ -177,8 +177,7 @@ def test_each_form_of_the_method_is_a_preset_and_official_is_another_word_for_on
 
 def test_the_default_run_folder_is_named_after_data_set_sampler_and_seed(sample, tmp_path, monkeypatch):
     data = sample / "sample-data" / "cremad"
-    small = ["--set", "image_size=32", "--set", "seconds=0.5", "--set", "width=4", "--epochs", 1, "--workers", 0]
-    flags = ["--data-root", data, *small]
+    flags = ["--data-root", data, "--set", "seconds=0.5", "--epochs", 1, *NARROW]
     assert run_here(ROOT / "CREMAD" / "train-CL.py", *flags, monkeypatch=monkeypatch, cwd=tmp_path) == 0
     assert (tmp_path / "runs" / "cremad-CL-seed42" / "done").exists()
 
@@ -248,17 +247,8 @@ def test_a_file_that_breaks_inside_a_worker_is_named_without_a_traceback(sample,
 
 
 def test_ctrl_c_ends_quietly_and_keeps_the_epochs(tmp_path):
-    command = [
-        sys.executable,
-        str(BROKEN),
-        "--sample",
-        "--epochs",
-        "500",
-        "--out",
-        str(tmp_path / "run"),
-        "--workers",
-        "2",
-    ]
+    settings = ["--epochs", "500", "--workers", "2", "--set", "image_size=24", "--set", "width=2"]
+    command = [sys.executable, str(BROKEN), "--sample", "--out", str(tmp_path / "run"), *settings]
     process = subprocess.Popen(
         command,
         cwd=tmp_path,

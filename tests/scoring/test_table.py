@@ -822,7 +822,7 @@ def run_rank(rank: int, folder: str) -> None:
 
 
 def test_two_real_processes_give_the_table_of_one(tmp_path):
-    torch.multiprocessing.spawn(run_rank, args=(str(tmp_path),), nprocs=2)
+    torch.multiprocessing.start_processes(run_rank, args=(str(tmp_path),), nprocs=2, start_method="fork")
     expected = single_process(0.5)
     for rank in range(2):
         similarity, loss, age = torch.load(tmp_path / f"rank{rank}.pt")

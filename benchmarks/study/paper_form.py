@@ -26,6 +26,7 @@ from typing import Any
 
 from benchmarks.study.raw import PLAN, RESULTS, ROWS
 from benchmarks.study.running import Comparison, Machine, add_machine, machine_of
+from bss.compare.arms import find
 
 STUDY = RESULTS / "paper-form"
 OTHER_ARMS = "other-arms"
@@ -94,7 +95,11 @@ class Cell:
         """The values of ``--set``."""
         said = self.protocol.said
         own = said["sets"][self.set]
-        yield from (*own["set"], *said["everywhere"], *said["regimes"].get(self.regime, ()))
+        yield from (*own["set"], *said["everywhere"])
+        arms = find(self.arms)
+        for assignment in said["regimes"].get(self.regime, ()):
+            if any(arm.is_reached_by(assignment.partition("=")[0]) for arm in arms):  # else it would be refused
+                yield assignment
         share = said["share_of_updates"].get(self.regime, 1.0)
         yield f"updates={int(own['updates'] * share)}"
 

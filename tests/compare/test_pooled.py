@@ -1,5 +1,6 @@
 """The study of the paper's form: its plans, and the numbers that are made of several sets."""
 
+import importlib
 import json
 from math import erfc
 
@@ -9,6 +10,8 @@ from benchmarks.study import pooled
 from benchmarks.study.estimates import Estimate, heterogeneity
 from benchmarks.study.paper_form import STUDY, Protocol, planned, read_protocol
 from benchmarks.study.raw import PLAN, Study
+from bss.compare.arms import find, partly_reaching
+from bss.recipes.fields import flatten
 
 SAID = {
     "sets": {"one": {}, "two": {}},
@@ -172,6 +175,14 @@ def test_a_regime_is_a_setting_of_the_same_command():
     assert [word for word in rough if word not in first] == ["corrupt_labels=0.4"]
     fifth = cells["fifth", "three-views"]
     assert [word for word in fifth if word not in first] == ["schedule.grow_epochs=1", "updates=50"]
+
+
+def test_no_cell_sets_what_none_of_its_arms_takes_over():
+    """``compare`` refuses it: the curriculum's growth, which a fifth of the updates needs, is no fresh arm's."""
+    assert "schedule.grow_epochs=1" not in read_protocol().again("fifth")[0].assignments()
+    for cell in [*planned(), *read_protocol().again("fifth")]:
+        known = flatten(importlib.import_module(f"benchmarks.study.{cell.comparison.task}").CL)
+        partly_reaching(find(cell.arms), cell.assignments(), known)
 
 
 def test_the_blocks_can_be_made_of_what_is_there():

@@ -1,11 +1,14 @@
 """The exploratory part of the study: which setting an arm chooses, and what is run with it."""
 
+import importlib
 import json
 
 import pytest
 
 from benchmarks.study import raw, tuned
 from benchmarks.study.tuned import Plan, Setting, Tried, choose, read_choice, read_plan, sharing, write_choice
+from bss.compare.arms import find, partly_reaching
+from bss.recipes.fields import flatten
 from tests.compare.comparing import fail_run, write_run
 
 SHORT, LONG, STRONG = Setting(0.0, 1), Setting(0.0, 2), Setting(0.01, 1)
@@ -66,6 +69,16 @@ def test_a_setting_and_a_size_are_values_of_set():
         "train_samples" in word for word in everything.comparison(SHORT, ["uniform"], "seeds").command("D", "O", 2)
     )
     assert everything.folder == "three-views-all"
+
+
+def test_every_arm_can_be_run_alone_with_its_setting():
+    """Arms with one setting are run together: an arm may be the only one, and ``compare`` refuses what it has not."""
+    plan = read_plan()
+    for case in plan.cases:
+        for arm in plan.said["arms"]:
+            comparison = case.comparison(LONG, [arm], "seeds")
+            known = flatten(importlib.import_module(f"benchmarks.study.{comparison.task}").CL)
+            assert partly_reaching(find([arm]), comparison.assignments, known) == []
 
 
 def test_a_case_is_whole_when_every_chosen_setting_has_raw_values(tmp_path):

@@ -4,10 +4,11 @@
 
 For every study task and arm the two take turns in one process with one thread: a run with everything that it keeps and
 writes, and :func:`straight`, which has no loader, sampler, score table, method, log or file. Both train as many steps,
-score as often, measure validation after every epoch (metrics of all heads, imbalance, Shapley values), and at the end
-the test with the chosen and the last weights and linear probes on the features. The clock is this process's processor
-time, which other work on the machine disturbs less than the clock on the wall. Ratios: of the two medians, and of the
-two smallest times, which disturbances can only raise. DATA is that of ``study/README.md``.
+score as often (a curriculum once, SPL before every epoch), measure validation after every epoch (metrics of all heads,
+imbalance, Shapley values), and at the end the test with the chosen and the last weights and linear probes on the
+features. The clock is this process's processor time, which other work on the machine disturbs less than the clock on
+the wall. Ratios: of the two medians, and of the two smallest times, which disturbances can only raise. DATA is that of
+``study/README.md``.
 """
 
 import argparse
@@ -49,19 +50,22 @@ def straight(model: nn.Module, data: Splits, recipe: Recipe, epochs: Sequence[Ma
     Args:
         model: a :class:`bss.models.LateFusion`, as it was built.
         data: samples in memory, with a validation part.
-        recipe: of uniform order, a curriculum or self-paced, with scores in eval mode before every epoch.
+        recipe: of uniform order, a curriculum that is scored once, or self-paced with scores before every epoch, in
+            eval mode.
         epochs: rows of ``metrics.jsonl`` of a run, for how many samples and steps each had.
     """
-    size, scored = recipe.batch_size, recipe.schedule.sampler != "uniform"
+    size, sampler = recipe.batch_size, recipe.schedule.sampler
     inputs, labels_N = data.train.modalities, data.train.labels_N
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     draw = torch.Generator().manual_seed(recipe.seed)
-    criterion, best, best_accuracy = nn.CrossEntropyLoss(), {}, -1.0
+    criterion, best, best_accuracy, chosen = nn.CrossEntropyLoss(), {}, -1.0, 0
+    if sampler == "curriculum":
+        easiest_first = scores(model, inputs, labels_N, size).argsort()
     for number, epoch in enumerate(epochs):
-        hard_N = scores(model, inputs, labels_N, size) if scored else torch.zeros(0)
-        if recipe.schedule.sampler == "curriculum":
-            order = hard_N.argsort()[: epoch["samples"]]
-        elif scored:
+        if sampler == "curriculum":
+            order = easiest_first[torch.randperm(epoch["samples"], generator=draw)]
+        elif sampler == "self_paced":
+            hard_N = scores(model, inputs, labels_N, size)
             order = torch.multinomial(2.01 - hard_N, epoch["samples"], generator=draw)
         else:
             order = torch.randperm(len(labels_N), generator=draw)
@@ -88,12 +92,14 @@ def straight(model: nn.Module, data: Splits, recipe: Recipe, epochs: Sequence[Ma
             contributions(model, features, fill, data.val.labels_N, prediction=recipe.predicts_by)
         assert total.isfinite() and all(norm.isfinite() for row in norms for norm in row)
         if accuracy > best_accuracy:
-            best_accuracy, best = accuracy, {name: value.clone() for name, value in model.state_dict().items()}
+            best_accuracy, chosen = accuracy, number
+            best = {name: value.clone() for name, value in model.state_dict().items()}
     target = data.test.labels_N
-    heads, _ = predict(model, data.test, recipe)
-    classification_metrics(heads, target), hits(heads, target)
-    model.load_state_dict(best)
     heads, features = predict(model, data.test, recipe)
+    if chosen < len(epochs) - 1:
+        classification_metrics(heads, target), hits(heads, target)
+        model.load_state_dict(best)
+        heads, features = predict(model, data.test, recipe)
     tested = classification_metrics(heads, target)["accuracy"]
     describe_predictions(unimodal_heads(heads), target), hits(heads, target)
     _, trained = predict(model, data.train, recipe)

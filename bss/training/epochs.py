@@ -69,7 +69,7 @@ class Training:
         self.unsure: int | None = None  # an epoch, whose weights best.pt has, that may turn out not to be the best
         # A mask may hold -inf from the start; what is trained must always be finite.
         fixed = [*parts.model.named_buffers(), *(w for w in parts.model.named_parameters() if not w[1].requires_grad)]
-        self.infinite = {name for name, value in fixed if _first_not_finite({name: value})}
+        self.infinite = {name for name, value in fixed if first_not_finite({name: value})}
         self.began = self.train_began = time.perf_counter()  # the epoch under way, and its steps
 
     # ---- beginning, and going on -----------------------------------------------------------------------------------
@@ -365,7 +365,7 @@ class Training:
             found = f"the training loss of epoch {epoch} is {totals.loss.item():g}"
         else:
             weights = {k: v for k, v in self.parts.model.state_dict().items() if k not in self.infinite}
-            if name := _first_not_finite(weights) or _first_not_finite(_optimizer_tensors(self.parts.step.optimizer)):
+            if name := first_not_finite(weights) or first_not_finite(_optimizer_tensors(self.parts.step.optimizer)):
                 found = f"{name} is not finite any more"
         told = [each for each in distributed.gathered_objects(found) if each is not None]
         if told:
@@ -583,11 +583,13 @@ def ran_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
-def _first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
+def first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
     """Name of the first tensor that has a number which is not finite; the device is waited for once."""
     floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.numel()}
     if not floating:
         return None
+    if torch.nn.utils.get_total_norm(list(floating.values()), math.inf).isfinite():
+        return None  # a look at all together takes a quarter of the time of one at each
     device = next(iter(floating.values())).device
     # Of each its largest size, which is NaN or infinite where one of its numbers is: one look at every number.
     largest = (torch.linalg.vector_norm(tensor, math.inf) for tensor in floating.values())

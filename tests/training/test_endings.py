@@ -16,7 +16,7 @@ from bss.compare.runs import read_run
 from bss.recipes.presets import PAPER_SCHEDULE
 from bss.training.checkpoint_file import read_checkpoint
 from bss.training.engine import fit
-from bss.training.epochs import ran_out_of_memory
+from bss.training.epochs import first_not_finite, ran_out_of_memory
 from bss.training.run import Run
 from bss.training.run_folder import RunFolder, read_json
 from bss.utils.errors import MemoryRanOutError, NotFiniteError, RunFolderError
@@ -132,6 +132,26 @@ def test_weights_and_buffers_that_are_not_finite_are_not_saved_either(tmp_path, 
         run(tmp_path, EVERY_STEP, model=Breaking(spoil, 7 + 2))
     saved = read_checkpoint(tmp_path / "last.pt")
     assert (saved["finished_epochs"], saved["step"]) == (1, 2)
+
+
+TENSORS = {
+    "empty": torch.zeros(0),
+    "count": torch.tensor(3),
+    "scalar": torch.tensor(1.0),
+    "double": torch.full((2,), 1e300, dtype=torch.float64),
+    "large": torch.full((9,), 3e38),  # finite; the sum of their squares is not
+    "half": torch.full((3,), 6e4, dtype=torch.float16),
+    "brain": torch.ones(2, 2, dtype=torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["scalar", "double", "large", "half", "brain"])
+def test_one_number_that_is_not_finite_is_found_among_tensors_of_all_kinds(name, value):
+    assert first_not_finite(TENSORS) is None and first_not_finite({}) is None
+    broken = TENSORS[name].clone()
+    broken.view(-1)[-1] = value
+    assert first_not_finite({**TENSORS, name: broken}) == name
 
 
 def test_an_optimiser_that_is_not_finite_is_not_saved(tmp_path):

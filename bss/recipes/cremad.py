@@ -32,8 +32,7 @@ class CremadRecipe(FoldedRecipe, AudioVisualRecipe):
         super().__post_init__()
         if self.fold is not None and self.split != "speaker":
             raise RecipeError(
-                f"fold={self.fold} is of the actors, and split={self.split} has all of them in every part: "
-                "--set split=speaker"
+                f"folds are of the actors, and split={self.split} has all of them in every part: --set split=speaker"
             )
         if self.published_val and self.split == "speaker":
             raise RecipeError(

@@ -111,7 +111,7 @@ def test_a_data_set_without_folds_says_which_has_some(tmp_path, capsys):
     assert "has no folds, for nothing is known that its samples could be dealt by; leave --folds out" in (
         capsys.readouterr().err
     )
-    with pytest.raises(RecipeError, match=r"fold=0 is of the actors, and split=published .*: --set split=speaker"):
+    with pytest.raises(RecipeError, match=r"folds are of the actors, and split=published .*: --set split=speaker"):
         Comparison("cremad", ("uniform",), (0,), "equal", (), tmp_path, tmp_path / "out", 0, folds=5).base()
     assert picked_folds(None, None) == () == picked_folds(None, 5)
 

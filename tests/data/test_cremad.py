@@ -711,7 +711,7 @@ def test_folds_have_both_sexes_and_all_ages_where_the_demographics_are_there(six
 
 
 def test_folds_that_cannot_be_dealt_say_what_can(six_actors):
-    with pytest.raises(RecipeError, match=r"fold=0 is of the actors, and split=published .*: --set split=speaker"):
+    with pytest.raises(RecipeError, match=r"folds are of the actors, and split=published .*: --set split=speaker"):
         override(cremad_task.CL, ["fold=0"])
     with pytest.raises(DataError, match=r"6 actors cannot be dealt to 7 folds: --set folds=6 or fewer"):
         actors_tested(six_actors, "fold=0", "folds=7")

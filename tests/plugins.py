@@ -320,16 +320,17 @@ WHAT_TRAINS = {"lightning": "lightning.pytorch", "accelerate": "accelerate", "tr
 def main(folder):
     """Start the two ranks as copies of this process: importing the frameworks takes seconds, and is done once."""
     for name in frameworks():
-        importlib.import_module(
-            {"lightning": "lightning.pytorch", "transformers": "transformers.trainer"}.get(name, name)
-        )
+        importlib.import_module(WHAT_TRAINS[name])
     context = multiprocessing.get_context("fork")
     ranks = [context.Process(target=train_in_all, args=(rank, Path(folder))) for rank in range(2)]
     for rank in ranks:
         rank.start()
     for rank in ranks:
-        rank.join()
-    sys.exit(max(abs(rank.exitcode) for rank in ranks))
+        rank.join(100)  # seconds: one whose peer has died would wait for ever
+    ended_well = all(rank.exitcode == 0 for rank in ranks)
+    for rank in ranks:
+        rank.kill()
+    sys.exit(not ended_well)
 
 
 def train_in_all(rank, shared_folder):

@@ -24,7 +24,6 @@ REGIMES = {
     "fifth": "a fifth of the updates",
 }
 SHORT = {
-    "uniform": "uniform",
     "uniform-replacement": "uniform, repl.",
     "spl-paper-replacement": "paper, repl.",
     "spl-paper-replacement-reversed": "reversed, repl.",
@@ -153,7 +152,7 @@ def table_head(columns: Sequence[str]) -> list[str]:
 
 def name_of(contrast: Contrast) -> str:
     """As a column of the page is called."""
-    return " \N{MINUS SIGN} ".join(SHORT[each] for each in contrast)
+    return " \N{MINUS SIGN} ".join(SHORT.get(each, each) for each in contrast)
 
 
 def regimes_table() -> str:
@@ -182,6 +181,28 @@ def difference(found: Estimate) -> str:
     return f"{signed(found.mean, 2)} {bracket(found.interval(0.95))}"
 
 
+def last_table() -> str:
+    """Both contrasts at the last epoch, pooled, one test each and no adjustment; with fresh seeds where there are."""
+    found = cells()
+    columns = [column for contrast in found.primary for column in (name_of(contrast), "p", "single sets")]
+    lines = table_head(["regime", "n", *columns])
+    for regime, title in REGIMES.items():
+        for each, name in ((found, title), (found.again, f"{title}, fresh seeds")):
+            if each is not None and each.whole(regime):
+                row = [name, str(each.of_regime(regime, each.primary[0], LAST).n)]
+                for contrast in each.primary:
+                    mean = each.of_regime(regime, contrast, LAST)
+                    row += [difference(mean), p_value(mean.p), _ends(each.per_set(regime, contrast, LAST))]
+                lines.append(table_row(row))
+    return "\n".join(lines)
+
+
+def _on_one_set(found: Cells, regime: str, name: str, contrast: Contrast) -> str:
+    if (regime, name) not in found.studies:
+        return "not run"
+    return difference(estimate(list(found.differences(regime, name, contrast).values())))
+
+
 def sets_table() -> str:
     """Both contrasts on each set by itself."""
     found = cells()
@@ -189,19 +210,18 @@ def sets_table() -> str:
     lines = table_head(["regime", "contrast", *names])
     for regime, title in REGIMES.items():
         for contrast in found.primary:
-            values = [
-                difference(estimate(list(found.differences(regime, name, contrast).values())))
-                if (regime, name) in found.studies
-                else "not run"
-                for name in names
-            ]
+            values = [_on_one_set(found, regime, name, contrast) for name in names]
             if any(value != "not run" for value in values):
                 lines.append(table_row([title, name_of(contrast), *values]))
     return "\n".join(lines)
 
 
-def secondary_table() -> str:
-    """Other contrasts of whole regimes, pooled, one test each and no adjustment."""
+def secondary_table(column: str = PRIMARY) -> str:
+    """Other contrasts of whole regimes, pooled, one test each and no adjustment.
+
+    Args:
+        column: the outcome.
+    """
     found = cells()
     others = [
         ("spl-paper-replacement", "uniform"),
@@ -214,27 +234,31 @@ def secondary_table() -> str:
     lines = table_head(["regime", "accuracy of uniform order, %", *(f"{arm}" for arm, _ in others)])
     for regime, title in REGIMES.items():
         if found.whole(regime):
-            per_set = [values_of(found.studies[regime, name], "uniform", PRIMARY) for name in found.said["sets"]]
+            per_set = [values_of(found.studies[regime, name], "uniform", column) for name in found.said["sets"]]
             level = estimate(pooled(per_set, found.protocol.seeds)).mean
-            lines.append(
-                table_row([title, f"{level:.1f}", *(difference(found.of_regime(regime, each)) for each in others)])
-            )
+            pools = [found.of_regime(regime, each, column) for each in others]
+            lines.append(table_row([title, f"{level:.1f}", *map(difference, pools)]))
     return "\n".join(lines)
+
+
+def _ends(found: Iterable[Estimate]) -> str:
+    """The lowest and the highest mean."""
+    means = [each.mean for each in found]
+    return f"{signed(min(means), 2)} to {signed(max(means), 2)}"
 
 
 def _apart(per_set: Sequence[Estimate]) -> str:
     """How far single sets lie apart, which their mean does not show; Cochran's Q is not in the plan."""
-    low, high = (pick(each.mean for each in per_set) for pick in (min, max))
     p = heterogeneity(per_set)
     how = f"more than by chance, Q test, p {_equals(p)}"
-    return f"(single sets {signed(low, 2)} to {signed(high, 2)}{f': {how}' if p < 0.05 else ''})"
+    return f"(single sets {_ends(per_set)}{f': {how}' if p < 0.05 else ''})"
 
 
-def once_more(found: Cells, regime: str, contrast: Contrast) -> bool | None:
+def once_more(found: Cells, regime: str, contrast: Contrast, column: str = PRIMARY) -> bool | None:
     """Whether a contrast that held has its sign again with fresh seeds, p < 0.05; None where they were not run."""
     if found.again is None or not found.again.whole(regime):
         return None
-    first, fresh = found.of_regime(regime, contrast), found.again.of_regime(regime, contrast)
+    first, fresh = (each.of_regime(regime, contrast, column) for each in (found, found.again))
     return fresh.p < 0.05 and (fresh.mean > 0) == (first.mean > 0)
 
 
@@ -311,6 +335,20 @@ def arms_table() -> str:
     return "\n".join([*table_head(["arm", *columns]), *(table_row(row) for row in rows if any(row[1:]))])
 
 
+def others_table() -> str:
+    """The other arms minus uniform order of the same cell, on each set and pooled, one by one without adjustment."""
+    found = cells()
+    names = list(found.said["sets"])
+    lines = table_head(["arm", *names, "mean of the sets"])
+    for arm in found.said["other_arms"]["on_every_set"]:
+        contrast = arm, "uniform"
+        if arm != "uniform":
+            values = [_on_one_set(found, OTHER_ARMS, name, contrast) for name in names]
+            mean = difference(found.of_regime(OTHER_ARMS, contrast)) if found.whole(OTHER_ARMS) else ""
+            lines.append(table_row([arm, *values, mean]))
+    return "\n".join(lines)
+
+
 def made_by() -> str:
     """Where the runs were made."""
     found = cells()
@@ -364,11 +402,36 @@ def in_short() -> str:
         said = said or "neither above nor below it in any"
         if alike:
             said += f"; the mean is equivalent to 0 within {margin:g} point in: {', '.join(alike)}"
-        every = [each.mean for regime in regimes for each in found.per_set(regime, contrast)]
-        of_sets = " to ".join(signed(pick(every), 2) for pick in (min, max))
+        of_sets = _ends(each for regime in regimes for each in found.per_set(regime, contrast))
         lines.append(
             f"- **The paper's sampler with replacement**, minus {contrast[1]}: "
             f"{low if low == high else f'{low} to {high}'} points in\n  {len(regimes)} of {len(REGIMES)} regimes "
             f"(mean of {sets} sets, {n} seeds; single sets {of_sets}): {said}."
         )
     return "\n".join(lines)
+
+
+def last_in_short() -> str:
+    """The README's lines on the last epoch."""
+    found = cells()
+    contrast = found.primary[0]
+    arm, control = contrast
+    twice = [
+        (regime, found.again.of_regime(regime, contrast, LAST))
+        for regime in REGIMES
+        if found.again is not None
+        and found.whole(regime)
+        and found.of_regime(regime, contrast, LAST).p < 0.05
+        and once_more(found, regime, contrast, LAST)
+    ]
+    if not twice:
+        return "- **At the last epoch**, a secondary outcome: nothing that came back with fresh seeds."
+    said = ", ".join(f"{REGIMES[regime]} ({signed(fresh.mean, 2)})" for regime, fresh in twice)
+    whole = [regime for regime in REGIMES if found.whole(regime)]
+    order = _ends(found.of_regime(regime, (arm, "uniform"), LAST) for regime in whole)
+    seeds = f"{len(found.protocol.seeds)} seeds and with {twice[0][1].n} fresh ones"
+    return (
+        f"- **At the last epoch**, a secondary outcome without any adjustment, the paper's sampler with replacement\n"
+        f"  differs from {control}, p < 0.05 with {seeds}, in: {said}.\n"
+        f"  Minus uniform order it is {order} points there, in {len(whole)} of {len(REGIMES)} regimes."
+    )

@@ -149,11 +149,15 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "paper-form-regimes": pooled.regimes_table,
     "paper-form-verdicts": pooled.verdicts,
     "paper-form-fresh": pooled.fresh_table,
+    "paper-form-last": pooled.last_table,
     "paper-form-sets": pooled.sets_table,
     "paper-form-secondary": pooled.secondary_table,
+    "paper-form-secondary-last": partial(pooled.secondary_table, pooled.LAST),
     "paper-form-arms": pooled.arms_table,
+    "paper-form-others": pooled.others_table,
     "paper-form-made-by": pooled.made_by,
     "paper-form-in-short": pooled.in_short,
+    "paper-form-last-in-short": pooled.last_in_short,
     "paper-form-tuned": tuned.table,
 }
 

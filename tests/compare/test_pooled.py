@@ -7,7 +7,7 @@ from math import erfc
 import pytest
 
 from benchmarks.study import pooled
-from benchmarks.study.estimates import Estimate, heterogeneity
+from benchmarks.study.estimates import MINUS, Estimate, heterogeneity
 from benchmarks.study.paper_form import STUDY, Protocol, planned, read_protocol
 from benchmarks.study.raw import PLAN, Study
 from bss.compare.arms import find, partly_reaching
@@ -111,6 +111,68 @@ def test_the_page_in_short_says_on_which_side_a_contrast_held(monkeypatch):
     assert apart.endswith(
         "above it, not yet run again, in: as they are; below it, not yet run again, in: a fifth of the updates."
     )
+
+
+def at_the_last(a, uniform=(0.28, 0.28, 0.28), seeds=(3, 4, 5)):
+    """Raw values whose last epoch has these accuracies of arm a; b and c have 20 %."""
+    of = {"a": a, "b": (0.2, 0.2, 0.2), "c": (0.2, 0.2, 0.2), "uniform": uniform}
+    rows = [
+        {"arm": arm, "seed": str(seed), "failed": "", pooled.PRIMARY: "0.5", pooled.LAST: str(value)}
+        for arm, values in of.items()
+        for seed, value in zip(seeds, values, strict=True)
+    ]
+    return Study({}, {"commit": "abc"}, rows)
+
+
+SAID_OF_TWO = SAID | {"regimes": {"as-they-are": [], "fifth": []}}
+LAST_OF_TWO = {("fifth", name): at_the_last((0.25, 0.26, 0.25)) for name in ("one", "two")}
+
+
+def with_fresh(a):
+    """Cells of the regime of few updates whose fresh seeds have these accuracies of arm a."""
+    again = {cell: at_the_last(a, seeds=(13, 14, 15)) for cell in LAST_OF_TWO}
+    return pooled.Cells(Protocol(SAID_OF_TWO), LAST_OF_TWO, pooled.Cells(Protocol(SAID_OF_TWO), again))
+
+
+def test_the_last_epoch_has_a_table_of_its_own_with_the_fresh_seeds(monkeypatch):
+    monkeypatch.setattr(pooled, "cells", lambda: with_fresh((0.21, 0.22, 0.21)))
+    # 5, 6 and 5 points: the mean is 16/3, the standard error 1/3, and t(0.975) of two degrees of freedom is 4.303;
+    # p of t = 16 is 1 - 16 / (256 + 2)**0.5 = 0.0039, since that distribution is known in closed form. The fresh
+    # ones are 1, 2 and 1: t = 4, p = 1 - 4 / 18**0.5 = 0.0572.
+    first, fresh = "+5.33 [+3.9, +6.8] | 0.004 | +5.33 to +5.33", f"+1.33 [{MINUS}0.1, +2.8] | 0.057 | +1.33 to +1.33"
+    assert pooled.last_table().splitlines()[2:] == [
+        f"| a fifth of the updates | 3 | {first} | {first} |",
+        f"| a fifth of the updates, fresh seeds | 3 | {fresh} | {fresh} |",
+    ]
+
+
+def test_the_page_in_short_says_of_the_last_epoch_what_came_back_and_how_far_it_is_from_uniform_order(monkeypatch):
+    monkeypatch.setattr(pooled, "cells", lambda: with_fresh((0.25, 0.25, 0.26)))
+    said = " ".join(pooled.last_in_short().split())
+    assert "3 seeds and with 3 fresh ones, in: a fifth of the updates (+5.33)" in said
+    low = f"{MINUS}2.67"  # 25, 26 and 25 % beside uniform order's 28
+    assert said.endswith(f"Minus uniform order it is {low} to {low} points there, in 1 of 6 regimes.")
+    monkeypatch.setattr(pooled, "cells", lambda: with_fresh((0.21, 0.22, 0.21)))  # p = 0.057
+    assert "nothing that came back" in pooled.last_in_short()
+    monkeypatch.setattr(pooled, "cells", lambda: with_fresh((0.15, 0.15, 0.14)))  # the other sign
+    assert "nothing that came back" in pooled.last_in_short()
+    monkeypatch.setattr(pooled, "cells", lambda: pooled.Cells(Protocol(SAID_OF_TWO), LAST_OF_TWO))
+    assert "nothing that came back" in pooled.last_in_short()
+
+
+def test_other_arms_are_set_against_uniform_order_of_their_own_cell(monkeypatch):
+    own = {"uniform": (0.50, 0.50, 0.50), "cl": (0.51, 0.52, 0.51), "alone-x": (0.2, 0.2, 0.2)}
+    said = SAID | {"other_arms": {"on_every_set": ["uniform", "cl"], "arms": {"one": ["alone-x"], "two": []}}}
+    studies = {
+        ("calm", "one"): study_of({"uniform": (0.9, 0.9, 0.9)}),
+        ("other-arms", "one"): study_of(own, commit="def"),
+    }
+    monkeypatch.setattr(pooled, "cells", lambda: pooled.Cells(Protocol(said), studies))
+    # 1, 2 and 1 points: the mean is 4/3 and the standard error 1/3, so the interval goes from -0.1009 to 2.7676
+    row = f"+1.33 [{MINUS}0.1, +2.8]"
+    assert pooled.others_table().splitlines()[2:] == [f"| cl | {row} | not run |  |"]
+    studies[("other-arms", "two")] = study_of({"uniform": (0.50,) * 3, "cl": (0.51, 0.52, 0.51)}, commit="def")
+    assert pooled.others_table().splitlines()[2:] == [f"| cl | {row} | {row} | {row} |"]
 
 
 def test_the_arms_of_a_difference_have_the_same_seeds():

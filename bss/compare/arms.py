@@ -76,7 +76,12 @@ class Arm:
 
     def _takes(self, constant: str, method: str | None) -> bool:
         """Whether a constant of the base is one that the method has and the arm does not set itself."""
-        return constant not in self.constants and constant in constants_known(method)
+        if method is None or constant in self.constants:
+            return False
+        from bss.methods import BY_NAME  # as in constants_known
+        from bss.methods.constants import constants_of, named
+
+        return named(constant, constants_of(BY_NAME[method])) is not None
 
     def is_reached_by(self, path: str, *, method: str | None = None) -> bool:
         """Whether a field of the base has a say in this arm's recipe.
@@ -85,9 +90,9 @@ class Arm:
             path: the dotted name of the field.
             method: of the base; an arm that is not about a method has that one.
         """
-        group, _, name = path.rpartition(".")
         if path.startswith(PREFIX):
-            return self._takes(name, self.method or method)
+            return self._takes(path.removeprefix(PREFIX), self.method or method)
+        group, _, name = path.rpartition(".")
         if group != "schedule":
             return name not in self.numbers and (name != "method" or self.method is None)
         if name == "sampler" or name in self.schedule or (name == "warmup_epochs" and self.warmup):
@@ -104,13 +109,13 @@ def _uniform(name: str, title: str, *, schedule: Mapping[str, Any] | None = None
 
 
 def constants_known(method: str | None) -> tuple[str, ...]:
-    """Names of a method's constants; none of no method."""
+    """The constants of a method, as a recipe names them; none of no method."""
     if method is None:
         return ()
     from bss.methods import BY_NAME  # they need PyTorch, which takes seconds, and the list of arms does not
-    from bss.methods.constants import constants_of
+    from bss.methods.constants import constants_of, names_of
 
-    return tuple(constants_of(BY_NAME[method]))
+    return names_of(constants_of(BY_NAME[method]))
 
 
 ARMS = (

@@ -9,7 +9,7 @@ from typing_extensions import override
 from bss.methods.base import TwoStageMethod
 from bss.scoring.formulas import weighted_loss
 from bss.scoring.table import ScoreTable
-from bss.utils.errors import RecipeError
+from bss.utils.errors import RecipeError, guess, shown
 
 
 def progress_ratio(accuracies: Sequence[float], *, history: int) -> float:
@@ -46,8 +46,9 @@ class MSLR(TwoStageMethod):
     rates; there the accuracies are of the test set, here of the validation split.
 
     Args:
-        start: modality name -> positive factor of its learning rate; None = 1 for all. The released code has 0.9 for
-            audio and 1.1 for video on CREMA-D. With a history longer than the run each modality keeps its rate.
+        start: modality name -> positive factor of its learning rate, ``method.start.audio`` of a recipe; 1 for those
+            that it does not name, None for all. The released code has 0.9 for audio and 1.1 for video on CREMA-D. With
+            a history longer than the run each modality keeps its rate.
         history: see :func:`progress_ratio`; the released code has 5.
     """
 
@@ -70,16 +71,17 @@ class MSLR(TwoStageMethod):
         """See :meth:`TwoStageMethod.begin_run`.
 
         Raises:
-            RecipeError: encoders that share weights, or starts that are not of the network's modalities.
+            RecipeError: encoders that share weights, or a start of what is no modality of the network.
         """
         super().begin_run(table, model)
         self.require_own_encoders()
         names = list(self.network.encoders)
-        if self.start is not None and set(self.start) != set(names):
-            raise RecipeError(
-                f"MSLR has start for {', '.join(self.start) or 'none'}, but the network's modalities are "
-                f"{', '.join(names)}: give a factor for each"
-            )
+        for name in self.start or {}:
+            if name not in names:
+                listed = ", ".join(names)
+                raise RecipeError(
+                    f"MSLR has no modality {shown(name)} to start{guess(name, names)}; the network has {listed}"
+                )
 
     @override
     def groups(self, parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:

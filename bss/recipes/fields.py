@@ -85,10 +85,11 @@ def named_field(assignment: str, known: Collection[str]) -> tuple[str, str]:
 def _known_field(name: str, known: Collection[str]) -> str:
     """The dotted name of a field that is given by it, or by its last part alone.
 
-    A constant of the method has its own, whether the recipe sets it or not: ``method.alpha``.
+    A constant of the method has its own, whether the recipe sets it or not: ``method.alpha``, ``method.start.audio``.
     """
     constant = name.removeprefix(f"{CONSTANTS}.").removeprefix(PREFIX)
-    if name != constant and constant.isidentifier() and "method" in known:
+    root, dot, member = constant.partition(".")
+    if name != constant and root.isidentifier() and bool(dot) == bool(member) and "method" in known:
         return PREFIX + constant
     paths = [name] if name in known else [path for path in known if path.rpartition(".")[2] == name]
     if len(paths) > 1:

@@ -271,6 +271,9 @@ def test_a_constant_reaches_the_arms_whose_method_has_it_and_that_do_not_set_it(
 
 def test_which_arms_a_constant_reaches_is_said_and_one_that_reaches_none_is_refused():
     arms, known = find(["uniform", "ogm-ge", "loss-weights-paper"]), flatten(TASK)
+    assert partly_reaching(find(["mslr", "agm"]), ["method.start.audio=0.9"], known) == [
+        "method.start.audio=0.9 reaches mslr; not agm"
+    ]
     said = partly_reaching(arms, ["method.alpha=0.3"], known)
     assert said == ["method.alpha=0.3 reaches ogm-ge; not uniform, loss-weights-paper"]
     assert partly_reaching(arms, ["method.alpha=0.3"], {**known, "method": "agm"}) == [

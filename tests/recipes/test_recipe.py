@@ -364,6 +364,16 @@ def test_a_constant_of_the_method_is_set_by_its_name_and_read_as_what_it_looks_l
     assert override(recipe, ["method.beta=1"]).method_options == {"alpha": value, "beta": 1}
 
 
+def test_each_value_of_a_constant_that_is_a_mapping_is_a_field():
+    recipe = override(CL, ["method=mslr", "method.start.audio=0.9", "method.start.visual=1.1"])
+    assert recipe.method_options == {"start.audio": 0.9, "start.visual": 1.1}
+    assert override(CL, describe(recipe).split()) == recipe
+    for content in ({"start": {"audio": 0.9, "visual": 1.1}}, {"start.audio": 0.9, "start.visual": 1.1}):
+        assert with_values(CL, {"method": "mslr", "method_options": content}) == recipe
+    for name in ("method.start.", "method..audio"):
+        assert "unknown recipe field" in refusal(CL, f"{name}=1")
+
+
 def test_a_recipe_with_constants_stays_a_plain_value():
     one = replace(CL, method_options={"b": 1, "a": 0.5})
     two = override(CL, ["method.a=0.5", "method.b=1"])

@@ -149,6 +149,7 @@ def test_a_network_with_logits_alone_is_trained_and_told_what_a_method_needs(tmp
         ("ogm-ge", {"alpha": 1, "noise": False}, {"alpha": 1.0, "noise": False, "last_epoch": 50}),
         ("agm", {"clip": 0.5}, {"alpha": 1.0, "limit": 10.0, "clip": 0.5}),
         ("mslr", {"history": 3}, {"history": 3}),
+        ("mslr", {"start.audio": 2, "start.visual": 0.5}, {"start": {"audio": 2.0, "visual": 0.5}, "history": 5}),
         ("loss-weights", {"weighting": "softmax", "temperature": 2}, {"weighting": "softmax", "temperature": 2.0}),
     ],
 )
@@ -168,7 +169,16 @@ def test_a_method_is_made_with_the_constants_of_its_recipe(method, options, sett
         ),
         ("ogm-ge", {"seed": 1}, "ogm-ge has no constant method.seed; its constants are: alpha, noise, last_epoch"),
         ("smv", {"alpha": 1}, "smv has no constant method.alpha; its constants are: none"),
-        ("mslr", {"start": 1}, "mslr has no constant method.start"),
+        ("mslr", {"start": 1}, "mslr has no constant method.start; its constants are: start.NAME, history"),
+        (
+            "mslr",
+            {"start.": 1},
+            "mslr has no constant method.start. (did you mean start.NAME?); its constants are: start.NAME, history",
+        ),
+        ("mslr", {"strat.audio": 1}, "mslr has no constant method.strat.audio; its constants are: start.NAME, history"),
+        ("mslr", {"start.audio": "much"}, "method.start.audio cannot be 'much'; allowed: a number"),
+        ("mslr", {"start.audio": 0}, "method.start must be numbers > 0, got 0.0 for audio"),
+        ("ogm-ge", {"alpha.audio": 1}, "ogm-ge has no constant method.alpha.audio; its constants are: alpha, "),
         ("ogm-ge", {"alpha": "much"}, "method.alpha cannot be 'much'; allowed: a number"),
         ("ogm-ge", {"last_epoch": 1.5}, "method.last_epoch cannot be 1.5; allowed: a whole number"),
         ("loss-weights", {"order": "up"}, "method.order cannot be 'up'; allowed: balanced_first, imbalanced_first"),
@@ -198,7 +208,7 @@ def test_every_constant_of_a_method_has_its_default_in_the_settings_and_may_be_s
     kind = methods.BY_NAME[name]
     made, constants = method_of(replace(tiny.CL, method=name), 60), constants_of(kind)
     assert default_settings(kind).items() <= made.settings().items()
-    options = {each: constant.default for each, constant in constants.items()}
+    options = {each: constant.default for each, constant in constants.items() if not constant.by_name}
     again = method_of(replace(tiny.CL, method=name, method_options=options), 60)
     assert again.settings() == made.settings()
 

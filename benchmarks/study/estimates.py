@@ -84,6 +84,11 @@ def bracket(ends: tuple[float, float]) -> str:
     return f"[{', '.join(signed(end, decimals) for end in ends)}]"
 
 
+def difference(found: Estimate) -> str:
+    """Mean and 95 % interval in points, as the pages write them."""
+    return f"{signed(found.mean, 2)} {bracket(found.interval(0.95))}"
+
+
 def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 
-from benchmarks.study import pooled, tuned
+from benchmarks.study import paper_tables, tuned
 from benchmarks.study.estimates import bracket, estimate, p_value, signed, spread, welch
+from benchmarks.study.pooled import LAST
 from benchmarks.study.raw import RESULTS, ROOT, Study, read
 from bss.compare.claims import claims_of
 
@@ -146,18 +147,20 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "drift-verdict": drift_verdict,
     "drift-made-by": drift_made_by,
     "drift-in-short": drift_in_short,
-    "paper-form-regimes": pooled.regimes_table,
-    "paper-form-verdicts": pooled.verdicts,
-    "paper-form-fresh": pooled.fresh_table,
-    "paper-form-last": pooled.last_table,
-    "paper-form-sets": pooled.sets_table,
-    "paper-form-secondary": pooled.secondary_table,
-    "paper-form-secondary-last": partial(pooled.secondary_table, pooled.LAST),
-    "paper-form-arms": pooled.arms_table,
-    "paper-form-others": pooled.others_table,
-    "paper-form-made-by": pooled.made_by,
-    "paper-form-in-short": pooled.in_short,
-    "paper-form-last-in-short": pooled.last_in_short,
+    "paper-form-regimes": paper_tables.regimes_table,
+    "paper-form-verdicts": paper_tables.verdicts,
+    "paper-form-fresh": paper_tables.fresh_table,
+    "paper-form-sets": paper_tables.sets_table,
+    "paper-form-test-parts": paper_tables.test_parts_in_words,
+    "paper-form-by-test-part": paper_tables.test_parts_table,
+    "paper-form-secondary": paper_tables.secondary_table,
+    "paper-form-last": paper_tables.last_table,
+    "paper-form-last-sets": paper_tables.last_sets_table,
+    "paper-form-last-secondary": partial(paper_tables.secondary_table, LAST),
+    "paper-form-arms": paper_tables.arms_table,
+    "paper-form-others": paper_tables.others_table,
+    "paper-form-made-by": paper_tables.made_by,
+    "paper-form-in-short": paper_tables.in_short,
     "paper-form-tuned": tuned.table,
 }
 

@@ -20,8 +20,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from benchmarks.study.estimates import estimate, spread
-from benchmarks.study.pooled import PRIMARY, difference, name_of, table_head, table_row, values_of
+from benchmarks.study.estimates import difference, estimate, spread
+from benchmarks.study.paper_tables import name_of, table_head, table_row
+from benchmarks.study.pooled import PRIMARY, values_of
 from benchmarks.study.raw import PLAN, RESULTS, ROWS, Study, read
 from benchmarks.study.running import Comparison, Machine, add_machine, machine_of
 

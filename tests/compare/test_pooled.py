@@ -7,7 +7,7 @@ from math import erfc
 import pytest
 
 from benchmarks.study import pooled
-from benchmarks.study.estimates import MINUS, Estimate, heterogeneity
+from benchmarks.study.estimates import Estimate, heterogeneity
 from benchmarks.study.paper_form import STUDY, Protocol, planned, read_protocol
 from benchmarks.study.raw import PLAN, Study
 from bss.compare.arms import find, partly_reaching
@@ -51,21 +51,30 @@ def test_a_run_that_was_not_finite_counts_as_0_and_a_missing_number_is_refused()
         pooled.values_of(Study({}, {}, rows), "a", pooled.PRIMARY)
 
 
-def test_until_all_regimes_are_there_p_values_have_the_bound_of_all_tests_and_then_holms():
-    calm = {("calm", "one"): ONE, ("calm", "two"): TWO}
-    partly = pooled.Cells(Protocol(SAID), calm)
-    p = {contrast: partly.of_regime("calm", contrast).p for contrast in partly.primary}
-    assert partly.adjusted() == {("calm", each): (min(1.0, 4 * p[each]), False) for each in p}
-    whole = pooled.Cells(Protocol(SAID), calm | {("rough", "one"): ONE, ("rough", "two"): TWO})
+def test_p_values_are_adjusted_over_all_tests_of_the_family():
+    whole = pooled.Cells(
+        Protocol(SAID),
+        {(regime, name): study for regime in ("calm", "rough") for name, study in (("one", ONE), ("two", TWO))},
+    )
+    p = {contrast: whole.of_regime("calm", contrast).p for contrast in whole.primary}
     adjusted = whole.adjusted()
-    assert len(adjusted) == 4 and all(final for _, final in adjusted.values())
-    smallest = min(p.values())
-    assert min(value for value, _ in adjusted.values()) == pytest.approx(min(1.0, 4 * smallest))
+    assert len(adjusted) == 4 and min(adjusted.values()) == pytest.approx(min(1.0, 4 * min(p.values())))
 
 
-def test_a_regime_without_one_of_its_sets_has_no_verdict():
-    cells = pooled.Cells(Protocol(SAID), {("calm", "one"): ONE})
-    assert not cells.whole("calm") and cells.adjusted() == {}
+def test_seeds_that_share_a_test_part_can_be_one_value():
+    assert sorted(pooled.mean_of_each({3: 1.0, 4: 3.0, 5: 8.0}, {3: "x", 4: "x", 5: "y"})) == [2.0, 8.0]
+    test = {"test": {"seed 3": {"hash": "x"}, "seed 4": {"hash": "x"}, "seed 5": {"hash": "y"}}}
+    one = Study({}, {**ONE.constants, "task": test}, ONE.rows)
+    cells = pooled.Cells(Protocol(SAID), {("calm", "one"): one, ("calm", "two"): TWO})
+    assert cells.test_parts("calm", "one") == {3: "x", 4: "x", 5: "y"}
+    found = cells.of_test_parts("calm", ("a", "c"), "one")  # 5, 5 and 0 points: 5 of x and 0 of y
+    assert found.n == 2 and found.mean == pytest.approx(2.5) and found.error == pytest.approx(2.5)
+
+
+def test_a_set_may_be_left_out_of_the_mean():
+    cells = pooled.Cells(Protocol(SAID), {("calm", "one"): ONE, ("calm", "two"): TWO})
+    assert cells.of_regime("calm", ("a", "c")).mean == pytest.approx(10 / 3)
+    assert cells.mean_of_sets("calm", ("a", "c"), without=["one"]) == pytest.approx({3: 0.0, 4: 10.0, 5: 0.0})
 
 
 def moved(study, by, seeds=(13, 14, 15)):
@@ -86,93 +95,11 @@ def test_fresh_seeds_decide_by_their_own_p_and_the_sign():
         )
 
     contrast = ("a", "c")  # +10/3 points of three seeds, standard error 5/3
-    assert pooled.once_more(pooled.Cells(Protocol(SAID), calm), "calm", contrast) is None
-    assert pooled.once_more(again(0.2, {("calm", "one"): ONE}), "calm", contrast) is None
-    assert pooled.once_more(again(0.0), "calm", contrast) is False  # t = 2 with two degrees of freedom: p = 0.18
-    assert pooled.once_more(again(0.2), "calm", contrast) is True  # +70/3 points, t = 14
-    assert pooled.once_more(again(-0.2), "calm", contrast) is False  # -50/3 points, t = -10: the other sign
-
-
-def test_the_page_in_short_says_on_which_side_a_contrast_held(monkeypatch):
-    above = study_of({"a": (0.500, 0.501, 0.502), "b": (0.40, 0.40, 0.40), "c": (0.50, 0.50, 0.50)})
-    below = study_of({"a": (0.500, 0.501, 0.502), "b": (0.60, 0.60, 0.60), "c": (0.50, 0.50, 0.50)})
-    said = SAID | {"regimes": {"as-they-are": [], "fifth": []}}
-    studies = {
-        (regime, name): study for regime, study in (("as-they-are", above), ("fifth", below)) for name in ("one", "two")
-    }
-    monkeypatch.setattr(pooled, "cells", lambda: pooled.Cells(Protocol(said), studies))
-    alike, apart = pooled.in_short().split("\n- ")
-    # a - c: 0.0, 0.1 and 0.2 points in both; a - b: 10.0 to 10.2 points, and -10.0 to -9.8.
-    assert alike.endswith(
-        "neither above nor below it in any; the mean is equivalent to 0 within 1 point in: "
-        "as they are, a fifth of the updates."
-    )
-    assert "\N{MINUS SIGN}9.90 to +10.10 points" in apart
-    assert apart.endswith(
-        "above it, not yet run again, in: as they are; below it, not yet run again, in: a fifth of the updates."
-    )
-
-
-def at_the_last(a, uniform=(0.28, 0.28, 0.28), seeds=(3, 4, 5)):
-    """Raw values whose last epoch has these accuracies of arm a; b and c have 20 %."""
-    of = {"a": a, "b": (0.2, 0.2, 0.2), "c": (0.2, 0.2, 0.2), "uniform": uniform}
-    rows = [
-        {"arm": arm, "seed": str(seed), "failed": "", pooled.PRIMARY: "0.5", pooled.LAST: str(value)}
-        for arm, values in of.items()
-        for seed, value in zip(seeds, values, strict=True)
-    ]
-    return Study({}, {"commit": "abc"}, rows)
-
-
-SAID_OF_TWO = SAID | {"regimes": {"as-they-are": [], "fifth": []}}
-LAST_OF_TWO = {("fifth", name): at_the_last((0.25, 0.26, 0.25)) for name in ("one", "two")}
-
-
-def with_fresh(a):
-    """Cells of the regime of few updates whose fresh seeds have these accuracies of arm a."""
-    again = {cell: at_the_last(a, seeds=(13, 14, 15)) for cell in LAST_OF_TWO}
-    return pooled.Cells(Protocol(SAID_OF_TWO), LAST_OF_TWO, pooled.Cells(Protocol(SAID_OF_TWO), again))
-
-
-def test_the_last_epoch_has_a_table_of_its_own_with_the_fresh_seeds(monkeypatch):
-    monkeypatch.setattr(pooled, "cells", lambda: with_fresh((0.21, 0.22, 0.21)))
-    # 5, 6 and 5 points: the mean is 16/3, the standard error 1/3, and t(0.975) of two degrees of freedom is 4.303;
-    # p of t = 16 is 1 - 16 / (256 + 2)**0.5 = 0.0039, since that distribution is known in closed form. The fresh
-    # ones are 1, 2 and 1: t = 4, p = 1 - 4 / 18**0.5 = 0.0572.
-    first, fresh = "+5.33 [+3.9, +6.8] | 0.004 | +5.33 to +5.33", f"+1.33 [{MINUS}0.1, +2.8] | 0.057 | +1.33 to +1.33"
-    assert pooled.last_table().splitlines()[2:] == [
-        f"| a fifth of the updates | 3 | {first} | {first} |",
-        f"| a fifth of the updates, fresh seeds | 3 | {fresh} | {fresh} |",
-    ]
-
-
-def test_the_page_in_short_says_of_the_last_epoch_what_came_back_and_how_far_it_is_from_uniform_order(monkeypatch):
-    monkeypatch.setattr(pooled, "cells", lambda: with_fresh((0.25, 0.25, 0.26)))
-    said = " ".join(pooled.last_in_short().split())
-    assert "3 seeds and with 3 fresh ones, in: a fifth of the updates (+5.33)" in said
-    low = f"{MINUS}2.67"  # 25, 26 and 25 % beside uniform order's 28
-    assert said.endswith(f"Minus uniform order it is {low} to {low} points there, in 1 of 6 regimes.")
-    monkeypatch.setattr(pooled, "cells", lambda: with_fresh((0.21, 0.22, 0.21)))  # p = 0.057
-    assert "nothing that came back" in pooled.last_in_short()
-    monkeypatch.setattr(pooled, "cells", lambda: with_fresh((0.15, 0.15, 0.14)))  # the other sign
-    assert "nothing that came back" in pooled.last_in_short()
-    monkeypatch.setattr(pooled, "cells", lambda: pooled.Cells(Protocol(SAID_OF_TWO), LAST_OF_TWO))
-    assert "nothing that came back" in pooled.last_in_short()
-
-
-def test_other_arms_are_set_against_uniform_order_of_their_own_cell(monkeypatch):
-    own = {"uniform": (0.50, 0.50, 0.50), "cl": (0.51, 0.52, 0.51), "alone-x": (0.2, 0.2, 0.2)}
-    said = SAID | {"other_arms": {"on_every_set": ["uniform", "cl"], "arms": {"one": ["alone-x"], "two": []}}}
-    studies = {
-        ("calm", "one"): study_of({"uniform": (0.9, 0.9, 0.9)}),
-        ("other-arms", "one"): study_of(own, commit="def"),
-    }
-    monkeypatch.setattr(pooled, "cells", lambda: pooled.Cells(Protocol(said), studies))
-    # 1, 2 and 1 points: the mean is 4/3 and the standard error 1/3, so the interval goes from -0.1009 to 2.7676
-    row = f"+1.33 [{MINUS}0.1, +2.8]"
-    assert pooled.others_table().splitlines()[2:] == [f"| cl | {row} | not run |  |"]
-    studies[("other-arms", "two")] = study_of({"uniform": (0.50,) * 3, "cl": (0.51, 0.52, 0.51)}, commit="def")
-    assert pooled.others_table().splitlines()[2:] == [f"| cl | {row} | {row} | {row} |"]
+    assert pooled.Cells(Protocol(SAID), calm).once_more("calm", contrast) is None
+    assert again(0.2, {("calm", "one"): ONE}).once_more("calm", contrast) is None
+    assert again(0.0).once_more("calm", contrast) is False  # t = 2 with two degrees of freedom: p = 0.18
+    assert again(0.2).once_more("calm", contrast) is True  # +70/3 points, t = 14
+    assert again(-0.2).once_more("calm", contrast) is False  # -50/3 points, t = -10: the other sign
 
 
 def test_the_arms_of_a_difference_have_the_same_seeds():
@@ -245,8 +172,3 @@ def test_no_cell_sets_what_none_of_its_arms_takes_over():
     for cell in [*planned(), *read_protocol().again("fifth")]:
         known = flatten(importlib.import_module(f"benchmarks.study.{cell.comparison.task}").CL)
         partly_reaching(find(cell.arms), cell.assignments(), known)
-
-
-def test_the_blocks_can_be_made_of_what_is_there():
-    assert pooled.regimes_table().count("\n") == 1 + len(pooled.REGIMES)
-    assert set(pooled.REGIMES) == set(read_protocol().said["regimes"])

@@ -189,6 +189,11 @@ class Results:
         return len({run.test_of for run in self.runs}) <= 1
 
     @property
+    def test_parts(self) -> int:
+        """How many different test parts the seeds have drawn; runs that do not tell theirs are of one of their own."""
+        return len({run.hash_of("test") or run.test_of for run in self.runs})
+
+    @property
     def noun(self) -> str:
         """The metric in words."""
         return METRICS.get(self.metric, self.metric)
@@ -764,10 +769,18 @@ def _reading_of_folds(results: Results, family: int) -> str:
 def _what_intervals_say(results: Results) -> str:
     """A sentence on what the intervals are over: seeds, or seeds and test samples."""
     if not results.one_test:
-        return (
-            "Every seed has drawn a test part of its own out of the data set: intervals and p values are over seeds "
-            "and these parts, which overlap, and say nothing of data from elsewhere."
+        seeds, parts = len({run.seed for run in results.runs}), results.test_parts
+        own = f"Every seed has drawn {'a test part of its own' if parts == seeds else 'its test part'}"
+        said = (
+            f"{own} out of the data set: intervals and p values are over seeds and these parts, which overlap, and say "
+            "nothing of data from elsewhere."
         )
+        if parts < seeds:
+            said += (
+                f" Only {parts} of the {seeds} test parts are different: seeds that share one are taken for "
+                "independent, so that intervals are too narrow; with folds each part would be one value."
+            )
+        return said
     if not results.clip_intervals:
         return "Intervals are over seeds, on this one test set: of other test samples they say nothing."
     hits = next(run.hits for run in results.runs if run.hits is not None)

@@ -179,8 +179,20 @@ def test_a_test_list_of_every_seed_is_shared_by_the_arms_of_a_seed_alone(tmp_pat
             write_run(folder, arm=arm, seed=seed, recipe=recipe, lists=lists(test=str(seed) * 64))
     results = results_of(found(tmp_path).runs)
     assert not results.one_test and "Every seed has drawn a test part of its own" in reading(results)
+    assert results.test_parts == 2 and "Only" not in reading(results)
     write_run(tmp_path / "cl/seed1", arm="cl", seed=1, recipe={"test_part": "seeded"}, lists=lists(test="0" * 64))
     assert "different splits in one report: the test list (hash) is" in refused(tmp_path)
+
+
+def test_seeds_that_draw_the_same_test_part_are_told(tmp_path):
+    """Two of six speakers are one of fifteen pairs: what twenty seeds draw is seldom twenty parts."""
+    for arm in ("uniform", "cl"):
+        for seed, part in enumerate("aab"):
+            folder, recipe = tmp_path / arm / f"seed{seed}", {"test_part": "seeded"}
+            write_run(folder, arm=arm, seed=seed, recipe=recipe, lists=lists(test=part * 64))
+    said = reading(results_of(found(tmp_path).runs))
+    assert "Every seed has drawn its test part out of the data set" in said
+    assert "Only 2 of the 3 test parts are different" in said
 
 
 def test_any_two_runs_of_which_one_names_no_arm_must_fit(tmp_path):

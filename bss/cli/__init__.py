@@ -64,13 +64,14 @@ def _session(
     parser.fields = lambda: flatten(presets["default"])
     defaults = {name: f"default {getattr(presets['default'], name)}" for name in ("seed", "epochs", "batch_size")}
     add_run_flags(parser, f"default: {folder.name}/", "default: runs/<data set>-<sampler>-seed<seed>", defaults)
-    parser.add_argument(
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
         "--preset",
         choices=presets,
         default="default",
         help="which form of the method: our default, what the authors' released code does, or what their slides show",
     )
-    parser.add_argument("--official", action="store_const", const="released", dest="preset", help="--preset released")
+    form.add_argument("--official", action="store_const", const="released", dest="preset", help="--preset released")
     flags = parser.parse_args(argv)
     try:
         refuse_other_distribution(Path(bss.__file__))

@@ -53,12 +53,14 @@ def reproduce(flags: argparse.Namespace) -> int:
         f"{len(comparison.arms)} arms x {len(comparison.seeds)} seeds, {updates} updates each, on {', '.join(devices)}"
     )
     print("\n".join(said(plan)))
+    notes = remarks(comparison, flags.set)
+    if flags.set:
+        print(notes[-1])
     for line in _cost(comparison, data, devices, flags.jobs):
         print(line)
     if flags.dry_run:
         print("dry run: nothing was trained or written")
         return 0
-    notes = remarks(comparison, flags.set)
     ended = carry_out(comparison, plan, flags, devices, notes=notes, tables=lambda results: tables_of(claims, results))
     if ended.found is not None:
         files = contribute(plan, [*ended.found.runs, *ended.found.failed], flags.out)

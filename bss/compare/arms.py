@@ -347,6 +347,9 @@ def find(names: Iterable[str]) -> list[Arm]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise RecipeError(f"the arm {shown(twice[0])} is given twice")
+    for name in names:
+        if "+" in name and not all(name.split("+")):
+            raise RecipeError(f"the arm {shown(name)} lacks a part: one arm's order + another's step, as in spl+ogm-ge")
     return [_joined(name, [_named(part) for part in name.split("+")]) for name in names]
 
 

@@ -118,7 +118,10 @@ def remarks(comparison: Comparison, settings: Sequence[str]) -> list[str]:
             f"{claims.fold_by} is in two of them: the claimed numbers are of the published test list."
         )
     if settings:
-        said.append(f"Set beside the prepared recipe: {', '.join(settings)}.")
+        said.append(
+            f"Set beside the prepared recipe: {', '.join(settings)}. Unless a machine or a copy of the data needs it, "
+            "this is another comparison than the prepared one."
+        )
     return [" ".join(each.split()) for each in said]
 
 

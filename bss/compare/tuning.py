@@ -9,6 +9,7 @@ With folds an arm chooses anew in each, on the validation samples of that fold: 
 tested in another.
 """
 
+import hashlib
 import itertools
 import json
 import math
@@ -42,6 +43,10 @@ FORMAT = 1
 
 LAST_SEED = 2**32 - 1
 """The seed of the first tuning run of a setting; further ones have the seeds below it."""
+
+
+MOST_BYTES = 200
+"""Of a setting's name as a folder: file systems admit 255, and some that encrypt fewer."""
 
 
 LEVELS = 3
@@ -130,8 +135,17 @@ class Trials(Comparison):
 
     def folder(self, arm: str, pair: Trial) -> Path:
         """The run folder: that of a comparison in a folder of the setting."""
-        below = self.out / TUNE_FOLDER / quote(",".join(pair.setting), safe="=,")
+        below = self.out / TUNE_FOLDER / _folder_name(",".join(pair.setting))
         return Comparison.folder(replace(self, out=below), arm, pair.pair)
+
+
+def _folder_name(setting: str) -> str:
+    """A setting as the name of a folder; a long one is cut, for names have 255 bytes on most file systems."""
+    name = quote(setting, safe="=,")
+    if len(name) <= MOST_BYTES:
+        return name
+    digest = hashlib.sha256(setting.encode()).hexdigest()[:16]
+    return f"{name[: MOST_BYTES - len(digest) - 1]}-{digest}"
 
 
 def grid_of(comparison: Comparison, texts: Iterable[str], given: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -229,14 +243,23 @@ def check_sound(trials: Trials, data: "Splits", tested: Recipe) -> None:
 
     Raises:
         RecipeError: there is no validation split, a seed of the tuning has other test samples than the comparison, or a
-            value of a field that the task has of its own leads to other samples or initial weights than another value.
+            value of a field that the task has of its own leads to other samples or initial weights than another value;
+            a setting that does not fit the data (named).
     """
+    from bss.training.build import plan
+
     if data.val is None:
         raise RecipeError(
             "--tune chooses on the validation split, and this task has none; the test set cannot stand for it"
         )
     if not trials.tried:
         return
+    for name, setting in dict.fromkeys((name, trial.setting) for name, trial in trials.tried):
+        trying = next(trial for arm, trial in trials.tried if (arm, trial.setting) == (name, setting))
+        try:
+            plan(data, trials.recipe(find([name])[0], trying, None))
+        except RecipeError as error:
+            raise RecipeError(f"--tune {', '.join(setting)}: the arm {name}: {error}") from error
     name, trial = trials.tried[0]
     first = trials.recipe(find([name])[0], trial, None)
     task = tasks.load(trials.task)

@@ -68,6 +68,16 @@ class Method:
         """The numbers that it was made with, in plain values: for ``config.json``; equal in all parts of one run."""
         return {}
 
+    def check_modalities(self, names: Sequence[str]) -> None:
+        """Called before anything is trained: refuse settings that do not fit the samples.
+
+        Args:
+            names: of their modalities.
+
+        Raises:
+            RecipeError: a setting of a modality that there is not.
+        """
+
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
         """Called once, before the first epoch or before a run goes on.
 

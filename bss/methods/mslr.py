@@ -65,7 +65,17 @@ class MSLR(TwoStageMethod):
 
     @override
     def settings(self) -> dict[str, object]:
-        return {"start": self.start, "history": self.history}
+        start = {name: factor for name, factor in (self.start or {}).items() if factor != 1}
+        return {"start": start or None, "history": self.history}  # a factor of 1 is none
+
+    @override
+    def check_modalities(self, names: Sequence[str]) -> None:
+        for name in self.start or {}:
+            if name not in names:
+                listed = ", ".join(names)
+                raise RecipeError(
+                    f"MSLR has no modality {shown(name)} to start{guess(name, names)}; there are {listed}"
+                )
 
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
         """See :meth:`TwoStageMethod.begin_run`.
@@ -75,13 +85,7 @@ class MSLR(TwoStageMethod):
         """
         super().begin_run(table, model)
         self.require_own_encoders()
-        names = list(self.network.encoders)
-        for name in self.start or {}:
-            if name not in names:
-                listed = ", ".join(names)
-                raise RecipeError(
-                    f"MSLR has no modality {shown(name)} to start{guess(name, names)}; the network has {listed}"
-                )
+        self.check_modalities(list(self.network.encoders))
 
     @override
     def groups(self, parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:

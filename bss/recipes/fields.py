@@ -52,6 +52,11 @@ def with_values(recipe: R, content: Mapping[str, object]) -> R:
         name = _known_field(key, known)
         if name in changes:
             raise RecipeError(f"{name} is given twice")
+        if name.startswith(PREFIX) and isinstance(value, Mapping | list):
+            raise RecipeError(
+                f"{name} cannot be {shown(value)}: a constant is one value, and one for each modality is given by "
+                f"their names, {name}.NAME = VALUE"
+            )
         options = _options(recipe, name)
         changes[name] = _parsed(name, value, _of_its_type(value, options), allowed=options)
     return _replaced(recipe, changes)

@@ -181,6 +181,7 @@ def plan(
             f"schedule.rescore=online scores the training forward, in which {type(method).__name__} hides modalities: "
             "set schedule.rescore to pass, once or a number of epochs"
         )
+    method.check_modalities(modalities_of(data))
     _check_fused(method, recipe)
     _check_parts(method, recipe)
     if recipe.updates is not None and recipe.lr_warmup * (len(data.train) // recipe.batch_size) >= recipe.updates:
@@ -488,6 +489,11 @@ def class_weights_of(asked: str | None, labels_N: Tensor, classes: Sequence[str]
     return torch.tensor(weights, device=labels_N.device)
 
 
+def modalities_of(data: Splits) -> list[str]:
+    """The modalities that the samples have."""
+    return [name for name in data.train[0] if name != "label"]
+
+
 def check_modality(modality: str | None, data: Splits, *, field: str = "modality") -> None:
     """Refuse to train, or to freeze, a modality that the samples do not have.
 
@@ -499,10 +505,8 @@ def check_modality(modality: str | None, data: Splits, *, field: str = "modality
     Raises:
         RecipeError: names those that there are.
     """
-    if modality is None:
-        return
-    there = [name for name in data.train[0] if name != "label"]
-    if modality not in there:
+    there = modalities_of(data)
+    if modality is not None and modality not in there:
         raise RecipeError(f"{field}={modality} is none of the samples' modalities: {', '.join(there)}")
 
 

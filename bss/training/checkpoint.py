@@ -155,7 +155,10 @@ def identity_without_data(sampler: type[OrderSampler], method: Method, numbers: 
     The names of the classes stand for those that the recipe gives: one's own sampler or method has no other.
     """
     fixed = {name: value for name, value in numbers.items() if name not in MAY_CHANGE | NAMED}
-    settings = {f"{PREFIX}{name}": value for name, value in method.settings().items()}
+    settings: dict[str, object] = {}
+    for name, value in method.settings().items():
+        each = {f".{key}": inner for key, inner in value.items()} if isinstance(value, Mapping) else {"": value}
+        settings |= {f"{PREFIX}{name}{key}": inner for key, inner in each.items()}  # as the recipe names them
     if numbers.get("lr_schedule") == "cosine" and numbers.get("updates") is None:
         fixed["epochs (of lr_schedule=cosine)"] = numbers["epochs"]  # the rates so far depend on how many are to come
     return {"sampler": sampler.__name__, "method": type(method).__name__, **settings, **fixed}

@@ -175,6 +175,13 @@ def test_each_form_of_the_method_is_a_preset_and_official_is_another_word_for_on
     assert (default == paper) == (kind == "CL" and stem != "cremad")  # the slides' CL is the default's but for its loss
 
 
+def test_two_forms_of_the_method_at_once_are_refused(tmp_path, monkeypatch, capsys):
+    script = ROOT / "CREMAD" / "train-CL.py"
+    for flags in (["--preset", "paper", "--official"], ["--official", "--preset", "paper"]):
+        assert run_here(script, *flags, monkeypatch=monkeypatch, cwd=tmp_path) == 2
+        assert "not allowed with argument" in capsys.readouterr().err
+
+
 def test_the_default_run_folder_is_named_after_data_set_sampler_and_seed(sample, tmp_path, monkeypatch):
     data = sample / "sample-data" / "cremad"
     flags = ["--data-root", data, "--set", "seconds=0.5", "--epochs", 1, *NARROW]

@@ -136,6 +136,15 @@ def test_a_comparison_that_is_cut_short_has_whole_pairs(comparison):
             "the arm agm: method.alpha cannot be 'x'; allowed: a number",
         ),
         ({"set": "method.alpha=0", "arms": "uniform,agm"}, "the arm agm: method.alpha must be a number > 0, got 0.0"),
+        (
+            {"set": "method.start.audoi=2", "arms": "uniform,mslr"},
+            "MSLR has no modality 'audoi' to start (did you mean audio?); there are audio, visual",
+        ),
+        (
+            {"tune": "method.start.audoi=1,2", "arms": "uniform,mslr"},
+            "--tune method.start.audoi=1: the arm mslr: MSLR has no modality 'audoi' to start (did you mean audio?)",
+        ),
+        ({"arms": "uniform,spl+"}, "the arm 'spl+' lacks a part: one arm's order + another's step"),
         ({"epochs": "0"}, "epochs must be >= 1, got 0"),
         ({"set": "batch_size=64"}, "48 training samples do not fill one batch of 64"),
     ],

@@ -111,6 +111,17 @@ def test_a_run_of_a_tuning_is_the_arms_with_its_values_in_a_folder_of_its_own(co
     assert chosen.recipe(find(["uniform"])[0], 0, 12).lr == comparison.base().lr != 0.1
 
 
+def test_a_setting_whose_name_is_too_long_for_a_folder_has_one_of_its_own(comparison):
+    names = ["a" * 300, "é" * 120]  # the second has 240 bytes, and six letters for each in a folder's name
+    settings = [(f"method.start.{name}={value}",) for name in names for value in (1, 2)]
+    folders = [
+        tuned(comparison, "lr=0.01,0.1").folder("mslr", Trial(setting, LAST_SEED)).parents[1].name
+        for setting in settings
+    ]
+    assert len(set(folders)) == 4 and all(len(name.encode()) <= 200 for name in folders)
+    assert folders[0].startswith("method.start.aaa")
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [

@@ -383,7 +383,7 @@ def test_mslr_without_a_validation_split_is_refused_before_the_run(tmp_path):
 
 
 def test_starts_of_other_modalities_are_refused_with_those_of_the_network():
-    with pytest.raises(RecipeError, match="MSLR has no modality 'text' to start; the network has audio, visual"):
+    with pytest.raises(RecipeError, match="MSLR has no modality 'text' to start; there are audio, visual"):
         begun(MSLR(start={"text": 1.0}))
     with pytest.raises(RecipeError, match=r"'visul' to start \(did you mean visual\?\)"):
         begun(MSLR(start={"audio": 0.5, "visul": 1.0}))
@@ -391,6 +391,8 @@ def test_starts_of_other_modalities_are_refused_with_those_of_the_network():
 
 def test_a_modality_without_a_start_learns_at_the_common_rate():
     assert begun(MSLR(start={"visual": 2.0})).rates() == [1.0, 1.0, 2.0]
+    assert MSLR(start={"audio": 1.0, "visual": 2.0}).settings() == MSLR(start={"visual": 2.0}).settings()
+    assert MSLR(start={"audio": 1.0}).settings() == MSLR().settings()
 
 
 # ---- MLA -----------------------------------------------------------------------------------------------------------

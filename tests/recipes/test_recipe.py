@@ -390,6 +390,10 @@ def test_a_recipe_with_constants_stays_a_plain_value():
     ("content", "message"),
     [
         ({"method_options": {"alpha": [1]}}, r"method.alpha cannot be \[1\]"),
+        (
+            {"method_options": {"start": {}}},
+            r"method.start cannot be \{\}: .* by their names, method.start.NAME = VALUE",
+        ),
         ({"method_options": 3}, "unknown recipe field 'method_options'"),
         ({"method.": 3}, "unknown recipe field 'method.'"),
         ({"method": {"alpha": 1}, "method_options": {"alpha": 1}}, "method.alpha is given twice"),

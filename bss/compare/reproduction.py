@@ -119,8 +119,8 @@ def remarks(comparison: Comparison, settings: Sequence[str]) -> list[str]:
         )
     if settings:
         said.append(
-            f"Set beside the prepared recipe: {', '.join(settings)}. Unless a machine or a copy of the data needs it, "
-            "this is another comparison than the prepared one."
+            f"Set beside the prepared recipe, which makes it another comparison unless a machine or a copy of the data "
+            f"needs it: {', '.join(settings)}."
         )
     return [" ".join(each.split()) for each in said]
 

@@ -68,15 +68,10 @@ class Method:
         """The numbers that it was made with, in plain values: for ``config.json``; equal in all parts of one run."""
         return {}
 
-    def check_modalities(self, names: Sequence[str]) -> None:
-        """Called before anything is trained: refuse settings that do not fit the samples.
-
-        Args:
-            names: of their modalities.
-
-        Raises:
-            RecipeError: a setting of a modality that there is not.
-        """
+    @property
+    def named_modalities(self) -> tuple[str, ...]:
+        """The modalities that its settings name: the samples must have them, which is looked at before a run begins."""
+        return ()
 
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
         """Called once, before the first epoch or before a run goes on.

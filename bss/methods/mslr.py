@@ -68,14 +68,10 @@ class MSLR(TwoStageMethod):
         start = {name: factor for name, factor in (self.start or {}).items() if factor != 1}
         return {"start": start or None, "history": self.history}  # a factor of 1 is none
 
+    @property
     @override
-    def check_modalities(self, names: Sequence[str]) -> None:
-        for name in self.start or {}:
-            if name not in names:
-                listed = ", ".join(names)
-                raise RecipeError(
-                    f"MSLR has no modality {shown(name)} to start{guess(name, names)}; there are {listed}"
-                )
+    def named_modalities(self) -> tuple[str, ...]:
+        return tuple(self.start or ())
 
     def begin_run(self, table: ScoreTable, model: nn.Module) -> None:
         """See :meth:`TwoStageMethod.begin_run`.
@@ -85,7 +81,12 @@ class MSLR(TwoStageMethod):
         """
         super().begin_run(table, model)
         self.require_own_encoders()
-        self.check_modalities(list(self.network.encoders))
+        names = list(self.network.encoders)
+        for name in self.named_modalities:
+            if name not in names:
+                raise RecipeError(
+                    f"MSLR has a start for {shown(name)}{guess(name, names)}; the network has {', '.join(names)}"
+                )
 
     @override
     def groups(self, parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:

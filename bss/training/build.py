@@ -38,7 +38,7 @@ from bss.training.run_folder import Watched
 from bss.training.watch import TrainingWatch
 from bss.utils import distributed, memory
 from bss.utils.choices import LearningRateSchedule, OptimizerName, Similarity
-from bss.utils.errors import RecipeError
+from bss.utils.errors import RecipeError, guess
 
 Groups = Callable[[Sequence[nn.Parameter]], list[list[nn.Parameter]]]
 """The trained parameters in groups with a learning rate each, see :meth:`bss.methods.Method.groups`."""
@@ -181,7 +181,8 @@ def plan(
             f"schedule.rescore=online scores the training forward, in which {type(method).__name__} hides modalities: "
             "set schedule.rescore to pass, once or a number of epochs"
         )
-    method.check_modalities(modalities_of(data))
+    for name in method.named_modalities:
+        check_modality(name, data, field=f"a modality of {type(method).__name__}")
     _check_fused(method, recipe)
     _check_parts(method, recipe)
     if recipe.updates is not None and recipe.lr_warmup * (len(data.train) // recipe.batch_size) >= recipe.updates:
@@ -489,11 +490,6 @@ def class_weights_of(asked: str | None, labels_N: Tensor, classes: Sequence[str]
     return torch.tensor(weights, device=labels_N.device)
 
 
-def modalities_of(data: Splits) -> list[str]:
-    """The modalities that the samples have."""
-    return [name for name in data.train[0] if name != "label"]
-
-
 def check_modality(modality: str | None, data: Splits, *, field: str = "modality") -> None:
     """Refuse to train, or to freeze, a modality that the samples do not have.
 
@@ -505,9 +501,12 @@ def check_modality(modality: str | None, data: Splits, *, field: str = "modality
     Raises:
         RecipeError: names those that there are.
     """
-    there = modalities_of(data)
-    if modality is not None and modality not in there:
-        raise RecipeError(f"{field}={modality} is none of the samples' modalities: {', '.join(there)}")
+    if modality is None:
+        return
+    there = [name for name in data.train[0] if name != "label"]
+    if modality not in there:
+        hint = guess(modality, there)
+        raise RecipeError(f"{field}={modality} is none of the samples' modalities{hint}: {', '.join(there)}")
 
 
 def _without_gradients(model: nn.Module, modality: str) -> Callable[[], None]:

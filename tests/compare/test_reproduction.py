@@ -147,7 +147,7 @@ def test_the_page_says_which_recipe_all_arms_are_made_of(tmp_path):
     said = remarks(prepared("cremad", **options, folds=5), ())
     assert said[1].startswith("The samples of the published lists are dealt anew into 5 folds, so that no speaker")
     said = remarks(prepared("ks", **options, settings=("lr=0.1",), sample=True), ("lr=0.1",))
-    assert said[1].startswith("Shrunk for the generated data: epochs=2,") and said[2].endswith("recipe: lr=0.1.")
+    assert said[1].startswith("Shrunk for the generated data: epochs=2,") and said[2].endswith("needs it: lr=0.1.")
 
 
 # ---- the two files ----

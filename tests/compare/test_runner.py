@@ -138,11 +138,11 @@ def test_a_comparison_that_is_cut_short_has_whole_pairs(comparison):
         ({"set": "method.alpha=0", "arms": "uniform,agm"}, "the arm agm: method.alpha must be a number > 0, got 0.0"),
         (
             {"set": "method.start.audoi=2", "arms": "uniform,mslr"},
-            "MSLR has no modality 'audoi' to start (did you mean audio?); there are audio, visual",
+            "a modality of MSLR=audoi is none of the samples' modalities (did you mean audio?): audio, visual",
         ),
         (
             {"tune": "method.start.audoi=1,2", "arms": "uniform,mslr"},
-            "--tune method.start.audoi=1: the arm mslr: MSLR has no modality 'audoi' to start (did you mean audio?)",
+            "--tune method.start.audoi=1: the arm mslr: a modality of MSLR=audoi is none of the",
         ),
         ({"arms": "uniform,spl+"}, "the arm 'spl+' lacks a part: one arm's order + another's step"),
         ({"epochs": "0"}, "epochs must be >= 1, got 0"),

@@ -383,9 +383,9 @@ def test_mslr_without_a_validation_split_is_refused_before_the_run(tmp_path):
 
 
 def test_starts_of_other_modalities_are_refused_with_those_of_the_network():
-    with pytest.raises(RecipeError, match="MSLR has no modality 'text' to start; there are audio, visual"):
+    with pytest.raises(RecipeError, match="MSLR has a start for 'text'; the network has audio, visual"):
         begun(MSLR(start={"text": 1.0}))
-    with pytest.raises(RecipeError, match=r"'visul' to start \(did you mean visual\?\)"):
+    with pytest.raises(RecipeError, match=r"start for 'visul' \(did you mean visual\?\)"):
         begun(MSLR(start={"audio": 0.5, "visul": 1.0}))
 
 

@@ -1,6 +1,6 @@
 """The tables and sentences of the pages on the paper's form, each a generated block of ``tables.py``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from benchmarks.study.estimates import (
     MINUS,
@@ -121,7 +121,7 @@ def _equals(p: float) -> str:
     return p_value(p) if p < 0.001 else f"= {p_value(p)}"
 
 
-def _ends(found: Iterable[Estimate]) -> str:
+def ends(found: Iterable[Estimate]) -> str:
     """The lowest and the highest mean."""
     means = [each.mean for each in found]
     return f"{signed(min(means), 2)} to {signed(max(means), 2)}"
@@ -130,7 +130,7 @@ def _ends(found: Iterable[Estimate]) -> str:
 def _apart(per_set: Sequence[Estimate]) -> str:
     """How far single sets lie apart, which their mean does not show; Cochran's Q is not in the plan."""
     p = heterogeneity(per_set)
-    return f"single sets {_ends(per_set)}{f': more than by chance, Q test, p {_equals(p)}' if p < 0.05 else ''}"
+    return f"single sets {ends(per_set)}{f': more than by chance, Q test, p {_equals(p)}' if p < 0.05 else ''}"
 
 
 def test_parts_in_words() -> str:
@@ -308,25 +308,29 @@ def _family_in_short(found: Cells, contrast: Contrast) -> str:
         fates[f"the mean is equivalent to 0 within {margin:g} point in"] = alike
     said = "; ".join(f"{words}: {', '.join(regimes)}" for words, regimes in fates.items()) or "undecided in all"
     sets, seeds = len(found.said["sets"]), len(found.protocol.seeds)
-    of_sets = _ends(each for regime in REGIMES for each in found.per_set(regime, contrast))
+    of_sets = ends(each for regime in REGIMES for each in found.per_set(regime, contrast))
     return (
         f"- **The paper's weights, drawn with replacement**, minus {IN_WORDS[contrast[1]]}:\n"
-        f"  {_ends(means.values())} points in {len(REGIMES)} regimes (mean of {sets} sets, {seeds} seeds; single sets "
+        f"  {ends(means.values())} points in {len(REGIMES)} regimes (mean of {sets} sets, {seeds} seeds; single sets "
         f"{of_sets}).\n  {said[0].upper()}{said[1:]}."
     )
+
+
+def sides(means: Mapping[str, Estimate]) -> str:
+    """Where the 95 % interval leaves out 0, and on which side; what the keys of the means are called."""
+    found: dict[str, list[str]] = {}
+    for where, mean in means.items():
+        low, high = mean.interval(0.95)
+        if low > 0 or high < 0:
+            found.setdefault(_side(mean), []).append(where)
+    return "; ".join(f"{side} 0 in: {', '.join(where)}" for side, where in found.items()) or "0 is in every interval"
 
 
 def _order_in_short(found: Cells) -> str:
     said = []
     for arm, how in (("spl-paper-replacement", "with"), ("spl-paper", "without")):
-        means = {regime: found.of_regime(regime, (arm, "uniform")) for regime in REGIMES}
-        sides: dict[str, list[str]] = {}
-        for regime, mean in means.items():
-            low, high = mean.interval(0.95)
-            if low > 0 or high < 0:
-                sides.setdefault(_side(mean), []).append(REGIMES[regime])
-        where = "; ".join(f"{side} 0 in: {', '.join(regimes)}" for side, regimes in sides.items())
-        said.append(f"drawn {how} replacement {_ends(means.values())} points ({where or '0 is in every interval'})")
+        means = {title: found.of_regime(regime, (arm, "uniform")) for regime, title in REGIMES.items()}
+        said.append(f"drawn {how} replacement {ends(means.values())} points ({sides(means)})")
     return (
         f"- **The paper's weights minus uniform order**, secondary, 95 % intervals without any adjustment:\n"
         f"  {said[0]},\n  {said[1]}."
@@ -351,7 +355,7 @@ def _last(found: Cells) -> str:
         rest = twice[regime].of_regime(regime, contrast, LAST, without=[FEW_PARTS])
         return f"{REGIMES[regime]} ({signed(mean.mean, 2)}; {difference(rest)})"
 
-    order = _ends(found.of_regime(regime, (arm, "uniform"), LAST) for regime in REGIMES)
+    order = ends(found.of_regime(regime, (arm, "uniform"), LAST) for regime in REGIMES)
     return (
         f"- **At the last epoch**, secondary and without adjustment as well, they differ from {IN_WORDS[control]},\n"
         f"  p < 0.05 with the first seeds and with fresh ones. These are the fresh ones' means, and those without the\n"

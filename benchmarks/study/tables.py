@@ -162,6 +162,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "paper-form-made-by": paper_tables.made_by,
     "paper-form-in-short": paper_tables.in_short,
     "paper-form-tuned": tuned.table,
+    "paper-form-tuned-in-short": tuned.in_short,
 }
 
 

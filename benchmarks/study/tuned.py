@@ -20,8 +20,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from benchmarks.study.estimates import difference, estimate, spread
-from benchmarks.study.paper_tables import name_of, table_head, table_row
+from benchmarks.study.estimates import Estimate, difference, estimate, spread
+from benchmarks.study.paper_tables import ends, name_of, sides, table_head, table_row
 from benchmarks.study.pooled import PRIMARY, values_of
 from benchmarks.study.raw import PLAN, RESULTS, ROWS, Study, read
 from benchmarks.study.running import Comparison, Machine, add_machine, machine_of
@@ -263,32 +263,65 @@ CONTRASTS = [
 ]
 
 
+def accuracies(case: Case, folder: Path = TUNED) -> dict[str, dict[int, float]]:
+    """Arm -> seed -> test accuracy in %, of a whole case."""
+    return {arm: values_of(study, arm, PRIMARY) for arm, (_, study) in chosen_runs(case, folder).items()}
+
+
+def differences(case: Case, folder: Path = TUNED) -> list[Estimate]:
+    """Each of :data:`CONTRASTS` in a whole case, in points."""
+    values = accuracies(case, folder)
+    return [
+        estimate([values[arm][seed] - values[control][seed] for seed in sorted(values[arm])])
+        for arm, control in CONTRASTS
+    ]
+
+
+def whole_cases(folder: Path = TUNED) -> list[Case]:
+    """The cases of the plan of which all arms were run."""
+    return [case for case in read_plan(folder).cases if is_whole(case, folder)]
+
+
 def table(folder: Path = TUNED) -> str:
     """A row per whole case: accuracy and setting of every arm, and the differences, as the page has them.
 
     Raises:
         ValueError: runs were made on two commits.
     """
-    plan = read_plan(folder)
-    arms, whole = plan.said["arms"], [case for case in plan.cases if is_whole(case, folder)]
+    plan, whole = read_plan(folder), whole_cases(folder)
     if not whole:
         return "Not run yet."
-    columns = ["set", "training samples", *arms, *map(name_of, CONTRASTS)]
-    lines, commits = table_head(columns), set()
+    arms, made = plan.said["arms"], []
+    lines = table_head(["set", "training samples", *arms, *map(name_of, CONTRASTS)])
     for case in whole:
-        runs = chosen_runs(case, folder)
-        commits |= {study.constants["commit"] for _, study in runs.values()}
-        values = {arm: values_of(study, arm, PRIMARY) for arm, (_, study) in runs.items()}
+        runs, values = chosen_runs(case, folder), accuracies(case, folder)
+        made += [study.constants for _, study in runs.values()]
         cells = [f"{spread([v / 100 for v in values[arm].values()])} ({runs[arm][0].words})" for arm in arms]
-        differences = [
-            difference(estimate([values[arm][seed] - values[control][seed] for seed in sorted(values[arm])]))
-            for arm, control in CONTRASTS
-        ]
-        lines.append(table_row([case.set, str(case.samples or "all"), *cells, *differences]))
+        row = [case.set, str(case.samples or "all"), *cells, *map(difference, differences(case, folder))]
+        lines.append(table_row(row))
+    commits = {each["commit"] for each in made}
     if len(commits) > 1:
         raise ValueError(f"the cases were run on {len(commits)} commits: {', '.join(sorted(commits))}")
-    made = next(iter(chosen_runs(whole[0], folder).values()))[1].constants
-    return "\n".join([*lines, "", f"Commit {made['commit'][:7]}, {made['processor']}."])
+    count = f"{len(whole)} of {len(plan.cases)} cases"
+    return "\n".join([*lines, "", f"{count}, commit {made[0]['commit'][:7]}, {made[0]['processor']}."])
+
+
+def in_short(folder: Path = TUNED) -> str:
+    """The README's lines on it."""
+    whole = whole_cases(folder)
+    if not whole:
+        return "- **Short training lists, every arm tuned**: not run yet."
+    found = {f"{case.set} with {case.samples or 'all'}": differences(case, folder) for case in whole}
+    controls = {"uniform-replacement": "equal weights", "spl-paper-replacement-reversed": "the reversed ones"}
+    said = []
+    for place, (_, control) in enumerate(CONTRASTS):
+        means = {where: each[place] for where, each in found.items()}
+        said.append(f"  minus {controls.get(control, 'uniform order')} {ends(means.values())} points ({sides(means)})")
+    count = f"{len(whole)} of {len(read_plan(folder).cases)} cases of a set and a number of training samples"
+    return (
+        "- **Short training lists, every arm tuned by itself**, exploratory: the paper's weights, drawn with\n"
+        f"  replacement, in {count}, 95 % intervals without any adjustment:\n" + ",\n".join(said) + "."
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -118,7 +118,7 @@ def test_the_page_pairs_arms_by_seed_whatever_setting_each_has_chosen(tmp_path):
     grid = {"weight_decay": [0.0], "times_updates": [1, 2]}
     said = {"settings": grid, "sets": {"one": {}}, "train_samples": [5, None], "arms": arms}
     (tmp_path / "plan.json").write_text(json.dumps(said))
-    assert tuned.table(tmp_path) == "Not run yet."
+    assert tuned.table(tmp_path) == "Not run yet." and "not run yet" in tuned.in_short(tmp_path)
     own = tmp_path / "one-5"
     own.mkdir()
     tries = [run for arm in arms[:3] for run in tried(arm, short=(0.5, 0.5), long=(0.8, 0.3))]
@@ -131,6 +131,14 @@ def test_the_page_pairs_arms_by_seed_whatever_setting_each_has_chosen(tmp_path):
         "| one | 5 | 50.0 ± 0.0 (0, x2) | 45.0 ± 7.1 (0, x2) | 55.0 ± 7.1 (0, x2) | 55.0 ± 7.1 (0, x1) |"
     )
     assert [cell.split()[0] for cell in line.split("|")[7:10]] == ["+10.00", "0.00", "+5.00"]
+    assert tuned.table(tmp_path).endswith("1 of 2 cases, commit abc, Abacus.")
+    said = " ".join(tuned.in_short(tmp_path).split())
+    assert "in 1 of 2 cases" in said and said.endswith(
+        "minus uniform order +5.00 to +5.00 points (0 is in every interval)."
+    )
+    write_raw(own / LONG.folder, {arms[0]: (0.5, 0.5), arms[1]: (0.4, 0.4), arms[2]: (0.600, 0.601)})
+    # Minus equal weights +20.0 and +20.1 points, and t(0.975) of one degree of freedom is 12.7: above 0.
+    assert "minus equal weights +20.05 to +20.05 points (above 0 in: one with 5)" in tuned.in_short(tmp_path)
     write_raw(own / SHORT.folder, {arms[3]: (0.5, 0.6)}, commit="def")
     with pytest.raises(ValueError, match="2 commits: abc, def"):
         tuned.table(tmp_path)

@@ -254,10 +254,9 @@ def check_sound(trials: Trials, data: "Splits", tested: Recipe) -> None:
         )
     if not trials.tried:
         return
-    for name, setting in dict.fromkeys((name, trial.setting) for name, trial in trials.tried):
-        trying = next(trial for arm, trial in trials.tried if (arm, trial.setting) == (name, setting))
+    for (name, setting), trial in {(name, trial.setting): trial for name, trial in trials.tried}.items():
         try:
-            plan(data, trials.recipe(find([name])[0], trying, None))
+            plan(data, trials.recipe(find([name])[0], trial, None))
         except RecipeError as error:
             raise RecipeError(f"--tune {', '.join(setting)}: the arm {name}: {error}") from error
     name, trial = trials.tried[0]

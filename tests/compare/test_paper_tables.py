@@ -5,7 +5,7 @@ import pytest
 from benchmarks.study import paper_tables
 from benchmarks.study.estimates import MINUS
 from benchmarks.study.paper_form import Protocol, read_protocol
-from benchmarks.study.pooled import LAST, PRIMARY, Cells
+from benchmarks.study.pooled import LAST, PRIMARY, Cells, cells, values_of
 from benchmarks.study.raw import Study
 
 ARMS = "spl-paper-replacement", "uniform-replacement", "spl-paper-replacement-reversed", "uniform", "spl-paper"
@@ -133,6 +133,17 @@ def test_what_does_not_come_back_at_the_last_epoch_is_not_told(page, fresh):
     again = fresh and study_of({ARMS[0]: TENTH}, {ARMS[0]: fresh}, FRESH)
     page(ALIKE, study_of({ARMS[0]: TENTH}, ABOVE), again)
     assert "nothing that came back" in paper_tables.in_short()
+
+
+def test_uniform_order_came_out_the_same_on_both_commits_of_the_study():
+    """Which is why RESULTS.md may set arms of the regimes and other arms side by side."""
+    found = cells()
+    for name in found.said["sets"]:
+        for column in (PRIMARY, LAST):
+            one, other = (
+                values_of(found.studies[part, name], "uniform", column) for part in ("as-they-are", "other-arms")
+            )
+            assert len(one) == 20 and one == other
 
 
 def test_the_pages_regimes_are_those_of_the_plan():

@@ -12,8 +12,11 @@ from bss import methods, samplers
 from bss.methods import Method
 from bss.methods.constants import constants_of, default_settings
 from bss.models import Logits, has_two_stages, kept
+from bss.recipes.fields import flatten
 from bss.recipes.recipe import KINDS, CurriculumSchedule, MethodName, Schedule, SelfPacedSchedule
+from bss.samplers import CurriculumSampler
 from bss.training.build import check_method, method_of, plan
+from bss.training.checkpoint import identity_without_data
 from bss.training.engine import fit
 from bss.training.run import Run
 from bss.utils import distributed
@@ -211,6 +214,15 @@ def test_every_constant_of_a_method_has_its_default_in_the_settings_and_may_be_s
     options = {each: constant.default for each, constant in constants.items() if not constant.by_name}
     again = method_of(replace(tiny.CL, method=name, method_options=options), 60)
     assert again.settings() == made.settings()
+
+
+def test_a_constant_that_is_a_mapping_is_told_once_by_the_names_of_a_recipe():
+    """A refused resume named it twice: as the method's setting, and as the recipe's fields."""
+    recipe = replace(tiny.CL, method="mslr", method_options={"start.audio": 0.9})
+    identity = identity_without_data(CurriculumSampler, method_of(recipe, 60), flatten(recipe))
+    assert {name: each for name, each in identity.items() if "start" in name and name.startswith("method")} == {
+        "method.start.audio": 0.9
+    }
 
 
 # ---- a method of one's own -------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import torch
 from bss import tasks
 from bss.cli.launch import check_source, sample_root
 from bss.cli.recipe_file import read
-from bss.cli.report import check_metric, checked_root, made_folder, names_in, write_report
+from bss.cli.report import check_metric, checked_root, made_folder, write_report
 from bss.compare.arms import find, partly_reaching
 from bss.compare.comparison import Comparison, check_arms, picked_folds, seeds_of
 from bss.compare.dry_run import dry_run
@@ -43,6 +43,7 @@ from bss.recipes.fields import flatten
 from bss.training.build import check_memory
 from bss.utils.errors import RecipeError, first_line, shown
 from bss.utils.interrupts import STATUS, Interrupts
+from bss.utils.listed import entries
 from bss.utils.processes import enough_workers
 
 
@@ -55,7 +56,7 @@ def compare(flags: argparse.Namespace) -> int:
     check_metric(flags.metric)
     if flags.jobs < 1:
         raise RecipeError(f"--jobs must be at least 1, got {flags.jobs}")
-    devices, controls = devices_of(flags.device), names_in(flags.control)
+    devices, controls = devices_of(flags.device), entries("--control", flags.control)
     comparison, data = _planned(flags, controls)
     asked = Asked(tuple(controls), metric=flags.metric, margin=flags.margin, looks=flags.looks)
     source = ("--sample",) if flags.sample else ("--data-root", str(comparison.data_root))
@@ -221,7 +222,7 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
     check_source(task, flags.task, sample=flags.sample, root=flags.data_root)
     comparison = Comparison(
         task=flags.task,
-        arms=tuple(names_in(flags.arms)),
+        arms=entries("--arms", flags.arms),
         seeds=seeds_of(flags.seeds),
         budget=flags.updates,
         assignments=tuple(flags.set),

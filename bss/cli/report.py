@@ -18,6 +18,7 @@ from bss.compare.tables import METRICS, Results, Table, all_tables, as_csv, as_m
 from bss.compare.tuning import Tuning, tuning_table, tunings_of
 from bss.utils.errors import RecipeError, RunFolderError, shown
 from bss.utils.filesystem import whole_file
+from bss.utils.listed import entries
 
 if TYPE_CHECKING:
     from bss.compare.robustness import Curve
@@ -36,7 +37,6 @@ def report(flags: argparse.Namespace) -> int:
     if not given:
         raise RecipeError(f"{named[0]} is an evaluation, and a report is of runs: name their folders beside it")
     folders, curves = find_folders(given), _curves(evaluations)
-    made_folder(flags.out)
     if flags.task is not None and flags.data_root is None:
         raise RecipeError("--task is for showing samples: give --data-root, the data set's folder, as well")
     source = None if flags.data_root is None else Source(checked_root(flags.data_root), flags.task)
@@ -83,7 +83,7 @@ def write_report(
     """
     results = results_of(
         found.runs,
-        controls=names_in(flags.control),
+        controls=entries("--control", flags.control),
         metric=flags.metric or (METRIC if plan is None else plan.analysis.metric),
         order=order,
         left_out=found.left_out,
@@ -98,6 +98,7 @@ def write_report(
     tables = {"table.md": as_markdown(results, [*further, *disturbed.tables], first), "table.csv": as_csv(results)}
     if flags.format == "latex":
         tables["table.tex"] = as_latex(results)
+    made_folder(out)  # only now: a report that is refused leaves nothing
     for name, text in tables.items():
         _save(out / name, text)
     sections = [Section(tables=[table]) for table in (*first, *further)]
@@ -158,11 +159,6 @@ def checked_root(root: Path) -> Path:
     if not root.is_dir():
         raise RecipeError(f"--data-root {root} is not a folder")
     return root
-
-
-def names_in(text: str) -> list[str]:
-    """The names of a flag that takes several, with commas between them."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def made_folder(out: Path) -> None:

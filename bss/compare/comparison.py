@@ -13,6 +13,7 @@ from bss.compare.pairs import Pair, all_pairs, fold_of, seed_of
 from bss.recipes.fields import flatten, override
 from bss.recipes.recipe import Recipe
 from bss.utils.errors import RecipeError, shown
+from bss.utils.listed import entries
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def seeds_of(text: str) -> tuple[int, ...]:
     Raises:
         RecipeError: none, a text that is no whole number, a seed twice or out of range.
     """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts = entries("--seeds", text)
     if "," not in text and re.fullmatch(r"\s*[0-9]{1,20}\s*", text):
         ranges = [range(int(parts[0]))]
     else:
@@ -205,7 +206,7 @@ def picked_folds(text: str | None, folds: int | None) -> tuple[int, ...]:
         return ()
     if folds is None:
         raise RecipeError(f"--fold {text} picks some of the folds: say with --folds how many there are")
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts = entries("--fold", text)
     found = tuple(int(part) for part in parts if part.isdecimal())
     if not found or len(set(found)) < len(parts) or max(found) >= folds:
         raise RecipeError(f"--fold {text}: some of the folds 0 to {folds - 1}, each once, such as 0,1")

@@ -33,6 +33,7 @@ from bss.recipes.recipe import FREE_FIELDS, Recipe
 from bss.training.run_folder import read_json, read_rows, sealed
 from bss.utils.errors import RecipeError, RunFolderError, shown
 from bss.utils.filesystem import replace_text
+from bss.utils.listed import entries
 
 if TYPE_CHECKING:  # a report reads what was chosen, and does not wait for PyTorch
     from bss.data.splits import Splits
@@ -168,7 +169,7 @@ def grid_of(comparison: Comparison, texts: Iterable[str], given: Iterable[str]) 
         if "=" not in text:
             raise RecipeError(f"--tune needs field=value,value, got {shown(text)}")
         path, listed = named_field(text, known)
-        values = tuple(part.strip() for part in listed.split(",") if part.strip())
+        values = entries(f"--tune {path}:", listed)
         if path in NOT_TUNED:
             raise RecipeError(f"--tune {path}: {NOT_TUNED[path]}; to set it for all arms, use --set")
         if path in grid:

@@ -15,6 +15,7 @@ from bss.recipes import fields
 from bss.recipes.cremad import CL
 from bss.recipes.fields import field_named, flatten
 from bss.utils.errors import DataNotFoundError, RecipeError, RunFolderError
+from bss.utils.listed import entries
 
 
 def test_patterns_are_expanded_where_no_shell_does_and_what_exists_is_none(tmp_path, monkeypatch):
@@ -133,7 +134,7 @@ def test_a_number_of_processes_that_no_core_is_there_for_is_refused_with_their_n
     assert flags.processes("16") == 16 and flags.processes("0") == 0
 
 
-@pytest.mark.parametrize("text", ["1-2-3", "-3", "0", "5-3", "1,,x", "1e3", "\u00b2", ""])
+@pytest.mark.parametrize("text", ["1-2-3", "-3", "0", "5-3", "1,x", "1e3", "\u00b2", ""])
 def test_seeds_that_are_no_list_of_seeds_are_refused(text):
     with pytest.raises(RecipeError, match="names no seed: 5 = seeds 0 to 4, 3,7 = these two, 0-9 = these ten"):
         seeds_of(text)
@@ -143,6 +144,29 @@ def test_seeds_that_are_no_list_of_seeds_are_refused(text):
 def test_seeds_without_end_are_counted_and_not_listed(text):
     with pytest.raises(RecipeError, match=r"seeds, and every arm has a run of each: 10,000 at most|names no seed"):
         seeds_of(text)
+
+
+@pytest.mark.parametrize(
+    "flags_",
+    [
+        "compare cremad --arms uniform,,spl",
+        "compare cremad --arms ,uniform",
+        "compare cremad --control uniform,,",
+        "compare cremad --seeds 0,,2",
+        "compare cremad --folds 3 --fold 0,,1",
+        "compare cremad --tune lr=0.1,,0.2",
+        "reproduce cremad --seeds ,",
+    ],
+)
+def test_an_empty_entry_of_a_list_is_refused_and_not_passed_over(flags_, tmp_path, capsys):
+    assert main([*flags_.split(), "--sample", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "there is nothing before one of its commas" in said and len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_entries_of_a_list_may_have_blanks_and_a_comma_at_the_end():
+    assert entries("--arms", " uniform, spl ,") == ("uniform", "spl") and entries("--arms", " ") == ()
 
 
 def test_seeds_are_counted_from_zero_or_named():

@@ -773,6 +773,7 @@ def test_runs_that_do_not_belong_together_are_refused_by_name(tmp_path, capsys, 
     assert main(["report", str(one), str(other), "--out", str(tmp_path / "page")]) == 2
     error = capsys.readouterr().err
     assert message in error and str(one) in error and str(other) in error
+    assert not (tmp_path / "page").exists()
 
 
 def test_one_arm_is_one_recipe_and_one_run_a_seed(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("[A-Z]*/README.md"))]
-GUIDES = [ROOT / "examples" / "README.md", ROOT / "benchmarks" / "README.md"]
+GUIDES = [ROOT / "examples" / "README.md", ROOT / "benchmarks" / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 TEXT = (ROOT / "README.md").read_text()
 
 
@@ -70,6 +70,16 @@ def test_links_and_scripts_of_a_page_exist(page):
         assert (page.parent / name).exists(), name
     for name in scripts:
         assert any((folder / name).exists() for folder in (page.parent, ROOT / "CREMAD", ROOT)), name
+
+
+def test_a_page_that_stands_in_the_site_as_well_has_no_link_that_holds_in_one_place_only():
+    taken = [
+        ROOT / name for page in ROOT.glob("docs/**/*.md") for name in re.findall(r'--8<-- "(.+)"', page.read_text())
+    ]
+    assert len(taken) == 5
+    for page in taken:
+        links = re.findall(r"\]\(([^)]+)\)", page.read_text())
+        assert all(link.startswith("http") for link in links), (page, links)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

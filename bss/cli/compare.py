@@ -39,7 +39,6 @@ from bss.compare.tuning import (
     write_tuning,
 )
 from bss.data.splits import Splits
-from bss.recipes.fields import flatten
 from bss.training.build import check_memory
 from bss.utils.errors import RecipeError, first_line, shown
 from bss.utils.interrupts import STATUS, Interrupts
@@ -242,7 +241,7 @@ def _planned(flags: argparse.Namespace, controls: Sequence[str]) -> tuple[Compar
         if name not in comparison.arms:
             raise RecipeError(f"the control {shown(name)} is none of --arms {','.join(comparison.arms)}")
     check_arms(comparison, None)
-    for line in partly_reaching(arms, comparison.assignments, flatten(comparison.base())):
+    for line in partly_reaching(arms, comparison.assignments, comparison.base()):
         print(line)
     return with_data(comparison, flags)
 

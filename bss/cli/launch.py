@@ -11,8 +11,8 @@ import torch
 
 from bss import tasks
 from bss.cli.recipe_file import RecipeFile
-from bss.compare.arms import Arm, partly_reaching
-from bss.recipes.fields import flatten, override
+from bss.compare.arms import Arm, adapted, of_base, partly_reaching
+from bss.recipes.fields import override
 from bss.recipes.recipe import Recipe
 from bss.tasks import Task
 from bss.training.build import check_memory, check_method
@@ -67,12 +67,14 @@ def launched(
             recipe = task.sample_recipe(base) if flags.sample else base
             if file is not None:
                 recipe = file.applied(recipe) if arm is None else file.for_arm(recipe, arm)
-            recipe = override(dataclasses.replace(recipe, **given), flags.set)
+            own = [] if arm is None or file is None else file.of_draws(recipe)
+            recipe = dataclasses.replace(recipe, **given)
+            recipe = override(recipe, flags.set if arm is None else of_base(recipe, flags.set))
             if file is not None and flags.epochs is not None:
                 file.check_epochs(recipe)
             if arm is not None:
-                partly_reaching([arm], flags.set, flatten(recipe))  # an assignment that is for another arm is refused
-                recipe = arm.recipe(recipe)
+                partly_reaching([arm], flags.set, recipe)  # an assignment that is for another arm is refused
+                recipe = adapted(arm, recipe, [*own, *flags.set])
             check_method(recipe)
             check_memory(recipe, device)
             if note := growth_note(recipe):  # before minutes of reading and decoding

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from bss import samplers
-from bss.compare.arms import Arm, find, partly_reaching
+from bss.compare.arms import OF_DRAWS, Arm, bearing, find, partly_reaching
 from bss.methods import Method, settings_of_run
 from bss.recipes.fields import flatten
 from bss.recipes.files import applied, read_toml
@@ -123,8 +123,8 @@ class RecipeFile:
             RecipeError: the arm would change one of them (named): they are not of this arm.
         """
         if self.config is None:
-            made = self.applied(recipe)
-            partly_reaching([arm], self.assignments(recipe), flatten(made), source=f"{self.path}: ")
+            made = self._of_base(recipe).applied(recipe)
+            partly_reaching([arm], self.assignments(recipe), made, source=f"{self.path}: ")
             return made
         made = self.applied(self._of_its_kind(recipe))
         before, after = flatten(made), flatten(arm.recipe(made))
@@ -177,10 +177,46 @@ class RecipeFile:
 
     def assignments(self, recipe: Recipe) -> list[str]:
         """``field=value`` for every field in which the file differs from a recipe."""
-        before, after = flatten(recipe), flatten(self.applied(recipe))
-        return [
+        before, after = flatten(recipe), flatten(self._of_base(recipe).applied(recipe))
+        differing = [
             f"{name}={written(value)}" for name, value in after.items() if name not in before or value != before[name]
         ]
+        return [*differing, *self.of_draws(recipe)]
+
+    def of_draws(self, recipe: Recipe) -> list[str]:
+        """``field=value`` for the fields of :data:`bss.compare.arms.OF_DRAWS` that a TOML file has and the recipe not.
+
+        Raises:
+            RecipeError: a value that a field does not admit.
+        """
+        _, found = self._split(recipe)
+        for name, value in found.items():
+            applied(bearing(recipe, name), {name: value}, self.path)
+        return [f"{name}={written(value)}" for name, value in found.items()]
+
+    def _of_base(self, recipe: Recipe) -> "RecipeFile":
+        """The file without what :meth:`of_draws` is about."""
+        return replace(self, content=self._split(recipe)[0])
+
+    def _split(self, recipe: Recipe) -> tuple[Mapping[str, Any], dict[str, Any]]:
+        own = () if self.config is not None else OF_DRAWS.keys() - flatten(recipe).keys()
+        names = {name: path for path in own for name in (path, path.rpartition(".")[2])}
+        found: dict[str, Any] = {}
+
+        def rest(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+            left = {}
+            for key, value in content.items():
+                if isinstance(value, Mapping):
+                    left[key] = rest(value, f"{prefix}{key}.")
+                elif (path := names.get(prefix + key)) is None:
+                    left[key] = value
+                elif path in found:
+                    raise RecipeError(f"{self.path}: {path} is given twice")
+                else:
+                    found[path] = value
+            return left
+
+        return rest(self.content), found
 
 
 def _samplers_of(recipe: Recipe) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from bss.compare.planning import Asked, planned, said
 from bss.compare.reproduction import prepared, remarks, tables_of
 from bss.compare.runner import check_finished, devices_of
 from bss.data.splits import Splits
-from bss.recipes.fields import flatten
 from bss.utils.errors import RecipeError, RunFolderError
 
 
@@ -43,7 +42,7 @@ def reproduce(flags: argparse.Namespace) -> int:
         workers=flags.workers or 0,
     )
     _check_out(comparison, claims)
-    for line in partly_reaching(find(comparison.arms), flags.set, flatten(comparison.base())):
+    for line in partly_reaching(find(comparison.arms), flags.set, comparison.base()):
         print(line)
     comparison, data = with_data(comparison, flags)
     source = ("--sample",) if flags.sample else ("--data-root", str(comparison.data_root))

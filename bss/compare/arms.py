@@ -9,13 +9,21 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from bss.recipes.constants import PREFIX, Constant, Constants
-from bss.recipes.fields import named_field
+from bss.recipes.fields import flatten, named_field, override
 from bss.recipes.presets import PAPER_SCHEDULE as PAPER
-from bss.recipes.recipe import KINDS, CurriculumSchedule, MethodName, Recipe
+from bss.recipes.recipe import KINDS, CurriculumSchedule, MethodName, Recipe, Schedule, SelfPacedSchedule
 from bss.utils.errors import RecipeError, guess, shown
 
 OF_THE_CURRICULUM = {"pacing", "start", "grow_epochs", "power", "rescore"}
 """Fields of a schedule that say how a curriculum grows and when it is scored: other kinds have their own, by nature."""
+
+
+OF_DRAWS = {
+    f"schedule.{each.name}": each.default
+    for each in fields(SelfPacedSchedule)
+    if each.name not in {shared.name for shared in fields(Schedule)}
+}
+"""Dotted name -> default of the fields that weighted draws (SPL, resampling) alone have: the base has them not."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,8 @@ class Arm:
             kind = type(base.schedule)  # a task may have a kind of its own
         if self.warmup:
             own["warmup_epochs"] = max(1, int(base.schedule.grow_epochs * self.warmup))
-        reaching = {each.name for each in fields(base.schedule) if self.is_reached_by(f"schedule.{each.name}")}
+        there = type(base.schedule)
+        reaching = {each.name for each in fields(there) if self.is_reached_by(f"schedule.{each.name}", kind=there)}
         kept = {name: getattr(base.schedule, name) for name in reaching}
         schedule = kind(**kept | own | {"sampler": self.sampler})
         method = self.method or base.method
@@ -83,12 +92,13 @@ class Arm:
 
         return named(constant, constants_of(BY_NAME[method])) is not None
 
-    def is_reached_by(self, path: str, *, method: str | None = None) -> bool:
-        """Whether a field of the base has a say in this arm's recipe.
+    def is_reached_by(self, path: str, *, method: str | None = None, kind: type[Schedule] = CurriculumSchedule) -> bool:
+        """Whether a field of the base, or of :data:`OF_DRAWS`, has a say in this arm's recipe.
 
         Args:
             path: the dotted name of the field.
             method: of the base; an arm that is not about a method has that one.
+            kind: of the base's schedule, which the arms with a growing schedule have.
         """
         if path.startswith(PREFIX):
             return self._takes(path.removeprefix(PREFIX), self.method or method)
@@ -97,10 +107,10 @@ class Arm:
             return name not in self.numbers and (name != "method" or self.method is None)
         if name == "sampler" or name in self.schedule or (name == "warmup_epochs" and self.warmup):
             return False
-        kind = KINDS[self.sampler]
-        if kind is CurriculumSchedule:
-            return True  # the schedule is of the base's own kind
-        return name in {each.name for each in fields(kind)} - OF_THE_CURRICULUM
+        own = KINDS[self.sampler]
+        if own is CurriculumSchedule:
+            return name in {each.name for each in fields(kind)}
+        return name in {each.name for each in fields(own)} - OF_THE_CURRICULUM
 
 
 def _uniform(name: str, title: str, *, schedule: Mapping[str, Any] | None = None, **changes: Any) -> Arm:
@@ -279,29 +289,66 @@ ARMS = (
 """Every arm of the library; the contract tests run over this tuple."""
 
 
-def is_reached(arm: Arm, assignment: str, known: Mapping[str, object]) -> bool:
-    """Whether an arm takes over a ``field=value`` of the base; ``known`` are the base's fields, by dotted names.
+def settable(base: Recipe) -> dict[str, object]:
+    """Dotted name -> value of every field that can be set for arms: those of their base, and of :data:`OF_DRAWS`."""
+    return OF_DRAWS | flatten(base)
+
+
+def of_base(base: Recipe, assignments: Iterable[str]) -> list[str]:
+    """Those ``field=value`` that the base takes; the others are of :data:`OF_DRAWS`, see :func:`adapted`.
 
     Raises:
         RecipeError: there is no such field.
     """
-    return arm.is_reached_by(named_field(assignment, known)[0], method=_method(known))
+    return [each for each in assignments if not _is_of_draws(each, base)]
 
 
-def _method(known: Mapping[str, object]) -> str | None:
-    named = known["method"]
-    return None if named is None else str(named)
+def _is_of_draws(assignment: str, base: Recipe) -> bool:
+    path, _ = named_field(assignment, settable(base))
+    return path in OF_DRAWS and path not in flatten(base)
+
+
+def adapted(arm: Arm, base: Recipe, assignments: Iterable[str]) -> Recipe:
+    """An arm's recipe, with those ``field=value`` of :data:`OF_DRAWS` that reach it.
+
+    Args:
+        arm: adapts the base.
+        base: has the others of the assignments, see :func:`of_base`.
+        assignments: all that is set.
+
+    Raises:
+        RecipeError: numbers that do not go together, a value that a field does not admit, no such field.
+    """
+    own = [each for each in assignments if _is_of_draws(each, base) and is_reached(arm, each, base)]
+    return override(arm.recipe(base), own)
+
+
+def bearing(base: Recipe, path: str) -> Recipe:
+    """The base, or for a field of :data:`OF_DRAWS` that it has not, the base with a schedule that has it."""
+    if path in OF_DRAWS and path not in flatten(base):
+        return replace(base, schedule=SelfPacedSchedule())
+    return base
+
+
+def is_reached(arm: Arm, assignment: str, base: Recipe) -> bool:
+    """Whether an arm takes over a ``field=value`` that is set for all arms of a base.
+
+    Raises:
+        RecipeError: there is no such field.
+    """
+    path, _ = named_field(assignment, settable(base))
+    return arm.is_reached_by(path, method=base.method, kind=type(base.schedule))
 
 
 def partly_reaching(
-    arms: Sequence[Arm], assignments: Iterable[str], known: Mapping[str, object], *, source: str = "--set "
+    arms: Sequence[Arm], assignments: Iterable[str], base: Recipe, *, source: str = "--set "
 ) -> list[str]:
     """A line for every ``field=value`` that some of the arms do not take over, with which do and which do not.
 
     Args:
-        arms: their numbers are made from one base.
-        assignments: what is set in the base.
-        known: the base's fields, by dotted names.
+        arms: their numbers are made from the base.
+        assignments: what is set for all of them.
+        base: the recipe that they adapt.
         source: where they are from, for the error.
 
     Raises:
@@ -309,12 +356,12 @@ def partly_reaching(
     """
     lines = []
     for assignment in assignments:
-        path, text = named_field(assignment, known)
-        reached = [arm.name for arm in arms if is_reached(arm, assignment, known)]
+        path, text = named_field(assignment, settable(base))
+        reached = [arm.name for arm in arms if is_reached(arm, assignment, base)]
         others = [arm.name for arm in arms if arm.name not in reached]
         if not reached and path.startswith(PREFIX):
             raise RecipeError(
-                f"{source}{path}={text} does not reach {', '.join(others)}{_constants_of(arms, path, known)}"
+                f"{source}{path}={text} does not reach {', '.join(others)}{_constants_of(arms, path, base)}"
             )
         if not reached:
             raise RecipeError(
@@ -326,9 +373,9 @@ def partly_reaching(
     return lines
 
 
-def _constants_of(arms: Sequence[Arm], path: str, known: Mapping[str, object]) -> str:
+def _constants_of(arms: Sequence[Arm], path: str, base: Recipe) -> str:
     """Which constants the methods of these arms have, and which of them a mistyped name is most like."""
-    methods = dict.fromkeys(name for arm in arms if (name := arm.method or _method(known)) is not None)
+    methods = dict.fromkeys(name for arm in arms if (name := arm.method or base.method) is not None)
     if not methods:
         return ": none of them has a method, whose constant it could be"
     names = {name: constants_known(name) for name in methods}

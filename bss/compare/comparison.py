@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bss import tasks
-from bss.compare.arms import Arm, find
+from bss.compare.arms import Arm, adapted, find, of_base
 from bss.compare.pairs import Pair, all_pairs, fold_of, seed_of
 from bss.recipes.fields import flatten, override
 from bss.recipes.recipe import Recipe
@@ -80,7 +80,7 @@ class Comparison:
                 "with --set split=speaker, and task files"
             )
         folds = [] if self.folds is None else [f"folds={self.folds}", "fold=0"]
-        made = override(base, [*self.assignments, *folds])
+        made = override(base, of_base(base, [*self.assignments, *folds]))
         if made.patience is not None:
             raise RecipeError(
                 f"patience={made.patience} is not for a comparison, whose arms train for equally many updates, and "
@@ -96,9 +96,10 @@ class Comparison:
             pair: a seed in [0, 2**32), or that of a fold.
             updates: optimiser steps; None = the recipe's epochs.
         """
-        base = override(self.base(), list(self.chosen.get((arm.name, fold_of(pair)), ())))
+        base, chosen = self.base(), self.chosen.get((arm.name, fold_of(pair)), ())
         fold = {} if self.folds is None else {"fold": fold_of(pair)}
-        return replace(arm.recipe(replace(base, seed=seed_of(pair), **fold)), updates=updates)
+        base = replace(override(base, of_base(base, chosen)), seed=seed_of(pair), **fold)
+        return replace(adapted(arm, base, [*self.assignments, *chosen]), updates=updates)
 
     def updates(self, num_train: int) -> int | None:
         """Optimiser steps of a run: those of uniform order in the recipe's epochs; None with equal epochs.

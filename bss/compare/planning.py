@@ -11,7 +11,6 @@ from bss.compare.pairs import Pair, fold_of, pair_of, seed_of
 from bss.compare.plan import PLAN_FILE, Analysis, Plan, PlannedRun, plan_hash, read, recipe_hash
 from bss.compare.runs import Found, KnownRun, known_run
 from bss.compare.wording import listed
-from bss.recipes.fields import flatten
 from bss.recipes.recipe import Recipe
 from bss.utils.errors import RecipeError
 
@@ -125,8 +124,8 @@ def _command(comparison: "Comparison", arm: Arm, pair: Pair, source: Sequence[st
 
     What does not reach the arm is left out: alone, it would be refused.
     """
-    known = flatten(comparison.base())
-    reaching = [each for each in comparison.assignments if is_reached(arm, each, known)]
+    base = comparison.base()
+    reaching = [each for each in comparison.assignments if is_reached(arm, each, base)]
     reaching += comparison.chosen.get((arm.name, fold_of(pair)), ())
     words = ["python", "-m", "bss", "compare", comparison.task, "--arms", arm.name]
     words += ["--seeds", f"{seed_of(pair)},"]

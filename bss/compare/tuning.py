@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from bss import tasks
 from bss.compare import shapes
-from bss.compare.arms import Arm, find, is_reached, partly_reaching
+from bss.compare.arms import Arm, bearing, find, is_reached, partly_reaching, settable
 from bss.compare.comparison import Comparison, weights_hash
 from bss.compare.pairs import Pair, fold_of, pair_of, seed_of
 from bss.compare.plan import recipe_hash
@@ -162,7 +162,7 @@ def grid_of(comparison: Comparison, texts: Iterable[str], given: Iterable[str]) 
             two or more different ones of its type.
     """
     base = comparison.base()
-    known = flatten(base)
+    known = settable(base)
     fixed = {named_field(each, known)[0] for each in given}
     grid: dict[str, tuple[str, ...]] = {}
     for text in texts:
@@ -176,7 +176,7 @@ def grid_of(comparison: Comparison, texts: Iterable[str], given: Iterable[str]) 
             raise RecipeError(f"--tune {path} is given twice: name all of its values in one, as in {path}=1,2,3")
         if path in fixed:
             raise RecipeError(f"{path} is in --tune and in --set: leave one of them out")
-        tried = [flatten(override(base, [f"{path}={value}"]))[path] for value in values]
+        tried = [flatten(override(bearing(base, path), [f"{path}={value}"]))[path] for value in values]
         if len(values) < 2:
             raise RecipeError(f"--tune {path}={listed} leaves nothing to choose: name two values or more, or use --set")
         for place, value in enumerate(tried):
@@ -208,13 +208,13 @@ def trials_of(comparison: Comparison, grid: Mapping[str, tuple[str, ...]]) -> Tr
             "--tune chooses on the validation split, and val_fraction=0 leaves none; the test set cannot stand for it: "
             "set val_fraction above 0, as in --set val_fraction=0.1"
         )
-    known, arms = flatten(base), find(comparison.arms)
-    partly_reaching(arms, [f"{path}={','.join(values)}" for path, values in grid.items()], known, source="--tune ")
+    arms = find(comparison.arms)
+    partly_reaching(arms, [f"{path}={','.join(values)}" for path, values in grid.items()], base, source="--tune ")
     budget = math.prod(map(len, grid.values()))
     folds = dict.fromkeys(fold_of(pair) for pair in comparison.pairs)
     found: list[tuple[tuple[int, int, int], str, Trial]] = []
     for arm in arms:
-        values = [[f"{path}={each}" for each in grid[path]] for path in grid if is_reached(arm, f"{path}=", known)]
+        values = [[f"{path}={each}" for each in grid[path]] for path in grid if is_reached(arm, f"{path}=", base)]
         settings = list(itertools.product(*values)) if values else []
         rounds = range(budget // len(settings) if settings else 0)
         for number, (at, fold), (place, setting) in itertools.product(rounds, enumerate(folds), enumerate(settings)):

@@ -159,7 +159,7 @@ def _of_spl(name: str) -> str:
     own = {member.name for member in dataclasses.fields(SelfPacedSchedule)}
     common = {member.name for member in dataclasses.fields(Schedule)}
     if name.removeprefix("schedule.") in own - common:
-        return " (only the schedule of SPL has it: train-SPL.py)"
+        return " (only the schedule of SPL has it: train-SPL.py, or arms such as spl of bss train and compare)"
     return ""
 
 

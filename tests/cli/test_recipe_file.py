@@ -93,7 +93,7 @@ def test_a_run_is_known_by_its_recipe_and_not_by_the_file(tmp_path):
         ("[shedule]", "unknown recipe field 'shedule' (did you mean schedule."),
         ("[lr]\nvalue = 0.1", "unknown recipe field 'lr.value'"),
         ("schedule = 3", "unknown recipe field 'schedule'"),
-        ("temperature = 0.5", "(only the schedule of SPL has it: train-SPL.py)"),
+        ("temperature = 0.5", "(only the schedule of SPL has it: train-SPL.py, or arms such as spl"),
         ("lr = '0.1'", "lr cannot be '0.1'; allowed: a number"),
         ("lr = true", "lr cannot be True; allowed: a number"),
         ("lr = nan", "lr cannot be nan; allowed: a number"),
@@ -306,6 +306,29 @@ def test_compare_takes_a_file_for_the_base_of_its_arms(tmp_path, capsys):
     base = planned(tmp_path, "--recipe", path, "--epochs", 1, "--set", "lr=0.25")
     assert base == override(comparing.CL, ["epochs=1", "lr=0.25", "start=0.4"])
     assert "schedule.start=0.4 reaches cl; not uniform" in capsys.readouterr().out
+
+
+def test_a_file_may_have_the_own_fields_of_weighted_draws(tmp_path, capsys):
+    path = toml(tmp_path, "epochs = 1\nfloor = 0.5\n[schedule]\ntemperature = 2\nhistory = 0.5\n")
+    words = ["train", str(TASK), "--arm", "spl", "--recipe", path, "--set", "floor=0.25", "--set", "imbalance_every=0"]
+    words += ["--data-root", tmp_path, "--device", "cpu", "--workers", "0", "--out", tmp_path / "run"]
+    assert main([*map(str, words)]) == 0
+    schedule = json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]["schedule"]
+    assert (schedule["temperature"], schedule["floor"], schedule["history"]) == (2.0, 0.25, 0.5)
+    capsys.readouterr()
+    base = planned(tmp_path, "--recipe", path, arms="uniform,spl")
+    assert base == override(comparing.CL, ["epochs=1", "history=0.5"])
+    said = capsys.readouterr().out
+    assert "schedule.temperature=2 reaches spl; not uniform" in said and "schedule.floor=0.5 reaches spl" in said
+    file = recipe_file.read(path, str(TASK))
+    with pytest.raises(RecipeError, match=r"recipe.toml: schedule.floor=0.5 does not reach cl"):
+        file.for_arm(comparing.CL, find(["cl"])[0])
+    for text, message in (
+        ("temperature = '2'", "temperature cannot be '2'; allowed: a number"),
+        ("temperature = 2\nschedule.temperature = 2", "recipe.toml: schedule.temperature is given twice"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            recipe_file.read(toml(tmp_path, text), str(TASK)).assignments(comparing.CL)
 
 
 def test_compare_takes_the_run_of_an_arm_cl_without_its_seed(tmp_path):

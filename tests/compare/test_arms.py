@@ -6,9 +6,8 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from bss.compare.arms import ARMS, Arm, find, partly_reaching
-from bss.recipes.fields import flatten
-from bss.recipes.recipe import CurriculumSchedule, Recipe
+from bss.compare.arms import ARMS, Arm, adapted, find, of_base, partly_reaching
+from bss.recipes.recipe import CurriculumSchedule, Recipe, SelfPacedSchedule
 from bss.training.build import method_of, plan
 from bss.training.engine import fit
 from bss.training.run import Run
@@ -270,13 +269,13 @@ def test_a_constant_reaches_the_arms_whose_method_has_it_and_that_do_not_set_it(
 
 
 def test_which_arms_a_constant_reaches_is_said_and_one_that_reaches_none_is_refused():
-    arms, known = find(["uniform", "ogm-ge", "loss-weights-paper"]), flatten(TASK)
-    assert partly_reaching(find(["mslr", "agm"]), ["method.start.audio=0.9"], known) == [
+    arms = find(["uniform", "ogm-ge", "loss-weights-paper"])
+    assert partly_reaching(find(["mslr", "agm"]), ["method.start.audio=0.9"], TASK) == [
         "method.start.audio=0.9 reaches mslr; not agm"
     ]
-    said = partly_reaching(arms, ["method.alpha=0.3"], known)
+    said = partly_reaching(arms, ["method.alpha=0.3"], TASK)
     assert said == ["method.alpha=0.3 reaches ogm-ge; not uniform, loss-weights-paper"]
-    assert partly_reaching(arms, ["method.alpha=0.3"], {**known, "method": "agm"}) == [
+    assert partly_reaching(arms, ["method.alpha=0.3"], replace(TASK, method="agm")) == [
         "method.alpha=0.3 reaches uniform, ogm-ge; not loss-weights-paper"
     ]
     message = (
@@ -284,9 +283,41 @@ def test_which_arms_a_constant_reaches_is_said_and_one_that_reaches_none_is_refu
         r"methods' constants ogm-ge has alpha, noise, last_epoch; loss-weights has weighting, floor, temperature, order"
     )
     with pytest.raises(RecipeError, match=message):
-        partly_reaching(arms, ["method.alpah=1"], known)
+        partly_reaching(arms, ["method.alpah=1"], TASK)
     with pytest.raises(RecipeError, match="does not reach uniform: none of them has a method"):
-        partly_reaching(find(["uniform"]), ["method.alpha=1"], known)
+        partly_reaching(find(["uniform"]), ["method.alpha=1"], TASK)
+
+
+OF_SPL = ["temperature=0.5", "schedule.floor=0.2", "weighting=softmax"]
+
+
+def test_the_own_fields_of_weighted_draws_are_set_for_the_arms_that_have_them():
+    assert of_base(TASK, ["lr=0.3", *OF_SPL, "method.alpha=1"]) == ["lr=0.3", "method.alpha=1"]
+    made = {
+        arm.name: adapted(arm, TASK, OF_SPL).schedule
+        for arm in find(["uniform", "cl", "spl", "resampling", "spl-sharp", "spl-paper", "spl+ogm-ge"])
+    }
+    for name in ("spl", "resampling", "spl+ogm-ge"):
+        schedule = made[name]
+        assert (schedule.temperature, schedule.floor, schedule.weighting) == (0.5, 0.2, "softmax"), name
+    assert (made["spl-sharp"].temperature, made["spl-sharp"].floor) == (0.25, 0.2)  # what makes an arm stays
+    assert (made["spl-paper"].temperature, made["spl-paper"].weighting) == (0.5, "softmax")
+    assert made["cl"] == find(["cl"])[0].recipe(TASK).schedule
+    assert made["uniform"] == find(["uniform"])[0].recipe(TASK).schedule
+
+
+def test_which_arms_a_field_of_weighted_draws_reaches_is_said_and_one_that_reaches_none_is_refused():
+    said = partly_reaching(find(["cl", "spl", "spl-sharp"]), ["temperature=0.5"], TASK)
+    assert said == ["schedule.temperature=0.5 reaches spl; not cl, spl-sharp"]
+    with pytest.raises(RecipeError, match=r"--set schedule.temperature=0.5 does not reach cl: the field is"):
+        partly_reaching(find(["cl"]), ["temperature=0.5"], TASK)
+    with pytest.raises(RecipeError, match=r"schedule.temperature must be > 0"):
+        adapted(find(["spl"])[0], TASK, ["temperature=0"])
+
+
+def test_a_base_that_has_a_field_of_weighted_draws_itself_takes_it():
+    base = replace(TASK, schedule=SelfPacedSchedule())
+    assert of_base(base, OF_SPL) == OF_SPL
 
 
 @pytest.mark.parametrize("name", ["spl+cl", "loss-weights+loss-weights", "cl+spl+loss-weights"])

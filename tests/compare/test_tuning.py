@@ -97,6 +97,29 @@ def test_an_arm_that_no_field_reaches_has_nothing_to_choose_and_no_run(compariso
     ]
 
 
+def test_the_order_under_test_is_tuned_by_its_own_fields(comparison):
+    """SPL's temperature is no field of the base, a curriculum, and reaches the arms that draw by weights alone."""
+    three = replace(comparison, arms=("uniform", "spl", "spl-paper"), assignments=("floor=0.5",))
+    trials = tuned(three, "temperature=0.5,1,2", "weighting=linear,softmax")
+    counts = {arm: len(trials.of((arm, None))) for arm in three.arms}
+    assert counts == {"uniform": 0, "spl": 6, "spl-paper": 6}
+    both = ("schedule.temperature=2", "schedule.weighting=linear")
+    trial = next(trial for trial in trials.of(("spl", None)) if trial.setting == both)
+    schedule = trials.recipe(find(["spl"])[0], trial, None).schedule
+    assert (schedule.temperature, schedule.weighting, schedule.floor) == (2.0, "linear", 0.5)
+    paper = [trial.setting for arm, trial in trials.plan() if arm == "spl-paper"]
+    assert set(paper) == {(f"schedule.temperature={each}",) for each in ("0.5", "1", "2")}  # each on two seeds
+    for texts, message in (
+        (["temperature=0,1"], "temperature must be > 0"),
+        (["temperature=1,x"], "temperature cannot be 'x'"),
+        (["temperature=1,1.0"], "1 and 1.0 are the same value"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            tuned(three, *texts)
+    with pytest.raises(RecipeError, match=r"--tune schedule.temperature=1,2 does not reach uniform, ogm-ge"):
+        tuned(comparison, "temperature=1,2")
+
+
 def test_a_run_of_a_tuning_is_the_arms_with_its_values_in_a_folder_of_its_own(comparison):
     trials = tuned(comparison, "lr=0.01,0.1", "method.alpha=0.3,0.8")
     (arm,), trial = find(["ogm-ge"]), Trial(("lr=0.1", "method.alpha=0.3"), LAST_SEED)

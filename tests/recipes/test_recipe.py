@@ -253,7 +253,7 @@ def test_a_curriculum_with_online_scores_needs_a_warm_up():
 @pytest.mark.parametrize("name", ["temperature", "schedule.temperature", "floor"])
 def test_a_field_of_spl_alone_is_refused_elsewhere_with_the_script_that_has_it(name):
     said = refusal(CL, f"{name}=0.5")
-    assert said.startswith(f"unknown recipe field '{name}' (only the schedule of SPL has it: train-SPL.py)")
+    assert said.startswith(f"unknown recipe field '{name}' (only the schedule of SPL has it: train-SPL.py, or arms ")
     assert "SPL" not in refusal(CL, "temprature=0.5").partition(";")[0]
 
 

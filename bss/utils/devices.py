@@ -37,8 +37,12 @@ def made_on_cpu() -> contextlib.AbstractContextManager[object]:
 
     A draw with a CPU generator fails on another device, and one without a generator would not be the CPU's.
     """
+    try:
+        default = torch.get_default_device()
+    except AttributeError:  # PyTorch 2.6 after set_default_device(None)
+        return contextlib.nullcontext()
     # Only where it is needed: PyTorch's context looks at every call of its functions.
-    return contextlib.nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+    return contextlib.nullcontext() if default.type == "cpu" else torch.device("cpu")
 
 
 def accelerators() -> list[str]:

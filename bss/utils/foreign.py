@@ -45,11 +45,12 @@ def foreign_object(path: str | os.PathLike, name: str) -> str:
 
     Args:
         path: a file of ``torch.save``.
-        name: full name of the object's class or function, as torch's error has it (without ``builtins.``).
+        name: full name of the object's class or function, as torch's error has it (2.6 begins with ``builtins.``).
 
     Returns:
         What it is, where it is as far as that can be told, and what to save in its place.
     """
+    name = name.removeprefix("builtins.")
     what, instead = name[:80], "save the file without it"
     for pattern, words, way_out in _WORDS:
         if re.fullmatch(pattern, name):

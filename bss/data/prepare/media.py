@@ -137,22 +137,24 @@ def read_pictures(path: str | os.PathLike, *, longest: float) -> Iterator[np.nda
         if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
             pixels = f"{stream.codec_context.width} x {stream.codec_context.height}"
             raise DataError(f"{path}: pictures of {pixels} pixels; at most {MAX_PIXELS} are decoded")
+        # One of its own: that of PyAV's thread has helpers which a forked process waits for without end (PyAV 19.0.2).
+        converter = containers.load_av().video.reformatter.VideoReformatter()
         # Two iterators one step apart: a whole clip of frames would not fit into memory.
         ahead, stamped = itertools.tee(_times(container.decode(stream), stream.average_rate, path))
         empty = True
         for (_, frame), count in zip(stamped, picture_counts(time for time, _ in ahead), strict=True):
             empty = False
             if count:
-                picture_HWC = _upright(frame)
+                picture_HWC = _upright(converter.reformat(frame, format="rgb24", threads=1), frame.rotation)
                 yield from itertools.repeat(picture_HWC, count)
         if empty:
             raise DataError(f"{path}: zero frames can be decoded")
 
 
-def _upright(frame: Any) -> np.ndarray:
-    """The frame turned upright, (H, W, 3) uint8 RGB; ``frame.rotation`` is in degrees, counterclockwise."""
-    picture_HWC = frame.to_ndarray(format="rgb24")
-    quarters, rest = divmod(frame.rotation, 90)
+def _upright(frame: Any, rotation: int) -> np.ndarray:
+    """A frame of RGB turned upright, (H, W, 3) uint8; the rotation is in degrees, counterclockwise."""
+    picture_HWC = frame.to_ndarray()
+    quarters, rest = divmod(rotation, 90)
     return picture_HWC if rest else np.rot90(picture_HWC, quarters)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.data.transforms.text import TEXT_KINDS, load_config, readable_model
+from bss.models.modes import device_of
 from bss.models.weights import matched, read_weights
 from bss.utils.choices import TextPooling
 from bss.utils.errors import DataError, RecipeError, first_line
@@ -108,7 +109,7 @@ def text_encoder(model: str, root: Path, *, pool: TextPooling, pretrained: bool 
             f"the first is {min(used)}; they belong to another network"
         )
     encoder = TextEncoder(part, pool=pool)
-    if pool == "cls" and not _first_sees_more(encoder.bert):
+    if pool == "cls" and not _has_no_values(network) and not _first_sees_more(encoder.bert):
         warnings.warn(
             f"text_model={model}: the first token of a {type(network).__name__} sees nothing of the text behind it, "
             "and text_pooling=cls takes its state alone: --set text_pooling=last or mean",
@@ -118,6 +119,11 @@ def text_encoder(model: str, root: Path, *, pool: TextPooling, pretrained: bool 
 
 
 _PROBE_2L = ((1, 2, 1), (1, 2, 2))  # ids that every vocabulary has; the two texts differ at their end
+
+
+def _has_no_values(network: nn.Module) -> bool:
+    """Whether it lies on the meta device, where transformers 4 cannot be called: it asks for a mask's values."""
+    return device_of(network).type == "meta"
 
 
 def _states(network: nn.Module) -> Tensor:
@@ -140,6 +146,8 @@ def _of_tokens(network: nn.Module, model: str) -> tuple[nn.Module, tuple[str, ..
     parts: list[tuple[nn.Module, tuple[str, ...]]] = [(network, ("",))]
     if getattr(whole.config, "is_encoder_decoder", False):
         parts.append((whole.get_encoder(), ("encoder.", "shared.")))
+    if _has_no_values(network):
+        return parts[-1]
     fault: Exception | None = None
     for part, place in parts:
         try:
@@ -169,8 +177,13 @@ def _loaded_behind_prefix(network: nn.Module, source: Path | str) -> bool:
     if file is None:
         return False
     wanted = {key: value for key, value in network.state_dict().items() if not key.startswith("pooler.")}
+    # All names may begin alike (CLIP's text half in transformers 4): what else begins so is then the other half's.
+    first = f"{next(iter(wanted)).partition('.')[0]}."
+    shared = first if all(key.startswith(first) for key in wanted) else ""
+    bare = {key.removeprefix(shared): value for key, value in wanted.items()}
     try:
-        network.load_state_dict(matched(read_weights(file), wanted, ignored=("pooler.",)), strict=False)
+        found = matched(read_weights(file), bare, ignored=("pooler.",))
     except DataError:
         return False
+    network.load_state_dict({shared + key: value for key, value in found.items()}, strict=False)
     return True

@@ -14,7 +14,7 @@ import bss
 from bss import tasks
 from bss.cli import add_recipe_flag, add_run_flags, endings
 from bss.cli.flags import Parser, between, expanded, path, path_text, processes
-from bss.compare.arms import ARMS, find
+from bss.compare.arms import ALONE, ARMS, find
 from bss.compare.claims import CLAIMS
 from bss.recipes.fields import flatten
 from bss.utils.errors import DataError, DataNotFoundError, RecipeError
@@ -56,7 +56,8 @@ def _sources() -> str:
 
 def _arms() -> str:
     """Names and titles of all arms."""
-    listed = [f"  {arm.name:36} {arm.title}" for arm in ARMS]
+    alone = (f"{ALONE}MODALITY", "one modality by itself, as in alone-audio: its encoder and head")
+    listed = [f"  {name:36} {title}" for name, title in (*((arm.name, arm.title) for arm in ARMS), alone)]
     return "\n".join(["the arms (an order and a change of the training step join as in spl+ogm-ge):", *listed])
 
 

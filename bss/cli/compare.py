@@ -73,8 +73,7 @@ def compare(flags: argparse.Namespace) -> int:
         plan = planned(comparison, data, asked, source)
     updates = comparison.updates(len(data.train))
     budget = f"{comparison.base().epochs} epochs" if updates is None else f"{updates} updates"
-    folds = f" x {len(comparison.pairs) // len(comparison.seeds)} folds" if comparison.folds is not None else ""
-    print(f"{len(comparison.arms)} arms x {len(comparison.seeds)} seeds{folds}, {budget} each, on {', '.join(devices)}")
+    print(size_line(comparison, budget, devices))
     print("\n".join(said(plan)))
     runs = comparison.plan()
     if len(runs) < len(plan.runs):
@@ -84,6 +83,18 @@ def compare(flags: argparse.Namespace) -> int:
         print("\n".join(dry_run(comparison, data, jobs=flags.jobs, devices=devices, before=before)))
         return 0
     return carry_out(comparison, plan, flags, devices, tunings=[tuning] if tuning else []).status
+
+
+def size_line(comparison: Comparison, budget: str, devices: Sequence[str]) -> str:
+    """A line on how many runs a comparison has, for the screen.
+
+    Args:
+        comparison: the comparison.
+        budget: how long each trains, in words.
+        devices: what the runs are dealt to.
+    """
+    folds = f" x {len(comparison.pairs) // len(comparison.seeds)} folds" if comparison.folds is not None else ""
+    return f"{len(comparison.arms)} arms x {len(comparison.seeds)} seeds{folds}, {budget} each, on {', '.join(devices)}"
 
 
 class Ended(NamedTuple):

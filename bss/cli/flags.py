@@ -26,6 +26,13 @@ ELSEWHERE = {
 """Name of a flag in other scripts of the field (OGM-GE's ``main.py``, Hugging Face's examples) -> the flag here."""
 
 
+OF_THE_SCRIPTS = {
+    "preset": "train-CL.py and train-SPL.py have it; arms of the paper's SPL are spl-paper, spl-paper-replacement",
+    "official": "train-CL.py and train-SPL.py have it, as --preset released",
+}
+"""Flag of the data sets' scripts -> what to do where a command has it not."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that refuses a wrong flag in two lines: what is wrong with it, and where the help is.
 
@@ -68,6 +75,8 @@ class Parser(argparse.ArgumentParser):
         same = ELSEWHERE.get(name, f"--{name}")
         if same in flags:
             return f"it is {same} here"
+        if name in OF_THE_SCRIPTS:
+            return OF_THE_SCRIPTS[name]
         known = [each.lstrip("-") for each in flags if each.startswith("--")]
         if near := nearest(name, known, 1, cutoff=0.85):  # --seed of a comparison is its --seeds, and no field
             return f"did you mean --{near[0]}?"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from bss import tasks
-from bss.cli.compare import carry_out, data_root, with_data
+from bss.cli.compare import carry_out, data_root, size_line, with_data
 from bss.cli.launch import check_source
 from bss.compare.arms import find, partly_reaching
 from bss.compare.claims import Claims, claims_of
@@ -48,9 +48,7 @@ def reproduce(flags: argparse.Namespace) -> int:
     source = ("--sample",) if flags.sample else ("--data-root", str(comparison.data_root))
     plan = planned(comparison, data, Asked(contrasts=claims.contrasts), source)
     updates = comparison.updates(len(data.train))
-    print(
-        f"{len(comparison.arms)} arms x {len(comparison.seeds)} seeds, {updates} updates each, on {', '.join(devices)}"
-    )
+    print(size_line(comparison, f"{updates} updates", devices))
     print("\n".join(said(plan)))
     notes = remarks(comparison, flags.set)
     if flags.set:

@@ -11,7 +11,15 @@ from typing import Any
 from bss.recipes.constants import PREFIX, Constant, Constants
 from bss.recipes.fields import flatten, named_field, override
 from bss.recipes.presets import PAPER_SCHEDULE as PAPER
-from bss.recipes.recipe import KINDS, CurriculumSchedule, MethodName, Recipe, Schedule, SelfPacedSchedule
+from bss.recipes.recipe import (
+    KINDS,
+    WITHOUT_SCORES,
+    CurriculumSchedule,
+    MethodName,
+    Recipe,
+    Schedule,
+    SelfPacedSchedule,
+)
 from bss.utils.errors import RecipeError, guess, shown
 
 OF_THE_CURRICULUM = {"pacing", "start", "grow_epochs", "power", "rescore"}
@@ -426,6 +434,11 @@ def _joined(name: str, parts: list[Arm]) -> Arm:
             f"({known})"
         )
     order, step = orders[0], steps[0]
+    if "modality" in step.numbers and order.sampler not in WITHOUT_SCORES:
+        raise RecipeError(
+            f"the arm {shown(name)} does not join: {step.name} trains one head, and {order.name} goes by the scores of "
+            "all modalities; orders without scores join, as uniform and random-pacing"
+        )
     return replace(
         order,
         name=name,

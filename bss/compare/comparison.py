@@ -67,8 +67,8 @@ class Comparison:
                 way = "--seeds" if name == "seed" else "another --out"
                 raise RecipeError(f"--set {name}= is not for a comparison: use {way}")
             if name in ("fold", "folds") and self.folds is not None:
-                way = "--fold" if name == "fold" else "--folds"
-                raise RecipeError(f"--set {name}= contradicts --folds: use {way}")
+                way = "compare's --fold tests some of them" if name == "fold" else "it says how many there are"
+                raise RecipeError(f"--set {name}= contradicts --folds: leave it out, {way}")
         task = tasks.load(self.task)
         base = task.sample_recipe(task.CL) if self.sample else task.CL
         if self.epochs is not None:

@@ -3,8 +3,9 @@
 import csv
 import gzip
 import io
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 KEYS = ("arm", "seed", "fold", "failed", "updates", "epochs", "chosen_epoch")
@@ -76,10 +77,15 @@ def read(content: bytes) -> list[dict[str, str]]:
 def without_folders(command: Sequence[str]) -> tuple[str, ...]:
     """The words of a command without the folders of the machine that it ran on: ``--out OUT``, ``cache=PATH``."""
     after = {"--data-root": "DATA", "--out": "OUT"}
-    return tuple(after.get(before, _without_path(word)) for before, word in zip(["", *command], command, strict=False))
+    roots = [Path(), *(Path(word) for before, word in itertools.pairwise(command) if before == "--data-root")]
+    return tuple(
+        after.get(before, _without_path(word, roots)) for before, word in zip(["", *command], command, strict=False)
+    )
 
 
-def _without_path(word: str) -> str:
+def _without_path(word: str, roots: Sequence[Path]) -> str:
+    """A word without its path: one from the root or a home, or one that is there below a folder."""
     name, equals, value = word.rpartition("=")
-    whole = any(kind(value).is_absolute() for kind in (PurePosixPath, PureWindowsPath)) or value.startswith("~")
-    return f"{name}{equals}PATH" if whole else word
+    whole = any(kind(value).is_absolute() for kind in (PurePosixPath, PureWindowsPath)) or value[:1] in ("~", "$")
+    there = bool(equals) and ("/" in value or "\\" in value) and any((root / value).exists() for root in roots)
+    return f"{name}{equals}PATH" if whole or there else word

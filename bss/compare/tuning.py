@@ -176,7 +176,10 @@ def grid_of(comparison: Comparison, texts: Iterable[str], given: Iterable[str]) 
             raise RecipeError(f"--tune {path} is given twice: name all of its values in one, as in {path}=1,2,3")
         if path in fixed:
             raise RecipeError(f"{path} is in --tune and in --set: leave one of them out")
-        tried = [flatten(override(bearing(base, path), [f"{path}={value}"]))[path] for value in values]
+        try:
+            tried = [flatten(override(bearing(base, path), [f"{path}={value}"]))[path] for value in values]
+        except RecipeError as error:
+            raise RecipeError(f"--tune {path}={listed}: {error}") from error
         if len(values) < 2:
             raise RecipeError(f"--tune {path}={listed} leaves nothing to choose: name two values or more, or use --set")
         for place, value in enumerate(tried):

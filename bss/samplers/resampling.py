@@ -14,7 +14,9 @@ class ResamplingSampler(SelfPacedSampler):
     37 % of them with equal weights. With ``labels`` the weights choose within a class: each has as many draws as its
     share of the set, and the classes are interleaved.
 
-    A proposal of this library, not of the paper: SPL biases the order within an epoch, which shows every sample once.
+    The released code's SPL draws without replacement: an epoch shows every sample once. The paper does not say which it
+    is: with ``weighting="softmax"`` and a table of the balance's moving average this is one of two readings of it (the
+    arm ``spl-paper-replacement``), and :class:`SelfPacedSampler` with the same is the other.
     """
 
     repeats = True

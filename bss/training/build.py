@@ -506,7 +506,8 @@ def check_modality(modality: str | None, data: Splits, *, field: str = "modality
     there = [name for name in data.train[0] if name != "label"]
     if modality not in there:
         hint = guess(modality, there)
-        raise RecipeError(f"{field}={modality} is none of the samples' modalities{hint}: {', '.join(there)}")
+        arm = f" (the arm alone-{modality})" if field == "modality" else ""
+        raise RecipeError(f"{field}={modality}{arm} is none of the samples' modalities{hint}: {', '.join(there)}")
 
 
 def _without_gradients(model: nn.Module, modality: str) -> Callable[[], None]:

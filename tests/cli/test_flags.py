@@ -60,6 +60,11 @@ def test_report_takes_a_pattern_and_says_in_a_line_that_nothing_matches(tmp_path
         ("train cremad --alpha 0.3", "--set method.alpha=0.3"),
         ("train cremad --batch_size 3", "--batch_size: it is --batch-size here"),
         ("compare cremad --otu x", "--otu: did you mean --out?"),
+        (
+            "compare cremad --preset paper",
+            "--preset: train-CL.py and train-SPL.py have it; arms of the paper's SPL are",
+        ),
+        ("train cremad --official", "--official: train-CL.py and train-SPL.py have it, as --preset released"),
         ("compare cremad --seed 3", "--seed: did you mean --seeds?"),
         ("doctor cremad x --num_workers 3", "--num_workers: it is --workers here"),
         ("prepare cremad --wrkers 3", "--wrkers: did you mean --workers?"),

@@ -143,13 +143,19 @@ def test_a_modality_by_itself_trains_its_encoder_and_head_alone(tmp_path):
 
 def test_a_modality_that_the_samples_lack_is_refused_with_those_that_there_are(tmp_path):
     recipe = find(["alone-sound"])[0].recipe(tiny.CL)
-    with pytest.raises(RecipeError, match="modality=sound is none of the samples' modalities: audio, visual"):
+    with pytest.raises(RecipeError, match=r"modality=sound \(the arm alone-sound\) is none of .*: audio, visual"):
         plan(tiny.splits(), recipe)
 
 
 def test_scores_and_methods_need_all_modalities():
     with pytest.raises(RecipeError, match="modality=audio trains one head"):
         replace(tiny.CL, modality="audio")
+
+
+def test_a_modality_by_itself_joins_with_orders_without_scores():
+    assert find(["random-pacing+alone-audio"])[0].recipe(tiny.CL).modality == "audio"
+    with pytest.raises(RecipeError, match="alone-audio trains one head, and cl goes by the scores of all modalities"):
+        find(["alone-audio+cl"])
 
 
 def test_the_ensemble_has_no_fused_loss_and_no_fused_prediction():

@@ -219,11 +219,18 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
         ("text_model=bert-base-uncased", "text_model=bert-base-uncased"),
         ("schedule.grow_epochs=2", "schedule.grow_epochs=2"),
         ("/opt/me/task.py", "PATH"),
+        ("cache=$HOME/x", "cache=PATH"),
+        ("cache=mine/x", "cache=PATH"),
+        ("text_model=mine/bert", "text_model=PATH"),
+        ("text_model=vinai/bertweet-base", "text_model=vinai/bertweet-base"),  # a name on the hub
     ],
-    ids=range(7),
+    ids=range(11),
 )
-def test_words_of_a_command_without_folders(word, left):
-    assert without_folders(["x", word]) == ("x", left)
+def test_words_of_a_command_without_folders(word, left, tmp_path, monkeypatch):
+    (tmp_path / "mine" / "x").mkdir(parents=True)
+    (tmp_path / "data" / "mine" / "bert").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert without_folders(["--data-root", "data", "x", word]) == ("--data-root", "DATA", "x", left)
 
 
 def test_values_beside_the_keys_come_before_the_results():

@@ -1,6 +1,7 @@
 """The paper's form of the learning-based sampler: the law of its draws, with and without replacement."""
 
 import itertools
+import math
 from collections import Counter
 
 import pytest
@@ -58,6 +59,23 @@ def test_without_replacement_the_orders_follow_plackett_and_luce():
 def test_linear_and_softmax_weights_coincide_where_the_balance_is_one_value():
     same = torch.full((4,), 0.7)
     assert log_weights(same, kind="softmax").softmax(0).tolist() == log_weights(same).softmax(0).tolist() == [0.25] * 4
+
+
+def test_linear_and_softmax_weights_coincide_where_the_balance_has_two_values_a_step_apart():
+    """The odds of b = 1 to b = 0 are 2 to 1 linearly (1 + b), and e ** (1 / T) to 1: equal at T = 1 / ln 2."""
+    difficulty = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0])
+    temperature = 1 / math.log(2)
+    softmax = log_weights(difficulty, kind="softmax", temperature=temperature)
+    linear = log_weights(difficulty, floor=0.0)
+    assert softmax.softmax(0).tolist() == pytest.approx([each / 11 for each in (2, 1, 1, 2, 1, 2, 1, 1)])
+    assert linear.softmax(0).tolist() == pytest.approx(softmax.softmax(0).tolist())
+    how = {"difficulty": difficulty, "seed": 5}
+    for kind in (bss.SelfPacedSampler, bss.ResamplingSampler):
+        ours = kind(8, weighting="softmax", temperature=temperature, **how)
+        released = kind(8, weighting="linear", floor=0.0, **how)
+        for epoch in range(20):
+            ours.set_epoch(epoch), released.set_epoch(epoch)
+            assert ours.global_order().equal(released.global_order()), (kind.__name__, epoch)
 
 
 def test_uniform_draws_with_replacement_are_those_of_equal_scores():

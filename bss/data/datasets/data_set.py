@@ -290,10 +290,15 @@ def _check_complete(
         first = next((gap for gap in gaps if gap.listed in why), gaps[0])
         lacking = next(kind for kind, files in first.files.items() if not files)
         known = f": {why[first.listed]}" if first.listed in why else ""
+        none = [kind for kind in gaps[0].files if not any(sample.files[kind] for sample in samples)]
+        without = (
+            f". No sample has its {' or '.join(none)}, and all arms, those of one modality too, train on whole samples"
+        )
         raise DataNotFoundError(
             f"{data_set.title} {split}: of {len(samples)} samples {counted} under {Path(root)}, "
             f"first {first.name} without {lacking} ({first.listed}){known}.\n"
-            f"Complete the tree ({advice}), or leave them out with --set missing=drop{keep}"
+            f"Complete the tree ({advice})"
+            f"{without if none else f', or leave them out with --set missing=drop{keep}'}"
         )
     absent, damaged = _check_heads(samples)
     if damaged:

@@ -1,6 +1,7 @@
 """The tables and sentences of the pages on the paper's form, each a generated block of ``tables.py``."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from benchmarks.study.estimates import (
     MINUS,
@@ -15,6 +16,8 @@ from benchmarks.study.estimates import (
 )
 from benchmarks.study.paper_form import OTHER_ARMS
 from benchmarks.study.pooled import LAST, PRIMARY, Cells, Contrast, cells, pooled, values_of
+
+K = TypeVar("K")
 
 REGIMES = {
     "as-they-are": "as they are",
@@ -35,6 +38,15 @@ IN_WORDS = {
     "spl-paper-replacement-reversed": "the same weights reversed (`spl-paper-replacement-reversed`)",
 }
 """What the controls of the family are, for a page that has not introduced the arms."""
+
+SETS = {
+    "three-views": "three views",
+    "two-views": "two views",
+    "digits-speaker": "digits of unseen speakers",
+    "digits-in-domain": "digits of known speakers",
+    "tweets": "tweets",
+}
+"""What the sets are called on a page that has not introduced them."""
 
 FEW_PARTS = "digits-speaker"
 """The set whose seeds share test parts: two of its six speakers, which are fifteen pairs."""
@@ -112,7 +124,7 @@ def _once_more(found: Cells, regime: str, contrast: Contrast) -> str:
     if again is None:
         return "not run again"
     fresh = again.of_regime(regime, contrast)
-    of_sets = _apart(again.per_set(regime, contrast))
+    of_sets = _apart(again.per_set(regime, contrast)).replace("single sets", "their single sets")
     how = f"{fresh.n} fresh seeds ({signed(fresh.mean, 2)}, p {_equals(fresh.p)}; {of_sets})"
     return f"and again with {how}" if found.once_more(regime, contrast) else f"**and not** with {how}, which decide"
 
@@ -316,14 +328,19 @@ def _family_in_short(found: Cells, contrast: Contrast) -> str:
     )
 
 
-def sides(means: Mapping[str, Estimate]) -> str:
-    """Where the 95 % interval leaves out 0, and on which side; what the keys of the means are called."""
-    found: dict[str, list[str]] = {}
+def sides(means: Mapping[K, Estimate], told: Callable[[list[K]], str] = ", ".join) -> str:
+    """Where the 95 % interval leaves out 0, and on which side.
+
+    Args:
+        means: by what they are of.
+        told: names some of the keys.
+    """
+    found: dict[str, list[K]] = {}
     for where, mean in means.items():
         low, high = mean.interval(0.95)
         if low > 0 or high < 0:
             found.setdefault(_side(mean), []).append(where)
-    return "; ".join(f"{side} 0 in: {', '.join(where)}" for side, where in found.items()) or "0 is in every interval"
+    return "; ".join(f"{side} 0 in: {told(where)}" for side, where in found.items()) or "0 is in every interval"
 
 
 def _order_in_short(found: Cells) -> str:
@@ -353,12 +370,13 @@ def _last(found: Cells) -> str:
     def fresh(regime: str) -> str:
         mean = twice[regime].of_regime(regime, contrast, LAST)
         rest = twice[regime].of_regime(regime, contrast, LAST, without=[FEW_PARTS])
-        return f"{REGIMES[regime]} ({signed(mean.mean, 2)}; {difference(rest)})"
+        return f"{REGIMES[regime]} {signed(mean.mean, 2)} ({difference(rest)})"
 
     order = ends(found.of_regime(regime, (arm, "uniform"), LAST) for regime in REGIMES)
     return (
-        f"- **At the last epoch**, secondary and without adjustment as well, they differ from {IN_WORDS[control]},\n"
-        f"  p < 0.05 with the first seeds and with fresh ones. These are the fresh ones' means, and those without the\n"
-        f"  digits with unseen speakers: {', '.join(map(fresh, twice))}.\n"
+        f"- **At the last epoch**, secondary and without adjustment as well, the paper's weights differ from\n"
+        f"  {IN_WORDS[control]} in these regimes, with the first seeds and with fresh ones (p < 0.05). The mean\n"
+        f"  difference with fresh seeds, and in brackets without the {SETS.get(FEW_PARTS, FEW_PARTS)}:\n"
+        f"  {', '.join(map(fresh, twice))}.\n"
         f"  Minus uniform order they are {order} points there."
     )

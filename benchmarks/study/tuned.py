@@ -21,7 +21,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from benchmarks.study.estimates import Estimate, difference, estimate, spread
-from benchmarks.study.paper_tables import ends, name_of, sides, table_head, table_row
+from benchmarks.study.paper_tables import SETS, ends, name_of, sides, table_head, table_row
 from benchmarks.study.pooled import PRIMARY, values_of
 from benchmarks.study.raw import PLAN, RESULTS, ROWS, Study, read
 from benchmarks.study.running import Comparison, Machine, add_machine, machine_of
@@ -311,17 +311,29 @@ def in_short(folder: Path = TUNED) -> str:
     whole = whole_cases(folder)
     if not whole:
         return "- **Short training lists, every arm tuned**: not run yet."
-    found = {f"{case.set} with {case.samples or 'all'}": differences(case, folder) for case in whole}
+    found = {(case.set, case.samples): differences(case, folder) for case in whole}
     controls = {"uniform-replacement": "equal weights", "spl-paper-replacement-reversed": "the reversed ones"}
     said = []
     for place, (_, control) in enumerate(CONTRASTS):
         means = {where: each[place] for where, each in found.items()}
-        said.append(f"  minus {controls.get(control, 'uniform order')} {ends(means.values())} points ({sides(means)})")
-    count = f"{len(whole)} of {len(read_plan(folder).cases)} cases of a set and a number of training samples"
+        said.append(
+            f"  minus {controls.get(control, 'uniform order')} {ends(means.values())} points ({sides(means, _by_set)})"
+        )
+    planned = len(read_plan(folder).cases)
+    count = f"all {planned}" if len(whole) == planned else f"{len(whole)} of {planned}"
+    count += " cases of a set and a number of training samples (in brackets)"
     return (
         "- **Short training lists, every arm tuned by itself**, exploratory: the paper's weights, drawn with\n"
         f"  replacement, in {count}, 95 % intervals without any adjustment:\n" + ",\n".join(said) + "."
     )
+
+
+def _by_set(cases: Sequence[tuple[str, int | None]]) -> str:
+    """Sets, each with its numbers of training samples."""
+    numbers: dict[str, list[str]] = {}
+    for name, samples in cases:
+        numbers.setdefault(name, []).append(str(samples or "all"))
+    return ", ".join(f"{SETS.get(name, name)} ({', '.join(those)})" for name, those in numbers.items())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -65,7 +65,7 @@ def test_a_verdict_says_the_side_the_interval_and_what_fresh_seeds_say(page):
     calm, held = paper_tables.verdicts().splitlines()
     # t(0.95) of two degrees of freedom is 2.920: 0.1 - 2.920 * 0.0577 = -0.069, and 0.269
     assert f"equivalent within 1 point, 90 % interval [{MINUS}0.07, +0.27] (single sets +0.10 to +0.10)" in calm
-    assert "holds, above the control, and again with 3 fresh seeds (+5.33, p = 0.004; single sets" in held
+    assert "holds, above the control, and again with 3 fresh seeds (+5.33, p = 0.004; their single sets" in held
     page(ALIKE, rough, study_of({ARMS[0]: (0.14, 0.15, 0.14)}, {}, FRESH))
     assert (
         f"holds, above the control, **and not** with 3 fresh seeds ({MINUS}5.67, p = 0.003" in paper_tables.verdicts()
@@ -124,7 +124,7 @@ def test_the_page_in_short_says_on_which_side_a_contrast_held_and_what_came_back
     assert f"with replacement {MINUS}5.67 to +0.10 points (below 0 in: rough)" in order
     # without replacement 1, 2 and 1 points in the calm regime and 0 in the rough one
     assert order.endswith("without replacement 0.00 to +1.33 points (0 is in every interval).")
-    assert "digits with unseen speakers: rough (+5.33; +5.33 [+3.9, +6.8])." in last
+    assert "without the one: rough +5.33 (+5.33 [+3.9, +6.8])." in last
     assert last.endswith("Minus uniform order they are 0.00 to +5.33 points there.")
 
 

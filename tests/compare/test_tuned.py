@@ -137,7 +137,7 @@ def test_the_page_pairs_arms_by_seed_whatever_setting_each_has_chosen(tmp_path):
     )
     write_raw(own / LONG.folder, {arms[0]: (0.5, 0.5), arms[1]: (0.4, 0.4), arms[2]: (0.600, 0.601)})
     # Minus equal weights +20.0 and +20.1 points, and t(0.975) of one degree of freedom is 12.7: above 0.
-    assert "minus equal weights +20.05 to +20.05 points (above 0 in: one with 5)" in tuned.in_short(tmp_path)
+    assert "minus equal weights +20.05 to +20.05 points (above 0 in: one (5))" in tuned.in_short(tmp_path)
     write_raw(own / SHORT.folder, {arms[3]: (0.5, 0.6)}, commit="def")
     with pytest.raises(ValueError, match="2 commits: abc, def"):
         tuned.table(tmp_path)

@@ -90,10 +90,10 @@ CL = DigitsRecipe(
     weight_decay=0.0,
     channels_last=True,
     seed=0,
-    schedule=CurriculumSchedule(start=0.1, grow_epochs=4, mode="eval"),
+    schedule=CurriculumSchedule(start=0.1, grow_epochs=4),
 )
 
-SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2, mode="eval"))
+SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2))
 
 
 def build_data(recipe: DigitsRecipe, root: Path) -> Splits:

@@ -56,10 +56,10 @@ CL = MfeatRecipe(
     optimizer="adam",
     weight_decay=0.0,
     seed=0,
-    schedule=CurriculumSchedule(start=0.1, grow_epochs=4, mode="eval"),
+    schedule=CurriculumSchedule(start=0.1, grow_epochs=4),
 )
 
-SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2, mode="eval"))
+SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2))
 
 
 def build_data(recipe: MfeatRecipe, root: Path) -> Splits:

@@ -317,7 +317,7 @@ def _family_in_short(found: Cells, contrast: Contrast) -> str:
             fates.setdefault(fate, []).append(REGIMES[regime])
     alike = [REGIMES[regime] for regime, mean in means.items() if mean.within(margin)]
     if alike:
-        fates[f"the mean is equivalent to 0 within {margin:g} point in"] = alike
+        fates[f"within {margin:g} point of 0 (equivalent) in"] = alike
     said = "; ".join(f"{words}: {', '.join(regimes)}" for words, regimes in fates.items()) or "undecided in all"
     sets, seeds = len(found.said["sets"]), len(found.protocol.seeds)
     of_sets = ends(each for regime in REGIMES for each in found.per_set(regime, contrast))
@@ -378,5 +378,5 @@ def _last(found: Cells) -> str:
         f"  {IN_WORDS[control]} in these regimes, with the first seeds and with fresh ones (p < 0.05). The mean\n"
         f"  difference with fresh seeds, and in brackets without the {SETS.get(FEW_PARTS, FEW_PARTS)}:\n"
         f"  {', '.join(map(fresh, twice))}.\n"
-        f"  Minus uniform order they are {order} points there."
+        f"  Minus uniform order, with the first seeds, they are {order} points there."
     )

@@ -72,10 +72,10 @@ CL = TweetsRecipe(
     optimizer="adam",
     weight_decay=0.0,
     seed=0,
-    schedule=CurriculumSchedule(start=0.1, grow_epochs=2, mode="eval"),
+    schedule=CurriculumSchedule(start=0.1, grow_epochs=2),
 )
 
-SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2, mode="eval"))
+SPL = replace(CL, schedule=SelfPacedSchedule(floor=1e-2))
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def reproduce(flags: argparse.Namespace) -> int:
     for line in _cost(comparison, data, devices, flags.jobs):
         print(line)
     if flags.dry_run:
-        print("dry run: nothing was trained or written")
+        print(f"dry run: nothing was trained or written{', but for the generated data' * flags.sample}")
         return 0
     ended = carry_out(comparison, plan, flags, devices, notes=notes, tables=lambda results: tables_of(claims, results))
     if ended.found is not None:

@@ -118,14 +118,12 @@ def test_the_page_in_short_says_on_which_side_a_contrast_held_and_what_came_back
     page(ALIKE, study_of({ARMS[0]: (0.14, 0.15, 0.14)}, ABOVE), study_of({ARMS[0]: (0.14, 0.15, 0.14)}, ABOVE, FRESH))
     family, _, order, last = (words(each) for each in paper_tables.in_short().split("\n- "))
     assert f"minus equal weights (arm `uniform-replacement`): {MINUS}5.67 to +0.10 points in 2 regimes" in family
-    assert family.endswith(
-        "Below them, with fresh seeds too, in: rough; the mean is equivalent to 0 within 1 point in: calm."
-    )
+    assert family.endswith("Below them, with fresh seeds too, in: rough; within 1 point of 0 (equivalent) in: calm.")
     assert f"with replacement {MINUS}5.67 to +0.10 points (below 0 in: rough)" in order
     # without replacement 1, 2 and 1 points in the calm regime and 0 in the rough one
     assert order.endswith("without replacement 0.00 to +1.33 points (0 is in every interval).")
     assert "without the one: rough +5.33 (+5.33 [+3.9, +6.8])." in last
-    assert last.endswith("Minus uniform order they are 0.00 to +5.33 points there.")
+    assert last.endswith("Minus uniform order, with the first seeds, they are 0.00 to +5.33 points there.")
 
 
 @pytest.mark.parametrize("fresh", [None, (0.21, 0.22, 0.21), (0.15, 0.15, 0.14)])  # p = 0.057; the other sign

@@ -15,7 +15,7 @@ from bss.compare.plan import Plan
 from bss.compare.planning import METRIC, Missing, followed, missing
 from bss.compare.runs import Found, find_folders, read_runs, remarks
 from bss.compare.tables import METRICS, Results, Table, all_tables, as_csv, as_markdown, finding, results_of
-from bss.compare.tuning import Tuning, tuning_table, tunings_of
+from bss.compare.tuning import Tuning, tuning_table, tunings_of, untuned
 from bss.utils.errors import RecipeError, RunFolderError, shown
 from bss.utils.filesystem import whole_file
 from bss.utils.listed import entries
@@ -87,7 +87,7 @@ def write_report(
         metric=flags.metric or (METRIC if plan is None else plan.analysis.metric),
         order=order,
         left_out=found.left_out,
-        notes=[*notes, *remarks([*found.runs, *found.failed])],
+        notes=[*notes, *remarks([*found.runs, *found.failed]), *(said for each in tunings for said in untuned(each))],
         other=other,
         failed=found.failed,
         missing=[each.told for each in gone],

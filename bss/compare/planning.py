@@ -202,9 +202,9 @@ def said(plan: Plan) -> list[str]:
     folds = f" of each of {len(plan.folds)} folds" if plan.folds else ""
     lines = [
         f"plan: test {analysis.metric} at the {' and the '.join(analysis.outcomes)} epoch, {tests} "
-        f"comparison{'s' * (tests != 1)}: {', '.join(pairs)}",
-        f"plan: a verdict at {at} seeds{folds}, level {100 * analysis.level():.3g} % over all of them; a difference "
-        f"within {analysis.margin:g} points does not matter",
+        f"test{'s' * (tests != 1)} of {len(pairs)} difference{'s' * (len(pairs) != 1)}: {', '.join(pairs)}",
+        f"plan: a verdict at {at} seed{'s' * (at != '1')}{folds}, level {100 * analysis.level():.3g} % over all of "
+        f"them; a difference within {analysis.margin:g} points does not matter",
     ]
     if plan.seen:
         count = len(plan.seen)

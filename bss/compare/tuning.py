@@ -28,6 +28,7 @@ from bss.compare.pairs import Pair, fold_of, pair_of, seed_of
 from bss.compare.plan import recipe_hash
 from bss.compare.runs import TUNE_FILE, TUNE_FOLDER, KnownRun, ended_not_finite, read_run
 from bss.compare.tables import Table
+from bss.compare.wording import listed
 from bss.recipes.fields import flatten, named_field, override
 from bss.recipes.recipe import FREE_FIELDS, Recipe
 from bss.training.run_folder import read_json, read_rows, sealed
@@ -631,6 +632,21 @@ def tuning_table(tuning: Tuning) -> Table:
         pd.DataFrame(rows, columns=["arm", "chosen", "validation", "not chosen", "settings", "seeds each", "runs"]),
         prose=True,
     )
+
+
+def untuned(tuning: Tuning) -> list[str]:
+    """A sentence on arms that had nothing to choose where others had; none where all were tuned, or none was."""
+    names = dict.fromkeys(arm for arm, _ in tuning.chosen)
+    tried = {arm for (arm, _), setting in tuning.chosen.items() if setting}
+    left = [arm for arm in names if arm not in tried]
+    if not left or not tried:
+        return []
+    were = "were" if len(left) > 1 else "was"
+    return [
+        f"{listed(left)} {were} not tuned, since no tuned field reaches {'them' if len(left) > 1 else 'it'}, and "
+        f"{listed([arm for arm in names if arm in tried])} chose among several settings: part of a difference may be "
+        "the tuning."
+    ]
 
 
 def _told(setting: Setting) -> str:

@@ -371,6 +371,10 @@ def _reason(verdict: Verdict) -> str:
     return f"{'one' if found.seeds else 'no'} {_unit(found.has_folds)} in common"
 
 
+ROUGH = 5
+"""Of fewer values than so many a standard deviation is said to be a guess: its own error is two fifths or more."""
+
+
 def _power(group: Sequence[Verdict]) -> str:
     """What the seeds or folds of undecided comparisons can see, and how many seeds would decide."""
     folds = group[0].difference.has_folds
@@ -380,7 +384,7 @@ def _power(group: Sequence[Verdict]) -> str:
     if seen:
         alone, adjusted = (span([seen_text(pick(ends)) for pick in (min, max)]) for ends in zip(*seen, strict=True))
         many = f" in one test, {adjusted} under Holm" if group[0].family > 1 else ""
-        said = f"{seeds} {_unit(folds)}s see a difference of {alone} points{many} (80 % power). "
+        said = f"{seeds} {_unit(folds)}s could see a difference of {alone} points{many} (80 % power). "
     further = [each.further for each in group]
     if None in further and folds:
         return f"{said}More seeds alone are not known to decide."
@@ -391,7 +395,9 @@ def _power(group: Sequence[Verdict]) -> str:
         return f"{said}So many decide four times in five; these did not."
     least, most = (_round(pick(counts)) for pick in (min, max))
     where = " in every fold" if folds else ""
-    return f"{said}About {span([least, most])} more seeds{where} would decide{' each' * (least != most)}."
+    few = min(len(each.difference.units) for each in group)
+    rough = f", a rough guess, since {few} {_unit(folds)}s hardly tell the scatter" if few < ROUGH else ""
+    return f"{said}About {span([least, most])} more seeds{where} would decide{' each' * (least != most)}{rough}."
 
 
 def seen_text(difference: float) -> str:

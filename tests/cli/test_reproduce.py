@@ -49,7 +49,7 @@ def test_a_dry_run_says_what_all_of_it_costs_and_writes_nothing(tiny_claims, tmp
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "8 arms x 2 seeds, 12 updates each, on cpu"
     assert lines[1].endswith(
-        "14 comparisons: spl-paper - uniform, spl-paper-replacement - uniform, "
+        "14 tests of 7 differences: spl-paper - uniform, spl-paper-replacement - uniform, "
         "spl-paper-replacement - uniform-replacement, spl-paper - ensemble, "
         "spl-paper-replacement - ensemble, spl-paper - joint, spl-paper-replacement - joint"
     )

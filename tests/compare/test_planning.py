@@ -116,7 +116,7 @@ def test_arms_that_are_one_with_these_settings_are_refused_before_they_are_train
 
 def test_what_is_planned_is_said(comparison):
     first, second, seen = said(replace(made(comparison, Asked(margin=0.5, looks=3)), seen=(1,)))
-    assert first.startswith("plan: test accuracy at the chosen and the last epoch, 12 comparisons: random-pacing - uni")
+    assert first.startswith("plan: test accuracy at the chosen and the last epoch, 12 tests of 6 differences: random-")
     assert second == (
         "plan: a verdict at 1, 2, 3 seeds, level 1.67 % over all of them; a difference within 0.5 points does "
         "not matter"

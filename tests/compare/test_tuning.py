@@ -120,6 +120,14 @@ def test_the_order_under_test_is_tuned_by_its_own_fields(comparison):
         tuned(comparison, "temperature=1,2")
 
 
+def test_a_control_that_was_not_tuned_is_said_to_be_none():
+    chosen = {("uniform", None): (), ("cl", None): (), ("spl", None): ("schedule.temperature=2",)}
+    (said,) = tuning.untuned(Tuning({}, (), chosen))
+    assert said.startswith("uniform, cl were not tuned, since no tuned field reaches them, and spl chose among")
+    assert tuning.untuned(Tuning({}, (), {("spl", None): LOW, ("cl", None): HIGH})) == []
+    assert tuning.untuned(Tuning({}, (), {("spl", 0): LOW, ("spl", 1): HIGH, ("cl", 0): HIGH})) == []
+
+
 def test_a_run_of_a_tuning_is_the_arms_with_its_values_in_a_folder_of_its_own(comparison):
     trials = tuned(comparison, "lr=0.01,0.1", "method.alpha=0.3,0.8")
     (arm,), trial = find(["ogm-ge"]), Trial(("lr=0.1", "method.alpha=0.3"), LAST_SEED)

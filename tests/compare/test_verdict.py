@@ -171,9 +171,15 @@ def test_what_came_out_is_a_sentence_for_each_group_of_arms():
         "Equivalent to uniform: cl (last epoch), spl, half (chosen epoch).",
     ]
     assert said[4].startswith(
-        "Undecided against uniform: half (last epoch). 10 seeds see a difference of 2.6 points in "
+        "Undecided against uniform: half (last epoch). 10 seeds could see a difference of 2.6 points in "
     )
     assert said[4].endswith("under Holm (80 % power). About 85 more seeds would decide.") and len(said) == 5
+
+
+def test_how_many_seeds_would_decide_is_called_a_guess_where_few_tell_the_scatter():
+    few = numbers({"cl": 0.9}, seeds=range(3), scale=5.0)
+    said = sentences(planned(few, analysis(seeds=range(3))), "accuracy")
+    assert "3 seeds could see" in said[-1] and "rough guess, since 3 seeds hardly tell the scatter." in said[-1]
 
 
 def test_the_looks_and_what_departs_from_them_are_said_first():

@@ -350,8 +350,13 @@ class Training:
             RunFolderError: it was asked to stop, and cannot be written.
         """
         stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
+        # What another process says of itself, whose end this one sees as a connection that closed: a checkpoint, which
+        # is of before that end, would take it away.
+        told = None if stopped else self.folder.failure()
         with contextlib.nullcontext() if stopped else contextlib.suppress(Exception):
             self._write()
+        if told is not None:
+            self.folder.note_failure(told)
 
     def _check_finite(self) -> None:
         """Refuse a loss, weights, buffers or an optimiser's state that are not finite; all processes agree.

@@ -18,7 +18,7 @@ from bss.training.checkpoint_file import read_checkpoint
 from bss.training.engine import fit
 from bss.training.epochs import first_not_finite, ran_out_of_memory
 from bss.training.run import Run
-from bss.training.run_folder import RunFolder, read_json
+from bss.training.run_folder import RunFolder, read_json, sealed
 from bss.utils.errors import MemoryRanOutError, NotFiniteError, RunFolderError
 from bss.utils.interrupts import Interrupted
 from tests import tiny
@@ -308,6 +308,21 @@ def test_memory_that_runs_out_is_told_in_two_lines_and_a_smaller_batch_goes_on(t
     run(other, replace(EVERY_STEP, accumulate=2))
     assert config_of(other)["continued"][0]["changed"] == {"accumulate": [1, 2]} and (other / "done").exists()
     run(tmp_path, replace(EVERY_STEP, batch_size=4))
+    assert config_of(tmp_path)["continued"][0]["after"]["how"] == "out of memory" and (tmp_path / "done").exists()
+
+
+def test_what_another_process_said_of_its_end_outlasts_the_checkpoint_that_waited_for_this_one(tmp_path):
+    """Its connection closes, so this process ends too, and writes the state after epoch 1 that it held in memory."""
+    failure = {"how": "out of memory", "epoch": 1, "step": 2, "reason": "CUDA out of memory."}
+
+    def closed(sample):
+        (tmp_path / "summary.json").write_text(json.dumps(sealed({"failed": failure})))  # as the other one does
+        raise RuntimeError("Connection closed by peer")
+
+    failed_at(tmp_path, 56 + 30, replace(SPL, epochs=2), act=closed, error=RuntimeError)
+    assert read_checkpoint(tmp_path / "last.pt")["finished_epochs"] == 1
+    assert read_json(tmp_path, "summary.json")["failed"] == failure
+    run(tmp_path, replace(SPL, epochs=2, batch_size=4))
     assert config_of(tmp_path)["continued"][0]["after"]["how"] == "out of memory" and (tmp_path / "done").exists()
 
 

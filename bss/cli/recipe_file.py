@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from bss import samplers
-from bss.compare.arms import OF_DRAWS, Arm, bearing, find, partly_reaching
+from bss.compare.arms import OF_DRAWS, Arm, bearing, find, partly_reaching, settable
 from bss.methods import Method, settings_of_run
-from bss.recipes.fields import flatten
+from bss.recipes.fields import flatten, known_field
 from bss.recipes.files import applied, read_toml
 from bss.recipes.recipe import KINDS, Recipe, written
 from bss.tasks import task_file, task_name
@@ -199,16 +199,23 @@ class RecipeFile:
         return replace(self, content=self._split(recipe)[0])
 
     def _split(self, recipe: Recipe) -> tuple[Mapping[str, Any], dict[str, Any]]:
-        own = () if self.config is not None else OF_DRAWS.keys() - flatten(recipe).keys()
-        names = {name: path for path in own for name in (path, path.rpartition(".")[2])}
+        if self.config is not None:
+            return self.content, {}
+        own, known = OF_DRAWS.keys() - flatten(recipe).keys(), settable(recipe)
         found: dict[str, Any] = {}
+
+        def path_of(name: str) -> str:
+            try:
+                return known_field(name, known)
+            except RecipeError as error:
+                raise RecipeError(f"{self.path}: {error}") from error
 
         def rest(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             left = {}
             for key, value in content.items():
                 if isinstance(value, Mapping):
                     left[key] = rest(value, f"{prefix}{key}.")
-                elif (path := names.get(prefix + key)) is None:
+                elif (path := path_of(prefix + key)) not in own:
                     left[key] = value
                 elif path in found:
                     raise RecipeError(f"{self.path}: {path} is given twice")

@@ -374,11 +374,19 @@ def partly_reaching(
         if not reached:
             raise RecipeError(
                 f"{source}{path}={text} does not reach {', '.join(others)}: the field is one that an arm sets itself, "
-                "or that its order does not have. Leave it out"
+                f"or that its order does not have. Leave it out{_of_a_method(arms, path, base)}"
             )
         if others:
             lines.append(f"{path}={text} reaches {', '.join(reached)}; not {', '.join(others)}")
     return lines
+
+
+def _of_a_method(arms: Sequence[Arm], path: str, base: Recipe) -> str:
+    """The end of a sentence on a field of weighted draws, where a method of these arms has a constant of its name."""
+    name = path.rpartition(".")[2]
+    methods = dict.fromkeys(method for arm in arms if (method := arm.method or base.method) is not None)
+    having = [method for method in methods if path in OF_DRAWS and name in constants_known(method)]
+    return f", or set {PREFIX}{name}, which is {having[0]}'s" if having else ""
 
 
 def _constants_of(arms: Sequence[Arm], path: str, base: Recipe) -> str:

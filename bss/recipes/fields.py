@@ -49,7 +49,7 @@ def with_values(recipe: R, content: Mapping[str, object]) -> R:
     for key, value in _opened(content):
         if value == {} and (key == CONSTANTS or any(name.startswith(f"{key}.") for name in known)):
             continue  # a nested part of which the file changes nothing
-        name = _known_field(key, known)
+        name = known_field(key, known)
         if name in changes:
             raise RecipeError(f"{name} is given twice")
         if name.startswith(PREFIX) and isinstance(value, Mapping | list):
@@ -84,19 +84,21 @@ def named_field(assignment: str, known: Collection[str]) -> tuple[str, str]:
     name, separator, text = (part.strip() for part in assignment.partition("="))
     if not separator:
         raise RecipeError(f"--set needs field=value, got {shown(assignment)}")
-    return _known_field(name, known), text
+    return known_field(name, known), text
 
 
-def _known_field(name: str, known: Collection[str]) -> str:
+def known_field(name: str, known: Collection[str]) -> str:
     """The dotted name of a field that is given by it, or by its last part alone.
 
     A constant of the method has its own, whether the recipe sets it or not: ``method.alpha``, ``method.start.audio``.
+    The last part alone is a field's, where there is one: which constants a recipe sets does not change what it means.
     """
     constant = name.removeprefix(f"{CONSTANTS}.").removeprefix(PREFIX)
     root, dot, member = constant.partition(".")
     if name != constant and root.isidentifier() and bool(dot) == bool(member) and "method" in known:
         return PREFIX + constant
     paths = [name] if name in known else [path for path in known if path.rpartition(".")[2] == name]
+    paths = [path for path in paths if not path.startswith(PREFIX)] or paths
     if len(paths) > 1:
         raise RecipeError(f"the recipe field {shown(name)} is not unique: write {' or '.join(paths)}")
     if not paths:
@@ -133,7 +135,7 @@ def field_named(name: str, known: Collection[str]) -> str | None:
     name = name.replace("-", "_").lower()
     name = ELSEWHERE.get(name, name)
     try:
-        return _known_field(name, known)
+        return known_field(name, known)
     except RecipeError:
         return None
 

@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import pytest
@@ -329,6 +329,21 @@ def test_a_file_may_have_the_own_fields_of_weighted_draws(tmp_path, capsys):
     ):
         with pytest.raises(RecipeError, match=message):
             recipe_file.read(toml(tmp_path, text), str(TASK)).assignments(comparing.CL)
+
+
+def test_a_name_that_the_task_has_itself_is_the_tasks_in_a_file_as_in_set(tmp_path):
+    @dataclass(frozen=True, kw_only=True)
+    class Warm(Recipe):
+        temperature: float = 7.0
+
+    base = Warm(**{each.name: getattr(comparing.CL, each.name) for each in fields(Recipe)})
+    file = recipe_file.read(toml(tmp_path, "temperature = 3.0\nschedule.temperature = 2.0\n"), str(TASK))
+    assert file.assignments(base) == ["temperature=3.0", "schedule.temperature=2.0"]
+    assert file.of_draws(base) == ["schedule.temperature=2.0"]
+    with pytest.raises(
+        RecipeError, match=r"recipe.toml: unknown recipe field 'temprature' \(did you mean temperature\?"
+    ):
+        recipe_file.read(toml(tmp_path, "temprature = 0.5"), str(TASK)).assignments(comparing.CL)
 
 
 def test_compare_takes_the_run_of_an_arm_cl_without_its_seed(tmp_path):

@@ -321,6 +321,20 @@ def test_which_arms_a_field_of_weighted_draws_reaches_is_said_and_one_that_reach
         adapted(find(["spl"])[0], TASK, ["temperature=0"])
 
 
+def test_a_short_name_is_the_fields_whatever_constants_a_method_has():
+    (arm,) = find(["spl+loss-weights-paper"])  # its constant is method.weighting
+    made = adapted(arm, TASK, ["weighting=softmax", "temperature=0.5"])
+    assert (made.schedule.weighting, made.schedule.temperature) == ("softmax", 0.5)
+    base = replace(TASK, method_options={"temperature": 0.3})
+    assert of_base(base, ["temperature=0.5", "method.temperature=2"]) == ["method.temperature=2"]
+    assert adapted(find(["spl"])[0], base, ["temperature=0.5"]).schedule.temperature == 0.5
+    message = (
+        r"temperature=2 does not reach loss-weights: .*Leave it out, or set method.temperature, which is loss-weig"
+    )
+    with pytest.raises(RecipeError, match=message):
+        partly_reaching(find(["loss-weights"]), ["temperature=2"], base)
+
+
 def test_a_base_that_has_a_field_of_weighted_draws_itself_takes_it():
     base = replace(TASK, schedule=SelfPacedSchedule())
     assert of_base(base, OF_SPL) == OF_SPL

@@ -448,9 +448,12 @@ def left(trials: Trials) -> Trials:
     for each in trials.choosers:
         if there.grid != now.grid or (each in there.chosen and there.asked(each) != now.asked(each)):
             grid = "; ".join(f"{path}={','.join(values)}" for path, values in there.grid.items())
+            other = (
+                "of another tuning" if there.grid != now.grid else "of a tuning with another recipe or order of fields"
+            )
             raise RunFolderError(
-                f"{trials.out / TUNE_FILE} is of another tuning ({grid}), by which arms have chosen already: repeat "
-                "its command, or pass another --out"
+                f"{trials.out / TUNE_FILE} is {other} ({grid}), by which arms have chosen already: repeat its command, "
+                "or pass another --out"
             )
     return replace(
         trials, tried=tuple(each for each in trials.tried if (each[0], fold_of(each[1].pair)) not in there.chosen)

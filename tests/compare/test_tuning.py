@@ -336,7 +336,8 @@ def test_what_was_chosen_holds_without_the_runs_for_these_arms_and_fewer_and_oth
 )
 def test_another_tuning_where_one_has_chosen_is_refused(comparison, changes, texts):
     finished_tuning(comparison, "lr=0.01,0.1")
-    with pytest.raises(RunFolderError, match=r"tune.json is of another tuning \(lr=0.01,0.1\).*pass another --out"):
+    what = "a tuning with another recipe or order of fields" if changes else "another tuning"
+    with pytest.raises(RunFolderError, match=rf"tune.json is of {what} \(lr=0.01,0.1\).*pass another --out"):
         tuning.left(tuned(replace(comparison, **changes), *texts))
 
 

@@ -19,14 +19,10 @@ def silence(monkeypatch):
     network.silence.cache_clear()
 
 
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
 def test_a_port_where_nobody_listens_is_silent_with_the_reason(silence):
-    assert "refused" in silence(f"http://127.0.0.1:{free_port()}")
+    with socket.socket() as taken:  # for as long as it is asked, so that no other test listens there
+        taken.bind(("127.0.0.1", 0))
+        assert "refused" in silence(f"http://127.0.0.1:{taken.getsockname()[1]}")
 
 
 def test_a_host_that_takes_the_connection_and_says_nothing_is_given_up(silence, monkeypatch):

@@ -114,13 +114,14 @@ class Command:
         program = ["-m", "bss"]
         if kind.world > 1:
             program = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={kind.world}", *program]
+        self.orphans = []
         with open(said.with_suffix(".0"), "a") as file:
             command = [sys.executable, *program, *words]
             self.process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True, cwd=sys.path[0])
 
     @property
     def pids(self):
-        return [self.process.pid]
+        return [self.process.pid, *self.orphans]
 
     def status(self):
         """The exit status, None while it runs."""
@@ -128,6 +129,8 @@ class Command:
 
     def send(self, signum, group, draw):
         """To torchrun, or the one process that there is, or to its group."""
+        if signum == signal.SIGKILL:  # torchrun gives its processes sessions of their own, so that they outlive it
+            self.orphans = descendants(self.process.pid)
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if group else os.kill)(self.process.pid, signum)
 
@@ -141,11 +144,22 @@ def end(run, seconds):
 
 
 def end_the_rest(run):
-    """What a killed process has left behind ends by itself; nothing here waits for that."""
+    """End what a killed process has left behind, which would train on, and wait until it is gone."""
     for pid in run.pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
     end(run, 10)
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, run.pids)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def is_alive(pid):
+    """Whether a process is there, and not a zombie alone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def descendants(pid):

@@ -124,7 +124,7 @@ def _once_more(found: Cells, regime: str, contrast: Contrast) -> str:
     if again is None:
         return "not run again"
     fresh = again.of_regime(regime, contrast)
-    of_sets = _apart(again.per_set(regime, contrast)).replace("single sets", "their single sets")
+    of_sets = _apart(again.per_set(regime, contrast), "their single sets")
     how = f"{fresh.n} fresh seeds ({signed(fresh.mean, 2)}, p {_equals(fresh.p)}; {of_sets})"
     return f"and again with {how}" if found.once_more(regime, contrast) else f"**and not** with {how}, which decide"
 
@@ -139,10 +139,10 @@ def ends(found: Iterable[Estimate]) -> str:
     return f"{signed(min(means), 2)} to {signed(max(means), 2)}"
 
 
-def _apart(per_set: Sequence[Estimate]) -> str:
+def _apart(per_set: Sequence[Estimate], called: str = "single sets") -> str:
     """How far single sets lie apart, which their mean does not show; Cochran's Q is not in the plan."""
     p = heterogeneity(per_set)
-    return f"single sets {ends(per_set)}{f': more than by chance, Q test, p {_equals(p)}' if p < 0.05 else ''}"
+    return f"{called} {ends(per_set)}{f': more than by chance, Q test, p {_equals(p)}' if p < 0.05 else ''}"
 
 
 def test_parts_in_words() -> str:

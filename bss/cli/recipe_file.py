@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from bss import samplers
-from bss.compare.arms import OF_DRAWS, Arm, bearing, find, partly_reaching, settable
+from bss.compare.arms import Arm, bearing, draws_own, find, partly_reaching, settable
 from bss.methods import Method, settings_of_run
 from bss.recipes.fields import flatten, known_field
 from bss.recipes.files import applied, read_toml
@@ -201,7 +201,7 @@ class RecipeFile:
     def _split(self, recipe: Recipe) -> tuple[Mapping[str, Any], dict[str, Any]]:
         if self.config is not None:
             return self.content, {}
-        own, known = OF_DRAWS.keys() - flatten(recipe).keys(), settable(recipe)
+        own, known = draws_own(recipe), settable(recipe)
         found: dict[str, Any] = {}
 
         def path_of(name: str) -> str:

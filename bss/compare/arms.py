@@ -302,6 +302,11 @@ def settable(base: Recipe) -> dict[str, object]:
     return OF_DRAWS | flatten(base)
 
 
+def draws_own(base: Recipe) -> frozenset[str]:
+    """Those of :data:`OF_DRAWS` that the base has not itself, by dotted names."""
+    return frozenset(OF_DRAWS.keys() - flatten(base).keys())
+
+
 def of_base(base: Recipe, assignments: Iterable[str]) -> list[str]:
     """Those ``field=value`` that the base takes; the others are of :data:`OF_DRAWS`, see :func:`adapted`.
 
@@ -313,7 +318,7 @@ def of_base(base: Recipe, assignments: Iterable[str]) -> list[str]:
 
 def _is_of_draws(assignment: str, base: Recipe) -> bool:
     path, _ = named_field(assignment, settable(base))
-    return path in OF_DRAWS and path not in flatten(base)
+    return path in draws_own(base)
 
 
 def adapted(arm: Arm, base: Recipe, assignments: Iterable[str]) -> Recipe:
@@ -333,9 +338,7 @@ def adapted(arm: Arm, base: Recipe, assignments: Iterable[str]) -> Recipe:
 
 def bearing(base: Recipe, path: str) -> Recipe:
     """The base, or for a field of :data:`OF_DRAWS` that it has not, the base with a schedule that has it."""
-    if path in OF_DRAWS and path not in flatten(base):
-        return replace(base, schedule=SelfPacedSchedule())
-    return base
+    return replace(base, schedule=SelfPacedSchedule()) if path in draws_own(base) else base
 
 
 def is_reached(arm: Arm, assignment: str, base: Recipe) -> bool:
@@ -381,17 +384,21 @@ def partly_reaching(
     return lines
 
 
+def _methods(arms: Sequence[Arm], base: Recipe) -> list[str]:
+    """The methods of arms, each once; an arm that is not about a method has the base's."""
+    return list(dict.fromkeys(name for arm in arms if (name := arm.method or base.method) is not None))
+
+
 def _of_a_method(arms: Sequence[Arm], path: str, base: Recipe) -> str:
     """The end of a sentence on a field of weighted draws, where a method of these arms has a constant of its name."""
     name = path.rpartition(".")[2]
-    methods = dict.fromkeys(method for arm in arms if (method := arm.method or base.method) is not None)
-    having = [method for method in methods if path in OF_DRAWS and name in constants_known(method)]
+    having = [method for method in _methods(arms, base) if path in OF_DRAWS and name in constants_known(method)]
     return f", or set {PREFIX}{name}, which is {having[0]}'s" if having else ""
 
 
 def _constants_of(arms: Sequence[Arm], path: str, base: Recipe) -> str:
     """Which constants the methods of these arms have, and which of them a mistyped name is most like."""
-    methods = dict.fromkeys(name for arm in arms if (name := arm.method or base.method) is not None)
+    methods = _methods(arms, base)
     if not methods:
         return ": none of them has a method, whose constant it could be"
     names = {name: constants_known(name) for name in methods}

@@ -169,8 +169,8 @@ def grid_of(comparison: Comparison, texts: Iterable[str], given: Iterable[str]) 
     for text in texts:
         if "=" not in text:
             raise RecipeError(f"--tune needs field=value,value, got {shown(text)}")
-        path, listed = named_field(text, known)
-        values = entries(f"--tune {path}:", listed)
+        path, several = named_field(text, known)
+        values = entries(f"--tune {path}:", several)
         if path in NOT_TUNED:
             raise RecipeError(f"--tune {path}: {NOT_TUNED[path]}; to set it for all arms, use --set")
         if path in grid:
@@ -180,9 +180,11 @@ def grid_of(comparison: Comparison, texts: Iterable[str], given: Iterable[str]) 
         try:
             tried = [flatten(override(bearing(base, path), [f"{path}={value}"]))[path] for value in values]
         except RecipeError as error:
-            raise RecipeError(f"--tune {path}={listed}: {error}") from error
+            raise RecipeError(f"--tune {path}={several}: {error}") from error
         if len(values) < 2:
-            raise RecipeError(f"--tune {path}={listed} leaves nothing to choose: name two values or more, or use --set")
+            raise RecipeError(
+                f"--tune {path}={several} leaves nothing to choose: name two values or more, or use --set"
+            )
         for place, value in enumerate(tried):
             if value in tried[:place]:
                 raise RecipeError(f"--tune {path}: {values[tried.index(value)]} and {values[place]} are the same value")

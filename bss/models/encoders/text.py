@@ -128,7 +128,7 @@ def _has_no_values(network: nn.Module) -> bool:
 
 def _states(network: nn.Module) -> Tensor:
     """What a network makes of two short texts, (2, 3, D)."""
-    ids_2L = torch.tensor(_PROBE_2L, device=next(network.parameters()).device)
+    ids_2L = torch.tensor(_PROBE_2L, device=device_of(network))
     with torch.no_grad():
         return network(input_ids=ids_2L, attention_mask=torch.ones_like(ids_2L)).last_hidden_state
 
